@@ -1,0 +1,3 @@
+//! Loops over slices: no shapes, no graph, no allocation.
+
+pub mod math;

@@ -1,0 +1,27 @@
+//! The engine of fastnn: tensors, tape, kernels, optimizers and the planned step. It knows no Python.
+//!
+//! | module | what it holds | what it may see |
+//! |---|---|---|
+//! | [`simd`] | the instruction-set level, chosen once at run time | – |
+//! | [`threads`] | the team that walks a parallel region together | – |
+//! | [`rng`] | randomness by position (Philox) | – |
+//! | [`kernels`] | loops over slices; no shapes, no graph, no allocation | `simd`, `element` |
+//! | [`optim`] | one update rule a file, over slices | `kernels` |
+//! | [`tensor`] | buffers, views, the tape | `element` |
+//! | [`ops`] | one file an op: shape rule, forward, backward | `kernels`, `tensor`, `threads` |
+//! | [`plan`] | a traced step: fused, placed in one arena, run in one call | all above |
+//! | [`data`] | shuffle and gather of batches | `kernels` |
+//!
+//! Conventions. Matrices are row-major. A reduction runs over [`element::LANES`] virtual lanes and a tree fixed by the
+//! shape, so that a result has the same bits for every instruction set and any number of threads. Products
+//! accumulate one chain of fused multiply-adds per output element, the inner index ascending.
+
+pub mod element;
+pub mod error;
+pub mod kernels;
+pub mod rng;
+pub mod simd;
+pub mod threads;
+
+pub use element::{DType, Element, Float};
+pub use error::{Error, Result};

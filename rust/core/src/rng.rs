@@ -1,0 +1,1 @@
+//! Randomness by position: Philox4x32-10.
