@@ -6,11 +6,9 @@
 //! | [`threads`] | the team that walks a parallel region together | – |
 //! | [`rng`] | randomness by position (Philox) | – |
 //! | [`kernels`] | loops over slices; no shapes, no graph, no allocation | `simd`, `element` |
-//! | [`optim`] | one update rule a file, over slices | `kernels` |
 //! | [`tensor`] | buffers, views, the tape | `element` |
 //! | [`ops`] | one file an op: shape rule, forward, backward | `kernels`, `tensor`, `threads` |
 //! | [`plan`] | a traced step: fused, placed in one arena, run in one call | all above |
-//! | [`data`] | shuffle and gather of batches | `kernels` |
 //!
 //! Conventions. Matrices are row-major. A reduction runs over [`element::LANES`] virtual lanes and a tree fixed by the
 //! shape, so that a result has the same bits for every instruction set and any number of threads. Products
@@ -19,9 +17,13 @@
 pub mod element;
 pub mod error;
 pub mod kernels;
+pub mod ops;
+pub mod plan;
 pub mod rng;
 pub mod simd;
+pub mod tensor;
 pub mod threads;
 
 pub use element::{DType, Element, Float};
 pub use error::{Error, Result};
+pub use tensor::Tensor;

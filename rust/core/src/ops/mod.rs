@@ -1,0 +1,264 @@
+//! The ops: one file each, with shape rule, forward and backward side by side.
+//!
+//! [`apply`] runs any of them: shape rule, output, kernels on a team, tape, trace. Backwards are written with the same
+//! ops, so that whatever runs in a step, forward or backward, is a list of ops that a plan can repeat.
+
+mod binary;
+mod copy;
+pub mod walk;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::element::DType;
+use crate::error::{Error, Result};
+use crate::plan::trace;
+use crate::tensor::tape::{self, Backward, Node};
+use crate::tensor::{Layout, Meta, Tensor, View};
+use crate::threads::{self, Team};
+
+pub use binary::{Arithmetic, add, div, mul, sub};
+pub use copy::{cast, contiguous, copy};
+
+/// Gradients of an op's inputs; None where none is wanted.
+pub type Grads = SmallVec<[Option<Tensor>; 3]>;
+/// Shapes and dtypes of an op's outputs.
+pub type Outputs = SmallVec<[Meta; 1]>;
+
+/// Which inputs and outputs an op's backward reads, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Saves {
+    /// Bit i: input i.
+    pub inputs: u32,
+    /// Bit i: output i.
+    pub outputs: u32,
+}
+
+impl Saves {
+    /// Backward reads nothing but gradients and shapes.
+    pub const NONE: Self = Self { inputs: 0, outputs: 0 };
+
+    /// These inputs, by bits.
+    #[must_use]
+    pub const fn inputs(bits: u32) -> Self {
+        Self { inputs: bits, outputs: 0 }
+    }
+
+    /// These outputs, by bits.
+    #[must_use]
+    pub const fn outputs(bits: u32) -> Self {
+        Self { inputs: 0, outputs: bits }
+    }
+
+    /// Whether input `i` is read.
+    #[must_use]
+    pub const fn input(self, i: usize) -> bool {
+        self.inputs >> i & 1 == 1
+    }
+
+    /// Whether output `i` is read.
+    #[must_use]
+    pub const fn output(self, i: usize) -> bool {
+        self.outputs >> i & 1 == 1
+    }
+}
+
+/// The circumstances in which an op runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The threads that run it together.
+    pub team: &'a Team,
+    /// What a plan adds to the call number of an op that draws, so that each step draws anew. 0 when eager.
+    pub replay: u64,
+}
+
+/// An operation on tensors.
+pub trait Op: fmt::Debug + Any + Send + Sync {
+    /// What errors call it, PyTorch's name where it has one.
+    fn name(&self) -> &'static str;
+
+    /// Shapes and dtypes of the outputs, or why the inputs do not fit.
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs>;
+
+    /// Look at values that may be wrong, such as labels, before anything is changed.
+    fn check(&self, inputs: &[View<'_>]) -> Result<()> {
+        let _ = inputs;
+        Ok(())
+    }
+
+    /// Compute the outputs. Every member of the team calls it and does its share. On return of the last member all
+    /// outputs are complete; barriers inside are the op's own affair. Inputs are contiguous unless
+    /// [`strided`](Op::strided); outputs always are.
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]);
+
+    /// For an op that only looks at memory in another way: the new layout, for these inputs' first.
+    fn view(&self, input: &Layout) -> Option<Layout> {
+        let _ = input;
+        None
+    }
+
+    /// Whether inputs may have any strides.
+    fn strided(&self) -> bool {
+        false
+    }
+
+    /// Whether `run` changes its first input (and makes no output).
+    fn in_place(&self) -> bool {
+        false
+    }
+
+    /// Whether it draws random numbers.
+    fn draws(&self) -> bool {
+        false
+    }
+
+    /// What backward reads.
+    fn saves(&self) -> Saves {
+        Saves::NONE
+    }
+
+    /// Whether gradients flow through it.
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    /// Gradients of the inputs, built of ops.
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let _ = cx;
+        Err(Error::state(format!("{}: not differentiable", self.name())))
+    }
+
+    /// Roughly how many nanoseconds one thread needs, to choose the team's size.
+    fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
+        inputs.iter().chain(outputs).map(Meta::numel).max().unwrap_or(0) / 2
+    }
+}
+
+/// Work below this many nanoseconds is not worth waking a second thread.
+const SERIAL_WORK: usize = 20_000;
+
+/// Threads for this much work: one for every [`SERIAL_WORK`].
+#[must_use]
+pub fn team_width(work: usize) -> usize {
+    if work < SERIAL_WORK { 1 } else { (work / SERIAL_WORK + 1).min(threads::num_threads()) }
+}
+
+/// Run an op that has one output.
+pub fn apply(op: impl Op, inputs: &[&Tensor]) -> Result<Tensor> {
+    let mut outputs = apply_many(Arc::new(op), inputs)?;
+    Ok(outputs.swap_remove(0))
+}
+
+/// Run an op: shape rule, checks, kernels, tape, trace.
+pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tensor; 1]>> {
+    let input_meta: SmallVec<[Meta; 3]> = inputs.iter().map(|t| t.meta()).collect();
+    let output_meta = op.infer(&input_meta)?;
+    let recorded = op.differentiable() && tape::is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
+
+    if let [first, ..] = inputs
+        && let Some(layout) = op.view(first.layout())
+    {
+        let outputs: SmallVec<[Tensor; 1]> = smallvec![first.alias(layout)];
+        return Ok(finish(&op, inputs, outputs, input_meta, output_meta, recorded));
+    }
+
+    // Copies stand on the tape and in the trace as ops of their own.
+    let copies: SmallVec<[Option<Tensor>; 3]> = inputs
+        .iter()
+        .map(|t| if op.strided() || t.layout().is_contiguous() { Ok(None) } else { copy(t).map(Some) })
+        .collect::<Result<_>>()?;
+    let ready: SmallVec<[&Tensor; 3]> = copies.iter().zip(inputs).map(|(c, t)| c.as_ref().unwrap_or(t)).collect();
+
+    let views: SmallVec<[View<'_>; 3]> = ready.iter().map(|t| t.view()).collect();
+    op.check(&views)?;
+    let outputs: SmallVec<[Tensor; 1]> = output_meta.iter().map(|m| Tensor::empty(&m.shape, m.dtype)).collect();
+    {
+        let targets: SmallVec<[View<'_>; 1]> = outputs.iter().map(Tensor::view).collect();
+        execute(&*op, &input_meta, &output_meta, &views, &targets);
+    }
+    drop(views);
+    Ok(finish(&op, &ready, outputs, input_meta, output_meta, recorded))
+}
+
+fn execute(op: &dyn Op, input_meta: &[Meta], output_meta: &[Meta], inputs: &[View<'_>], outputs: &[View<'_>]) {
+    let width = team_width(op.work(input_meta, output_meta));
+    if width == 1 {
+        op.run(&Run { team: &Team::SOLO, replay: 0 }, inputs, outputs);
+    } else {
+        threads::region(width, &|team| op.run(&Run { team, replay: 0 }, inputs, outputs));
+    }
+}
+
+fn finish(
+    op: &Arc<dyn Op>,
+    inputs: &[&Tensor],
+    outputs: SmallVec<[Tensor; 1]>,
+    input_meta: SmallVec<[Meta; 3]>,
+    output_meta: Outputs,
+    recorded: bool,
+) -> SmallVec<[Tensor; 1]> {
+    trace::record(op, inputs, &outputs);
+    if recorded {
+        let node = Node::record(Arc::clone(op), inputs, &outputs, input_meta, output_meta);
+        for (i, output) in outputs.iter().enumerate() {
+            if output.dtype().is_float() {
+                output.set_node(Arc::clone(&node), i);
+            }
+        }
+    }
+    outputs
+}
+
+/// Run an op that changes its first input. Refused where the tape would be spoiled: on a leaf that requires grad, or
+/// on a result that does, while recording.
+pub fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Result<()> {
+    let op: Arc<dyn Op> = Arc::new(op);
+    if tape::is_grad_enabled() && (target.requires_grad() || others.iter().any(|t| t.requires_grad())) {
+        return Err(Error::state(format!(
+            "{}: a tensor that requires grad is changed in place; expected this under no_grad()",
+            op.name()
+        )));
+    }
+    if !target.storage().writable() {
+        return Err(Error::value(format!("{}: expected a writable tensor; got a read-only array", op.name())));
+    }
+    let inputs: SmallVec<[&Tensor; 3]> = std::iter::once(target).chain(others.iter().copied()).collect();
+    let metas: SmallVec<[Meta; 3]> = inputs.iter().map(|t| t.meta()).collect();
+    op.infer(&metas)?;
+    let views: SmallVec<[View<'_>; 3]> = inputs.iter().map(|t| t.view()).collect();
+    op.check(&views)?;
+    execute(&*op, &metas, &[], &views, &[]);
+    target.storage().bump();
+    trace::record(&op, &inputs, &[]);
+    Ok(())
+}
+
+/// An error in the house form: `op: expected …; got (2, 3)`.
+#[must_use]
+pub fn shape_error(op: &str, expected: &str, got: &[usize]) -> Error {
+    Error::value(format!("{op}: expected {expected}; got {}", crate::tensor::layout::show(got)))
+}
+
+/// All inputs must share one float dtype, which is returned.
+pub fn float_dtype(op: &str, inputs: &[Meta]) -> Result<DType> {
+    let dtype = inputs[0].dtype;
+    if let Some(other) = inputs.iter().find(|m| !m.dtype.is_float() || m.dtype != dtype) {
+        return Err(Error::dtype(if other.dtype.is_float() {
+            format!("{op}: expected tensors of one dtype; got {dtype} and {}", other.dtype)
+        } else {
+            format!("{op}: expected a floating-point tensor; got {}", other.dtype)
+        }));
+    }
+    Ok(dtype)
+}
+
+/// Sum `x` down to `shape`, from which it was broadcast.
+pub fn sum_to(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    if x.shape() == shape {
+        return Ok(x.clone());
+    }
+    unimplemented!("ops helper A")
+}

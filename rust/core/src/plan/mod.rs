@@ -1,0 +1,3 @@
+//! The planned step: trace → fuse → place → run.
+
+pub mod trace;

@@ -1,0 +1,87 @@
+//! Tracing: what one eager step did, op by op.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::ops::Op;
+use crate::tensor::Tensor;
+
+/// One op that ran while tracing. The tensors are kept alive, so that their ids stay unique.
+#[derive(Debug)]
+pub struct Step {
+    /// What ran.
+    pub op: Arc<dyn Op>,
+    /// On what.
+    pub inputs: Vec<Tensor>,
+    /// What it made; for a view, another tensor on the same memory.
+    pub outputs: Vec<Tensor>,
+}
+
+/// A whole step as it ran.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Every op, in order.
+    pub steps: Vec<Step>,
+    /// Why the step cannot be planned, if it cannot.
+    pub obstacle: Option<String>,
+    /// Tensors that depend on the batch: reading their values in Python is an obstacle.
+    live: HashSet<u64>,
+}
+
+thread_local! {
+    static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
+}
+
+/// Start to record what runs on this thread; `batch` are the tensors that change from step to step.
+pub fn start(batch: &[Tensor]) {
+    let live = batch.iter().map(Tensor::id).collect();
+    TRACE.set(Some(Trace { live, ..Trace::default() }));
+}
+
+/// Stop recording.
+#[must_use]
+pub fn finish() -> Option<Trace> {
+    TRACE.take()
+}
+
+/// Whether this thread records.
+#[must_use]
+pub fn is_tracing() -> bool {
+    TRACE.with_borrow(Option::is_some)
+}
+
+/// Note an op that ran.
+pub fn record(op: &Arc<dyn Op>, inputs: &[&Tensor], outputs: &[Tensor]) {
+    TRACE.with_borrow_mut(|trace| {
+        let Some(trace) = trace else { return };
+        if inputs.iter().any(|t| trace.live.contains(&t.id())) || op.draws() {
+            trace.live.extend(outputs.iter().map(Tensor::id));
+        }
+        trace.steps.push(Step {
+            op: Arc::clone(op),
+            inputs: inputs.iter().map(|t| (*t).clone()).collect(),
+            outputs: outputs.to_vec(),
+        });
+    });
+}
+
+/// Python reads the values of `tensor`: what it does with them cannot be planned if they depend on the batch.
+pub fn read(tensor: &Tensor, how: &str) {
+    TRACE.with_borrow_mut(|trace| {
+        if let Some(trace) = trace
+            && trace.live.contains(&tensor.id())
+        {
+            trace.obstacle.get_or_insert_with(|| format!("a value that depends on the batch was read by {how}"));
+        }
+    });
+}
+
+/// Something ran that no plan can repeat.
+pub fn obstacle(reason: &str) {
+    TRACE.with_borrow_mut(|trace| {
+        if let Some(trace) = trace {
+            trace.obstacle.get_or_insert_with(|| reason.to_owned());
+        }
+    });
+}

@@ -1,0 +1,104 @@
+//! The memory behind tensors: our own, aligned to a cache line, or somebody else's that is kept alive.
+
+use std::alloc::{Layout as Memory, alloc, dealloc, handle_alloc_error};
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes to which owned memory is aligned: a cache line and an AVX-512 register.
+pub const ALIGNMENT: usize = 64;
+
+/// A block of bytes that tensors share.
+///
+/// Like a NumPy array's, its contents may be changed through any tensor that shares it; callers that write must not run
+/// beside others that read or write the same elements. `version` counts in-place changes, so that the tape notices.
+pub struct Storage {
+    ptr: *mut u8,
+    bytes: usize,
+    owner: Owner,
+    version: AtomicU64,
+}
+
+enum Owner {
+    Ours(Memory),
+    /// An object that keeps the memory alive, and whether the memory may be written.
+    Foreign {
+        _keep: Box<dyn Any + Send + Sync>,
+        writable: bool,
+    },
+}
+
+// SAFETY: the pointer is to memory that lives as long as the storage; the type's contract above says who may write.
+unsafe impl Send for Storage {}
+// SAFETY: as above.
+unsafe impl Sync for Storage {}
+
+impl Storage {
+    /// Uninitialised memory of our own; whoever asks for it writes every element before anyone reads.
+    #[must_use]
+    pub fn alloc(bytes: usize) -> Self {
+        let memory = Memory::from_size_align(bytes.max(1), ALIGNMENT).expect("size fits in memory");
+        // SAFETY: the size is not zero.
+        let ptr = unsafe { alloc(memory) };
+        if ptr.is_null() {
+            handle_alloc_error(memory);
+        }
+        Self { ptr, bytes, owner: Owner::Ours(memory), version: AtomicU64::new(0) }
+    }
+
+    /// Memory of somebody else.
+    ///
+    /// # Safety
+    /// `ptr` must be valid for `bytes` bytes, and aligned for the elements, for as long as `keep` lives.
+    #[must_use]
+    pub unsafe fn foreign(ptr: *mut u8, bytes: usize, writable: bool, keep: Box<dyn Any + Send + Sync>) -> Self {
+        Self { ptr, bytes, owner: Owner::Foreign { _keep: keep, writable }, version: AtomicU64::new(0) }
+    }
+
+    /// Its first byte.
+    #[must_use]
+    pub fn ptr(&self) -> *mut u8 {
+        self.ptr
+    }
+
+    /// Its size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it may be changed: false for a read-only array.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        match &self.owner {
+            Owner::Ours(_) => true,
+            Owner::Foreign { writable, .. } => *writable,
+        }
+    }
+
+    /// How often it was changed in place.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// Note an in-place change.
+    pub fn bump(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage").field("bytes", &self.bytes).field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Owner::Ours(memory) = self.owner {
+            // SAFETY: allocated in `alloc` with this very layout.
+            unsafe { dealloc(self.ptr, memory) };
+        }
+    }
+}

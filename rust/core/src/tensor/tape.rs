@@ -1,0 +1,357 @@
+//! The tape: which op made a tensor, and the walk back along it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use smallvec::SmallVec;
+
+use super::{Meta, Tensor};
+use crate::error::{Error, Result};
+use crate::ops::{self, Grads, Op};
+
+/// Where the gradient of an input goes.
+enum Edge {
+    /// Nowhere: it needs none.
+    None,
+    /// Into the `grad` of a leaf.
+    Leaf(Tensor),
+    /// To the op that made it, as gradient of that output.
+    Node(Arc<Node>, usize),
+}
+
+/// A tensor that backward reads, and how often it had been changed when the op read it.
+struct Saved {
+    tensor: Tensor,
+    version: u64,
+}
+
+/// What backward reads of an op's inputs and outputs.
+#[derive(Default)]
+struct SavedTensors {
+    inputs: SmallVec<[Option<Saved>; 3]>,
+    outputs: SmallVec<[Option<Saved>; 1]>,
+}
+
+/// One op that ran, on the tape.
+pub struct Node {
+    id: u64,
+    op: Arc<dyn Op>,
+    edges: SmallVec<[Edge; 3]>,
+    input_meta: SmallVec<[Meta; 3]>,
+    output_meta: SmallVec<[Meta; 1]>,
+    /// None once a backward has gone through and freed it.
+    saved: Mutex<Option<SavedTensors>>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Node {
+    /// Record `op` with what its backward reads.
+    #[must_use]
+    pub fn record(
+        op: Arc<dyn Op>,
+        inputs: &[&Tensor],
+        outputs: &[Tensor],
+        input_meta: SmallVec<[Meta; 3]>,
+        output_meta: SmallVec<[Meta; 1]>,
+    ) -> Arc<Self> {
+        let saves = op.saves();
+        let keep = |tensor: &Tensor| Saved { version: tensor.storage().version(), tensor: tensor.clone() };
+        let saved = SavedTensors {
+            inputs: inputs.iter().enumerate().map(|(i, t)| saves.input(i).then(|| keep(t))).collect(),
+            // Detached, or the node would keep itself alive.
+            outputs: outputs.iter().enumerate().map(|(i, t)| saves.output(i).then(|| keep(&t.detach()))).collect(),
+        };
+        let edges = inputs
+            .iter()
+            .map(|t| match t.node() {
+                Some((node, index)) => Edge::Node(node, index),
+                None if t.requires_grad() => Edge::Leaf((*t).clone()),
+                None => Edge::None,
+            })
+            .collect();
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { id, op, edges, input_meta, output_meta, saved: Mutex::new(Some(saved)) })
+    }
+
+    /// The name of the op.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.op.name()
+    }
+
+    /// Gradients of the inputs, given those of the outputs.
+    fn backward(&self, grads: &[Option<Tensor>], retain: bool) -> Result<Grads> {
+        let mut slot = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(saved) = slot.as_ref() else {
+            return Err(Error::state(
+                "backward: Trying to backward through the graph a second time (or directly access saved tensors after \
+                 they have already been freed). Specify retain_graph=True if you need to backward through the graph a \
+                 second time.",
+            ));
+        };
+        for (what, kept) in [("input", saved.inputs.as_slice()), ("output", saved.outputs.as_slice())] {
+            for (i, s) in kept.iter().enumerate() {
+                if let Some(s) = s
+                    && s.tensor.storage().version() != s.version
+                {
+                    return Err(Error::state(format!(
+                        "backward: one of the variables needed for gradient computation has been modified by an \
+                         inplace operation: {what} {i} of {}, of shape {}, is at version {}; expected version {} \
+                         instead",
+                        self.op.name(),
+                        super::layout::show(s.tensor.shape()),
+                        s.tensor.storage().version(),
+                        s.version
+                    )));
+                }
+            }
+        }
+        let needs: SmallVec<[bool; 4]> = self.edges.iter().map(|e| !matches!(e, Edge::None)).collect();
+        let context = Backward {
+            inputs: saved.inputs.iter().map(|s| s.as_ref().map(|s| s.tensor.clone())).collect(),
+            outputs: saved.outputs.iter().map(|s| s.as_ref().map(|s| s.tensor.clone())).collect(),
+            input_meta: &self.input_meta,
+            output_meta: &self.output_meta,
+            grads,
+            needs: &needs,
+        };
+        if retain {
+            drop(slot);
+        } else {
+            *slot = None;
+            drop(slot);
+        }
+        self.op.backward(&context)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.op.name(), self.id)
+    }
+}
+
+impl Drop for Node {
+    /// Long chains are taken apart in a loop: freeing one node from within another would overflow the stack.
+    fn drop(&mut self) {
+        let mut pending: Vec<Arc<Node>> = Vec::new();
+        let take = |node: &mut Node, pending: &mut Vec<Arc<Node>>| {
+            for edge in node.edges.drain(..) {
+                if let Edge::Node(next, _) = edge {
+                    pending.push(next);
+                }
+            }
+            let saved = node.saved.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+            for s in saved.into_iter().flat_map(|s| s.inputs).flatten() {
+                // The last owner of a saved tensor would free its node from here.
+                if let Some((next, _)) = s.tensor.node() {
+                    pending.push(next);
+                }
+            }
+        };
+        take(self, &mut pending);
+        while let Some(next) = pending.pop() {
+            if let Some(mut node) = Arc::into_inner(next) {
+                take(&mut node, &mut pending);
+            }
+        }
+    }
+}
+
+/// What an op's backward is given.
+pub struct Backward<'a> {
+    inputs: SmallVec<[Option<Tensor>; 3]>,
+    outputs: SmallVec<[Option<Tensor>; 1]>,
+    /// Shapes and dtypes of the inputs.
+    pub input_meta: &'a [Meta],
+    /// Shapes and dtypes of the outputs.
+    pub output_meta: &'a [Meta],
+    grads: &'a [Option<Tensor>],
+    needs: &'a [bool],
+}
+
+impl Backward<'_> {
+    /// Input `i`, which the op said it saves.
+    #[must_use]
+    pub fn input(&self, i: usize) -> &Tensor {
+        self.inputs[i].as_ref().expect("an op reads an input in backward that it does not save")
+    }
+
+    /// Output `i`, which the op said it saves.
+    #[must_use]
+    pub fn output(&self, i: usize) -> &Tensor {
+        self.outputs[i].as_ref().expect("an op reads an output in backward that it does not save")
+    }
+
+    /// Whether anybody wants the gradient of input `i`.
+    #[must_use]
+    pub fn needs(&self, i: usize) -> bool {
+        self.needs[i]
+    }
+
+    /// Gradient of the first output, contiguous or not.
+    #[must_use]
+    pub fn grad(&self) -> &Tensor {
+        self.grads[0].as_ref().expect("backward runs only where a gradient arrived")
+    }
+
+    /// Gradient of output `i`, if one arrived.
+    #[must_use]
+    pub fn grad_of(&self, i: usize) -> Option<&Tensor> {
+        self.grads[i].as_ref()
+    }
+}
+
+thread_local! {
+    static ENABLED: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Whether ops are recorded on this thread.
+#[must_use]
+pub fn is_grad_enabled() -> bool {
+    ENABLED.get()
+}
+
+/// Switch recording on or off on this thread; returns what it was.
+pub fn set_grad_enabled(value: bool) -> bool {
+    ENABLED.replace(value)
+}
+
+/// Run `f` without recording.
+pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ENABLED.set(self.0);
+        }
+    }
+    let _restore = Restore(set_grad_enabled(false));
+    f()
+}
+
+struct Pending {
+    node: Arc<Node>,
+    grads: SmallVec<[Option<Tensor>; 1]>,
+}
+
+/// Where the walk puts gradients of leaves.
+type Sink<'a> = &'a mut dyn FnMut(&Tensor, Tensor) -> Result<()>;
+
+/// Walk from `roots` back to the leaves, newest op first; each root comes with its gradient.
+fn walk(roots: &[(Tensor, Tensor)], retain: bool, stops: &[Tensor], leaf: Sink<'_>) -> Result<()> {
+    // Ids grow as ops run, so the newest pending op depends on no other pending one.
+    let mut pending: BTreeMap<u64, Pending> = BTreeMap::new();
+    let stop_at: Vec<(u64, usize, &Tensor)> =
+        stops.iter().filter_map(|t| t.node().map(|(node, index)| (node.id, index, t))).collect();
+    let send = |pending: &mut BTreeMap<u64, Pending>, node: &Arc<Node>, index: usize, grad: Tensor| -> Result<()> {
+        let entry = pending.entry(node.id).or_insert_with(|| Pending {
+            node: Arc::clone(node),
+            grads: node.output_meta.iter().map(|_| None).collect(),
+        });
+        let slot = &mut entry.grads[index];
+        *slot = Some(match slot.take() {
+            Some(sum) => ops::add(&sum, &grad)?,
+            None => grad,
+        });
+        Ok(())
+    };
+    for (root, grad) in roots {
+        match root.node() {
+            Some((node, index)) => send(&mut pending, &node, index, grad.clone())?,
+            None => leaf(root, grad.clone())?,
+        }
+    }
+    while let Some((id, Pending { node, grads })) = pending.pop_last() {
+        for &(_, index, tensor) in stop_at.iter().filter(|s| s.0 == id) {
+            if let Some(grad) = &grads[index] {
+                leaf(tensor, grad.clone())?;
+            }
+        }
+        let input_grads = node.backward(&grads, retain)?;
+        drop(grads);
+        for (edge, grad) in node.edges.iter().zip(input_grads) {
+            match (edge, grad) {
+                (Edge::None, _) | (_, None) => {}
+                (Edge::Leaf(tensor), Some(grad)) => leaf(tensor, grad)?,
+                (Edge::Node(next, index), Some(grad)) => send(&mut pending, next, *index, grad)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn seed(op: &str, root: &Tensor, grad: Option<&Tensor>) -> Result<Tensor> {
+    if !root.requires_grad() {
+        return Err(Error::state(format!(
+            "{op}: element 0 of tensors does not require grad and does not have a grad_fn"
+        )));
+    }
+    match grad {
+        Some(grad) if grad.shape() != root.shape() => Err(Error::value(format!(
+            "{op}: expected a gradient of shape {}; got {}",
+            super::layout::show(root.shape()),
+            super::layout::show(grad.shape())
+        ))),
+        Some(grad) => ops::cast(grad, root.dtype()),
+        None if root.numel() == 1 => Ok(Tensor::full(root.shape(), 1.0, root.dtype())),
+        None => Err(Error::state(format!("{op}: grad can be implicitly created only for scalar outputs"))),
+    }
+}
+
+/// Add the gradient of `root` with respect to every leaf that requires one to that leaf's `grad`.
+pub fn backward(root: &Tensor, grad: Option<&Tensor>, retain: bool) -> Result<()> {
+    let grad = seed("backward", root, grad)?;
+    no_grad(|| {
+        walk(&[(root.clone(), grad)], retain, &[], &mut |leaf, grad| {
+            let total = match leaf.grad() {
+                Some(sum) => ops::add(&sum, &grad)?,
+                // A gradient that another holds too must not be shared: clipping one would change the other.
+                None if grad.is_unshared() => grad,
+                None => ops::copy(&grad)?,
+            };
+            leaf.set_grad(Some(total));
+            Ok(())
+        })
+    })
+}
+
+/// Gradients of `roots` with respect to `inputs`, which keep theirs unchanged; None where none flows.
+pub fn grad(
+    roots: &[Tensor],
+    root_grads: &[Option<Tensor>],
+    inputs: &[Tensor],
+    retain: bool,
+) -> Result<Vec<Option<Tensor>>> {
+    let seeded = roots
+        .iter()
+        .zip(root_grads)
+        .map(|(root, grad)| Ok((root.clone(), seed("grad", root, grad.as_ref())?)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut found: Vec<Option<Tensor>> = vec![None; inputs.len()];
+    no_grad(|| {
+        walk(&seeded, retain, inputs, &mut |leaf, grad| {
+            for (slot, _) in found.iter_mut().zip(inputs).filter(|(_, t)| t.id() == leaf.id()) {
+                *slot = Some(match slot.take() {
+                    Some(sum) => ops::add(&sum, &grad)?,
+                    None => grad.clone(),
+                });
+            }
+            Ok(())
+        })
+    })?;
+    Ok(found)
+}
+
+impl Tensor {
+    /// Whether nobody else can see its elements.
+    fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+            && Arc::strong_count(&self.0.storage) == 1
+            && self.0.layout.is_contiguous()
+            && !crate::plan::trace::is_tracing()
+    }
+}
