@@ -19,6 +19,7 @@
 pub mod element;
 pub mod error;
 pub mod kernels;
+pub mod optim;
 pub mod rng;
 pub mod simd;
 pub mod threads;
