@@ -63,7 +63,7 @@ impl<J> Mailbox<J> {
     fn sleep(&self, awake: u32, asleep: u32) {
         self.job.sleep_while(|| {
             let now = self.state.compare_exchange(awake, asleep, Ordering::AcqRel, Ordering::Acquire);
-            matches!(now, Ok(_)) || now == Err(asleep)
+            now.is_ok() || now == Err(asleep)
         });
     }
 }
@@ -78,7 +78,9 @@ mod tests {
     /// The worker doubles what the caller has written; then a second job.
     #[test]
     fn two_jobs() {
-        loom::model(|| {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(4);
+        builder.check(|| {
             let shared = Arc::new((Mailbox::new(), UnsafeCell::new(1)));
             let worker = {
                 let shared = Arc::clone(&shared);

@@ -30,8 +30,8 @@ proptest! {
 
             let share = team.share_aligned(tasks, granule);
             prop_assert_eq!(share.start, next_aligned);
-            prop_assert!(share.start % granule == 0 || share.start == tasks);
-            prop_assert!(share.end % granule == 0 || share.end == tasks);
+            prop_assert!(share.start.is_multiple_of(granule) || share.start == tasks);
+            prop_assert!(share.end.is_multiple_of(granule) || share.end == tasks);
             prop_assert!(share.len() <= tasks.div_ceil(granule).div_ceil(size) * granule);
             next_aligned = share.end;
         }
@@ -349,7 +349,7 @@ mod forked {
             let ran = team_runs(4);
             let before = processor_time();
             thread::sleep(Duration::from_millis(200));
-            ran && processor_time() - before <= Duration::from_millis(50)
+            ran && processor_time() <= before + Duration::from_millis(50)
         }));
     }
 }
