@@ -1,3 +1,7 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
 pub mod math;
+pub mod reduce;
+
+#[cfg(test)]
+mod testing;
