@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod math;
 pub mod reduce;
+pub mod softmax;
 pub mod unary;
 
 #[cfg(test)]
