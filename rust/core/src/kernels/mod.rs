@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod math;
+pub mod norm;
 pub mod reduce;
 pub mod softmax;
 pub mod unary;
