@@ -1,3 +1,11 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
+pub mod activation;
 pub mod math;
+pub mod norm;
+pub mod reduce;
+pub mod softmax;
+pub mod unary;
+
+#[cfg(test)]
+mod testing;
