@@ -9,3 +9,4 @@ pub mod unary;
 
 #[cfg(test)]
 mod testing;
+pub mod matmul;
