@@ -1,3 +1,4 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
+pub mod dropout;
 pub mod math;
