@@ -1,6 +1,7 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
 pub mod activation;
+pub mod dropout;
 pub mod math;
 pub mod norm;
 pub mod reduce;
