@@ -18,6 +18,7 @@ pub mod element;
 pub mod error;
 pub mod kernels;
 pub mod ops;
+pub mod optim;
 pub mod plan;
 pub mod rng;
 pub mod simd;

@@ -110,6 +110,11 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         false
     }
 
+    /// Whether it changes memory that is not its output: in place, or a running statistic.
+    fn changes_outside(&self) -> bool {
+        self.in_place()
+    }
+
     /// Whether it draws random numbers.
     fn draws(&self) -> bool {
         false

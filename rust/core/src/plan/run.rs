@@ -1,0 +1,201 @@
+//! Running a program: every member of the team walks all stages and does its share of each.
+
+use std::ops::Range;
+
+use super::memory::Memory;
+use super::program::{CrossEntropyStage, Program, Rows, Stage, Update, Weight};
+use super::rows;
+use crate::element::Float;
+use crate::kernels::matmul::{self, MatRef, Product};
+use crate::kernels::{loss, transpose};
+use crate::ops::Run;
+use crate::optim::Rule;
+use crate::tensor::View;
+use crate::threads::Team;
+use crate::with_float;
+
+/// What changes from step to step besides the batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The update rule of each parameter, and the number of this update, the first being 1.
+    pub rules: &'a [(Rule, u64)],
+    /// Added to the number of updates, for steps after the first of one call.
+    pub ahead: u64,
+    /// Added to the call number of every draw.
+    pub replay: u64,
+}
+
+/// Rows that one member takes at a time: dropout draws for 8 features at once.
+const ROW_GRANULE: usize = 8;
+/// Narrow matrices are shared row by row.
+const NARROW: usize = 2 * ROW_GRANULE;
+
+/// Run one step. The caller meets the team before and after.
+pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+    let Some(dtype) = program.dtype else {
+        return stages::<f32>(program, memory, team, step);
+    };
+    with_float!(dtype, T => stages::<T>(program, memory, team, step));
+}
+
+fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+    for (barrier, stage) in &program.stages {
+        if *barrier {
+            team.barrier();
+        }
+        match stage {
+            Stage::Op { op, inputs, outputs } => {
+                let inputs: smallvec::SmallVec<[View<'_>; 4]> = inputs.iter().map(|o| memory.view(o)).collect();
+                let outputs: smallvec::SmallVec<[View<'_>; 4]> = outputs.iter().map(|o| memory.view(o)).collect();
+                op.run(&Run { team, replay: step.replay }, &inputs, &outputs);
+            }
+            Stage::ToFeatures { from, to, samples, features } => {
+                let share = team.share_aligned(*features, LINE);
+                // SAFETY: shares of features are disjoint rows of `to`.
+                unsafe {
+                    let x = memory.view(from).ptr::<T>();
+                    let y = memory.ptr::<T>(to.buffer).add(share.start * to.ld);
+                    transpose::transpose_raw(x.add(share.start), *features, *samples, share.len(), y, to.ld);
+                }
+            }
+            Stage::ToRows { from, to, samples, features } => {
+                let share = team.share_aligned(*samples, LINE);
+                // SAFETY: shares of samples are disjoint rows of `to`.
+                unsafe {
+                    let x = memory.ptr::<T>(from.buffer).add(share.start);
+                    let y = memory.ptr::<T>(*to).add(share.start * features);
+                    transpose::transpose_raw(x, from.ld, *features, share.len(), y, *features);
+                }
+            }
+            Stage::Rows(rows) => run_rows::<T>(rows, memory, team, step.replay),
+            Stage::Weight(weight) => run_weight::<T>(weight, memory, team, step),
+            Stage::CrossEntropy(stage) => run_cross_entropy::<T>(stage, memory, team),
+            Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
+            Stage::Update(updates) => run_updates(updates, memory, team, step),
+        }
+    }
+}
+
+/// Elements of a cache line, at which transposes are shared.
+const LINE: usize = 16;
+
+fn share_of_rows(team: &Team, rows: usize) -> Range<usize> {
+    if rows < NARROW { team.share(rows) } else { team.share_aligned(rows, ROW_GRANULE) }
+}
+
+fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u64) {
+    let share = share_of_rows(team, stage.features);
+    let mut finish = |done: Range<usize>| rows::run::<T>(stage, memory, done, replay);
+    match &stage.product {
+        Some(p) => {
+            let product = Product {
+                m: stage.features,
+                n: stage.samples,
+                k: p.inner,
+                a: MatRef {
+                    // SAFETY: the weight begins inside its buffer.
+                    ptr: unsafe { memory.ptr::<T>(p.weight).add(p.weight_offset) },
+                    row_stride: p.strides.0 as isize,
+                    col_stride: p.strides.1 as isize,
+                },
+                b: MatRef { ptr: memory.ptr::<T>(p.x.buffer), row_stride: p.x.ld as isize, col_stride: 1 },
+                c: memory.ptr::<T>(p.y.buffer),
+                ldc: p.y.ld,
+                accumulate: false,
+            };
+            // SAFETY: operands have the sizes they were lowered for; members write disjoint rows.
+            unsafe { matmul::block(&product, share.clone(), 0..stage.samples, &mut finish) };
+        }
+        None => {
+            for start in share.clone().step_by(ROW_GRANULE) {
+                finish(start..(start + ROW_GRANULE).min(share.end));
+            }
+        }
+    }
+    for (from, to) in &stage.copies {
+        // SAFETY: shares of features are disjoint columns of `to`.
+        unsafe {
+            let x = memory.ptr::<T>(from.buffer).add(share.start * from.ld);
+            let y = memory.ptr::<T>(*to).add(share.start);
+            transpose::transpose_raw(x, from.ld, share.len(), stage.samples, y, stage.features);
+        }
+    }
+}
+
+fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+    let share = share_of_rows(team, stage.rows);
+    // SAFETY: the operand begins inside its buffer.
+    let x = unsafe { memory.ptr::<T>(stage.x.buffer).add(stage.x.layout.offset) };
+    let product = Product {
+        m: stage.rows,
+        n: stage.cols,
+        k: stage.samples,
+        a: MatRef { ptr: memory.ptr::<T>(stage.g.buffer), row_stride: stage.g.ld as isize, col_stride: 1 },
+        b: MatRef { ptr: x, row_stride: stage.cols as isize, col_stride: 1 },
+        c: memory.ptr::<T>(stage.grad),
+        ldc: stage.cols,
+        accumulate: false,
+    };
+    let update = stage.update.as_ref().map(|u| (u, rule_at::<T>(u, step)));
+    let mut finish = |rows: Range<usize>| {
+        if let Some((update, rule)) = &update {
+            let range = rows.start * stage.cols..rows.end * stage.cols;
+            // SAFETY: these rows are this member's.
+            unsafe { apply_update(update, rule, memory, stage.grad, range.start, range) };
+        }
+    };
+    // SAFETY: operands have the sizes they were lowered for; members write disjoint rows.
+    unsafe { matmul::block(&product, share, 0..stage.cols, &mut finish) };
+}
+
+fn rule_at<T: Float>(update: &Update, step: &Step<'_>) -> crate::optim::Step<T> {
+    let (rule, t) = &step.rules[update.param];
+    rule.at::<T>(t + step.ahead)
+}
+
+/// Most memories an update rule keeps for a parameter.
+const MAX_STATE: usize = 4;
+
+/// Update `range` of a parameter with the gradient that begins at `grad_start` of `grad`.
+///
+/// # Safety
+/// Nobody else uses these elements.
+unsafe fn apply_update<T: Float>(
+    update: &Update,
+    rule: &crate::optim::Step<T>,
+    memory: &Memory<'_>,
+    grad: usize,
+    grad_start: usize,
+    range: Range<usize>,
+) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let param = memory.slice_mut::<T>(update.value, range.start, range.len());
+        let grad = memory.slice::<T>(grad, grad_start, range.len());
+        let mut state: smallvec::SmallVec<[&mut [T]; MAX_STATE]> =
+            update.state.iter().map(|&s| memory.slice_mut::<T>(s, range.start, range.len())).collect();
+        rule.update(param, grad, &mut state);
+    }
+}
+
+fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+    for (update, grad) in updates {
+        // Small ones are not worth sharing, and land on different members.
+        let range = if update.len < SMALL_UPDATE {
+            if update.param % team.size() != team.rank() {
+                continue;
+            }
+            0..update.len
+        } else {
+            team.share_aligned(update.len, LINE)
+        };
+        with_float!(update.dtype, T => {
+            let rule = rule_at::<T>(update, step);
+            // SAFETY: shares are disjoint.
+            unsafe { apply_update(update, &rule, memory, *grad, range.start, range) };
+        });
+    }
+}
+
+/// Parameters below this size are updated by one member.
+const SMALL_UPDATE: usize = 4096;

@@ -1,0 +1,194 @@
+"""The optimizers once more: the formulas of the papers as PyTorch states them, in float64 NumPy.
+
+Every function takes the first parameter, one gradient a step and PyTorch's settings, and returns the parameter after
+each step. Nothing here is fast or shared with the library: it is to be read beside the formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def _signed(grad: ArrayLike, param: Array, weight_decay: float, maximize: bool) -> Array:
+    """The gradient of what is descended: turned round to maximize, and with the L2 penalty's share."""
+    grad = np.asarray(grad, np.float64)
+    return (-grad if maximize else grad) + (weight_decay * param if weight_decay else 0.0)
+
+
+def sgd(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-3,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    maximize: bool = False,
+) -> list[Array]:
+    """SGD: Sutskever et al. 2013, with ``lr`` outside the velocity. The first velocity is the first gradient."""
+    theta = np.array(param, np.float64)
+    velocity: Array | None = None
+    path = []
+    for grad in grads:
+        g = _signed(grad, theta, weight_decay, maximize)
+        if momentum:
+            velocity = g if velocity is None else momentum * velocity + (1 - dampening) * g
+            g = g + momentum * velocity if nesterov else velocity
+        theta = theta - lr * g
+        path.append(theta)
+    return path
+
+
+def adagrad(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-2,
+    lr_decay: float = 0.0,
+    weight_decay: float = 0.0,
+    initial_accumulator_value: float = 0.0,
+    eps: float = 1e-10,
+    maximize: bool = False,
+) -> list[Array]:
+    """Adagrad: Duchi, Hazan & Singer 2011, diagonal."""
+    theta = np.array(param, np.float64)
+    total = np.full_like(theta, initial_accumulator_value)
+    path = []
+    for steps_before, grad in enumerate(grads):
+        g = _signed(grad, theta, weight_decay, maximize)
+        total = total + g**2
+        theta = theta - lr / (1 + steps_before * lr_decay) * g / (np.sqrt(total) + eps)
+        path.append(theta)
+    return path
+
+
+def adadelta(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1.0,
+    rho: float = 0.9,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> list[Array]:
+    """Adadelta: Zeiler 2012, Algorithm 1, with ``lr`` in front of the step."""
+    theta = np.array(param, np.float64)
+    square_of_grad = np.zeros_like(theta)
+    square_of_delta = np.zeros_like(theta)
+    path = []
+    for grad in grads:
+        g = _signed(grad, theta, weight_decay, maximize)
+        square_of_grad = rho * square_of_grad + (1 - rho) * g**2
+        delta = np.sqrt(square_of_delta + eps) / np.sqrt(square_of_grad + eps) * g
+        square_of_delta = rho * square_of_delta + (1 - rho) * delta**2
+        theta = theta - lr * delta
+        path.append(theta)
+    return path
+
+
+def rmsprop(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-2,
+    alpha: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum: float = 0.0,
+    centered: bool = False,
+    maximize: bool = False,
+) -> list[Array]:
+    """RMSprop: Hinton 2012, lecture 6e; centered as Graves 2013, but with ``eps`` outside the root."""
+    theta = np.array(param, np.float64)
+    square = np.zeros_like(theta)
+    mean = np.zeros_like(theta)
+    velocity = np.zeros_like(theta)
+    path = []
+    for grad in grads:
+        g = _signed(grad, theta, weight_decay, maximize)
+        square = alpha * square + (1 - alpha) * g**2
+        mean = alpha * mean + (1 - alpha) * g
+        spread = np.sqrt(square - mean**2 if centered else square)
+        velocity = momentum * velocity + g / (spread + eps)
+        theta = theta - lr * velocity
+        path.append(theta)
+    return path
+
+
+def adam(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    amsgrad: bool = False,
+    maximize: bool = False,
+) -> list[Array]:
+    """Adam: Kingma & Ba 2015, Algorithm 1, its L2 penalty in the gradient; ``amsgrad`` is Reddi, Kale & Kumar 2018."""
+    beta1, beta2 = betas
+    theta = np.array(param, np.float64)
+    m = np.zeros_like(theta)
+    v = np.zeros_like(theta)
+    largest = np.zeros_like(theta)
+    path = []
+    for t, grad in enumerate(grads, start=1):
+        g = _signed(grad, theta, weight_decay, maximize)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        largest = np.maximum(largest, v)
+        m_hat = m / (1 - beta1**t)
+        v_hat = (largest if amsgrad else v) / (1 - beta2**t)
+        theta = theta - lr * m_hat / (np.sqrt(v_hat) + eps)
+        path.append(theta)
+    return path
+
+
+def adamw(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+    amsgrad: bool = False,
+    maximize: bool = False,
+) -> list[Array]:
+    """AdamW: Loshchilov & Hutter 2019, Algorithm 2, with ``lr`` in front of the decay too."""
+    beta1, beta2 = betas
+    theta = np.array(param, np.float64)
+    m = np.zeros_like(theta)
+    v = np.zeros_like(theta)
+    largest = np.zeros_like(theta)
+    path = []
+    for t, grad in enumerate(grads, start=1):
+        g = _signed(grad, theta, 0.0, maximize)
+        theta = theta - lr * weight_decay * theta
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        largest = np.maximum(largest, v)
+        m_hat = m / (1 - beta1**t)
+        v_hat = (largest if amsgrad else v) / (1 - beta2**t)
+        theta = theta - lr * m_hat / (np.sqrt(v_hat) + eps)
+        path.append(theta)
+    return path
+
+
+#: By the name of the optimizer.
+REFERENCE: dict[str, Callable[..., list[Array]]] = {
+    "SGD": sgd,
+    "Adagrad": adagrad,
+    "Adadelta": adadelta,
+    "RMSprop": rmsprop,
+    "Adam": adam,
+    "AdamW": adamw,
+}
