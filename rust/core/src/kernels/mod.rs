@@ -1,3 +1,9 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
+pub mod activation;
 pub mod math;
+pub mod reduce;
+pub mod unary;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,550 @@
+//! Sums, extremes and their positions, along any axis of an array.
+//!
+//! A reduction over `len` elements always takes the same steps: lane `l` of 16 folds elements `l`, `l + 16`, `l + 32`, …
+//! in this order, then lanes meet in a fixed tree: `l` with `l + 8`, then 4, 2, 1 apart. This holds however the elements lie in
+//! memory, so that an array and its transpose give the same bits.
+//!
+//! NaN is contagious, in extremes too, as in `PyTorch`: a maximum, a minimum and their positions are those of the first NaN
+//! if there is one. Of equal extremes, the first position counts.
+
+use crate::element::{Float, LANES};
+use crate::simd;
+
+/// Elements of a partial sum of [`sum_flat`].
+pub const CHUNK: usize = 4096;
+
+/// One axis of an array: `outer` blocks, in each of which entry `i` of the axis is a run of `inner` elements from `i * stride`.
+///
+/// A run is one element for the last axis of an array. `stride` is `inner`, or more where runs are padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axis {
+    /// Number of blocks; each takes `len * stride` elements.
+    pub outer: usize,
+    /// Length of the axis.
+    pub len: usize,
+    /// Elements of a run, which the reduction keeps apart.
+    pub inner: usize,
+    /// Distance from one entry to the next.
+    pub stride: usize,
+}
+
+impl Axis {
+    /// The axis of a packed array of `(outer, len, inner)`.
+    #[must_use]
+    pub const fn new(outer: usize, len: usize, inner: usize) -> Self {
+        Self { outer, len, inner, stride: inner }
+    }
+
+    /// Whether the entries of the axis are neighbours in memory.
+    #[must_use]
+    pub const fn is_contiguous(self) -> bool {
+        self.inner == 1 && self.stride == 1
+    }
+
+    /// Elements from one block to the next.
+    #[must_use]
+    pub const fn block(self) -> usize {
+        self.len * self.stride
+    }
+
+    /// Elements that a result of one value a run takes.
+    #[must_use]
+    pub const fn results(self) -> usize {
+        self.outer * self.inner
+    }
+}
+
+/// What [`reduce_axis`] computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Σ x, 0 for an empty axis.
+    Sum,
+    /// Σ x², 0 for an empty axis.
+    SumSq,
+    /// The maximum, −∞ for an empty axis.
+    Max,
+    /// The minimum, ∞ for an empty axis.
+    Min,
+}
+
+/// A reduction: where a lane starts, how it takes an element, how two lanes meet.
+pub trait Fold<T>: Copy {
+    /// A lane without elements.
+    fn start(self) -> T;
+    /// The lane `acc` with element `x`.
+    fn step(self, acc: T, x: T) -> T;
+    /// Two lanes, the one of lower index first.
+    fn merge(self, a: T, b: T) -> T;
+}
+
+macro_rules! fold {
+    ($(#[$meta:meta])* $name:ident, $start:expr, |$acc:ident, $x:ident| $step:expr, |$a:ident, $b:ident| $merge:expr) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+        impl<T: Float> Fold<T> for $name {
+            #[inline(always)]
+            fn start(self) -> T {
+                $start
+            }
+            #[inline(always)]
+            fn step(self, $acc: T, $x: T) -> T {
+                $step
+            }
+            #[inline(always)]
+            fn merge(self, $a: T, $b: T) -> T {
+                $merge
+            }
+        }
+    };
+}
+fold!(/** Σ x. */ Sum, T::ZERO, |acc, x| acc + x, |a, b| a + b);
+fold!(/** Σ x². */ SumSq, T::ZERO, |acc, x| x.mul_add(x, acc), |a, b| a + b);
+fold!(/** The maximum. */ Max, T::NEG_INFINITY, |acc, x| greater(acc, x), |a, b| greater(a, b));
+fold!(/** The minimum. */ Min, -T::NEG_INFINITY, |acc, x| less(acc, x), |a, b| less(a, b));
+
+/// The greater, or the NaN; `a` if equal.
+#[inline(always)]
+pub(crate) fn greater<T: Float>(a: T, b: T) -> T {
+    if (b > a) | b.is_nan() { b } else { a }
+}
+
+/// The smaller, or the NaN; `a` if equal.
+#[inline(always)]
+pub(crate) fn less<T: Float>(a: T, b: T) -> T {
+    if (b < a) | b.is_nan() { b } else { a }
+}
+
+/// The fixed tree over the lanes.
+#[inline(always)]
+pub(crate) fn tree<T: Copy>(mut lanes: [T; LANES], merge: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for l in 0..half {
+            lanes[l] = merge(lanes[l], lanes[l + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// The fixed tree over the lanes of `W` columns.
+#[inline(always)]
+pub(crate) fn tree_columns<T: Copy, const W: usize>(mut lanes: [[T; W]; LANES], merge: impl Fn(T, T) -> T) -> [T; W] {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = lanes.split_at_mut(half);
+        for (a, b) in low.iter_mut().zip(high) {
+            for k in 0..W {
+                a[k] = merge(a[k], b[k]);
+            }
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Fold the elements of `x` into lanes.
+#[inline(always)]
+pub(crate) fn lanes<T: Float>(x: &[T], start: T, step: impl Fn(T, T) -> T) -> [T; LANES] {
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    let mut acc = [start; LANES];
+    for block in blocks {
+        for l in 0..LANES {
+            acc[l] = step(acc[l], block[l]);
+        }
+    }
+    for (acc, &x) in acc.iter_mut().zip(rest) {
+        *acc = step(*acc, x);
+    }
+    acc
+}
+
+/// Fold the pairs of `x` and `y` into lanes.
+#[inline(always)]
+pub(crate) fn lanes2<T: Float, A: Copy>(x: &[T], y: &[T], start: A, step: impl Fn(A, T, T) -> A) -> [A; LANES] {
+    let (x_blocks, x_rest) = x.as_chunks::<LANES>();
+    let (y_blocks, y_rest) = y.as_chunks::<LANES>();
+    let mut acc = [start; LANES];
+    for (x, y) in x_blocks.iter().zip(y_blocks) {
+        for l in 0..LANES {
+            acc[l] = step(acc[l], x[l], y[l]);
+        }
+    }
+    for ((acc, &x), &y) in acc.iter_mut().zip(x_rest).zip(y_rest) {
+        *acc = step(*acc, x, y);
+    }
+    acc
+}
+
+/// The `W` elements of `x` from `start`.
+#[inline(always)]
+pub(crate) fn window<T, const W: usize>(x: &[T], start: usize) -> &[T; W] {
+    x[start..].first_chunk().expect("the caller has checked lengths")
+}
+
+/// The `W` elements of `x` from `start`.
+#[inline(always)]
+pub(crate) fn window_mut<T, const W: usize>(x: &mut [T], start: usize) -> &mut [T; W] {
+    x[start..].first_chunk_mut().expect("the caller has checked lengths")
+}
+
+/// Call `$kernel::<T, W>(column, …)` on blocks of columns until all `$cols` are done, with widths `$w` from the widest to 1.
+macro_rules! by_columns {
+    (@from $column:ident $cols:ident [] $kernel:ident $t:ty; $($arg:expr),*) => {};
+    (@from $column:ident $cols:ident [$w:literal $($rest:literal)*] $kernel:ident $t:ty; $($arg:expr),*) => {
+        while $column + $w <= $cols {
+            $kernel::<$t, $w>($column, $($arg),*);
+            $column += $w;
+        }
+        by_columns!(@from $column $cols [$($rest)*] $kernel $t; $($arg),*);
+    };
+    ($cols:expr, [$($w:literal),+], $kernel:ident::<$t:ty>($($arg:expr),* $(,)?)) => {{
+        let cols: usize = $cols;
+        let mut column = 0;
+        by_columns!(@from column cols [$($w)+] $kernel $t; $($arg),*);
+        let _ = column;
+    }};
+}
+pub(crate) use by_columns;
+
+/// Fold `W` columns of which `x` holds the first from its start.
+#[inline(always)]
+pub(crate) fn fold_block<T: Float, const W: usize>(fold: impl Fold<T>, x: &[T], rows: usize, stride: usize) -> [T; W] {
+    let mut lanes = [[fold.start(); W]; LANES];
+    for (l, lane) in lanes.iter_mut().enumerate() {
+        let mut acc = [fold.start(); W];
+        let mut row = l;
+        while row < rows {
+            let x = window::<T, W>(x, row * stride);
+            for k in 0..W {
+                acc[k] = fold.step(acc[k], x[k]);
+            }
+            row += LANES;
+        }
+        *lane = acc;
+    }
+    tree_columns(lanes, |a, b| fold.merge(a, b))
+}
+
+#[inline(always)]
+fn fold_columns_block<T: Float, const W: usize>(
+    column: usize,
+    fold: impl Fold<T>,
+    x: &[T],
+    rows: usize,
+    stride: usize,
+    out: &mut [T],
+) {
+    // Without rows there may be nothing to slice.
+    let x = x.get(column..).unwrap_or_default();
+    *window_mut::<T, W>(out, column) = fold_block(fold, x, rows, stride);
+}
+
+simd! {
+    /// The reduction of `x`.
+    pub fn fold<T: Float, F: Fold<T>>(fold: F, x: &[T]) -> T {
+        tree(lanes(x, fold.start(), |acc, x| fold.step(acc, x)), |a, b| fold.merge(a, b))
+    }
+
+    /// The reduction of every `len` neighbours of `x`, as many as `out` is long.
+    pub fn fold_rows<T: Float, F: Fold<T>>(fold: F, x: &[T], len: usize, out: &mut [T]) {
+        for (i, out) in out.iter_mut().enumerate() {
+            let x = &x[i * len..][..len];
+            *out = tree(lanes(x, fold.start(), |acc, x| fold.step(acc, x)), |a, b| fold.merge(a, b));
+        }
+    }
+
+    /// The reduction of every column of the `rows × cols` matrix `x`, whose rows are `stride` apart.
+    pub fn fold_columns<T: Float, F: Fold<T>>(fold: F, x: &[T], rows: usize, cols: usize, stride: usize, out: &mut [T]) {
+        by_columns!(cols, [64, 16, 4, 1], fold_columns_block::<T>(fold, x, rows, stride, out));
+    }
+
+    /// Σ x·y.
+    pub fn dot<T: Float>(x: &[T], y: &[T]) -> T {
+        tree(lanes2(x, y, T::ZERO, |acc, x, y| x.mul_add(y, acc)), |a, b| a + b)
+    }
+}
+
+/// Σ x over one axis. For long flat arrays see [`sum_flat`].
+#[must_use]
+pub fn sum<T: Float>(x: &[T]) -> T {
+    fold(Sum, x)
+}
+
+/// Σ x².
+#[must_use]
+pub fn sum_sq<T: Float>(x: &[T]) -> T {
+    fold(SumSq, x)
+}
+
+/// The maximum; −∞ if there is none.
+#[must_use]
+pub fn max<T: Float>(x: &[T]) -> T {
+    fold(Max, x)
+}
+
+/// The minimum; ∞ if there is none.
+#[must_use]
+pub fn min<T: Float>(x: &[T]) -> T {
+    fold(Min, x)
+}
+
+/// Σ x of every column of the `rows × cols` matrix `x`, whose rows are `stride` apart: the bits of [`sum`].
+pub fn sum_columns<T: Float>(x: &[T], rows: usize, cols: usize, stride: usize, out: &mut [T]) {
+    fold_columns(Sum, x, rows, cols, stride, out);
+}
+
+/// Σ x of all elements, however many: of the sums of chunks of [`CHUNK`], summed in the same way.
+///
+/// Threads share it by [`chunk_sums`]: `sum_flat(x) == sum_flat(chunk_sums(x))` for more than one chunk.
+#[must_use]
+pub fn sum_flat<T: Float>(x: &[T]) -> T {
+    flat(x, sum)
+}
+
+/// Σ x² of all elements, in the order of [`sum_flat`].
+#[must_use]
+pub fn sum_sq_flat<T: Float>(x: &[T]) -> T {
+    flat(x, sum_sq)
+}
+
+/// Σ x of every [`CHUNK`] elements of `x`. A thread may take any run of whole chunks.
+pub fn chunk_sums<T: Float>(x: &[T], out: &mut [T]) {
+    for (x, out) in x.chunks(CHUNK).zip(out) {
+        *out = sum(x);
+    }
+}
+
+/// Σ x² of every [`CHUNK`] elements of `x`.
+pub fn chunk_sums_sq<T: Float>(x: &[T], out: &mut [T]) {
+    for (x, out) in x.chunks(CHUNK).zip(out) {
+        *out = sum_sq(x);
+    }
+}
+
+fn flat<T: Float>(x: &[T], leaf: fn(&[T]) -> T) -> T {
+    if x.len() <= CHUNK {
+        return leaf(x);
+    }
+    // The largest power of CHUNK below the length: each chunk of it is one of at most CHUNK partial sums.
+    let mut span = CHUNK;
+    while span.checked_mul(CHUNK).is_some_and(|next| next < x.len()) {
+        span *= CHUNK;
+    }
+    let mut lanes = [T::ZERO; LANES];
+    for (i, x) in x.chunks(span).enumerate() {
+        lanes[i % LANES] += flat(x, leaf);
+    }
+    tree(lanes, |a, b| a + b)
+}
+
+/// The first position of the maximum, or of the first NaN. 0 if there is no element.
+#[must_use]
+pub fn argmax<T: Float>(x: &[T]) -> usize {
+    position(x, max(x))
+}
+
+/// The first position of the minimum, or of the first NaN. 0 if there is no element.
+#[must_use]
+pub fn argmin<T: Float>(x: &[T]) -> usize {
+    position(x, min(x))
+}
+
+fn position<T: Float>(x: &[T], value: T) -> usize {
+    let found = if value.is_nan() { x.iter().position(|x| x.is_nan()) } else { x.iter().position(|&x| x == value) };
+    found.unwrap_or(0)
+}
+
+#[inline(always)]
+fn arg_block<T: Float, const W: usize>(
+    column: usize,
+    beats: impl Fn(T, T) -> bool,
+    x: &[T],
+    rows: usize,
+    stride: usize,
+    out: &mut [i64],
+) {
+    let mut best = *window::<T, W>(x, column);
+    let mut index = [0_i64; W];
+    for row in 1..rows {
+        let x = window::<T, W>(x, row * stride + column);
+        for k in 0..W {
+            let takes = beats(x[k], best[k]) | (x[k].is_nan() & !best[k].is_nan());
+            best[k] = if takes { x[k] } else { best[k] };
+            index[k] = if takes { row as i64 } else { index[k] };
+        }
+    }
+    *window_mut(out, column) = index;
+}
+
+simd! {
+    /// [`argmax`] of every column of the `rows × cols` matrix `x`, whose rows are `stride` apart. At least one row.
+    pub fn argmax_columns<T: Float>(x: &[T], rows: usize, cols: usize, stride: usize, out: &mut [i64]) {
+        by_columns!(cols, [16, 4, 1], arg_block::<T>(|a, b| a > b, x, rows, stride, out));
+    }
+
+    /// [`argmin`] of every column of the `rows × cols` matrix `x`, whose rows are `stride` apart. At least one row.
+    pub fn argmin_columns<T: Float>(x: &[T], rows: usize, cols: usize, stride: usize, out: &mut [i64]) {
+        by_columns!(cols, [16, 4, 1], arg_block::<T>(|a, b| a < b, x, rows, stride, out));
+    }
+}
+
+/// The reduction of `x` along `axis` into `out`, of `outer * inner` elements.
+pub fn reduce_axis<T: Float>(reduction: Reduction, x: &[T], axis: Axis, out: &mut [T]) {
+    match reduction {
+        Reduction::Sum => fold_axis(Sum, x, axis, out),
+        Reduction::SumSq => fold_axis(SumSq, x, axis, out),
+        Reduction::Max => fold_axis(Max, x, axis, out),
+        Reduction::Min => fold_axis(Min, x, axis, out),
+    }
+}
+
+fn fold_axis<T: Float>(fold: impl Fold<T>, x: &[T], axis: Axis, out: &mut [T]) {
+    debug_assert_eq!(out.len(), axis.results());
+    if axis.is_contiguous() {
+        return fold_rows(fold, x, axis.len, out);
+    }
+    for i in 0..axis.outer {
+        let out = &mut out[i * axis.inner..][..axis.inner];
+        fold_columns(fold, &x[i * axis.block()..], axis.len, axis.inner, axis.stride, out);
+    }
+}
+
+/// The positions of the maxima of `x` along `axis`, which is not empty.
+pub fn argmax_axis<T: Float>(x: &[T], axis: Axis, out: &mut [i64]) {
+    arg_axis(x, axis, out, argmax, argmax_columns);
+}
+
+/// The positions of the minima of `x` along `axis`, which is not empty.
+pub fn argmin_axis<T: Float>(x: &[T], axis: Axis, out: &mut [i64]) {
+    arg_axis(x, axis, out, argmin, argmin_columns);
+}
+
+type ArgColumns<T> = fn(&[T], usize, usize, usize, &mut [i64]);
+
+fn arg_axis<T: Float>(x: &[T], axis: Axis, out: &mut [i64], row: fn(&[T]) -> usize, columns: ArgColumns<T>) {
+    debug_assert_eq!(out.len(), axis.results());
+    for i in 0..axis.outer {
+        let x = &x[i * axis.block()..];
+        if axis.is_contiguous() {
+            out[i] = row(&x[..axis.len]) as i64;
+        } else {
+            columns(x, axis.len, axis.inner, axis.stride, &mut out[i * axis.inner..][..axis.inner]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{SIZES, assert_close, bits, on_all_levels, random, tolerance, transposed, wide};
+
+    /// The order of a sum, spelled out.
+    fn sum_by_definition<T: Float>(x: &[T]) -> T {
+        let mut lanes = [T::ZERO; 16];
+        for (i, &x) in x.iter().enumerate() {
+            lanes[i % 16] += x;
+        }
+        let eight: [T; 8] = std::array::from_fn(|l| lanes[l] + lanes[l + 8]);
+        let four: [T; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
+        (four[0] + four[2]) + (four[1] + four[3])
+    }
+
+    fn check_sums<T: Float>() {
+        for n in SIZES {
+            let (x, y) = (random::<T>(n, 1), random::<T>(n, 2));
+            let [x64, y64] = [wide(&x), wide(&y)];
+            let found = on_all_levels(|| bits(&[sum(&x), sum_sq(&x), dot(&x, &y)]));
+            assert_eq!(found[0], bits(&[sum_by_definition(&x)])[0], "{n}");
+            let dot64: f64 = x64.iter().zip(&y64).map(|(x, y)| x * y).sum();
+            let expected = [x64.iter().sum(), x64.iter().map(|x| x * x).sum(), dot64];
+            assert_close(&[sum(&x), sum_sq(&x), dot(&x, &y)], &expected, tolerance::<T>());
+        }
+    }
+
+    #[test]
+    fn sums_take_the_lane_order() {
+        check_sums::<f32>();
+        check_sums::<f64>();
+    }
+
+    fn check_layouts<T: Float>() {
+        for (rows, cols) in [(0, 3), (1, 1), (3, 17), (16, 64), (17, 100), (100, 85), (33, 4), (4097, 3)] {
+            let x = random::<T>(rows * cols, 3);
+            let columns = transposed(&x, rows, cols);
+            for kind in [Reduction::Sum, Reduction::SumSq, Reduction::Max, Reduction::Min] {
+                let mut a = vec![T::ONE; cols];
+                reduce_axis(kind, &columns, Axis::new(cols, rows, 1), &mut a);
+                let found = on_all_levels(|| {
+                    let mut b = vec![T::ONE; cols];
+                    reduce_axis(kind, &x, Axis::new(1, rows, cols), &mut b);
+                    bits(&b)
+                });
+                assert_eq!(bits(&a), found, "{kind:?} of {rows} × {cols}");
+            }
+            if rows > 0 {
+                let (mut a, mut b) = (vec![0; cols], vec![0; cols]);
+                argmax_axis(&columns, Axis::new(cols, rows, 1), &mut a);
+                argmax_axis(&x, Axis::new(1, rows, cols), &mut b);
+                assert_eq!(a, b);
+                argmin_axis(&columns, Axis::new(cols, rows, 1), &mut a);
+                argmin_axis(&x, Axis::new(1, rows, cols), &mut b);
+                assert_eq!(a, b);
+            }
+        }
+    }
+
+    #[test]
+    fn both_layouts_give_the_same_bits() {
+        check_layouts::<f32>();
+        check_layouts::<f64>();
+    }
+
+    #[test]
+    fn blocks_and_padding_of_an_axis_are_kept_apart() {
+        // Two blocks of three runs of two elements, each run padded by one.
+        let x: Vec<f64> = (0..18).map(f64::from).collect();
+        let axis = Axis { outer: 2, len: 3, inner: 2, stride: 3 };
+        let mut out = [0.0; 4];
+        reduce_axis(Reduction::Sum, &x, axis, &mut out);
+        assert_eq!(out, [9.0, 12.0, 36.0, 39.0]);
+        let mut at = [0; 4];
+        argmax_axis(&x, axis, &mut at);
+        assert_eq!(at, [2; 4]);
+    }
+
+    #[test]
+    fn a_flat_sum_is_the_sum_of_its_chunks() {
+        for n in [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK + 17, CHUNK * CHUNK + CHUNK + 3] {
+            let x = random::<f32>(n, 4);
+            let mut partials = vec![0.0; n.div_ceil(CHUNK)];
+            chunk_sums(&x, &mut partials);
+            assert_eq!(sum_flat(&x).to_bits(), sum_flat(&partials).to_bits(), "{n}");
+            chunk_sums_sq(&x, &mut partials);
+            assert_eq!(sum_sq_flat(&x).to_bits(), sum_flat(&partials).to_bits(), "{n}");
+            assert_close(&[sum_flat(&x)], &[wide(&x).iter().sum()], 1e-5);
+        }
+    }
+
+    #[test]
+    fn extremes_propagate_nan_and_take_the_first_position() {
+        let nan = f32::NAN;
+        let mut x = random::<f32>(100, 5);
+        (x[20], x[70], x[33], x[34]) = (7.0, 7.0, -7.0, -7.0);
+        assert_eq!((max(&x), argmax(&x), min(&x), argmin(&x)), (7.0, 20, -7.0, 33));
+        (x[50], x[60]) = (nan, nan);
+        assert!(max(&x).is_nan() && min(&x).is_nan());
+        assert_eq!((argmax(&x), argmin(&x)), (50, 50));
+        let mut at = [0];
+        argmax_columns(&x, 100, 1, 1, &mut at);
+        assert_eq!(at, [50]);
+        argmin_columns(&x, 100, 1, 1, &mut at);
+        assert_eq!(at, [50]);
+        let mut out = [0.0];
+        reduce_axis(Reduction::Max, &x, Axis { outer: 1, len: 100, inner: 1, stride: 1 }, &mut out);
+        assert!(out[0].is_nan());
+        assert_eq!((max::<f32>(&[]), min::<f32>(&[])), (f32::NEG_INFINITY, f32::INFINITY));
+        assert_eq!((max(&[f32::NEG_INFINITY; 20]), argmax(&[f32::NEG_INFINITY; 20])), (f32::NEG_INFINITY, 0));
+    }
+}
