@@ -2,8 +2,11 @@
 
 pub mod activation;
 pub mod math;
+pub mod norm;
 pub mod reduce;
+pub mod softmax;
 pub mod unary;
 
 #[cfg(test)]
 mod testing;
+pub mod matmul;

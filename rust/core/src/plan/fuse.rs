@@ -339,7 +339,7 @@ impl Lowering<'_> {
         let trained = &self.trained[param];
         let value = self.outside(&trained.value);
         let state = trained.state.iter().map(|s| self.outside(s)).collect();
-        Update { param, value, state, len: trained.value.numel() }
+        Update { param, value, state, len: trained.value.numel(), dtype: trained.value.dtype() }
     }
 
     /// Activations, dropout and sums of features that are feature-major already.

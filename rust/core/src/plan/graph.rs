@@ -71,6 +71,7 @@ impl Graph {
         }
         let wanted: Vec<ValueId> = wanted.iter().map(|t| builder.value(t)).collect();
         let mut graph = builder.graph;
+        super::rewrite::merge_relu_and_dropout_gradients(&mut graph);
         graph.drop_unneeded(&wanted);
         Ok((graph, wanted))
     }

@@ -1,3 +1,342 @@
-//! The planned step: trace → fuse → place → run.
+//! The planned step: one eager step is traced, fused, placed in one arena, and from then on run in one call.
+//!
+//! ```text
+//! trace    what ran, op by op, forward and backward            trace.rs
+//!   ↓      values instead of tensors, unneeded ops dropped      graph.rs, rewrite.rs
+//! graph
+//!   ↓      dense layers become rows of features                 fuse.rs
+//! program  stages over buffers                                  program.rs
+//!   ↓      barriers where stages meet, a place for every buffer place.rs
+//! run      every member of the team walks all stages            run.rs, rows.rs
+//! ```
 
+mod fuse;
+mod graph;
+mod memory;
+mod place;
+mod program;
+mod rewrite;
+mod rows;
+mod run;
 pub mod trace;
+
+use fuse::Trained;
+use graph::Graph;
+use memory::Memory;
+use program::Program;
+use trace::Trace;
+
+use crate::element::DType;
+use crate::error::{Error, Result};
+use crate::ops::random;
+use crate::optim::Rule;
+use crate::tensor::{Meta, Storage, Tensor};
+use crate::threads::{self, Team};
+use crate::with_float;
+
+/// A parameter to be trained: its value, the optimizer's state for it, and the gradient that the trace made.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// The parameter.
+    pub value: Tensor,
+    /// The optimizer's state for it.
+    pub state: Vec<Tensor>,
+    /// Its gradient in the trace.
+    pub grad: Tensor,
+}
+
+/// What of a step is not in the trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Update a weight while its gradient is made. Off where all gradients must be known before the first update.
+    pub fuse_updates: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { fuse_updates: true }
+    }
+}
+
+/// A planned step.
+#[derive(Debug)]
+pub struct Plan {
+    program: Program,
+    arena: Storage,
+    /// What each tensor of the batch must be.
+    batch: Vec<Meta>,
+    /// Memory for a gathered batch, made at the first gather.
+    gathered: Vec<Storage>,
+    params: Vec<Tensor>,
+    /// Everything that a step writes besides: states, running statistics.
+    also_written: Vec<Tensor>,
+    /// The generator's seed and call number before the traced step, and how many calls a step makes.
+    drawn_from: (u64, u64),
+    draws: u64,
+}
+
+/// Nanoseconds of work that are worth a thread inside a step, where threads are awake.
+const WORK_PER_THREAD: usize = 10_000;
+
+impl Plan {
+    /// Plan what `trace` did with `batch` to get `loss` and the gradients of `params`. `drawn_from` is the generator's
+    /// state before the trace.
+    pub fn new(
+        trace: &Trace,
+        batch: &[Tensor],
+        loss: &Tensor,
+        params: &[Parameter],
+        drawn_from: (u64, u64),
+        options: Options,
+    ) -> Result<Self> {
+        if let Some(reason) = &trace.obstacle {
+            return Err(Error::state(reason.clone()));
+        }
+        let wanted: Vec<Tensor> = std::iter::once(loss).chain(params.iter().map(|p| &p.grad)).cloned().collect();
+        let (graph, values) = Graph::new(trace, batch, &wanted)?;
+        let trained: Vec<Trained> = params
+            .iter()
+            .zip(&values[1..])
+            .map(|(p, &grad)| Trained { value: p.value.clone(), state: p.state.clone(), grad })
+            .collect();
+        if let Some(p) = params.iter().find(|p| !p.value.layout().is_contiguous() || p.value.layout().offset != 0) {
+            return Err(Error::state(format!("a parameter of shape {:?} is a view", p.value.shape())));
+        }
+        let mut program = fuse::lower(&graph, values[0], &trained, options.fuse_updates);
+        program.set_barriers();
+        place::place(&mut program);
+        let arena = Storage::alloc(program.arena);
+        // Rows are padded to whole vectors; what is never written is at least never a signalling pattern.
+        // SAFETY: fresh memory of that size.
+        unsafe { std::ptr::write_bytes(arena.ptr(), 0, arena.bytes()) };
+        Ok(Self {
+            program,
+            arena,
+            batch: batch.iter().map(Tensor::meta).collect(),
+            gathered: Vec::new(),
+            params: params.iter().map(|p| p.value.clone()).collect(),
+            also_written: params.iter().flat_map(|p| p.state.clone()).collect(),
+            drawn_from,
+            draws: trace.steps.iter().filter(|s| s.op.draws()).count() as u64,
+        })
+    }
+
+    /// The stages, a line each: what fused with what.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        program::describe(&self.program)
+    }
+
+    /// One step on `batch`; returns the loss. `rules` has each parameter's update rule and the number of this update.
+    pub fn step(&mut self, batch: &[Tensor], rules: &[(Rule, u64)]) -> Result<f64> {
+        self.check_batch(batch)?;
+        let pointers: smallvec::SmallVec<[*mut u8; 4]> = batch.iter().map(|t| t.view().address()).collect();
+        let mut loss = [0.0];
+        self.run(Batches::Given(&pointers), rules, &mut loss)?;
+        Ok(loss[0])
+    }
+
+    /// `losses.len()` steps, each on `samples` rows of `data` (the batch's tensors, whole) in the order of `order`, which
+    /// holds as many row numbers for each step; the losses are written.
+    pub fn run_batches(
+        &mut self,
+        data: &[Tensor],
+        order: &[i64],
+        rules: &[(Rule, u64)],
+        losses: &mut [f64],
+    ) -> Result<()> {
+        let rows = Rows::new(&self.batch, data, order, losses.len())?;
+        self.check_labels(data, &rows)?;
+        if self.gathered.is_empty() {
+            self.gathered = self.batch.iter().map(|m| Storage::alloc(m.numel() * m.dtype.size())).collect();
+        }
+        self.run(Batches::Rows(&rows), rules, losses)
+    }
+
+    /// Bytes of the arena.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.program.arena
+    }
+
+    fn check_batch(&self, batch: &[Tensor]) -> Result<()> {
+        for (tensor, meta) in batch.iter().zip(&self.batch) {
+            if tensor.shape() != meta.shape.as_slice()
+                || tensor.dtype() != meta.dtype
+                || !tensor.layout().is_contiguous()
+            {
+                return Err(Error::value(format!("plan: expected a contiguous batch like {meta:?}; got {tensor:?}")));
+            }
+        }
+        for limits in program::labels(&self.program) {
+            let Some(labels) = limits.batch_tensor.map(|i| batch[i].view()) else { continue };
+            labels.slice::<i64>().iter().enumerate().try_for_each(|(i, &label)| limits.check(label, i))?;
+        }
+        Ok(())
+    }
+
+    fn check_labels(&self, data: &[Tensor], rows: &Rows<'_>) -> Result<()> {
+        for limits in program::labels(&self.program) {
+            let Some(labels) = limits.batch_tensor.map(|i| data[i].view()) else { continue };
+            let labels = labels.slice::<i64>();
+            for &row in rows.order {
+                limits.check(labels[row as usize], row as usize)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, batches: Batches<'_>, rules: &[(Rule, u64)], losses: &mut [f64]) -> Result<()> {
+        let _training = Training::begin(&self.params)?;
+        let (seed, call) = random::state();
+        debug_assert_eq!(seed, self.drawn_from.0, "a plan is made anew for another seed");
+        let steps = losses.len() as u64;
+        random::set_state((seed, call + self.draws * steps));
+        let losses = Losses(losses.as_mut_ptr());
+        let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
+        let base = call.wrapping_sub(self.drawn_from.1);
+        let width = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
+        threads::region(width, &|team| {
+            let losses = &losses;
+            let mut pointers: smallvec::SmallVec<[*mut u8; 4]> = smallvec::SmallVec::new();
+            for i in 0..steps {
+                batches.fetch(i as usize, gathered, team, &mut pointers);
+                // SAFETY: the arena is this plan's, borrowed mutably; the batch was checked.
+                let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
+                let step = run::Step { rules, ahead: i, replay: base.wrapping_add(i * draws) };
+                run::step(program, &memory, team, &step);
+                team.barrier();
+                if team.rank() == 0 {
+                    // SAFETY: one member writes, inside the slice.
+                    unsafe { *losses.0.add(i as usize) = loss_value(program, &memory) };
+                }
+            }
+        });
+        for tensor in self.params.iter().chain(&self.also_written) {
+            tensor.storage().bump();
+        }
+        Ok(())
+    }
+}
+
+fn loss_value(program: &Program, memory: &Memory<'_>) -> f64 {
+    with_float!(program.dtype.unwrap_or(DType::F32), T => {
+        // SAFETY: one element, complete.
+        f64::from(unsafe { memory.slice::<T>(program.loss, 0, 1) }[0])
+    })
+}
+
+struct Losses(*mut f64);
+// SAFETY: only member 0 writes through it.
+unsafe impl Sync for Losses {}
+
+/// Where a step's batch comes from.
+enum Batches<'a> {
+    /// These addresses.
+    Given(&'a [*mut u8]),
+    /// Rows of whole arrays.
+    Rows(&'a Rows<'a>),
+}
+
+// SAFETY: addresses that members of a team only read.
+unsafe impl Sync for Batches<'_> {}
+
+impl Batches<'_> {
+    /// The addresses of step `i`'s batch, gathered by the team if its rows do not lie together.
+    fn fetch(&self, i: usize, gathered: &[Storage], team: &Team, pointers: &mut smallvec::SmallVec<[*mut u8; 4]>) {
+        match self {
+            Self::Given(given) => {
+                pointers.clear();
+                pointers.extend_from_slice(given);
+            }
+            Self::Rows(rows) => rows.fetch(i, gathered, team, pointers),
+        }
+    }
+}
+
+/// Batches as rows of whole arrays.
+struct Rows<'a> {
+    data: &'a [Tensor],
+    row_bytes: Vec<usize>,
+    order: &'a [i64],
+    samples: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn new(batch: &[Meta], data: &'a [Tensor], order: &'a [i64], steps: usize) -> Result<Self> {
+        let samples = batch[0].shape[0];
+        let mut row_bytes = Vec::new();
+        for (tensor, meta) in data.iter().zip(batch) {
+            let fits = tensor.dtype() == meta.dtype
+                && tensor.layout().is_contiguous()
+                && meta.shape.first() == Some(&samples)
+                && tensor.shape().get(1..) == meta.shape.get(1..);
+            if !fits {
+                return Err(Error::value(format!("plan: expected contiguous rows like {meta:?}; got {tensor:?}")));
+            }
+            row_bytes.push(meta.shape[1..].iter().product::<usize>() * meta.dtype.size());
+        }
+        let rows = data[0].shape()[0];
+        if data.len() != batch.len() || data.iter().any(|t| t.shape()[0] != rows) {
+            return Err(Error::value("plan: expected arrays of one length, as many as the batch has"));
+        }
+        if order.len() != steps * samples {
+            return Err(Error::value(format!(
+                "plan: expected {steps} times {samples} row numbers; got {}",
+                order.len()
+            )));
+        }
+        if let Some(bad) = order.iter().find(|&&r| r < 0 || r as usize >= rows) {
+            return Err(Error::index(format!("plan: expected row numbers in [0, {rows}); got {bad}")));
+        }
+        Ok(Self { data, row_bytes, order, samples })
+    }
+
+    fn fetch(&self, i: usize, gathered: &[Storage], team: &Team, pointers: &mut smallvec::SmallVec<[*mut u8; 4]>) {
+        let order = &self.order[i * self.samples..(i + 1) * self.samples];
+        let together = order.windows(2).all(|w| w[1] == w[0] + 1);
+        pointers.clear();
+        for ((tensor, &bytes), to) in self.data.iter().zip(&self.row_bytes).zip(gathered) {
+            let from = tensor.view().address();
+            if together {
+                // SAFETY: row numbers were checked.
+                pointers.push(unsafe { from.add(order[0] as usize * bytes) });
+                continue;
+            }
+            for r in team.share(self.samples) {
+                // SAFETY: row numbers were checked; shares are disjoint; everyone has left the last step's batch.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(from.add(order[r] as usize * bytes), to.ptr().add(r * bytes), bytes);
+                }
+            }
+            pointers.push(to.ptr());
+        }
+        if !together {
+            team.barrier();
+        }
+    }
+}
+
+/// Marks parameters as being trained, so that a second thread that would train the same ones is told.
+struct Training<'a>(&'a [Tensor]);
+
+impl<'a> Training<'a> {
+    fn begin(params: &'a [Tensor]) -> Result<Self> {
+        for (i, param) in params.iter().enumerate() {
+            if !param.storage().try_claim() {
+                drop(Self(&params[..i]));
+                return Err(Error::state("step: the model's parameters are being trained by another thread"));
+            }
+        }
+        Ok(Self(params))
+    }
+}
+
+impl Drop for Training<'_> {
+    fn drop(&mut self) {
+        for param in self.0 {
+            param.storage().release();
+        }
+    }
+}
+

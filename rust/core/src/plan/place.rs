@@ -17,9 +17,9 @@ fn lifetimes(program: &Program) -> Vec<Option<(usize, usize)>> {
             life.1 = interval;
         }
     }
-    // The loss is read after the last stage.
+    // The loss is read after the last stage, while the next step may have begun.
     if let Some(life) = &mut lives[program.loss] {
-        life.1 = interval + 1;
+        *life = (0, interval + 1);
     }
     lives
 }

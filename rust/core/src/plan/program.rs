@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::element::DType;
 use crate::kernels::activation::Activation;
-use crate::ops::Op;
+use crate::error::Result;
+use crate::ops::{Op, cross_entropy};
 use crate::rng::Draw;
 use crate::tensor::{Layout, Tensor};
 
@@ -122,6 +123,8 @@ pub struct Update {
     pub state: Vec<BufferId>,
     /// Elements.
     pub len: usize,
+    /// Their type.
+    pub dtype: DType,
 }
 
 /// The gradient of a weight, and the update with it.
@@ -224,6 +227,20 @@ impl Touches {
 }
 
 impl RowOp {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Bias { .. } => "bias",
+            Self::Activate { act, .. } => act.name(),
+            Self::ActivateGrad { .. } => "activation gradient",
+            Self::Dropout { .. } => "dropout",
+            Self::MaskGrad { .. } => "relu and dropout gradient",
+            Self::Norm { .. } => "batch norm",
+            Self::NormGrad { .. } => "batch norm gradient",
+            Self::Sum { .. } => "sum",
+            Self::Add { .. } => "add",
+        }
+    }
+
     fn touches(&self, t: &mut Touches) {
         match self {
             Self::Bias { y, bias } => {
@@ -363,4 +380,69 @@ impl Program {
             since.add(&touches);
         }
     }
+}
+
+/// What labels a step's cross entropy takes.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelLimits {
+    /// Which tensor of the batch holds them, if one does.
+    pub batch_tensor: Option<usize>,
+    classes: usize,
+    ignore_index: i64,
+}
+
+impl LabelLimits {
+    /// Refuse a label outside.
+    pub fn check(&self, label: i64, position: usize) -> Result<()> {
+        if label == self.ignore_index || (0..self.classes as i64).contains(&label) {
+            return Ok(());
+        }
+        Err(cross_entropy::label_error("cross_entropy", label, position, self.classes, self.ignore_index))
+    }
+}
+
+/// The limits on labels of each cross entropy.
+pub fn labels(program: &Program) -> impl Iterator<Item = LabelLimits> + '_ {
+    program.stages.iter().filter_map(|(_, stage)| match stage {
+        Stage::CrossEntropy(c) => Some(LabelLimits {
+            batch_tensor: match program.buffers[c.labels.buffer].home {
+                Home::Batch(i) if c.labels.layout.offset == 0 => Some(i),
+                _ => None,
+            },
+            classes: c.classes,
+            ignore_index: c.ignore_index,
+        }),
+        _ => None,
+    })
+}
+
+/// The stages, a line each.
+#[must_use]
+pub fn describe(program: &Program) -> String {
+    let mut text = String::new();
+    for (barrier, stage) in &program.stages {
+        if *barrier {
+            text.push_str("---\n");
+        }
+        let line = match stage {
+            Stage::Op { op, .. } => format!("op {}", op.name()),
+            Stage::ToFeatures { samples, features, .. } => format!("to features ({samples}, {features})"),
+            Stage::ToRows { samples, features, .. } => format!("to rows ({samples}, {features})"),
+            Stage::Rows(rows) => {
+                let product = rows.product.map_or(String::new(), |p| format!(" product over {}", p.inner));
+                let ops: Vec<&str> = rows.ops.iter().map(RowOp::name).collect();
+                format!("rows ({}, {}){product} {}", rows.features, rows.samples, ops.join(" + "))
+            }
+            Stage::Weight(w) => {
+                let update = if w.update.is_some() { " + update" } else { "" };
+                format!("weight ({}, {}) over {}{update}", w.rows, w.cols, w.samples)
+            }
+            Stage::CrossEntropy(c) => format!("cross entropy ({}, {})", c.samples, c.classes),
+            Stage::Loss(_) => "loss".to_owned(),
+            Stage::Update(updates) => format!("update {} parameters", updates.len()),
+        };
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
 }

@@ -3,7 +3,7 @@
 use std::alloc::{Layout as Memory, alloc, dealloc, handle_alloc_error};
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes to which owned memory is aligned: a cache line and an AVX-512 register.
 pub const ALIGNMENT: usize = 64;
@@ -17,6 +17,7 @@ pub struct Storage {
     bytes: usize,
     owner: Owner,
     version: AtomicU64,
+    claimed: AtomicBool,
 }
 
 enum Owner {
@@ -43,7 +44,7 @@ impl Storage {
         if ptr.is_null() {
             handle_alloc_error(memory);
         }
-        Self { ptr, bytes, owner: Owner::Ours(memory), version: AtomicU64::new(0) }
+        Self { ptr, bytes, owner: Owner::Ours(memory), version: AtomicU64::new(0), claimed: AtomicBool::new(false) }
     }
 
     /// Memory of somebody else.
@@ -52,7 +53,7 @@ impl Storage {
     /// `ptr` must be valid for `bytes` bytes, and aligned for the elements, for as long as `keep` lives.
     #[must_use]
     pub unsafe fn foreign(ptr: *mut u8, bytes: usize, writable: bool, keep: Box<dyn Any + Send + Sync>) -> Self {
-        Self { ptr, bytes, owner: Owner::Foreign { _keep: keep, writable }, version: AtomicU64::new(0) }
+        Self { ptr, bytes, owner: Owner::Foreign { _keep: keep, writable }, version: AtomicU64::new(0), claimed: AtomicBool::new(false) }
     }
 
     /// Its first byte.
@@ -80,6 +81,17 @@ impl Storage {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
+    }
+
+    /// Claim it for training; false if somebody else has.
+    #[must_use]
+    pub fn try_claim(&self) -> bool {
+        !self.claimed.swap(true, Ordering::Acquire)
+    }
+
+    /// Give the claim back.
+    pub fn release(&self) {
+        self.claimed.store(false, Ordering::Release);
     }
 
     /// Note an in-place change.

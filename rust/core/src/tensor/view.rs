@@ -62,6 +62,12 @@ impl<'a> View<'a> {
         self.layout.numel()
     }
 
+    /// The address of the element at index 0 in every dimension.
+    #[must_use]
+    pub fn address(&self) -> *mut u8 {
+        self.ptr
+    }
+
     /// The element at index 0 in every dimension.
     #[must_use]
     pub fn ptr<T: Element>(&self) -> *mut T {

@@ -1,0 +1,277 @@
+//! The order in which the tiles of a product are computed.
+//!
+//! ```text
+//! for a block of rows                        A's part is read once, from memory
+//!   for a chunk of the inner dimension
+//!     for a panel of columns, 2 registers    B's panel stays in L1 or L2
+//!       for a tile of rows                   A's tile in L1
+//! ```
+//!
+//! Rows are outermost, so that a block of them is complete early and its epilogue finds it in cache.
+
+use std::ops::Range;
+
+use super::pack::{self, Buffers, Strip};
+use super::tile::{Isa, Tile};
+use super::{MatRef, Product};
+use crate::element::Float;
+
+/// The most rows that `on_rows` gets at once.
+pub const ROW_BLOCK: usize = 112;
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
+/// Rows of a block while B stays in L2: the block's part of A (56 × 256 × 4 = 57 kB) shares it.
+const SHORT_ROW_BLOCK: usize = 56;
+/// Above this, B comes from L3 for every block of rows, and higher blocks halve the traffic.
+const B_BYTES_IN_L2: usize = 1 << 20;
+/// Steps of the inner dimension in a chunk: a packed panel of B, 256 × 32 × 4 = 32 kB, fits in L1.
+const CHUNK: usize = 256;
+/// Chunks are equally long, so that no short one is left; one this much longer than [`CHUNK`] is not divided.
+const CHUNK_SLACK: usize = 128;
+
+/// A whose rows are read for this many panels is packed.
+const PANELS_TO_PACK_A: usize = 3;
+/// B whose rows are read for this many tiles is packed.
+const TILES_TO_PACK_B: usize = 6;
+/// B smaller than this stays in L1 and is read in place.
+const B_BYTES_IN_L1: usize = 24 << 10;
+/// Shorter inner dimensions leave too little work between a copy and the next.
+const MIN_DEPTH_TO_PACK: usize = 48;
+/// Strides that are a multiple of this meet in few sets of the L1 cache.
+const ALIASING_BYTES: usize = 1024;
+
+/// How an operand is read.
+#[derive(Clone, Copy, PartialEq)]
+enum Access {
+    /// In place: for B and for A by columns, elements of a step lie side by side; for A by rows, steps do.
+    Columns,
+    Rows,
+    /// From a packed copy.
+    PackedCopy,
+    PackedTranspose,
+}
+
+struct Plan {
+    a: Access,
+    b: Access,
+    tiles: usize,
+    tiles_per_block: usize,
+    chunks: usize,
+    /// Columns of a panel.
+    panel: usize,
+}
+
+impl Plan {
+    fn new<T: Float>(isa: &Isa<T>, p: &Product<T>, m: usize, n: usize) -> Self {
+        let across = n.div_ceil(isa.lanes).min(2);
+        let max_rows = isa.max_rows[across - 1];
+        let tiles = m.div_ceil(max_rows);
+        let panel = across * isa.lanes;
+        let panels = n.div_ceil(panel);
+        let b_bytes = p.k * n * size_of::<T>();
+
+        let deep = p.k >= MIN_DEPTH_TO_PACK;
+        let aliasing = |stride: isize| (stride.unsigned_abs() * size_of::<T>()).is_multiple_of(ALIASING_BYTES);
+        let a = match (p.a.row_stride, p.a.col_stride) {
+            (_, 1) if deep && (panels >= PANELS_TO_PACK_A || aliasing(p.a.row_stride) && panels > 1) => {
+                Access::PackedTranspose
+            }
+            (rows, 1) if rows >= 0 => Access::Rows,
+            (1, _) if deep && panels >= PANELS_TO_PACK_A => Access::PackedCopy,
+            (1, steps) if steps >= 0 => Access::Columns,
+            (1, _) => Access::PackedCopy,
+            _ => Access::PackedTranspose,
+        };
+        let b = match (p.b.row_stride, p.b.col_stride) {
+            (steps, 1) if steps >= 0 => {
+                if deep && panels > 1 && tiles >= TILES_TO_PACK_B && b_bytes > B_BYTES_IN_L1 {
+                    Access::PackedCopy
+                } else {
+                    Access::Columns
+                }
+            }
+            (_, 1) => Access::PackedCopy,
+            _ => Access::PackedTranspose,
+        };
+        let row_block = if b_bytes > B_BYTES_IN_L2 { ROW_BLOCK } else { SHORT_ROW_BLOCK };
+        let chunks = if p.k <= CHUNK + CHUNK_SLACK { 1 } else { p.k.div_ceil(CHUNK) };
+        Self { a, b, tiles, tiles_per_block: row_block / max_rows, chunks, panel }
+    }
+}
+
+/// Part `i` of `0..len` in `parts` parts whose lengths differ by at most 1.
+fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
+    len * i / parts..len * (i + 1) / parts
+}
+
+/// See [`super::block`].
+///
+/// # Safety
+/// As for [`super::block`], and the machine has the instruction set of `isa`.
+pub(super) unsafe fn run<T: Float>(
+    isa: &Isa<T>,
+    p: &Product<T>,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    on_rows: &mut dyn FnMut(Range<usize>),
+) {
+    debug_assert!(rows.end <= p.m && cols.end <= p.n, "a block outside of the product");
+    if rows.is_empty() {
+        return;
+    }
+    if cols.is_empty() || p.k == 0 {
+        // SAFETY: the caller's promise.
+        unsafe { clear(p, rows.clone(), cols) };
+        for first in rows.clone().step_by(ROW_BLOCK) {
+            on_rows(first..rows.end.min(first + ROW_BLOCK));
+        }
+        return;
+    }
+    // SAFETY: the caller's promise; the offsets stay inside of the operands.
+    let (a, b, c) = unsafe {
+        (
+            p.a.ptr.offset(rows.start as isize * p.a.row_stride),
+            p.b.ptr.offset(cols.start as isize * p.b.col_stride),
+            p.c.add(rows.start * p.ldc + cols.start),
+        )
+    };
+    let (m, n) = (rows.len(), cols.len());
+    let plan = Plan::new(isa, p, m, n);
+    let in_place = matches!(plan.a, Access::Columns | Access::Rows) && plan.b == Access::Columns;
+    let p = Product { m, n, a: MatRef { ptr: a, ..p.a }, b: MatRef { ptr: b, ..p.b }, c, ..*p };
+    let mut buffers = if in_place { None } else { Some(Buffers::take()) };
+    // SAFETY: the caller's promise, for the part of the product that `p` now is.
+    unsafe { all_blocks(isa, &p, &plan, buffers.as_mut(), &mut |r| on_rows(rows.start + r.start..rows.start + r.end)) };
+    if let Some(buffers) = buffers {
+        buffers.put_back();
+    }
+}
+
+/// The product of an empty inner dimension.
+///
+/// # Safety
+/// As for [`run`].
+unsafe fn clear<T: Float>(p: &Product<T>, rows: Range<usize>, cols: Range<usize>) {
+    if !p.accumulate && !cols.is_empty() {
+        for r in rows {
+            // SAFETY: the caller's promise.
+            unsafe { std::slice::from_raw_parts_mut(p.c.add(r * p.ldc + cols.start), cols.len()).fill(T::ZERO) };
+        }
+    }
+}
+
+/// # Safety
+/// As for [`run`]; `m`, `n` and `k` are above 0, and there are buffers if the plan packs.
+unsafe fn all_blocks<T: Float>(
+    isa: &Isa<T>,
+    p: &Product<T>,
+    plan: &Plan,
+    buffers: Option<&mut Buffers>,
+    on_rows: &mut dyn FnMut(Range<usize>),
+) {
+    let deepest = p.k.div_ceil(plan.chunks);
+    // Packed columns fill up the last panel, which is a register narrower if that is enough.
+    let packed_cols = p.n.next_multiple_of(isa.lanes.next_multiple_of(pack::WIDTH_UNIT));
+    let tile_rows = p.m.div_ceil(plan.tiles);
+    let a_width = tile_rows.next_multiple_of(pack::WIDTH_UNIT);
+    let (mut a_buffer, mut b_buffer) = (std::ptr::null_mut::<T>(), std::ptr::null_mut::<T>());
+    if let Some(buffers) = buffers {
+        if matches!(plan.a, Access::PackedCopy | Access::PackedTranspose) {
+            a_buffer = buffers.a.reserve(plan.tiles_per_block.min(plan.tiles) * a_width * deepest);
+        }
+        if plan.b != Access::Columns {
+            b_buffer = buffers.b.reserve(packed_cols * p.k);
+            // SAFETY: room for all columns over all steps.
+            unsafe { pack_b(isa, p, plan, packed_cols, b_buffer) };
+        }
+    }
+    for first_tile in (0..plan.tiles).step_by(plan.tiles_per_block) {
+        let tiles = first_tile..plan.tiles.min(first_tile + plan.tiles_per_block);
+        for chunk in 0..plan.chunks {
+            let steps = part(p.k, plan.chunks, chunk);
+            // SAFETY: tiles, steps and panels exist, and the buffers have room for a block of rows and for all of B.
+            unsafe {
+                let a_source = p.a.ptr.offset(steps.start as isize * p.a.col_stride);
+                if !a_buffer.is_null() {
+                    for (i, t) in tiles.clone().enumerate() {
+                        let rows = part(p.m, plan.tiles, t);
+                        let strip = Strip {
+                            src: a_source.offset(rows.start as isize * p.a.row_stride),
+                            step_stride: p.a.col_stride,
+                            stride: p.a.row_stride,
+                            count: rows.len(),
+                            depth: steps.len(),
+                            width: a_width,
+                        };
+                        let pack = if plan.a == Access::PackedCopy { isa.copy } else { isa.transpose };
+                        pack(&strip, a_buffer.add(i * a_width * deepest));
+                    }
+                }
+                let columns = plan.a != Access::Rows;
+                let a_stride = match plan.a {
+                    Access::Rows => p.a.row_stride as usize,
+                    Access::Columns => p.a.col_stride as usize,
+                    _ => a_width,
+                };
+                for first_col in (0..p.n).step_by(plan.panel) {
+                    let width = plan.panel.min(p.n - first_col);
+                    let across = width.div_ceil(isa.lanes);
+                    let last = width - (across - 1) * isa.lanes;
+                    let kernels = isa.kernels[usize::from(columns)][usize::from(last < isa.lanes)][across - 1];
+                    let (b, b_stride) = if plan.b == Access::Columns {
+                        (p.b.ptr.add(steps.start * p.b.row_stride as usize + first_col), p.b.row_stride as usize)
+                    } else {
+                        let panel = b_buffer.add(steps.start * packed_cols + first_col * steps.len());
+                        (panel.cast_const(), plan.panel.min(packed_cols - first_col))
+                    };
+                    for (i, t) in tiles.clone().enumerate() {
+                        let rows = part(p.m, plan.tiles, t);
+                        let a = if a_buffer.is_null() {
+                            a_source.add(rows.start * p.a.row_stride as usize)
+                        } else {
+                            a_buffer.add(i * a_width * deepest)
+                        };
+                        kernels[rows.len() - 1](&Tile {
+                            depth: steps.len(),
+                            a,
+                            a_stride,
+                            b,
+                            b_stride,
+                            c: p.c.add(rows.start * p.ldc + first_col),
+                            ldc: p.ldc,
+                            last,
+                            accumulate: p.accumulate || chunk > 0,
+                        });
+                    }
+                }
+            }
+        }
+        on_rows(part(p.m, plan.tiles, tiles.start).start..part(p.m, plan.tiles, tiles.end - 1).end);
+    }
+}
+
+/// Pack all of B: chunk after chunk, and in a chunk panel after panel.
+///
+/// # Safety
+/// As for [`all_blocks`], and `dst` has room for `packed_cols * k` elements.
+unsafe fn pack_b<T: Float>(isa: &Isa<T>, p: &Product<T>, plan: &Plan, packed_cols: usize, dst: *mut T) {
+    let pack = if plan.b == Access::PackedCopy { isa.copy } else { isa.transpose };
+    for chunk in 0..plan.chunks {
+        let steps = part(p.k, plan.chunks, chunk);
+        for first_col in (0..p.n).step_by(plan.panel) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let strip = Strip {
+                    src: p.b.ptr.offset(steps.start as isize * p.b.row_stride + first_col as isize * p.b.col_stride),
+                    step_stride: p.b.row_stride,
+                    stride: p.b.col_stride,
+                    count: plan.panel.min(p.n - first_col),
+                    depth: steps.len(),
+                    width: plan.panel.min(packed_cols - first_col),
+                };
+                pack(&strip, dst.add(steps.start * packed_cols + first_col * steps.len()));
+            }
+        }
+    }
+}

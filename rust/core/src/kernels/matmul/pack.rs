@@ -1,0 +1,192 @@
+//! Copies of an operand in the order in which the microkernel reads it.
+//!
+//! A strip is a few rows of A or columns of B over some steps of the inner index; packed, element `i` of step `p` lies
+//! at `p * width + i`, the width being a multiple of [`WIDTH_UNIT`] so that every step is aligned.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
+
+#[cfg(target_arch = "x86_64")]
+use super::vector::Vector;
+use crate::element::Float;
+
+/// Widths of packed strips are multiples of this, so that transposition may store whole blocks.
+pub(super) const WIDTH_UNIT: usize = 8;
+/// A cache line, and the widest register.
+const ALIGN: usize = 64;
+/// How many steps ahead a copied strip is fetched: hardware does not follow strides of a page.
+const STEPS_AHEAD: usize = 12;
+
+/// Where a strip is, and how large.
+pub(super) struct Strip<T> {
+    pub src: *const T,
+    /// From one step of the inner index to the next.
+    pub step_stride: isize,
+    /// From one of the strip's rows of A or columns of B to the next.
+    pub stride: isize,
+    pub count: usize,
+    pub depth: usize,
+    pub width: usize,
+}
+
+/// Hint that a line will soon be read or written.
+#[inline(always)]
+pub(super) fn prefetch<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which never faults; SSE is part of the target.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
+#[inline(always)]
+unsafe fn copy_steps<T: Float>(s: &Strip<T>, dst: *mut T) {
+    for p in 0..s.depth {
+        // SAFETY: the caller gives a strip that exists and room for `depth * width`; the hint may go past the end.
+        unsafe {
+            let src = s.src.wrapping_offset(p as isize * s.step_stride);
+            prefetch(src.wrapping_offset(STEPS_AHEAD as isize * s.step_stride));
+            src.copy_to_nonoverlapping(dst.add(p * s.width), s.count);
+        }
+    }
+}
+
+/// Pack a strip whose `stride` is 1.
+///
+/// # Safety
+/// The strip exists, and `dst` has room for `depth * width` elements.
+pub(super) unsafe fn copy<T: Float>(s: &Strip<T>, dst: *mut T) {
+    // SAFETY: the caller's promise.
+    unsafe { copy_steps(s, dst) }
+}
+
+/// [`copy`] by AVX2.
+///
+/// # Safety
+/// As for [`copy`], and the machine has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi2")]
+pub(super) unsafe fn copy_avx2<T: Float>(s: &Strip<T>, dst: *mut T) {
+    const CHUNK: usize = 4;
+    let whole = s.count / CHUNK * CHUNK;
+    for p in 0..s.depth {
+        // SAFETY: as in `copy_steps`.
+        unsafe {
+            let src = s.src.wrapping_offset(p as isize * s.step_stride);
+            let dst = dst.add(p * s.width);
+            prefetch(src.wrapping_offset(STEPS_AHEAD as isize * s.step_stride));
+            for i in (0..whole).step_by(CHUNK) {
+                dst.add(i).cast::<[T; CHUNK]>().write(src.add(i).cast::<[T; CHUNK]>().read());
+            }
+            for i in whole..s.count {
+                *dst.add(i) = *src.add(i);
+            }
+        }
+    }
+}
+
+/// [`copy`] by AVX-512.
+///
+/// # Safety
+/// As for [`copy`], and the machine has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+pub(super) unsafe fn copy_avx512<V: Vector>(s: &Strip<V::Elem>, dst: *mut V::Elem) {
+    let whole = (s.count - 1) / V::LANES;
+    // SAFETY: as in `copy_steps`; the last register, partial or not, goes through a mask.
+    unsafe {
+        let mask = V::first(s.count - whole * V::LANES);
+        for p in 0..s.depth {
+            let src = s.src.wrapping_offset(p as isize * s.step_stride);
+            let dst = dst.add(p * s.width);
+            prefetch(src.wrapping_offset(STEPS_AHEAD as isize * s.step_stride));
+            for v in 0..whole {
+                V::load(src.add(v * V::LANES)).store(dst.add(v * V::LANES));
+            }
+            V::load_part(src.add(whole * V::LANES), mask).store_part(dst.add(whole * V::LANES), mask);
+        }
+    }
+}
+
+/// Pack a strip of any strides.
+///
+/// # Safety
+/// As for [`copy`].
+pub(super) unsafe fn transpose<T: Float>(s: &Strip<T>, dst: *mut T) {
+    // SAFETY: the caller's promise, for all steps.
+    unsafe { transpose_from(s, dst, 0) }
+}
+
+/// Pack the steps from `first` on.
+///
+/// # Safety
+/// As for [`copy`].
+pub(super) unsafe fn transpose_from<T: Float>(s: &Strip<T>, dst: *mut T, first: usize) {
+    for i in 0..s.count {
+        for p in first..s.depth {
+            // SAFETY: the caller gives a strip that exists and room for `depth * width`.
+            unsafe { *dst.add(p * s.width + i) = *s.src.offset(i as isize * s.stride + p as isize * s.step_stride) };
+        }
+    }
+}
+
+/// Memory of a thread's packed operands, kept from call to call.
+pub(super) struct Buffer {
+    ptr: *mut u8,
+    bytes: usize,
+}
+
+impl Buffer {
+    const EMPTY: Self = Self { ptr: std::ptr::null_mut(), bytes: 0 };
+
+    /// Room for at least `len` elements, aligned to a cache line, its content unknown.
+    pub(super) fn reserve<T: Float>(&mut self, len: usize) -> *mut T {
+        let bytes = len * size_of::<T>();
+        if self.bytes < bytes {
+            *self = Self::EMPTY;
+            let layout = Layout::from_size_align(bytes, ALIGN).expect("a packed operand fits the address space");
+            // SAFETY: `bytes` is above `self.bytes`, so above 0.
+            let ptr = unsafe { alloc(layout) };
+            if ptr.is_null() {
+                handle_alloc_error(layout);
+            }
+            *self = Self { ptr, bytes };
+        }
+        self.ptr.cast()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            // SAFETY: allocated by `reserve` with this very layout.
+            unsafe { dealloc(self.ptr, Layout::from_size_align_unchecked(self.bytes, ALIGN)) };
+        }
+    }
+}
+
+/// A thread's buffers for A and for B.
+pub(super) struct Buffers {
+    pub a: Buffer,
+    pub b: Buffer,
+}
+
+thread_local! {
+    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers { a: Buffer::EMPTY, b: Buffer::EMPTY }) };
+}
+
+impl Buffers {
+    /// Take this thread's buffers. They are gone until [`Buffers::put_back`]: a product inside of a product's callback
+    /// gets empty ones.
+    pub(super) fn take() -> Self {
+        BUFFERS.replace(Self { a: Buffer::EMPTY, b: Buffer::EMPTY })
+    }
+
+    /// Keep the buffers for this thread's next product.
+    pub(super) fn put_back(self) {
+        BUFFERS.set(self);
+    }
+}

@@ -1,0 +1,120 @@
+//! What the tests of the neural-network ops share: the gradient check, and comparisons.
+
+use crate::element::{DType, Float};
+use crate::error::Result;
+use crate::kernels::testing::{assert_close, random};
+use crate::tensor::{Meta, Tensor, View, tape};
+use crate::threads::{self, Team};
+
+use super::{Op, Run};
+
+/// Step of the central difference: the rounding of a value near 1 then costs 1e-10, the curvature as much.
+const STEP: f64 = 1e-5;
+const TOLERANCE: f64 = 2e-8;
+
+/// A tensor of numbers in [−2, 2), a pure function of `seed`.
+pub fn noise(shape: &[usize], seed: u64) -> Tensor {
+    Tensor::from_slice(&random::<f64>(shape.iter().product(), seed), shape)
+}
+
+/// The same numbers as another float type.
+pub fn to(x: &Tensor, dtype: DType) -> Tensor {
+    let values = x.to_vec_f64();
+    match dtype {
+        DType::F32 => Tensor::from_slice(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), x.shape()),
+        DType::F64 => Tensor::from_slice(&values, x.shape()),
+        DType::I64 | DType::Bool => x.clone(),
+    }
+}
+
+/// Gradients of Σ v · f(inputs) with respect to the float inputs, v being noise.
+pub fn gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Vec<Tensor> {
+    let leaves: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
+    for leaf in leaves.iter().filter(|t| t.dtype().is_float()) {
+        leaf.set_requires_grad(true).unwrap();
+    }
+    let y = f(&leaves).unwrap();
+    tape::backward(&y, Some(&to(&noise(y.shape(), 99), y.dtype())), false).unwrap();
+    leaves.iter().filter_map(Tensor::grad).collect()
+}
+
+/// Compare gradients of `f` with central differences, for every element of every float input, and those in float32
+/// with those in float64.
+#[track_caller]
+pub fn gradcheck(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let found = gradients(inputs, &f);
+    let floats: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].dtype().is_float()).collect();
+    assert_eq!(found.len(), floats.len(), "every float input gets a gradient");
+    let objective = |inputs: &[Tensor]| {
+        let y = f(inputs).unwrap();
+        let weights = noise(y.shape(), 99).to_vec_f64();
+        y.to_vec_f64().iter().zip(weights).map(|(y, v)| y * v).sum::<f64>()
+    };
+    for (&i, found) in floats.iter().zip(&found) {
+        assert_eq!(found.shape(), inputs[i].shape());
+        let values = inputs[i].to_vec_f64();
+        let expected: Vec<f64> = (0..values.len())
+            .map(|j| {
+                let at = |step: f64| {
+                    let mut moved = values.clone();
+                    moved[j] += step;
+                    let mut inputs = inputs.to_vec();
+                    inputs[i] = Tensor::from_slice(&moved, inputs[i].shape());
+                    objective(&inputs)
+                };
+                (at(STEP) - at(-STEP)) / (2.0 * STEP)
+            })
+            .collect();
+        assert_close(&found.to_vec_f64(), &expected, TOLERANCE);
+    }
+    let narrow: Vec<Tensor> = inputs.iter().map(|t| to(t, DType::F32)).collect();
+    for (narrow, wide) in gradients(&narrow, &f).iter().zip(&found) {
+        assert_eq!(narrow.dtype(), DType::F32);
+        assert_close(&narrow.to_vec_f64(), &wide.to_vec_f64(), 1e-4);
+    }
+}
+
+/// Fail unless teams of 1, 2 and 3 give the same bits, in both float types.
+#[track_caller]
+pub fn same_bits_for_any_team(op: &dyn Op, inputs: &[Tensor]) {
+    for dtype in [DType::F32, DType::F64] {
+        let inputs: Vec<Tensor> = inputs.iter().map(|t| to(t, dtype)).collect();
+        let metas: Vec<Meta> = inputs.iter().map(Tensor::meta).collect();
+        let out = op.infer(&metas).unwrap();
+        let run = |width: usize| {
+            // Filled with something else, so that an element that nobody writes shows.
+            let outputs: Vec<Tensor> = out.iter().map(|m| Tensor::full(&m.shape, width as f64, m.dtype)).collect();
+            let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
+            let targets: Vec<View<'_>> = outputs.iter().map(Tensor::view).collect();
+            if width == 1 {
+                op.run(&Run { team: &Team::SOLO, replay: 0 }, &views, &targets);
+            } else {
+                threads::region(width, &|team| op.run(&Run { team, replay: 0 }, &views, &targets));
+            }
+            outputs.iter().flat_map(Tensor::to_vec_f64).map(f64::to_bits).collect::<Vec<_>>()
+        };
+        let solo = run(1);
+        assert_eq!(run(2), solo);
+        assert_eq!(run(3), solo);
+    }
+}
+
+/// Compare a tensor with its reference.
+#[track_caller]
+pub fn close(found: &Tensor, expected: &[f64], tolerance: f64) {
+    assert_close(&found.to_vec_f64(), expected, tolerance);
+}
+
+/// The elements of a float tensor, for an exact comparison.
+pub fn values<T: Float>(x: &Tensor) -> Vec<T> {
+    x.view().slice::<T>().to_vec()
+}
+
+/// The text of the error that was expected.
+#[track_caller]
+pub fn message<R>(result: Result<R>) -> String {
+    match result {
+        Err(error) => error.message().to_owned(),
+        Ok(_) => panic!("expected an error"),
+    }
+}
