@@ -1,0 +1,83 @@
+# One target a job; CI calls the same ones. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+PIP := $(BIN)/python -m pip --quiet
+
+# What the wheel is made of: a change here, and only here, makes a new one.
+SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
+	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench bench-peers lint fmt clippy cargo-test pytest ruff mypy stubtest clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+## Stamps: each stands for a step that need not be taken again.
+
+$(VENV)/.venv-made:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip 'maturin>=1.9.4,<2'
+	@touch $@
+
+$(VENV)/.wheel-installed: $(VENV)/.venv-made $(SOURCES)
+	rm -rf dist
+	$(BIN)/maturin build --release --out dist
+	$(PIP) install --force-reinstall --no-deps dist/*.whl
+	$(PIP) install "$$(ls dist/*.whl)[plot]"
+	@touch $@
+
+$(VENV)/.test-tools: pyproject.toml | $(VENV)/.wheel-installed
+	$(PIP) install "$$(ls dist/*.whl)[test]"
+	@touch $@
+
+# The CPU build of PyTorch where its index can be reached: the default one brings gigabytes of GPU libraries.
+$(VENV)/.peers: $(VENV)/.test-tools
+	$(PIP) install torch --index-url https://download.pytorch.org/whl/cpu || $(PIP) install torch
+	$(PIP) install "$$(ls dist/*.whl)[peers]"
+	@touch $@
+
+build: $(VENV)/.wheel-installed ## build the wheel into dist/ and install it into .venv
+
+demo: build ## train on real digits; pictures go to examples/out/
+	$(BIN)/python examples/digits.py
+
+test: fmt clippy cargo-test pytest ruff mypy stubtest ## every check
+
+bench: build $(VENV)/.test-tools ## benchmark against the peers that are installed
+	$(BIN)/python -m pytest benches --benchmark-only -q
+
+bench-peers: build $(VENV)/.peers ## install the peers, then benchmark
+	$(MAKE) bench
+
+lint: fmt clippy ruff mypy ## all checks that run no tests
+
+fmt: ## rustfmt, check only
+	cargo fmt --all --check
+
+clippy: $(VENV)/.venv-made ## clippy, warnings are errors
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+cargo-test: ## tests of the crate that knows no Python
+	cargo test --package fastnn-core --locked
+
+pytest: build $(VENV)/.test-tools ## tests of the installed wheel
+	$(BIN)/python -m pytest
+
+ruff: build $(VENV)/.test-tools ## lint and format, check only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+mypy: build $(VENV)/.test-tools ## types of the package, strict
+	$(BIN)/mypy
+
+stubtest: build $(VENV)/.test-tools ## the typed stub against the built module
+	$(BIN)/stubtest fastnn._core
+
+clean: ## remove everything that the targets make
+	rm -rf $(VENV) dist target examples/out .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

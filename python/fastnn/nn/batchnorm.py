@@ -1,0 +1,127 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn import _core
+from fastnn._core import Tensor
+from fastnn._types import TensorLike, check_at_least, check_device, check_dtype, check_number, shape_of
+from fastnn.nn import init
+from fastnn.nn._shape_error import layer_error
+from fastnn.nn.module import Module
+from fastnn.nn.parameter import Parameter
+
+_batch_norm = _core.batch_norm
+
+
+class BatchNorm1d(Module):
+    """Normalise each feature over the batch, then scale and shift it.
+
+    While training, for each feature j over the n rows of the batch::
+
+        y[i, j] = weight[j] * (x[i, j] - mean[j]) / sqrt(var[j] + eps) + bias[j]
+
+    While evaluating, the running statistics take the place of ``mean`` and ``var``.
+
+    Args:
+        num_features: Width c of the input, at least 1.
+        eps: Added to the variance, so in units of the input squared. Above 0.
+        momentum: Share of the newest batch in the running statistics, in (0, 1]; Keras' ``momentum`` is
+            ``1 - momentum``. ``None`` for the mean over all batches so far.
+        affine: Whether there are ``weight`` and ``bias``. They start at 1 and 0.
+        track_running_stats: Whether there are running statistics. Without them, the batch's serve always.
+        device: ``None`` or the CPU.
+        dtype: float32, the default, or float64.
+
+    Shapes:
+        x, y: ``(n, c)`` or ``(n, c, l)``; more than one value a channel while training.
+
+    Raises:
+        ValueError: A setting is out of range, or ``x`` has another width, or one value a channel while training.
+        TypeError: A setting, or ``x``, is of another type.
+
+    Source:
+        Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167, Algorithms 1 and 2. ``running_var`` takes the
+        unbiased variance, as in PyTorch; Keras takes the biased one.
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: object = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        check_at_least("BatchNorm1d", "num_features", num_features, 1)
+        if not check_number("BatchNorm1d", "eps", eps) > 0:
+            raise ValueError(f"BatchNorm1d: expected eps above 0; got {eps}")
+        if momentum is not None and not 0 < check_number("BatchNorm1d", "momentum", momentum) <= 1:
+            raise ValueError(f"BatchNorm1d: expected momentum in (0, 1] or None; got {momentum}")
+        check_device("BatchNorm1d", device)
+        check_dtype("BatchNorm1d", dtype)
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        c = num_features
+        self.register_parameter("weight", Parameter(_core.empty(c, dtype=dtype)) if affine else None)
+        self.register_parameter("bias", Parameter(_core.empty(c, dtype=dtype)) if affine else None)
+        track = track_running_stats
+        self.register_buffer("running_mean", _core.zeros(c, dtype=dtype) if track else None)
+        self.register_buffer("running_var", _core.ones(c, dtype=dtype) if track else None)
+        self.register_buffer("num_batches_tracked", _core.tensor(0, dtype=_core.int64) if track else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forget the batches seen so far."""
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Start again."""
+        self.reset_running_stats()
+        if self.weight is not None and self.bias is not None:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        mean, var, tracked = self.running_mean, self.running_var, self.num_batches_tracked
+        momentum = self.momentum
+        update = self.training and tracked is not None
+        if momentum is None:
+            # The mean over batches: batch t counts for 1/t.
+            momentum = 1.0 / (tracked.item() + 1) if update and tracked is not None else 0.0
+        try:
+            # Without running statistics, the batch's serve while evaluating too.
+            output = _batch_norm(
+                input, mean, var, self.weight, self.bias, self.training or mean is None, momentum, self.eps
+            )
+        except (TypeError, ValueError) as error:
+            shape, c = shape_of(input), self.num_features
+            fits = len(shape) in {2, 3} and shape[1] == c
+            expected = f"(n, {c}, l)" if len(shape) == 3 else f"(n, {c})"
+            raise layer_error(f"BatchNorm1d({c})", error, fits, expected, input) from None
+        if update and tracked is not None:
+            # Last, so that a batch which was refused is not counted.
+            tracked.add_(1)
+        return output
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )

@@ -1,0 +1,248 @@
+"""Losses as modules; the formulas are those of :mod:`fastnn.nn.functional`."""
+
+from __future__ import annotations
+
+from fastnn import _core
+from fastnn._core import Tensor
+from fastnn._types import TensorLike, check_number
+from fastnn.nn.module import Module
+
+_cross_entropy = _core.cross_entropy
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+class Loss(Module):
+    """What losses have in common: a reduction.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Raises:
+        ValueError: Another ``reduction``.
+    """
+
+    reduction: str
+    # Whether integer targets are class indices; elsewhere, the trainer converts them to the model's type.
+    takes_class_indices: bool = False
+    _reductions: tuple[str, ...] = _REDUCTIONS
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        if reduction not in self._reductions:
+            choices = ", ".join(repr(choice) for choice in self._reductions)
+            raise ValueError(f"{type(self).__name__}: expected reduction to be one of {choices}; got {reduction!r}")
+        self.reduction = reduction
+
+
+class _WeightedLoss(Loss):
+    """A loss with a weight, which is kept as a buffer."""
+
+    weight: Tensor | None
+
+    def __init__(self, weight: TensorLike | None, reduction: str) -> None:
+        super().__init__(reduction)
+        self.register_buffer("weight", None if weight is None else _core.as_tensor(weight))
+
+
+class CrossEntropyLoss(_WeightedLoss):
+    """Return the cross entropy of logits with class indices, or with class probabilities::
+
+        -sum over c of weight[c] * q[c] * log_softmax(x)[c]
+
+    Args:
+        weight: What each class counts for, ``(C,)``; ``None`` for 1.
+        ignore_index: A class index that counts for nothing.
+        reduction: ``"mean"``, over the targets' weights; ``"sum"`` or ``"none"``.
+        label_smoothing: ε in [0, 1]: q becomes ``(1 - ε) * q + ε / C``.
+
+    Shapes:
+        x: Logits, ``(n, C)`` or ``(C,)``.
+        y: Class indices in [0, C), ``(n,)`` or ``()``; or probabilities, of the shape of ``x``.
+
+    Raises:
+        ValueError: A setting or a label is out of range, or shapes do not match.
+        TypeError: Labels are of another type than int64, and not probabilities.
+
+    Source:
+        Smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7. Keras' ``from_logits`` is off
+        by default.
+    """
+
+    takes_class_indices = True
+
+    def __init__(
+        self,
+        weight: TensorLike | None = None,
+        *,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(weight, reduction)
+        if not 0 <= check_number("CrossEntropyLoss", "label_smoothing", label_smoothing) <= 1:
+            raise ValueError(f"CrossEntropyLoss: expected label_smoothing in [0, 1]; got {label_smoothing}")
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+
+
+class NLLLoss(_WeightedLoss):
+    """Return ``-weight[t] * x[t]``, x being log-probabilities and t the class.
+
+    Args:
+        weight: What each class counts for, ``(C,)``; ``None`` for 1.
+        ignore_index: A class index that counts for nothing.
+        reduction: ``"mean"``, over the targets' weights; ``"sum"`` or ``"none"``.
+
+    Shapes:
+        x: Log-probabilities, ``(n, C)`` or ``(C,)``.
+        y: Class indices in [0, C), ``(n,)`` or ``()``.
+    """
+
+    takes_class_indices = True
+
+    def __init__(self, weight: TensorLike | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(weight, reduction)
+        self.ignore_index = ignore_index
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _core.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+
+
+class MSELoss(Loss):
+    """Return ``(x - y)²``, by default the mean over all elements; ``x`` and ``y`` have the same shape.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+    """
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _core.mse_loss(input, target, self.reduction)
+
+
+class L1Loss(Loss):
+    """Return ``|x - y|``, by default the mean over all elements; ``x`` and ``y`` have the same shape.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+    """
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _core.l1_loss(input, target, self.reduction)
+
+
+class SmoothL1Loss(Loss):
+    """Return ``d² / (2 * beta)`` where ``d = |x - y|`` is below ``beta``, and ``d - beta / 2`` elsewhere.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        beta: Where the square ends; 0 or more. With 0 it is :class:`L1Loss`.
+
+    Raises:
+        ValueError: ``beta`` is out of range.
+
+    Source:
+        Girshick 2015, https://arxiv.org/abs/1504.08083, equation 3.
+    """
+
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        if not check_number("SmoothL1Loss", "beta", beta) >= 0:
+            raise ValueError(f"SmoothL1Loss: expected beta of at least 0; got {beta}")
+        self.beta = beta
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _core.smooth_l1_loss(input, target, self.reduction, self.beta)
+
+
+class HuberLoss(Loss):
+    """Return ``d² / 2`` where ``d = |x - y|`` is at most ``delta``, and ``delta * (d - delta / 2)`` elsewhere.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        delta: Where the square ends; above 0.
+
+    Raises:
+        ValueError: ``delta`` is out of range.
+
+    Source:
+        Huber 1964, https://doi.org/10.1214/aoms/1177703732.
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        if not check_number("HuberLoss", "delta", delta) > 0:
+            raise ValueError(f"HuberLoss: expected delta above 0; got {delta}")
+        self.delta = delta
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _core.huber_loss(input, target, self.reduction, self.delta)
+
+
+class BCELoss(_WeightedLoss):
+    """Return ``-weight * (y * log(p) + (1 - y) * log(1 - p))``, the logarithms held at -100 and above.
+
+    Args:
+        weight: Broadcast over the elements; ``None`` for 1.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Shapes:
+        p: Probabilities, any shape.
+        y: In [0, 1], of the same shape.
+    """
+
+    def __init__(self, weight: TensorLike | None = None, *, reduction: str = "mean") -> None:
+        super().__init__(weight, reduction)
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _core.binary_cross_entropy(input, target, self.weight, self.reduction)
+
+
+class BCEWithLogitsLoss(_WeightedLoss):
+    """Return ``-weight * (pos_weight * y * log σ(x) + (1 - y) * log(1 - σ(x)))``, stable for any x.
+
+    Args:
+        weight: Broadcast over the elements; ``None`` for 1.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        pos_weight: What a positive counts for, broadcast over the elements; ``None`` for 1.
+
+    Shapes:
+        x: Logits, any shape.
+        y: In [0, 1], of the same shape.
+    """
+
+    pos_weight: Tensor | None
+
+    def __init__(
+        self, weight: TensorLike | None = None, *, reduction: str = "mean", pos_weight: TensorLike | None = None
+    ) -> None:
+        super().__init__(weight, reduction)
+        self.register_buffer("pos_weight", None if pos_weight is None else _core.as_tensor(pos_weight))
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _core.binary_cross_entropy_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
+
+
+class KLDivLoss(Loss):
+    """Return ``q * (log q - x)``, x being log-probabilities.
+
+    Args:
+        reduction: ``"batchmean"`` divides the sum by n, which is the divergence; ``"mean"``, the default as in
+            PyTorch, divides by the number of elements; ``"sum"`` or ``"none"``.
+        log_target: Whether the target is ``log q``.
+
+    Shapes:
+        x: Log-probabilities, ``(n, *)``.
+        q: Probabilities, of the same shape.
+    """
+
+    _reductions = (*_REDUCTIONS, "batchmean")
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction)
+        self.log_target = log_target
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return _core.kl_div(input, target, self.reduction, self.log_target)

@@ -1,0 +1,15 @@
+//! When to let other Python threads run.
+
+use fastnn_core::Result;
+use pyo3::prelude::*;
+
+use crate::error::Raise;
+
+/// Elements from which on the work is worth giving up the GIL: below, giving it up and taking it back costs more.
+pub const LARGE: usize = 1 << 14;
+
+/// Run `work` on this many elements, without the GIL if they are many.
+#[inline]
+pub fn run<T: Send>(py: Python<'_>, numel: usize, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    if numel >= LARGE { py.detach(work).raise() } else { work().raise() }
+}

@@ -1,0 +1,422 @@
+//! `fastnn.Tensor`: what it is, and its values in Python.
+
+use fastnn_core::plan::trace;
+use fastnn_core::tensor::{for_each_offset, tape};
+use fastnn_core::{DType, Tensor as Core, ops, with_element};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyList, PyTuple};
+use pyo3::{IntoPyObjectExt, intern};
+
+use crate::convert;
+use crate::dtype::{self, PyDType};
+use crate::error::{Raise, type_error, type_name, value_error};
+
+/// An n-dimensional array that remembers how it was made.
+#[pyclass(subclass, module = "fastnn", weakref)]
+pub struct Tensor {
+    /// The core's tensor. Another takes its place when `data` is assigned.
+    pub inner: Core,
+}
+
+impl From<Core> for Tensor {
+    #[inline]
+    fn from(inner: Core) -> Self {
+        Self { inner }
+    }
+}
+
+/// The op that made a tensor.
+#[pyclass(name = "_Node", module = "fastnn", frozen)]
+pub struct GradFn(std::sync::Arc<tape::Node>);
+
+#[pymethods]
+impl GradFn {
+    fn __repr__(&self) -> String {
+        format!("<{}>", self.name())
+    }
+
+    fn name(&self) -> String {
+        crate::show::grad_fn(self.0.name())
+    }
+}
+
+/// Refuse to show the values of a tensor that requires grad as an array.
+fn check_detached(tensor: &Core) -> PyResult<()> {
+    if tensor.requires_grad() {
+        return Err(PyRuntimeError::new_err(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.",
+        ));
+    }
+    Ok(())
+}
+
+/// The value at a place, as Python's number.
+fn element<'py>(py: Python<'py>, tensor: &Core, offset: isize) -> PyResult<Bound<'py, PyAny>> {
+    with_element!(tensor.dtype(), T => {
+        // SAFETY: the callers' offsets are the layout's, which lie in the storage.
+        let value = unsafe { *tensor.view().ptr::<T>().offset(offset) };
+        if tensor.dtype() == DType::Bool {
+            #[allow(clippy::cast_lossless, clippy::unnecessary_cast)]
+            return Ok(PyBool::new(py, value != (0 as T)).to_owned().into_any());
+        }
+        value.into_bound_py_any(py)
+    })
+}
+
+impl Tensor {
+    /// The only value.
+    fn only<'py>(&self, py: Python<'py>, how: &str) -> PyResult<Bound<'py, PyAny>> {
+        if self.inner.numel() != 1 {
+            return Err(PyRuntimeError::new_err(format!(
+                "a Tensor with {} elements cannot be converted to Scalar",
+                self.inner.numel()
+            )));
+        }
+        trace::read(&self.inner, how);
+        element(py, &self.inner, 0)
+    }
+}
+
+fn nested<'py>(py: Python<'py>, shape: &[usize], flat: &mut impl Iterator<Item = Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    let Some((&n, rest)) = shape.split_first() else {
+        return flat.next().ok_or_else(|| value_error("expected as many elements as the shape has"));
+    };
+    let list = PyList::empty(py);
+    for _ in 0..n {
+        list.append(nested(py, rest, flat)?)?;
+    }
+    Ok(list.into_any())
+}
+
+#[pymethods]
+impl Tensor {
+    #[classattr]
+    #[allow(non_upper_case_globals)]
+    const __array_priority__: f64 = 1000.0;
+
+    /// A leaf on the same memory as a tensor or array; of lists, a float32 tensor.
+    #[new]
+    fn new(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(convert::any(data)?.detach().into())
+    }
+
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.inner.shape())
+    }
+
+    #[pyo3(signature = (dim=None))]
+    fn size<'py>(&self, py: Python<'py>, dim: Option<i64>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(dim) = dim else { return Ok(self.shape(py)?.into_any()) };
+        let d = fastnn_core::tensor::layout::dim_index("size", dim, self.inner.ndim()).raise()?;
+        self.shape(py)?.get_item(d)
+    }
+
+    #[getter]
+    fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDType>> {
+        dtype::object(py, self.inner.dtype())
+    }
+
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.inner.ndim()
+    }
+
+    fn dim(&self) -> usize {
+        self.inner.ndim()
+    }
+
+    fn numel(&self) -> usize {
+        self.inner.numel()
+    }
+
+    fn nelement(&self) -> usize {
+        self.inner.numel()
+    }
+
+    fn element_size(&self) -> usize {
+        self.inner.dtype().size()
+    }
+
+    fn stride<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.inner.layout().strides.as_slice())
+    }
+
+    fn is_contiguous(&self) -> bool {
+        self.inner.layout().is_contiguous()
+    }
+
+    fn is_floating_point(&self) -> bool {
+        self.inner.dtype().is_float()
+    }
+
+    fn data_ptr(&self) -> usize {
+        self.inner.storage().ptr().addr() + self.inner.layout().offset * self.inner.dtype().size()
+    }
+
+    #[getter]
+    fn _version(&self) -> u64 {
+        self.inner.storage().version()
+    }
+
+    #[getter]
+    fn itemsize(&self) -> usize {
+        self.inner.dtype().size()
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.inner.dtype().size() * self.inner.numel()
+    }
+
+    #[getter]
+    fn device(&self) -> &'static str {
+        "cpu"
+    }
+
+    #[getter]
+    fn is_leaf(&self) -> bool {
+        self.inner.is_leaf()
+    }
+
+    #[getter]
+    fn grad_fn(&self) -> Option<GradFn> {
+        self.inner.node().map(|(node, _)| GradFn(node))
+    }
+
+    #[getter]
+    fn get_requires_grad(&self) -> bool {
+        self.inner.requires_grad()
+    }
+
+    #[setter]
+    fn set_requires_grad(&self, value: bool) -> PyResult<()> {
+        self.inner.set_requires_grad(value).raise()
+    }
+
+    #[pyo3(signature = (requires_grad=true))]
+    fn requires_grad_(slf: Bound<'_, Self>, requires_grad: bool) -> PyResult<Bound<'_, Self>> {
+        slf.borrow().inner.set_requires_grad(requires_grad).raise()?;
+        Ok(slf)
+    }
+
+    #[getter]
+    fn get_grad(&self) -> Option<Self> {
+        self.inner.grad().map(Self::from)
+    }
+
+    #[setter]
+    fn set_grad(&self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let Some(value) = value else {
+            self.inner.set_grad(None);
+            return Ok(());
+        };
+        let Ok(grad) = value.cast::<Self>() else {
+            return Err(type_error(format!("assigned grad expected to be a Tensor or None but got {}", type_name(value))));
+        };
+        let grad = grad.borrow().inner.clone();
+        if grad.shape() != self.inner.shape() {
+            return Err(value_error(format!(
+                "grad: expected a gradient of shape {}; got {}",
+                fastnn_core::tensor::layout::show(self.inner.shape()),
+                fastnn_core::tensor::layout::show(grad.shape())
+            )));
+        }
+        if grad.dtype() != self.inner.dtype() {
+            return Err(type_error(format!(
+                "grad: expected a gradient of dtype {}; got {}",
+                self.inner.dtype(),
+                grad.dtype()
+            )));
+        }
+        self.inner.set_grad(Some(grad));
+        Ok(())
+    }
+
+    /// The same memory, cut from the tape. Assigning it gives this tensor other memory, shape and dtype.
+    #[getter]
+    fn get_data(&self) -> Self {
+        self.inner.detach().into()
+    }
+
+    #[setter]
+    fn set_data(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let data = convert::any(value)?.detach();
+        if self.inner.requires_grad() {
+            data.set_requires_grad(true).raise()?;
+        }
+        data.set_grad(self.inner.grad());
+        if let Some((node, index)) = self.inner.node() {
+            data.set_node(node, index);
+        }
+        self.inner = data;
+        Ok(())
+    }
+
+    fn detach(&self) -> Self {
+        self.inner.detach().into()
+    }
+
+    fn detach_(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        let mut this = slf.borrow_mut();
+        this.inner = this.inner.detach();
+        drop(this);
+        slf
+    }
+
+    /// Add the gradient with respect to every leaf to that leaf's `grad`.
+    #[pyo3(signature = (gradient=None, retain_graph=false, create_graph=false))]
+    fn backward(
+        &self,
+        py: Python<'_>,
+        gradient: Option<convert::Arg>,
+        retain_graph: Option<bool>,
+        create_graph: bool,
+    ) -> PyResult<()> {
+        if create_graph {
+            return Err(PyRuntimeError::new_err("backward: expected create_graph=False; fastnn has first derivatives only"));
+        }
+        let (inner, gradient) = (self.inner.clone(), gradient.map(|g| g.0));
+        py.detach(|| tape::backward(&inner, gradient.as_ref(), retain_graph.unwrap_or(false))).raise()
+    }
+
+    fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.only(py, "item()")
+    }
+
+    fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        trace::read(&self.inner, "tolist()");
+        let mut flat = Vec::with_capacity(self.inner.numel());
+        let mut failed = None;
+        for_each_offset(self.inner.layout(), |offset| match element(py, &self.inner, offset) {
+            Ok(value) => flat.push(value),
+            Err(error) => failed = Some(error),
+        });
+        failed.map_or(Ok(()), Err)?;
+        nested(py, self.inner.shape(), &mut flat.into_iter())
+    }
+
+    /// An array on the same memory.
+    #[pyo3(signature = (*, force=false))]
+    fn numpy<'py>(&self, py: Python<'py>, force: bool) -> PyResult<Bound<'py, PyAny>> {
+        if !force {
+            check_detached(&self.inner)?;
+        }
+        trace::read(&self.inner, "numpy()");
+        convert::to_array(py, &self.inner)
+    }
+
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        &self,
+        py: Python<'py>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        check_detached(&self.inner)?;
+        trace::read(&self.inner, "__array__()");
+        let array = convert::to_array(py, &self.inner)?;
+        let array = if let Some(dtype) = dtype
+            && !array.getattr(intern!(py, "dtype"))?.eq(&dtype)?
+        {
+            if copy == Some(false) {
+                return Err(value_error(format!("expected an array of {dtype} without a copy; got {}", self.inner.dtype())));
+            }
+            return array.call_method1(intern!(py, "astype"), (dtype,));
+        } else {
+            array
+        };
+        if copy == Some(true) { array.call_method0(intern!(py, "copy")) } else { Ok(array) }
+    }
+
+    #[pyo3(signature = (**kwargs))]
+    fn __dlpack__<'py>(
+        &self,
+        py: Python<'py>,
+        kwargs: Option<&Bound<'py, pyo3::types::PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        check_detached(&self.inner)?;
+        trace::read(&self.inner, "__dlpack__()");
+        convert::to_array(py, &self.inner)?.call_method(intern!(py, "__dlpack__"), (), kwargs)
+    }
+
+    fn __dlpack_device__(&self) -> (i32, i32) {
+        (1, 0)
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        self.inner.shape().first().copied().ok_or_else(|| type_error("len() of a 0-d tensor"))
+    }
+
+    fn __bool__(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.inner.numel() != 1 {
+            return Err(PyRuntimeError::new_err(if self.inner.numel() == 0 {
+                "Boolean value of Tensor with no values is ambiguous"
+            } else {
+                "Boolean value of Tensor with more than one value is ambiguous"
+            }));
+        }
+        self.only(py, "bool()")?.is_truthy()
+    }
+
+    fn __float__(&self, py: Python<'_>) -> PyResult<f64> {
+        self.only(py, "float()")?.extract()
+    }
+
+    fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.only(py, "int()")?.call_method0(intern!(py, "__int__"))
+    }
+
+    fn __index__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if self.inner.dtype().is_float() || self.inner.numel() != 1 {
+            return Err(type_error("only integer tensors of a single element can be converted to an index"));
+        }
+        self.__int__(py)
+    }
+
+    fn __format__<'py>(slf: &Bound<'py, Self>, spec: &str) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if slf.borrow().inner.ndim() == 0 && !spec.is_empty() {
+            return slf.borrow().only(py, "format()")?.call_method1(intern!(py, "__format__"), (spec,));
+        }
+        slf.str()?.call_method1(intern!(py, "__format__"), (spec,))
+    }
+
+    /// Identity: equal hashes are of the same tensor.
+    fn __hash__(&self) -> u64 {
+        self.inner.id()
+    }
+
+    fn __repr__(&self) -> String {
+        trace::read(&self.inner, "repr()");
+        crate::show::tensor(&self.inner)
+    }
+
+    /// A copy on the tape.
+    fn clone(&self, py: Python<'_>) -> PyResult<Self> {
+        crate::gil::run(py, self.inner.numel(), || ops::copy(&self.inner)).map(Self::from)
+    }
+
+    fn __deepcopy__<'py>(slf: &Bound<'py, Self>, memo: &Bound<'py, pyo3::types::PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let key = slf.as_ptr().addr();
+        if let Some(done) = memo.get_item(key)? {
+            return Ok(done);
+        }
+        let this = slf.borrow();
+        if !this.inner.is_leaf() {
+            return Err(PyRuntimeError::new_err(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.",
+            ));
+        }
+        let copy = tape::no_grad(|| ops::copy(&this.inner)).raise()?;
+        copy.set_requires_grad(this.inner.requires_grad()).raise()?;
+        if let Some(grad) = this.inner.grad() {
+            copy.set_grad(Some(tape::no_grad(|| ops::copy(&grad)).raise()?));
+        }
+        let copy = Bound::new(py, Self::from(copy))?.into_any();
+        memo.set_item(key, &copy)?;
+        Ok(copy)
+    }
+}
