@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Source: Srivastava et al. 2014, <https://jmlr.org/papers/v15/srivastava14a.html>; scaled while training, as in
-//! PyTorch ("inverted" dropout).
+//! `PyTorch` ("inverted" dropout).
 
 // A loop can only be vectorised around a function that is inlined into it.
 #![allow(clippy::inline_always)]
@@ -60,10 +60,10 @@ impl<T: Float> Mask<T> {
 /// range of positions, in order.
 #[inline(always)]
 fn walk_rows(draw: Draw, c: usize, first_row: usize, len: usize, mut visit: impl FnMut(&[[u8; 2]], Range<usize>)) {
-    debug_assert!(len == 0 || len % c == 0);
+    debug_assert!(len == 0 || len.is_multiple_of(c));
     let blocks_per_row = c.div_ceil(COLUMNS_PER_BLOCK);
     // Rows that end with their last block follow each other without a gap: one long row.
-    let row_len = if c % COLUMNS_PER_BLOCK == 0 { len } else { c };
+    let row_len = if c.is_multiple_of(COLUMNS_PER_BLOCK) { len } else { c };
     let mut index = (first_row * blocks_per_row) as u64;
     let mut bits = [[0; 8]; 2 * BLOCKS];
     let (mut at, mut column) = (0, 0);
@@ -190,7 +190,7 @@ mod tests {
     fn reference(mask: Mask<f32>, c: usize, row: usize, column: usize, x: f32) -> f32 {
         let block = mask.draw.block((row * c.div_ceil(8) + column / 8) as u64);
         let word = block[column % 8 / 2];
-        let half = if column % 2 == 0 { word & 0xFFFF } else { word >> 16 };
+        let half = if column.is_multiple_of(2) { word & 0xFFFF } else { word >> 16 };
         if half >= mask.threshold { x * mask.scale } else { 0.0 }
     }
 
