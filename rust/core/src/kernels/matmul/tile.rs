@@ -189,14 +189,14 @@ static PLAIN_F32: Isa<f32> = Isa {
     lanes: 8,
     max_rows: MAX_ROWS_16_REGISTERS,
     kernels: table_16_registers!(plain, Plain<f32, 8>),
-    copy: pack::copy::<f32>,
+    copy: pack::copy::<Plain<f32, 8>>,
     transpose: pack::transpose::<f32>,
 };
 static PLAIN_F64: Isa<f64> = Isa {
     lanes: 4,
     max_rows: MAX_ROWS_16_REGISTERS,
     kernels: table_16_registers!(plain, Plain<f64, 4>),
-    copy: pack::copy::<f64>,
+    copy: pack::copy::<Plain<f64, 4>>,
     transpose: pack::transpose::<f64>,
 };
 
@@ -227,14 +227,14 @@ mod x86 {
         lanes: 8,
         max_rows: MAX_ROWS_16_REGISTERS,
         kernels: table_16_registers!(avx2, __m256),
-        copy: pack::copy_avx2::<f32>,
+        copy: pack::copy_avx2::<__m256>,
         transpose: transpose::f32_avx2,
     };
     pub(super) static AVX2_F64: Isa<f64> = Isa {
         lanes: 4,
         max_rows: MAX_ROWS_16_REGISTERS,
         kernels: table_16_registers!(avx2, __m256d),
-        copy: pack::copy_avx2::<f64>,
+        copy: pack::copy_avx2::<__m256d>,
         transpose: transpose::f64_avx2,
     };
 
