@@ -1,6 +1,8 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
 pub mod activation;
+pub mod elementwise;
+pub mod integer;
 pub mod math;
 pub mod reduce;
 pub mod unary;
