@@ -2,6 +2,8 @@
 
 pub mod activation;
 pub mod dropout;
+pub mod elementwise;
+pub mod integer;
 pub mod math;
 pub mod norm;
 pub mod reduce;
