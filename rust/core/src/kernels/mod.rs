@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod math;
+pub mod matmul;
 pub mod norm;
 pub mod reduce;
 pub mod softmax;
@@ -9,4 +10,3 @@ pub mod unary;
 
 #[cfg(test)]
 mod testing;
-pub mod matmul;
