@@ -5,6 +5,7 @@ pub mod dropout;
 pub mod elementwise;
 pub mod integer;
 pub mod math;
+pub mod matmul;
 pub mod norm;
 pub mod reduce;
 pub mod softmax;
@@ -12,4 +13,3 @@ pub mod unary;
 
 #[cfg(test)]
 mod testing;
-pub mod matmul;

@@ -3,6 +3,8 @@
 //! [`apply`] runs any of them: shape rule, output, kernels on a team, tape, trace. Backwards are written with the same
 //! ops, so that whatever runs in a step, forward or backward, is a list of ops that a plan can repeat.
 
+pub mod activation;
+pub mod batch_norm;
 mod binary;
 mod compare;
 mod copy;
@@ -17,6 +19,13 @@ mod scalar;
 mod select;
 mod shape;
 mod unary;
+#[cfg(test)]
+mod gradcheck_nn;
+pub mod linear;
+pub mod matmul;
+mod product;
+pub mod random;
+pub mod softmax;
 pub mod walk;
 
 use std::any::Any;
