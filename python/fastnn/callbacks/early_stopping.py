@@ -28,8 +28,8 @@ class EarlyStopping(Callback):
         ValueError: A setting is out of range; or, after the first epoch, there is no such measure.
 
     Source:
-        Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3. With a ``patience`` of p, it stops after p epochs in a row
-        without improvement, but at least one; so does Keras.
+        Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3. With a ``patience`` of p, it stops after p epochs
+        in a row without improvement, but at least one; so does Keras.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class TrainStep:
         Args:
             x: All inputs, C-contiguous.
             y: All targets, C-contiguous.
-            order: Row numbers; batch b is ``order[b * batch_size : (b + 1) * batch_size]``, and the last may be smaller.
+            order: Rows; batch b is ``order[b * batch_size : (b + 1) * batch_size]``, and the last may be smaller.
             first_batch: The batch to begin with.
             n_batches: How many.
             batch_size: Rows a batch.
