@@ -1,6 +1,8 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
 pub mod activation;
+pub mod binary;
+pub mod loss;
 pub mod math;
 pub mod norm;
 pub mod reduce;
