@@ -4,6 +4,8 @@ pub mod activation;
 pub mod dropout;
 pub mod elementwise;
 pub mod integer;
+pub mod binary;
+pub mod loss;
 pub mod math;
 pub mod matmul;
 pub mod norm;
