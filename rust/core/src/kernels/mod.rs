@@ -14,4 +14,4 @@ pub mod softmax;
 pub mod unary;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -716,6 +716,12 @@ pub fn apply_channels_backward<T: Float>(
     }
 }
 
+/// A running statistic after a batch: (1 − momentum) · running + momentum · batch.
+#[inline(always)]
+pub fn moving_average<T: Float>(running: T, batch: T, momentum: T) -> T {
+    (T::ONE - momentum) * running + momentum * batch
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
