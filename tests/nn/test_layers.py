@@ -39,7 +39,7 @@ def test_repr(make, text):
 def test_repr_and_state_are_pytorchs(make, text):
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
     theirs, ours = make(torch.nn), make(nn)
-    # Before 2.13, PyTorch's batch norm has no `bias`.
+    # The batch norm of older PyTorchs has no `bias`.
     assert repr(ours).replace("bias=True, track", "track") == repr(theirs).replace("bias=True, track", "track")
     assert [(name, tuple(value.shape)) for name, value in ours.state_dict().items()] == [
         (name, tuple(value.shape)) for name, value in theirs.state_dict().items()

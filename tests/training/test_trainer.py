@@ -145,6 +145,7 @@ def test_modes_and_gradients_are_restored():
 
 
 def test_data_are_converted():
+    assert "val_loss" in trainer().fit(X, Y, validation_data=(X.tolist(), Y.tolist()), verbose=False)
     logs = trainer(metrics=["accuracy"]).evaluate(X.astype(np.float64)[::-1].tolist(), Y.astype(np.uint8)[::-1])
     assert logs == pytest.approx(trainer(metrics=["accuracy"]).evaluate(X, Y))
     frozen = X.astype(">f8")
