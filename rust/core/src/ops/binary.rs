@@ -93,8 +93,9 @@ impl Arithmetic {
     }
 }
 
+/// Arithmetic of two tensors that broadcast together.
 #[derive(Clone, Copy, Debug)]
-struct Binary(Arithmetic);
+pub struct Binary(pub Arithmetic);
 
 impl Op for Binary {
     fn name(&self) -> &'static str {
