@@ -7,6 +7,7 @@ pub mod math;
 pub mod norm;
 pub mod reduce;
 pub mod softmax;
+pub mod transpose;
 pub mod unary;
 
 #[cfg(test)]
