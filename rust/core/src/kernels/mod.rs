@@ -1,5 +1,8 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
+// A body that `simd!` compiles for each level must take everything it calls with it, and selects instead of branching.
+#![allow(clippy::inline_always, clippy::needless_bitwise_bool)]
+
 pub mod activation;
 pub mod dropout;
 pub mod elementwise;
@@ -11,6 +14,7 @@ pub mod matmul;
 pub mod norm;
 pub mod reduce;
 pub mod softmax;
+pub mod transpose;
 pub mod unary;
 
 #[cfg(test)]
