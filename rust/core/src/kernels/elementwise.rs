@@ -233,7 +233,7 @@ macro_rules! zips {
         }
     )+};
 }
-pub(crate) use {maps, zips};
+pub(crate) use maps;
 
 zips! {
     /// a + b
@@ -406,7 +406,8 @@ mod tests {
 
     #[test]
     fn integer_powers_round_towards_zero() {
-        let cases = [(2, 10, 1024), (-3, 3, -27), (5, 0, 1), (0, 0, 1), (2, -1, 0), (1, -5, 1), (-1, -3, -1), (-1, -2, 1)];
+        let cases =
+            [(2, 10, 1024), (-3, 3, -27), (5, 0, 1), (0, 0, 1), (2, -1, 0), (1, -5, 1), (-1, -3, -1), (-1, -2, 1)];
         for (a, b, expected) in cases {
             assert_eq!(i64::power(a, b), expected, "{a}^{b}");
         }

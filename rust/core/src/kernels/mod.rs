@@ -8,4 +8,4 @@ pub mod reduce;
 pub mod unary;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

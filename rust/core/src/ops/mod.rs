@@ -40,10 +40,12 @@ pub use compare::{
 pub use copy::{cast, contiguous, copy};
 pub use create::{arange, eye, full, linspace, one_hot, ones};
 pub use in_place::{
-    add_, add_scalar_, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, normal_, sub_, sub_scalar_, uniform_,
-    zero_,
+    add_, add_scalar_, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, normal_, sub_, sub_scalar_,
+    uniform_, zero_,
 };
-pub use index::{Index, gather, index, index_add, index_put_, index_select, narrow, nonzero, scatter_add, select, slice};
+pub use index::{
+    Index, gather, index, index_add, index_put_, index_select, narrow, nonzero, scatter_add, select, slice,
+};
 pub use join::{cat, chunk, split, split_sizes, stack};
 pub use reduce::{
     all, amax, amin, any, argmax, argmin, item, max, max_along, mean, min, min_along, prod, std, sum, sum_to, var,

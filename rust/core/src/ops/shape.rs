@@ -272,7 +272,10 @@ mod tests {
         let x = uniform(&[2, 3], 1);
         let message = |result: Result<Tensor>| result.unwrap_err().message().to_owned();
         assert_eq!(message(reshape(&x, &[4])), "reshape: expected a shape of the 6 elements of (2, 3); got (4,)");
-        assert_eq!(message(reshape(&x, &[4, -1])), "reshape: expected a shape of the 6 elements of (2, 3); got (4, -1)");
+        assert_eq!(
+            message(reshape(&x, &[4, -1])),
+            "reshape: expected a shape of the 6 elements of (2, 3); got (4, -1)"
+        );
         assert_eq!(
             message(reshape(&x, &[-1, -1])),
             "reshape: expected sizes of at least 0, and at most one -1; got (-1, -1)"

@@ -412,7 +412,9 @@ mod tests {
     #[test]
     fn integers_stay_integers_where_the_result_is_one() {
         let x = Tensor::from_slice(&[-3_i64, 0, 4], &[3]);
-        for (op, expected) in [(neg as fn(&Tensor) -> _, [3, 0, -4]), (abs, [3, 0, 4]), (square, [9, 0, 16]), (sign, [-1, 0, 1])] {
+        for (op, expected) in
+            [(neg as fn(&Tensor) -> _, [3, 0, -4]), (abs, [3, 0, 4]), (square, [9, 0, 16]), (sign, [-1, 0, 1])]
+        {
             assert_eq!(op(&x).unwrap().view().slice::<i64>(), expected);
         }
         assert_eq!(floor(&x).unwrap().id(), x.id());
