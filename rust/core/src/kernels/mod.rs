@@ -1,7 +1,9 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
+<<<<<<< HEAD
 pub mod activation;
 pub mod binary;
+pub mod dropout;
 pub mod elementwise;
 pub mod integer;
 pub mod loss;
