@@ -1,6 +1,5 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
-<<<<<<< HEAD
 pub mod activation;
 pub mod binary;
 pub mod dropout;

@@ -93,8 +93,9 @@ impl Arithmetic {
     }
 }
 
+/// Arithmetic of two tensors, as an op.
 #[derive(Clone, Copy, Debug)]
-struct Binary(Arithmetic);
+pub struct Binary(pub Arithmetic);
 
 impl Op for Binary {
     fn name(&self) -> &'static str {

@@ -181,7 +181,9 @@ impl Op for InPlace {
                     }
                 };
                 let (scale, shift) = (T::from_f64(scale), T::from_f64(shift));
-                out.iter_mut().for_each(|x| *x = *x * scale + shift);
+                for x in out {
+                    *x = *x * scale + shift;
+                }
             }),
         }
     }

@@ -181,7 +181,7 @@ fn check_range(op: &str, index: &View<'_>, low: i64, end: i64, dim: usize) -> Re
         for i in 0..n as isize {
             // SAFETY: offsets of the layout.
             let value = unsafe { *p.offset(at[0] + i * step[0]) };
-            if (value < low) | (value >= end) && wrong.is_none() {
+            if !(low..end).contains(&value) && wrong.is_none() {
                 wrong = Some(value);
             }
         }
@@ -592,10 +592,9 @@ pub enum Index {
 impl Index {
     fn dims(&self) -> usize {
         match self {
-            Self::At(_) | Self::Slice { .. } => 1,
             Self::Ellipsis | Self::NewAxis => 0,
             Self::Tensor(t) if t.dtype() == DType::Bool => t.ndim(),
-            Self::Tensor(_) => 1,
+            _ => 1,
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View};
 use crate::threads::{self, Team};
 
-pub use binary::{Arithmetic, add, add_scaled, div, mul, pow, promote, sub};
+pub use binary::{Arithmetic, Binary, add, add_scaled, div, mul, pow, promote, sub};
 pub use compare::{
     eq, eq_scalar, ge, ge_scalar, gt, gt_scalar, isfinite, isinf, isnan, le, le_scalar, logical_and, logical_not,
     logical_or, logical_xor, lt, lt_scalar, ne, ne_scalar,

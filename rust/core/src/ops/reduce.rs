@@ -123,7 +123,9 @@ impl Reduce {
         let finish = |out: &mut [T]| {
             if self.kind == Kind::Mean {
                 let count = T::from_f64(self.count as f64);
-                out.iter_mut().for_each(|y| *y = *y / count);
+                for y in out {
+                    *y = *y / count;
+                }
             }
         };
         let Some(partials) = outputs.get(1) else {
@@ -270,13 +272,13 @@ impl Op for ProdGrad {
                 for i in 0..axis.len {
                     // SAFETY: a place of the output's, in this member's own lines.
                     unsafe { *out.add(place(i)) = before };
-                    before = before * x[place(i)];
+                    before *= x[place(i)];
                 }
                 let mut after = g[line];
                 for i in (0..axis.len).rev() {
                     // SAFETY: as above.
                     unsafe { *out.add(place(i)) = *out.add(place(i)) * after };
-                    after = after * x[place(i)];
+                    after *= x[place(i)];
                 }
             }
         });
@@ -947,5 +949,40 @@ mod tests {
         assert_eq!(item(&Tensor::from_slice(&[i64::MAX], &[])).unwrap(), Scalar::Int(i64::MAX));
         let error = item(&uniform(&[2], 1)).unwrap_err();
         assert_eq!(error.message(), "item: expected a tensor of one element; got (2,)");
+    }
+
+    /// A race or a share left out shows as other bits than one thread gives.
+    #[test]
+    fn a_team_gives_the_bits_of_one_thread() {
+        use crate::ops::{cat, index_select, scatter_add, slice};
+        let values = crate::kernels::testing::random::<f32>(300_000, 1);
+        let x = Tensor::from_slice(&values, &[600, 500]);
+        let turned = permute(&x, &[1, 0]).unwrap();
+        let at: Vec<i64> = (0..300_000).map(|i| i * 7919 % 600).collect();
+        let index = Tensor::from_slice(&at, &[600, 500]);
+        let rows = Tensor::from_slice(&at[..600], &[600]);
+        let results = || -> Vec<Vec<f64>> {
+            let leaf = x.detach();
+            leaf.set_requires_grad(true).unwrap();
+            let picked = index_select(&slice(&leaf, 1, Some(3), None, 2).unwrap(), 0, &rows).unwrap();
+            backward(&sum(&picked, None, false).unwrap(), None, false).unwrap();
+            let reduced = [&[][..], &[0], &[1]].map(|dims| sum(&x, Some(dims), false).unwrap());
+            let others = [
+                var(&turned, Some(&[0]), 1.0, false).unwrap(),
+                max_along(&x, 0, false).unwrap().1,
+                crate::ops::add(&turned, &permute(&leaf, &[1, 0]).unwrap()).unwrap(),
+                scatter_add(&x, 0, &index, &x).unwrap(),
+                cat(&[&x, &x], 1).unwrap(),
+                leaf.grad().unwrap(),
+            ];
+            reduced.iter().chain(&others).map(Tensor::to_vec_f64).collect()
+        };
+        let before = crate::threads::num_threads();
+        crate::threads::set_num_threads(1).unwrap();
+        let alone = results();
+        crate::threads::set_num_threads(3).unwrap();
+        let together = results();
+        crate::threads::set_num_threads(before).unwrap();
+        assert!(alone == together);
     }
 }

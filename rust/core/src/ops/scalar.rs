@@ -85,7 +85,7 @@ impl Scalar {
         }
     }
 
-    /// The value as an element, converted as NumPy's `astype`.
+    /// The value as an element, converted as `NumPy`'s `astype`.
     pub(super) fn element<T: FromScalar>(self) -> T {
         T::from_scalar(self)
     }
