@@ -11,6 +11,7 @@ pub mod matmul;
 pub mod norm;
 pub mod reduce;
 pub mod softmax;
+pub mod transpose;
 pub mod unary;
 
 #[cfg(test)]
