@@ -149,12 +149,7 @@ pub(super) fn label_weight<T: Float>(weight: &[T], ignore_index: i64, labels: &[
 }
 
 /// Reduce the losses, complete once all have come here.
-pub(super) fn reduce<T: Float>(
-    team: &Team,
-    reduction: Reduction,
-    divisor: impl FnOnce() -> T,
-    outputs: &[View<'_>],
-) {
+pub(super) fn reduce<T: Float>(team: &Team, reduction: Reduction, divisor: impl FnOnce() -> T, outputs: &[View<'_>]) {
     if reduction == Reduction::None {
         return;
     }
@@ -163,7 +158,8 @@ pub(super) fn reduce<T: Float>(
         let total = sum_flat(outputs[1].slice::<T>());
         let loss = if reduction == Reduction::Mean { total / divisor() } else { total };
         // SAFETY: the other members write nothing here.
-        unsafe { outputs[0].part::<T>(0..1) }[0] = loss;
+        let out = unsafe { outputs[0].part::<T>(0..1) };
+        out[0] = loss;
     }
 }
 
@@ -482,10 +478,13 @@ mod tests {
             let total: f64 = each.iter().sum();
             for (reduction, expected) in REDUCTIONS.into_iter().zip([each, vec![total / divisor], vec![total]]) {
                 for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
-                    let found = cross_entropy(&to(&x, dtype), &target, Some(&to(&w, dtype)), reduction, -7, EPS).unwrap();
+                    let found =
+                        cross_entropy(&to(&x, dtype), &target, Some(&to(&w, dtype)), reduction, -7, EPS).unwrap();
                     close(&found, &expected, tolerance);
                 }
-                gradcheck(&[x.clone()], |t| cross_entropy(&t[0], &target, Some(&to(&w, t[0].dtype())), reduction, -7, EPS));
+                gradcheck(&[x.clone()], |t| {
+                    cross_entropy(&t[0], &target, Some(&to(&w, t[0].dtype())), reduction, -7, EPS)
+                });
                 gradcheck(&[x.clone()], |t| cross_entropy(&t[0], &target, None, reduction, -7, 0.0));
                 let op = CrossEntropy { reduction, ignore_index: -7, label_smoothing: EPS };
                 same_bits_for_any_team(&op, &[x.clone(), target.clone()]);

@@ -143,7 +143,8 @@ mod tests {
     fn of_a_log_softmax_it_is_cross_entropy() {
         for (shape, kept) in [(&[6, 4][..], &[6][..]), (&[4], &[]), (&[3, 4, 2], &[3, 2])] {
             let (x, w) = (noise(shape, 1), Tensor::from_slice(&[0.5, 1.0, 2.0, 0.25], &[4]));
-            let y: Vec<i64> = (0..kept.iter().product::<usize>()).map(|i| if i == 1 { -7 } else { (i * 3 % 4) as i64 }).collect();
+            let y: Vec<i64> =
+                (0..kept.iter().product::<usize>()).map(|i| if i == 1 { -7 } else { (i * 3 % 4) as i64 }).collect();
             let y = Tensor::from_slice(&y, kept);
             for reduction in [Reduction::None, Reduction::Mean, Reduction::Sum] {
                 let p = log_softmax(&x, if shape.len() > 1 { 1 } else { 0 }).unwrap();

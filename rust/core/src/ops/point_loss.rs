@@ -130,14 +130,16 @@ impl Op for PointLossOp {
                 let losses = &mut losses[..range.len()];
                 self.losses(inputs, range, losses);
                 // SAFETY: members have different chunks.
-                unsafe { outputs[1].part::<T>(chunk..chunk + 1) }[0] = sum(losses);
+                let out = unsafe { outputs[1].part::<T>(chunk..chunk + 1) };
+                out[0] = sum(losses);
             }
             run.team.barrier();
             if run.team.rank() == 0 {
                 let total = sum_flat(outputs[1].slice::<T>());
                 let loss = if self.reduction == Reduction::Mean { total / n as T } else { total };
                 // SAFETY: the other members write nothing here.
-                unsafe { outputs[0].part::<T>(0..1) }[0] = loss;
+                let out = unsafe { outputs[0].part::<T>(0..1) };
+                out[0] = loss;
             }
         });
     }
