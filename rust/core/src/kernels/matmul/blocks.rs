@@ -33,6 +33,8 @@ const CHUNK_SLACK: usize = 112;
 
 /// A that is read for this many panels is packed. A copy waits for memory, which a product of few panels hides.
 const PANELS_TO_PACK_A: usize = 8;
+/// The same for A read by columns if its steps are aliasing: every panel then reads A from L2 or beyond.
+const PANELS_TO_PACK_ALIASING_COLUMNS: usize = 5;
 /// B that is read for this many tiles is packed.
 const TILES_TO_PACK_B: usize = 24;
 /// B smaller than this stays in L1 and is read in place.
@@ -68,10 +70,10 @@ struct Plan {
 impl Plan {
     fn new<T: Float>(isa: &Isa<T>, p: &Product<T>, m: usize, n: usize) -> Self {
         let across = n.div_ceil(isa.lanes).min(2);
-        let aliasing = (p.a.row_stride.unsigned_abs() * size_of::<T>()).is_multiple_of(ALIASING_BYTES);
+        let aliasing = |stride: isize| (stride.unsigned_abs() * size_of::<T>()).is_multiple_of(ALIASING_BYTES);
         let max_rows = match isa.max_rows[across - 1] {
             // A block of one tile has nothing to evict.
-            highest if aliasing && p.a.col_stride == 1 && m > highest => highest.min(ALIASING_ROWS),
+            highest if p.a.col_stride == 1 && aliasing(p.a.row_stride) && m > highest => highest.min(ALIASING_ROWS),
             highest => highest,
         };
         let tiles = m.div_ceil(max_rows);
@@ -80,11 +82,12 @@ impl Plan {
         let b_bytes = p.k * n * size_of::<T>();
 
         let deep = p.k >= MIN_DEPTH_TO_PACK;
-        let pack_a = |stride: isize| stride < 0 || deep && panels >= PANELS_TO_PACK_A;
+        let pack_a = |stride: isize, enough: usize| stride < 0 || deep && panels >= enough;
+        let enough_columns = if aliasing(p.a.col_stride) { PANELS_TO_PACK_ALIASING_COLUMNS } else { PANELS_TO_PACK_A };
         let a = match (p.a.row_stride, p.a.col_stride) {
-            (rows, 1) if pack_a(rows) => Access::CopiedRows,
+            (rows, 1) if pack_a(rows, PANELS_TO_PACK_A) => Access::CopiedRows,
             (_, 1) => Access::Rows,
-            (1, steps) if pack_a(steps) => Access::CopiedColumns,
+            (1, steps) if pack_a(steps, enough_columns) => Access::CopiedColumns,
             (1, _) => Access::Columns,
             _ => Access::Transposed,
         };
