@@ -26,7 +26,8 @@ struct Memory(#[allow(dead_code)] Arc<Storage>);
 /// Memory of a NumPy array that no one may free while the tensor lives.
 fn adopt(array: &Bound<'_, PyUntypedArray>, dtype: DType) -> Option<Core> {
     // SAFETY: `array` is a NumPy array, so its object has these fields.
-    let (flags, data) = unsafe { ((*array.as_array_ptr()).flags, (*array.as_array_ptr()).data.cast::<u8>()) };
+    let fields = unsafe { &(*array.as_array_ptr()).fields };
+    let (flags, data) = (fields.flags, fields.data.cast::<u8>());
     let size = dtype.size() as isize;
     let (shape, strides) = (array.shape(), array.strides());
     if flags & NPY_ARRAY_ALIGNED == 0 || !data.addr().is_multiple_of(dtype.size()) {
@@ -196,7 +197,7 @@ pub fn to_array<'py>(py: Python<'py>, tensor: &Core) -> PyResult<Bound<'py, PyAn
         let data = tensor.storage().ptr().add(layout.offset * dtype.size());
         let array = PY_ARRAY_API.PyArray_NewFromDescr(
             py,
-            PY_ARRAY_API.get_type_object(py, NpyTypes::PyArray_Type),
+            npyffi::get_type_object(py, NpyTypes::PyArray_Type),
             descr(py, dtype).into_ptr().cast(),
             dims.len() as c_int,
             dims.as_mut_ptr(),
