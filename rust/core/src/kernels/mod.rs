@@ -1,7 +1,11 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
 pub mod activation;
+pub mod dropout;
+pub mod elementwise;
+pub mod integer;
 pub mod math;
+pub mod matmul;
 pub mod norm;
 pub mod reduce;
 pub mod softmax;
@@ -9,4 +13,3 @@ pub mod unary;
 
 #[cfg(test)]
 mod testing;
-pub mod matmul;

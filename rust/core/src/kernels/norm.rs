@@ -12,7 +12,7 @@
 //!
 //! Source: Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>, Algorithm 1.
 
-use super::reduce::{Sum, by_columns, fold_block, tree, tree_columns, window, window_mut};
+use super::reduce::{Sum, WIDE, by_columns, fold_block, fold_pairs, tree, tree_columns, window, window_mut};
 use crate::element::{Float, LANES};
 use crate::simd;
 
@@ -119,36 +119,30 @@ impl Samples {
     }
 }
 
-/// Call `visit(lane, x, y)` on all samples, in the order of lanes.
+/// `N` sums over the samples of pairs of `x` and `y`.
 #[inline(always)]
-fn visit_lanes<T: Float>(x: &[T], y: &[T], samples: Samples, mut visit: impl FnMut(usize, T, T)) {
+fn sum_samples<T: Float, const N: usize>(
+    x: &[T],
+    y: &[T],
+    samples: Samples,
+    step: impl Fn([T; N], T, T) -> [T; N] + Copy,
+) -> [T; N] {
+    let mut acc = [[T::ZERO; LANES]; N];
     let mut lane = 0;
     for i in 0..samples.count {
         let (x, y) = (samples.run(x, i), samples.run(y, i));
+        // Up to the next sample of lane 0.
         let head = ((LANES - lane) % LANES).min(x.len());
-        let ((x_head, x), (y_head, y)) = (x.split_at(head), y.split_at(head));
-        for (k, (&x, &y)) in x_head.iter().zip(y_head).enumerate() {
-            visit(lane + k, x, y);
-        }
-        let ((x_blocks, x_tail), (y_blocks, y_tail)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-        for (x, y) in x_blocks.iter().zip(y_blocks) {
-            for l in 0..LANES {
-                visit(l, x[l], y[l]);
+        for k in 0..head {
+            let sums = step(std::array::from_fn(|n| acc[n][lane + k]), x[k], y[k]);
+            for n in 0..N {
+                acc[n][lane + k] = sums[n];
             }
         }
-        for (l, (&x, &y)) in x_tail.iter().zip(y_tail).enumerate() {
-            visit(l, x, y);
-        }
+        fold_pairs(&x[head..], &y[head..], &mut acc, step);
         lane = (lane + samples.len) % LANES;
     }
-}
-
-/// Σ f(x, y) over the samples.
-#[inline(always)]
-fn sum_samples<T: Float>(x: &[T], y: &[T], samples: Samples, step: impl Fn(T, T, T) -> T) -> T {
-    let mut acc = [T::ZERO; LANES];
-    visit_lanes(x, y, samples, |l, x, y| acc[l] = step(acc[l], x, y));
-    tree(acc, |a, b| a + b)
+    acc.map(|lanes| tree(lanes, |a, b| a + b))
 }
 
 #[inline(always)]
@@ -168,8 +162,8 @@ fn moments<T: Float>(mean: T, squares: T, n: usize, eps: T) -> Moments<T> {
 
 #[inline(always)]
 fn feature_moments<T: Float>(x: &[T], samples: Samples, eps: T) -> Moments<T> {
-    let mean = sum_samples(x, x, samples, |acc, x, _| acc + x) / count(samples.n());
-    let squares = sum_samples(x, x, samples, |acc, x, _| (x - mean).mul_add(x - mean, acc));
+    let mean = sum_samples(x, x, samples, |[acc], x, _| [acc + x])[0] / count(samples.n());
+    let [squares] = sum_samples(x, x, samples, |[acc], x, _| [(x - mean).mul_add(x - mean, acc)]);
     moments(mean, squares, samples.n(), eps)
 }
 
@@ -229,12 +223,7 @@ impl<T: Float> Slope<T> {
 /// Σ dy and Σ dy·(x − μ).
 #[inline(always)]
 fn feature_sums<T: Float>(dy: &[T], x: &[T], samples: Samples, mean: T) -> [T; 2] {
-    let (mut plain, mut tilted) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    visit_lanes(dy, x, samples, |l, dy, x| {
-        plain[l] += dy;
-        tilted[l] = dy.mul_add(x - mean, tilted[l]);
-    });
-    [tree(plain, |a, b| a + b), tree(tilted, |a, b| a + b)]
+    sum_samples(dy, x, samples, |[plain, tilted], dy, x| [plain + dy, dy.mul_add(x - mean, tilted)])
 }
 
 #[inline(always)]
@@ -387,12 +376,8 @@ impl<T: Float, const W: usize> LineBlock<T, W> {
     }
 
     #[inline(always)]
-    fn at(&self, x: &[T; W]) -> [T; W] {
-        let mut y = [T::ZERO; W];
-        for k in 0..W {
-            y[k] = Line { shift: self.shift[k], scale: self.scale[k], bias: self.bias[k] }.at(x[k]);
-        }
-        y
+    fn at(&self, k: usize, x: T) -> T {
+        Line { shift: self.shift[k], scale: self.scale[k], bias: self.bias[k] }.at(x)
     }
 }
 
@@ -407,17 +392,26 @@ fn moments_block<T: Float, const W: usize>(
     let x = &x[column..];
     let mean = fold_block::<T, W>(Sum, x, shape.rows, shape.stride).map(|sum| sum / count(shape.rows));
     let mut lanes = [[T::ZERO; W]; LANES];
-    for (l, lane) in lanes.iter_mut().enumerate() {
-        let mut acc = [T::ZERO; W];
-        let mut row = l;
-        while row < shape.rows {
-            let x = window::<T, W>(x, row * shape.stride);
+    if W >= WIDE {
+        for row in 0..shape.rows {
+            let (x, acc) = (window::<T, W>(x, row * shape.stride), &mut lanes[row % LANES]);
             for k in 0..W {
                 acc[k] = (x[k] - mean[k]).mul_add(x[k] - mean[k], acc[k]);
             }
-            row += LANES;
         }
-        *lane = acc;
+    } else {
+        for (l, lane) in lanes.iter_mut().enumerate() {
+            let mut acc = [T::ZERO; W];
+            let mut row = l;
+            while row < shape.rows {
+                let x = window::<T, W>(x, row * shape.stride);
+                for k in 0..W {
+                    acc[k] = (x[k] - mean[k]).mul_add(x[k] - mean[k], acc[k]);
+                }
+                row += LANES;
+            }
+            *lane = acc;
+        }
     }
     let squares = tree_columns(lanes, |a, b| a + b);
     let mut inv_std = [T::ZERO; W];
@@ -448,7 +442,10 @@ fn forward_block<T: Float, const W: usize>(
     let line = LineBlock::new(mean, inv_std, weight, at_block(affine.bias, column, T::ZERO));
     for row in 0..shape.rows {
         let at = row * shape.stride + column;
-        *window_mut(y, at) = line.at(window(x, at));
+        let (x, y) = (window::<T, W>(x, at), window_mut::<T, W>(y, at));
+        for k in 0..W {
+            y[k] = line.at(k, x[k]);
+        }
     }
 }
 
@@ -465,8 +462,10 @@ fn forward_block_in_place<T: Float, const W: usize>(
     let weight = at_block(affine.weight, column, T::ONE);
     let line = LineBlock::new(mean, inv_std, weight, at_block(affine.bias, column, T::ZERO));
     for row in 0..shape.rows {
-        let x = window_mut(x, row * shape.stride + column);
-        *x = line.at(x);
+        let x = window_mut::<T, W>(x, row * shape.stride + column);
+        for k in 0..W {
+            x[k] = line.at(k, x[k]);
+        }
     }
 }
 
@@ -484,7 +483,10 @@ fn apply_block<T: Float, const W: usize>(
     let line = LineBlock::<T, W>::new(*window(scaling.mean, column), *window(scaling.inv_std, column), weight, bias);
     for row in 0..shape.rows {
         let at = row * shape.stride + column;
-        *window_mut(y, at) = line.at(window(x, at));
+        let (x, y) = (window::<T, W>(x, at), window_mut::<T, W>(y, at));
+        for k in 0..W {
+            y[k] = line.at(k, x[k]);
+        }
     }
 }
 
@@ -498,13 +500,9 @@ struct SlopeBlock<T, const W: usize> {
 
 impl<T: Float, const W: usize> SlopeBlock<T, W> {
     #[inline(always)]
-    fn at(&self, dy: &[T; W], x: &[T; W]) -> [T; W] {
-        let mut dx = [T::ZERO; W];
-        for k in 0..W {
-            let [mean, scale] = [self.mean[k], self.scale[k]];
-            dx[k] = Slope { mean, scale, grad_mean: self.grad_mean[k], tilt: self.tilt[k] }.at(dy[k], x[k]);
-        }
-        dx
+    fn at(&self, k: usize, dy: T, x: T) -> T {
+        let [mean, scale] = [self.mean[k], self.scale[k]];
+        Slope { mean, scale, grad_mean: self.grad_mean[k], tilt: self.tilt[k] }.at(dy, x)
     }
 }
 
@@ -521,20 +519,32 @@ fn slope_block<T: Float, const W: usize>(
     let mean = *window::<T, W>(scaling.mean, column);
     let mut plain = [[T::ZERO; W]; LANES];
     let mut tilted = [[T::ZERO; W]; LANES];
-    for l in 0..LANES {
-        let (mut plain_acc, mut tilted_acc) = ([T::ZERO; W], [T::ZERO; W]);
-        let mut row = l;
-        while row < shape.rows {
+    if W >= WIDE {
+        for row in 0..shape.rows {
             let at = row * shape.stride + column;
             let (dy, x) = (window::<T, W>(dy, at), window::<T, W>(x, at));
+            let (plain, tilted) = (&mut plain[row % LANES], &mut tilted[row % LANES]);
             for k in 0..W {
-                plain_acc[k] += dy[k];
-                tilted_acc[k] = dy[k].mul_add(x[k] - mean[k], tilted_acc[k]);
+                plain[k] += dy[k];
+                tilted[k] = dy[k].mul_add(x[k] - mean[k], tilted[k]);
             }
-            row += LANES;
         }
-        plain[l] = plain_acc;
-        tilted[l] = tilted_acc;
+    } else {
+        for l in 0..LANES {
+            let (mut plain_acc, mut tilted_acc) = ([T::ZERO; W], [T::ZERO; W]);
+            let mut row = l;
+            while row < shape.rows {
+                let at = row * shape.stride + column;
+                let (dy, x) = (window::<T, W>(dy, at), window::<T, W>(x, at));
+                for k in 0..W {
+                    plain_acc[k] += dy[k];
+                    tilted_acc[k] = dy[k].mul_add(x[k] - mean[k], tilted_acc[k]);
+                }
+                row += LANES;
+            }
+            plain[l] = plain_acc;
+            tilted[l] = tilted_acc;
+        }
     }
     let (plain, tilted) = (tree_columns(plain, |a, b| a + b), tree_columns(tilted, |a, b| a + b));
     let (inv_std, weight) = (window::<T, W>(scaling.inv_std, column), at_block::<T, W>(scaling.weight, column, T::ONE));
@@ -564,7 +574,10 @@ fn backward_block<T: Float, const W: usize>(
     let slope = slope_block::<T, W>(column, dy, x, shape, scaling, fixed, out);
     for row in 0..shape.rows {
         let at = row * shape.stride + column;
-        *window_mut(dx, at) = slope.at(window(dy, at), window(x, at));
+        let (dy, x, dx) = (window::<T, W>(dy, at), window::<T, W>(x, at), window_mut::<T, W>(dx, at));
+        for k in 0..W {
+            dx[k] = slope.at(k, dy[k], x[k]);
+        }
     }
 }
 
@@ -581,8 +594,10 @@ fn backward_block_in_place<T: Float, const W: usize>(
     let slope = slope_block::<T, W>(column, grad, x, shape, scaling, fixed, out);
     for row in 0..shape.rows {
         let at = row * shape.stride + column;
-        let grad = window_mut(grad, at);
-        *grad = slope.at(grad, window(x, at));
+        let (grad, x) = (window_mut::<T, W>(grad, at), window::<T, W>(x, at));
+        for k in 0..W {
+            grad[k] = slope.at(k, grad[k], x[k]);
+        }
     }
 }
 
@@ -591,32 +606,32 @@ simd! {
     pub fn forward_columns<T: Float>(
         x: &[T], shape: Rows, affine: Affine<'_, T>, eps: T, y: &mut [T], moments: &mut MomentsMut<'_, T>,
     ) {
-        by_columns!(shape.cols, [64, 16, 4, 1], forward_block::<T>(x, shape, affine, eps, y, moments));
+        by_columns!(shape.cols, [256, 64, 16, 4, 1], forward_block::<T>(x, shape, affine, eps, y, moments));
     }
 
     /// [`forward_columns`] that overwrites its input.
     pub fn forward_columns_in_place<T: Float>(
         x: &mut [T], shape: Rows, affine: Affine<'_, T>, eps: T, moments: &mut MomentsMut<'_, T>,
     ) {
-        by_columns!(shape.cols, [64, 16, 4, 1], forward_block_in_place::<T>(x, shape, affine, eps, moments));
+        by_columns!(shape.cols, [256, 64, 16, 4, 1], forward_block_in_place::<T>(x, shape, affine, eps, moments));
     }
 
     fn backward_by_columns<T: Float>(
         dy: &[T], x: &[T], shape: Rows, scaling: Scaling<'_, T>, fixed: bool, dx: &mut [T], out: &mut AffineGrad<'_, T>,
     ) {
-        by_columns!(shape.cols, [64, 16, 4, 1], backward_block::<T>(dy, x, shape, scaling, fixed, dx, out));
+        by_columns!(shape.cols, [256, 64, 16, 4, 1], backward_block::<T>(dy, x, shape, scaling, fixed, dx, out));
     }
 
     /// [`backward_columns`] that overwrites the gradient it is given.
     pub fn backward_columns_in_place<T: Float>(
         grad: &mut [T], x: &[T], shape: Rows, scaling: Scaling<'_, T>, out: &mut AffineGrad<'_, T>,
     ) {
-        by_columns!(shape.cols, [64, 16, 4, 1], backward_block_in_place::<T>(grad, x, shape, scaling, false, out));
+        by_columns!(shape.cols, [256, 64, 16, 4, 1], backward_block_in_place::<T>(grad, x, shape, scaling, false, out));
     }
 
     /// Normalize every column of `x` by given statistics.
     pub fn apply_columns<T: Float>(x: &[T], shape: Rows, scaling: Scaling<'_, T>, bias: &[T], y: &mut [T]) {
-        by_columns!(shape.cols, [64, 16, 4, 1], apply_block::<T>(x, shape, scaling, bias, y));
+        by_columns!(shape.cols, [256, 64, 16, 4, 1], apply_block::<T>(x, shape, scaling, bias, y));
     }
 }
 

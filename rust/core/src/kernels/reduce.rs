@@ -117,7 +117,8 @@ pub(crate) fn less<T: Float>(a: T, b: T) -> T {
 
 /// The fixed tree over the lanes.
 #[inline(always)]
-pub(crate) fn tree<T: Copy>(mut lanes: [T; LANES], merge: impl Fn(T, T) -> T) -> T {
+pub(crate) fn tree<T: Copy>(lanes: [T; LANES], merge: impl Fn(T, T) -> T) -> T {
+    let mut lanes = opaque(lanes);
     let mut half = LANES / 2;
     while half > 0 {
         for l in 0..half {
@@ -147,34 +148,58 @@ pub(crate) fn tree_columns<T: Copy, const W: usize>(mut lanes: [[T; W]; LANES], 
 /// Fold the elements of `x` into lanes.
 #[inline(always)]
 pub(crate) fn lanes<T: Float>(x: &[T], start: T, step: impl Fn(T, T) -> T) -> [T; LANES] {
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    let mut acc = [start; LANES];
-    for block in blocks {
-        for l in 0..LANES {
-            acc[l] = step(acc[l], block[l]);
-        }
-    }
-    for (acc, &x) in acc.iter_mut().zip(rest) {
-        *acc = step(*acc, x);
-    }
-    acc
+    let mut acc = [[start; LANES]];
+    fold_pairs(x, x, &mut acc, |[acc], x, _| [step(acc, x)]);
+    acc[0]
 }
 
-/// Fold the pairs of `x` and `y` into lanes.
+/// Fold the pairs of `x` and `y`, the first of which belongs to lane 0, into `N` sets of lanes.
 #[inline(always)]
-pub(crate) fn lanes2<T: Float, A: Copy>(x: &[T], y: &[T], start: A, step: impl Fn(A, T, T) -> A) -> [A; LANES] {
+pub(crate) fn fold_pairs<T: Float, const N: usize>(
+    x: &[T],
+    y: &[T],
+    acc: &mut [[T; LANES]; N],
+    step: impl Fn([T; N], T, T) -> [T; N],
+) {
     let (x_blocks, x_rest) = x.as_chunks::<LANES>();
     let (y_blocks, y_rest) = y.as_chunks::<LANES>();
-    let mut acc = [start; LANES];
+    let mut registers = *acc;
     for (x, y) in x_blocks.iter().zip(y_blocks) {
         for l in 0..LANES {
-            acc[l] = step(acc[l], x[l], y[l]);
+            let lane = step(std::array::from_fn(|n| registers[n][l]), x[l], y[l]);
+            for n in 0..N {
+                registers[n][l] = lane[n];
+            }
         }
     }
-    for ((acc, &x), &y) in acc.iter_mut().zip(x_rest).zip(y_rest) {
-        *acc = step(*acc, x, y);
+    registers = opaque(registers);
+    if !x_rest.is_empty() {
+        let (x, y, rest) = (padded(x_rest), padded(y_rest), x_rest.len() as u32);
+        for l in 0..LANES {
+            let before = std::array::from_fn(|n| registers[n][l]);
+            let lane = step(before, x[l], y[l]);
+            for n in 0..N {
+                registers[n][l] = if (l as u32) < rest { lane[n] } else { before[n] };
+            }
+        }
+        registers = opaque(registers);
     }
-    acc
+    *acc = registers;
+}
+
+/// Fewer than [`LANES`] elements, then zeros.
+#[inline(always)]
+fn padded<T: Float>(x: &[T]) -> [T; LANES] {
+    let mut block = [T::ZERO; LANES];
+    block[..x.len()].copy_from_slice(x);
+    opaque(block)
+}
+
+/// `x`, put where the compiler must store it in order. If it saw how single lanes are used after a loop, it would cut the
+/// loop into vectors of two or four to suit.
+#[inline(always)]
+pub(crate) fn opaque<X>(x: X) -> X {
+    std::hint::black_box(x)
 }
 
 /// The `W` elements of `x` from `start`.
@@ -208,10 +233,23 @@ macro_rules! by_columns {
 }
 pub(crate) use by_columns;
 
+/// Columns from which a block is walked by rows, its lanes in the first cache: so that rows are read in runs long enough to be
+/// prefetched. Narrower blocks are walked lane by lane, each lane in registers.
+pub(crate) const WIDE: usize = 256;
+
 /// Fold `W` columns of which `x` holds the first from its start.
 #[inline(always)]
 pub(crate) fn fold_block<T: Float, const W: usize>(fold: impl Fold<T>, x: &[T], rows: usize, stride: usize) -> [T; W] {
     let mut lanes = [[fold.start(); W]; LANES];
+    if W >= WIDE {
+        for row in 0..rows {
+            let (x, acc) = (window::<T, W>(x, row * stride), &mut lanes[row % LANES]);
+            for k in 0..W {
+                acc[k] = fold.step(acc[k], x[k]);
+            }
+        }
+        return tree_columns(lanes, |a, b| fold.merge(a, b));
+    }
     for (l, lane) in lanes.iter_mut().enumerate() {
         let mut acc = [fold.start(); W];
         let mut row = l;
@@ -257,12 +295,14 @@ simd! {
 
     /// The reduction of every column of the `rows × cols` matrix `x`, whose rows are `stride` apart.
     pub fn fold_columns<T: Float, F: Fold<T>>(fold: F, x: &[T], rows: usize, cols: usize, stride: usize, out: &mut [T]) {
-        by_columns!(cols, [64, 16, 4, 1], fold_columns_block::<T>(fold, x, rows, stride, out));
+        by_columns!(cols, [256, 64, 16, 4, 1], fold_columns_block::<T>(fold, x, rows, stride, out));
     }
 
     /// Σ x·y.
     pub fn dot<T: Float>(x: &[T], y: &[T]) -> T {
-        tree(lanes2(x, y, T::ZERO, |acc, x, y| x.mul_add(y, acc)), |a, b| a + b)
+        let mut acc = [[T::ZERO; LANES]];
+        fold_pairs(x, y, &mut acc, |[acc], x, y| [x.mul_add(y, acc)]);
+        tree(acc[0], |a, b| a + b)
     }
 }
 

@@ -11,7 +11,7 @@
 //! As in `PyTorch`, an axis of −∞ only gives NaN, but −∞ as its logsumexp. An axis that is not contiguous is vectorised over
 //! the runs; so is a short contiguous one, which is turned in blocks of rows. All give the same bits.
 
-use super::reduce::{Axis, by_columns, greater, lanes, lanes2, tree, tree_columns, window, window_mut};
+use super::reduce::{Axis, by_columns, fold_pairs, greater, lanes, opaque, tree, tree_columns, window, window_mut};
 use crate::element::{Float, LANES};
 use crate::simd;
 
@@ -78,6 +78,7 @@ pub(crate) fn row_exp_sum<T: Float>(x: &[T], max: T, terms: &mut [T]) -> T {
             acc[l] += terms[l];
         }
     }
+    acc = opaque(acc);
     for ((acc, &x), term) in acc.iter_mut().zip(x_rest).zip(rest) {
         *term = (x - max).exp();
         *acc += *term;
@@ -235,7 +236,9 @@ fn log_softmax_backward_block<T: Float, const W: usize>(
 /// Backward of one contiguous axis.
 #[inline(always)]
 fn backward_row<T: Float, const SOFTMAX: bool>(grad: &[T], y: &[T], out: &mut [T]) {
-    let sum = tree(lanes2(grad, y, T::ZERO, backward_term::<T, SOFTMAX>), |a, b| a + b);
+    let mut acc = [[T::ZERO; LANES]];
+    fold_pairs(grad, y, &mut acc, |[acc], grad, y| [backward_term::<T, SOFTMAX>(acc, grad, y)]);
+    let sum = tree(acc[0], |a, b| a + b);
     for ((out, &grad), &y) in out.iter_mut().zip(grad).zip(y) {
         *out = backward_one::<T, SOFTMAX>(grad, y, sum);
     }

@@ -4,20 +4,29 @@
 //! add      y = a + b        grad_a = g               grad_b = g
 //! sub      y = a − b        grad_a = g               grad_b = −g
 //! mul      y = a · b        grad_a = g · b           grad_b = g · a
-//! div      y = a / b        grad_a = g / b           grad_b = −g · a / b²
+//! div      y = a / b        grad_a = g / b           grad_b = −g · y / b
+//! pow      y = aᵇ           grad_a = g · b · aᵇ⁻¹    grad_b = g · y · ln a
 //! ```
-//! Gradients are summed over the dimensions along which an operand was stretched.
+//! Gradients are summed over the dimensions along which an operand was stretched. Of `pow`, `grad_a` is 0 where b is 0,
+//! and `grad_b` is 0 where a is 0 and b is not negative.
+//!
+//! Operands of two dtypes are converted to the one that [`promote`] names. Integers wrap around. Of masks, `+` is *or*
+//! and `·` is *and*.
 
 use smallvec::smallvec;
 
-use super::walk::Walk;
-use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype};
-use crate::element::Float;
-use crate::error::Result;
+use super::walk::{zip, zip_in_place};
+use super::{
+    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, log, logical_and, masked_fill, mul_scalar, neg, sub_scalar,
+    sum_to,
+};
+use crate::element::DType;
+use crate::error::{Error, Result};
+use crate::kernels::elementwise as kernels;
 use crate::tensor::layout::broadcast;
 use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
-use crate::with_float;
+use crate::{with_element, with_float};
 
 /// Which arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +39,58 @@ pub enum Arithmetic {
     Mul,
     /// a / b
     Div,
+    /// aᵇ
+    Pow,
+}
+
+impl Arithmetic {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Sub => "sub",
+            Self::Mul => "mul",
+            Self::Div => "div",
+            Self::Pow => "pow",
+        }
+    }
+
+    /// Whether it can compute in this dtype; division is of floats.
+    pub(super) fn check_dtype(self, dtype: DType) -> Result<()> {
+        let (fits, expected) = match self {
+            Self::Add | Self::Mul => (true, ""),
+            Self::Sub | Self::Pow => (dtype != DType::Bool, "numbers"),
+            Self::Div => (dtype.is_float(), "a floating-point tensor"),
+        };
+        if fits { Ok(()) } else { Err(Error::dtype(format!("{}: expected {expected}; got {dtype}", self.name()))) }
+    }
+
+    /// y ← a ∘ b, this member's share.
+    #[inline]
+    pub(super) fn run(self, run: &Run<'_>, a: &View<'_>, b: &View<'_>, y: &View<'_>) {
+        match self {
+            Self::Add => with_element!(y.dtype(), T => zip::<T, _>(run.team, kernels::Add, a, b, y)),
+            Self::Sub => with_element!(y.dtype(), T => zip::<T, _>(run.team, kernels::Sub, a, b, y)),
+            Self::Mul => with_element!(y.dtype(), T => zip::<T, _>(run.team, kernels::Mul, a, b, y)),
+            Self::Div => with_float!(y.dtype(), T => zip::<T, _>(run.team, kernels::Div, a, b, y)),
+            Self::Pow => with_element!(y.dtype(), T => zip::<T, _>(run.team, kernels::Pow, a, b, y)),
+        }
+    }
+
+    /// y ← y ∘ b, this member's share.
+    pub(super) fn run_in_place(self, run: &Run<'_>, y: &View<'_>, b: &View<'_>) {
+        match self {
+            Self::Add => with_element!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Add, y, b)),
+            Self::Sub => with_element!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Sub, y, b)),
+            Self::Mul => with_element!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Mul, y, b)),
+            Self::Div => with_float!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Div, y, b)),
+            Self::Pow => with_element!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Pow, y, b)),
+        }
+    }
+
+    /// Roughly how many nanoseconds one element takes, times 8.
+    pub(super) const fn work_per_8(self) -> usize {
+        if matches!(self, Self::Pow) { 64 } else { 4 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,16 +98,12 @@ struct Binary(Arithmetic);
 
 impl Op for Binary {
     fn name(&self) -> &'static str {
-        match self.0 {
-            Arithmetic::Add => "add",
-            Arithmetic::Sub => "sub",
-            Arithmetic::Mul => "mul",
-            Arithmetic::Div => "div",
-        }
+        self.0.name()
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
-        let dtype = float_dtype(self.name(), inputs)?;
+        let dtype = same_dtype(self.name(), inputs)?;
+        self.0.check_dtype(dtype)?;
         Ok(smallvec![Meta { shape: broadcast(self.name(), &inputs[0].shape, &inputs[1].shape)?, dtype }])
     }
 
@@ -55,30 +112,15 @@ impl Op for Binary {
     }
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let y = &outputs[0];
-        let (a, b) = (inputs[0].layout().expand(y.shape()), inputs[1].layout().expand(y.shape()));
-        let walk = Walk::new(y.shape(), [&a.strides, &b.strides, y.strides()]);
-        with_float!(y.dtype(), T => {
-            let (pa, pb, py) = (inputs[0].ptr::<T>(), inputs[1].ptr::<T>(), y.ptr::<T>());
-            walk.run(run.team, |at, n, step| {
-                // SAFETY: offsets of the three layouts; members of the team write different elements of y.
-                unsafe {
-                    let row = Row { a: pa.offset(at[0]), b: pb.offset(at[1]), y: py.offset(at[2]), n, step };
-                    match self.0 {
-                        Arithmetic::Add => row.each(|a, b| a + b),
-                        Arithmetic::Sub => row.each(|a, b| a - b),
-                        Arithmetic::Mul => row.each(|a, b| a * b),
-                        Arithmetic::Div => row.each(|a, b| a / b),
-                    }
-                }
-            });
-        });
+        self.0.run(run, &inputs[0], &inputs[1], &outputs[0]);
     }
 
     fn saves(&self) -> Saves {
         match self.0 {
             Arithmetic::Add | Arithmetic::Sub => Saves::NONE,
-            Arithmetic::Mul | Arithmetic::Div => Saves::inputs(0b11),
+            Arithmetic::Mul => Saves::inputs(0b11),
+            Arithmetic::Div => Saves { inputs: 0b10, outputs: 1 },
+            Arithmetic::Pow => Saves { inputs: 0b11, outputs: 1 },
         }
     }
 
@@ -88,60 +130,234 @@ impl Op for Binary {
             Arithmetic::Add | Arithmetic::Sub => Ok(g.clone()),
             Arithmetic::Mul => mul(g, cx.input(1)),
             Arithmetic::Div => div(g, cx.input(1)),
+            Arithmetic::Pow => {
+                let (a, b) = (cx.input(0), cx.input(1));
+                let slope = mul(b, &pow(a, &sub_scalar(b, 1)?)?)?;
+                masked_fill(&mul(g, &slope)?, &eq(b, &zero(b))?, 0)
+            }
         };
         let grad_b = || match self.0 {
             Arithmetic::Add => Ok(g.clone()),
-            Arithmetic::Sub => sub(&Tensor::zeros(&[], g.dtype()), g),
+            Arithmetic::Sub => neg(g),
             Arithmetic::Mul => mul(g, cx.input(0)),
-            Arithmetic::Div => {
-                let b = cx.input(1);
-                sub(&Tensor::zeros(&[], g.dtype()), &div(&mul(g, cx.input(0))?, &mul(b, b)?)?)
+            Arithmetic::Div => neg(&div(&mul(g, cx.output(0))?, cx.input(1))?),
+            Arithmetic::Pow => {
+                let (a, b) = (cx.input(0), cx.input(1));
+                let flat = logical_and(&eq(a, &zero(a))?, &ge(b, &zero(b))?)?;
+                mul(g, &masked_fill(&mul(cx.output(0), &log(a)?)?, &flat, 0)?)
             }
         };
-        let a = if cx.needs(0) { Some(super::sum_to(&grad_a()?, &cx.input_meta[0].shape)?) } else { None };
-        let b = if cx.needs(1) { Some(super::sum_to(&grad_b()?, &cx.input_meta[1].shape)?) } else { None };
+        let a = if cx.needs(0) { Some(sum_to(&grad_a()?, &cx.input_meta[0].shape)?) } else { None };
+        let b = if cx.needs(1) { Some(sum_to(&grad_b()?, &cx.input_meta[1].shape)?) } else { None };
         Ok(smallvec![a, b])
     }
-}
 
-struct Row<T> {
-    a: *const T,
-    b: *const T,
-    y: *mut T,
-    n: usize,
-    step: [isize; 3],
-}
-
-impl<T: Float> Row<T> {
-    /// # Safety
-    /// The row's elements must be valid, and y's nobody else's.
-    unsafe fn each(&self, f: impl Fn(T, T) -> T) {
-        for i in 0..self.n as isize {
-            // SAFETY: by this function's contract.
-            unsafe {
-                *self.y.offset(i * self.step[2]) =
-                    f(*self.a.offset(i * self.step[0]), *self.b.offset(i * self.step[1]));
-            }
-        }
+    fn work(&self, _inputs: &[Meta], outputs: &[Meta]) -> usize {
+        outputs.first().map_or(0, Meta::numel) * self.0.work_per_8() / 8
     }
+}
+
+fn zero(like: &Tensor) -> Tensor {
+    Tensor::zeros(&[], like.dtype())
+}
+
+/// The inputs' one dtype.
+pub(super) fn same_dtype(op: &str, inputs: &[Meta]) -> Result<DType> {
+    let dtype = inputs[0].dtype;
+    match inputs.iter().find(|m| m.dtype != dtype) {
+        Some(other) => Err(Error::dtype(format!("{op}: expected tensors of one dtype; got {dtype} and {}", other.dtype))),
+        None => Ok(dtype),
+    }
+}
+
+/// Bool < int64 < floats.
+const fn category(dtype: DType) -> u8 {
+    match dtype {
+        DType::Bool => 0,
+        DType::I64 => 1,
+        DType::F32 | DType::F64 => 2,
+    }
+}
+
+/// The dtype in which two tensors are computed, as `torch.result_type`.
+///
+/// The greater of the two, in the order bool < int64 < float32 < float64; but a tensor without dimensions only counts if
+/// it is of a higher kind (mask, integer, float) than the other, so that a float64 number does not turn a float32 array
+/// into float64.
+#[must_use]
+pub fn promote(a: &Tensor, b: &Tensor) -> DType {
+    let (x, y) = (a.dtype(), b.dtype());
+    if x == y {
+        return x;
+    }
+    match (a.ndim() == 0, b.ndim() == 0) {
+        (true, false) if category(x) <= category(y) => y,
+        (false, true) if category(y) <= category(x) => x,
+        _ => wider(x, y),
+    }
+}
+
+/// The greater of two dtypes.
+pub(super) fn wider(x: DType, y: DType) -> DType {
+    let rank = |dtype| (category(dtype), dtype == DType::F64);
+    if rank(x) >= rank(y) { x } else { y }
+}
+
+/// The two tensors in the dtype that [`promote`] names.
+pub(super) fn promoted(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+    let dtype = promote(a, b);
+    Ok((cast(a, dtype)?, cast(b, dtype)?))
+}
+
+#[inline]
+fn binary(op: Arithmetic, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let dtype = if a.dtype() == b.dtype() { a.dtype() } else { promote(a, b) };
+    let dtype = if op == Arithmetic::Div && !dtype.is_float() { DType::F32 } else { dtype };
+    if a.dtype() == dtype && b.dtype() == dtype {
+        return apply(Binary(op), &[a, b]);
+    }
+    apply(Binary(op), &[&cast(a, dtype)?, &cast(b, dtype)?])
 }
 
 /// a + b
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    apply(Binary(Arithmetic::Add), &[a, b])
+    binary(Arithmetic::Add, a, b)
 }
 
 /// a − b
 pub fn sub(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    apply(Binary(Arithmetic::Sub), &[a, b])
+    binary(Arithmetic::Sub, a, b)
 }
 
 /// a · b
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    apply(Binary(Arithmetic::Mul), &[a, b])
+    binary(Arithmetic::Mul, a, b)
 }
 
-/// a / b
+/// a / b; of integers and masks, a float32.
 pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    apply(Binary(Arithmetic::Div), &[a, b])
+    binary(Arithmetic::Div, a, b)
+}
+
+/// aᵇ; an integer to a negative power is rounded towards 0.
+pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    binary(Arithmetic::Pow, a, b)
+}
+
+/// a + α · b
+pub fn add_scaled(a: &Tensor, b: &Tensor, alpha: impl Into<super::Scalar>) -> Result<Tensor> {
+    add(a, &mul_scalar(b, alpha)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck::{between, gradcheck, uniform};
+    use crate::ops::{expand, permute};
+
+    type Case = (fn(&Tensor, &Tensor) -> Result<Tensor>, fn(f64, f64) -> f64);
+    const CASES: [Case; 5] =
+        [(add, |a, b| a + b), (sub, |a, b| a - b), (mul, |a, b| a * b), (div, |a, b| a / b), (pow, f64::powf)];
+
+    /// Pairs that broadcast: equal, stretched on either side, without dimensions, empty, one number of each.
+    const PAIRS: [(&[usize], &[usize]); 9] = [
+        (&[17], &[17]),
+        (&[3, 5], &[5]),
+        (&[5], &[3, 5]),
+        (&[3, 1], &[1, 33]),
+        (&[2, 1, 4], &[3, 1]),
+        (&[], &[2, 3]),
+        (&[2, 3], &[]),
+        (&[0, 3], &[1, 3]),
+        (&[1, 1], &[1]),
+    ];
+
+    #[test]
+    fn values_at_pairs_that_broadcast() {
+        for (a_shape, b_shape) in PAIRS {
+            let (a, b) = (between(0.5, 2.0, a_shape, 1), uniform(b_shape, 2));
+            for (op, f) in CASES {
+                let y = op(&a, &b).unwrap();
+                let full = broadcast("test", a_shape, b_shape).unwrap();
+                assert_eq!(y.shape(), full.as_slice());
+                let (wide_a, wide_b) = (expand(&a, &full).unwrap(), expand(&b, &full).unwrap());
+                let expected: Vec<f64> =
+                    wide_a.to_vec_f64().iter().zip(wide_b.to_vec_f64()).map(|(&a, b)| f(a, b)).collect();
+                crate::kernels::testing::assert_close(&y.to_vec_f64(), &expected, 1e-14);
+            }
+        }
+    }
+
+    #[test]
+    fn values_at_permuted_operands() {
+        let a = permute(&uniform(&[5, 2, 17], 1), &[2, 0, 1]).unwrap();
+        let b = uniform(&[17, 5, 2], 2);
+        let y = sub(&a, &b).unwrap();
+        let expected: Vec<f64> = a.to_vec_f64().iter().zip(b.to_vec_f64()).map(|(a, b)| a - b).collect();
+        assert_eq!(y.to_vec_f64(), expected);
+        let y = sub(&a, &a).unwrap();
+        assert_eq!(y.to_vec_f64(), vec![0.0; 170]);
+    }
+
+    #[test]
+    fn gradients() {
+        for (a_shape, b_shape) in PAIRS {
+            for (op, _) in CASES {
+                gradcheck(|x| op(&x[0], &x[1]), &[between(0.5, 2.0, a_shape, 3), between(0.5, 2.0, b_shape, 4)]);
+            }
+        }
+        gradcheck(|x| mul(&x[0], &x[0]), &[uniform(&[3], 5)]);
+    }
+
+    #[test]
+    fn power_has_no_nan_gradients_at_zero() {
+        let a = Tensor::from_slice(&[0.0, 0.0, 2.0], &[3]);
+        let b = Tensor::from_slice(&[0.0, 2.0, 0.0], &[3]);
+        a.set_requires_grad(true).unwrap();
+        b.set_requires_grad(true).unwrap();
+        crate::tensor::tape::backward(&pow(&a, &b).unwrap(), Some(&Tensor::full(&[3], 1.0, DType::F64)), false).unwrap();
+        assert_eq!(a.grad().unwrap().to_vec_f64(), [0.0, 0.0, 0.0]);
+        assert_eq!(b.grad().unwrap().to_vec_f64(), [0.0, 0.0, std::f64::consts::LN_2]);
+    }
+
+    #[test]
+    fn dtypes_are_promoted_as_in_torch() {
+        let of = |dtype, shape: &[usize]| Tensor::full(shape, 1.0, dtype);
+        let (array, number): (&[usize], &[usize]) = (&[2], &[]);
+        let cases = [
+            (DType::F32, array, DType::F64, array, DType::F64),
+            (DType::F32, array, DType::F64, number, DType::F32),
+            (DType::F64, number, DType::F32, array, DType::F32),
+            (DType::F32, number, DType::F64, number, DType::F64),
+            (DType::I64, array, DType::F64, number, DType::F64),
+            (DType::I64, array, DType::F32, array, DType::F32),
+            (DType::Bool, array, DType::I64, number, DType::I64),
+            (DType::I64, array, DType::Bool, number, DType::I64),
+            (DType::F32, array, DType::I64, number, DType::F32),
+        ];
+        for (a, a_shape, b, b_shape, expected) in cases {
+            let (a, b) = (of(a, a_shape), of(b, b_shape));
+            assert_eq!(promote(&a, &b), expected, "{a:?} and {b:?}");
+            assert_eq!(add(&a, &b).unwrap().dtype(), expected);
+        }
+    }
+
+    #[test]
+    fn integers_and_masks() {
+        let (a, b) = (Tensor::from_slice(&[7_i64, -7, i64::MAX], &[3]), Tensor::from_slice(&[2_i64, 2, 1], &[3]));
+        assert_eq!(add(&a, &b).unwrap().view().slice::<i64>(), [9, -5, i64::MIN]);
+        assert_eq!(mul(&a, &b).unwrap().view().slice::<i64>(), [14, -14, i64::MAX]);
+        let y = div(&a, &b).unwrap();
+        assert_eq!((y.dtype(), y.to_vec_f64()[1]), (DType::F32, -3.5));
+        let (p, q) = (Tensor::from_slice(&[1_u8, 1, 0], &[3]), Tensor::from_slice(&[1_u8, 0, 0], &[3]));
+        assert_eq!(add(&p, &q).unwrap().view().slice::<u8>(), [1, 1, 0]);
+        assert_eq!(mul(&p, &q).unwrap().view().slice::<u8>(), [1, 0, 0]);
+        assert_eq!(sub(&p, &q).unwrap_err(), Error::Type("sub: expected numbers; got bool".into()));
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_named() {
+        let error = mul(&uniform(&[3], 1), &uniform(&[2, 4], 2)).unwrap_err();
+        assert_eq!(error, Error::Value("mul: expected shapes that broadcast together; got (3,) and (2, 4)".into()));
+    }
 }

@@ -6,10 +6,10 @@
 
 use smallvec::smallvec;
 
-use super::walk::Walk;
-use super::{Grads, Op, Outputs, Run, apply};
+use super::{Grads, Op, Outputs, Run, apply, walk};
 use crate::element::DType;
 use crate::error::Result;
+use crate::kernels::elementwise::To;
 use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_element;
@@ -35,13 +35,8 @@ impl Op for Copy {
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let (x, y) = (&inputs[0], &outputs[0]);
-        let walk = Walk::new(x.shape(), [x.strides(), y.strides()]);
         with_element!(x.dtype(), S => with_element!(y.dtype(), D => {
-            let (from, to) = (x.ptr::<S>(), y.ptr::<D>());
-            walk.run(run.team, |at, n, step| {
-                // SAFETY: offsets of the two layouts; members of the team write different elements of y.
-                unsafe { convert::<S, D>(from.offset(at[0]), step[0], to.offset(at[1]), step[1], n) };
-            });
+            walk::map::<S, _>(run.team, To(D::default()), x, y);
         }));
     }
 
@@ -51,55 +46,6 @@ impl Op for Copy {
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         Ok(smallvec![Some(cast(cx.grad(), cx.input_meta[0].dtype)?)])
-    }
-}
-
-/// Conversion between element types, as NumPy's `astype`.
-pub(crate) trait Convert<D> {
-    fn convert(self) -> D;
-}
-
-macro_rules! convert_as {
-    ($($from:ty => $($to:ty),+;)+) => {$($(
-        impl Convert<$to> for $from {
-            #[inline(always)]
-            #[allow(clippy::cast_lossless)]
-            fn convert(self) -> $to {
-                self as $to
-            }
-        }
-    )+)+};
-}
-convert_as! {
-    f32 => f32, f64, i64;
-    f64 => f32, f64, i64;
-    i64 => f32, f64, i64;
-    u8 => f32, f64, i64, u8;
-}
-macro_rules! convert_to_bool {
-    ($($from:ty, $zero:expr;)+) => {$(
-        impl Convert<u8> for $from {
-            #[inline(always)]
-            fn convert(self) -> u8 {
-                u8::from(self != $zero)
-            }
-        }
-    )+};
-}
-convert_to_bool! { f32, 0.0; f64, 0.0; i64, 0; }
-
-/// # Safety
-/// `n` elements from `from` and `to`, `step` apart, must be valid, and `to`'s nobody else's.
-unsafe fn convert<S: std::marker::Copy + Convert<D>, D>(
-    from: *const S,
-    from_step: isize,
-    to: *mut D,
-    to_step: isize,
-    n: usize,
-) {
-    for i in 0..n as isize {
-        // SAFETY: by this function's contract.
-        unsafe { *to.offset(i * to_step) = (*from.offset(i * from_step)).convert() };
     }
 }
 
@@ -116,4 +62,43 @@ pub fn cast(x: &Tensor, dtype: DType) -> Result<Tensor> {
 /// The tensor itself if it is row-major, else a copy that is.
 pub fn contiguous(x: &Tensor) -> Result<Tensor> {
     if x.layout().is_contiguous() { Ok(x.clone()) } else { copy(x) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck::{gradcheck, uniform};
+    use crate::ops::{expand, permute};
+
+    #[test]
+    fn conversions_are_those_of_astype() {
+        let x = Tensor::from_slice(&[-1.7_f32, 0.0, f32::NAN, 2.5], &[4]);
+        assert_eq!(cast(&x, DType::I64).unwrap().to_vec_f64(), [-1.0, 0.0, 0.0, 2.0]);
+        assert_eq!(cast(&x, DType::Bool).unwrap().to_vec_f64(), [1.0, 0.0, 1.0, 1.0]);
+        assert_eq!(cast(&x, DType::F32).unwrap().id(), x.id());
+        let mask = Tensor::from_slice(&[1_u8, 0], &[2]);
+        assert_eq!(cast(&mask, DType::F64).unwrap().to_vec_f64(), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn copies_of_any_strides_are_row_major() {
+        for shape in [vec![2, 3, 5], vec![0, 3, 2], vec![1, 17, 4], vec![33, 2, 1]] {
+            let x = uniform(&shape, 1);
+            let turned = permute(&x, &[2, 0, 1]).unwrap();
+            let y = copy(&turned).unwrap();
+            assert!(y.layout().is_contiguous());
+            assert_eq!(y.to_vec_f64(), turned.to_vec_f64());
+        }
+        let stretched = expand(&uniform(&[3, 1], 2), &[2, 3, 4]).unwrap();
+        assert_eq!(copy(&stretched).unwrap().to_vec_f64(), stretched.to_vec_f64());
+    }
+
+    #[test]
+    fn gradients_come_back_in_the_dtype_of_the_input() {
+        gradcheck(|x| copy(&x[0]), &[uniform(&[3, 5], 3)]);
+        let x = Tensor::from_slice(&[1.0_f32], &[1]);
+        x.set_requires_grad(true).unwrap();
+        crate::tensor::tape::backward(&cast(&x, DType::F64).unwrap(), None, false).unwrap();
+        assert_eq!(x.grad().unwrap().dtype(), DType::F32);
+    }
 }

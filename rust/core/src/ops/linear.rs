@@ -10,7 +10,7 @@
 
 use smallvec::smallvec;
 
-use super::product::{Matrix, product, work};
+use super::product::{Matrix, product, product_then, work};
 use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, shape_error};
 use crate::element::Float;
 use crate::error::Result;
@@ -18,7 +18,6 @@ use crate::kernels::reduce;
 use crate::tensor::layout::{Dims, show};
 use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
-use crate::threads::Team;
 use crate::with_float;
 
 /// Columns of a share of [`SumRows`]: what its kernel takes at once.
@@ -82,13 +81,18 @@ impl Op for Linear {
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         with_float!(outputs[0].dtype(), T => {
-            let y = matrix::<T>(&outputs[0]);
+            let (x, weight, y) = (matrix(&inputs[0]), matrix::<T>(&inputs[1]), matrix::<T>(&outputs[0]));
+            let bias = inputs.get(2).map(View::slice::<T>);
+            let add_bias = |rows: std::ops::Range<usize>, cols: std::ops::Range<usize>| {
+                let Some(bias) = bias else { return };
+                for i in rows {
+                    // SAFETY: this member's part of the product, which is complete.
+                    let y = unsafe { outputs[0].part::<T>(i * y.cols + cols.start..i * y.cols + cols.end) };
+                    add(&bias[cols.clone()], y);
+                }
+            };
             // SAFETY: contiguous operands of the shapes that the shape rule has checked.
-            unsafe { product(run.team, matrix(&inputs[0]), matrix::<T>(&inputs[1]).t(), y) };
-            if let Some(bias) = inputs.get(2) {
-                run.team.barrier();
-                add_to_rows(run.team, bias.slice::<T>(), &outputs[0], y.rows);
-            }
+            unsafe { product_then(run.team, x, weight.t(), y, add_bias) };
         });
     }
 
@@ -117,23 +121,11 @@ impl Op for Linear {
     }
 }
 
-/// Add `bias` to every row of y, after a barrier.
-fn add_to_rows<T: Float>(team: &Team, bias: &[T], y: &View<'_>, rows: usize) {
-    let share = team.share(rows);
-    // SAFETY: members have different rows, and what was written before lies behind a barrier.
-    let y = unsafe { y.part::<T>(share.start * bias.len()..share.end * bias.len()) };
-    if !bias.is_empty() {
-        add_rows(bias, y);
-    }
-}
-
 crate::simd! {
-    /// Add `bias` to every row of `y`.
-    fn add_rows<T: Float>(bias: &[T], y: &mut [T]) {
-        for row in y.chunks_exact_mut(bias.len()) {
-            for (y, &b) in row.iter_mut().zip(bias) {
-                *y += b;
-            }
+    /// y ← y + bias
+    fn add<T: Float>(bias: &[T], y: &mut [T]) {
+        for (y, &b) in y.iter_mut().zip(bias) {
+            *y += b;
         }
     }
 }

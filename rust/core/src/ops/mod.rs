@@ -3,8 +3,29 @@
 //! [`apply`] runs any of them: shape rule, output, kernels on a team, tape, trace. Backwards are written with the same
 //! ops, so that whatever runs in a step, forward or backward, is a list of ops that a plan can repeat.
 
+pub mod activation;
+pub mod batch_norm;
 mod binary;
+mod compare;
 mod copy;
+mod create;
+#[cfg(test)]
+pub(crate) mod gradcheck;
+mod in_place;
+mod index;
+mod join;
+mod reduce;
+mod scalar;
+mod select;
+mod shape;
+mod unary;
+#[cfg(test)]
+mod gradcheck_nn;
+pub mod linear;
+pub mod matmul;
+mod product;
+pub mod random;
+pub mod softmax;
 pub mod walk;
 
 use std::any::Any;
@@ -20,8 +41,32 @@ use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View};
 use crate::threads::{self, Team};
 
-pub use binary::{Arithmetic, add, div, mul, sub};
+pub use binary::{Arithmetic, add, add_scaled, div, mul, pow, promote, sub};
+pub use compare::{
+    eq, eq_scalar, ge, ge_scalar, gt, gt_scalar, isfinite, isinf, isnan, le, le_scalar, logical_and, logical_not,
+    logical_or, logical_xor, lt, lt_scalar, ne, ne_scalar,
+};
 pub use copy::{cast, contiguous, copy};
+pub use create::{arange, eye, full, linspace, one_hot, ones};
+pub use in_place::{
+    add_, add_scalar_, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, normal_, sub_, sub_scalar_, uniform_,
+    zero_,
+};
+pub use index::{Index, gather, index, index_add, index_put_, index_select, narrow, nonzero, scatter_add, select, slice};
+pub use join::{cat, chunk, split, split_sizes, stack};
+pub use reduce::{
+    all, amax, amin, any, argmax, argmin, item, max, max_along, mean, min, min_along, prod, std, sum, sum_to, var,
+};
+pub use scalar::{
+    Scalar, add_scalar, div_scalar, mul_scalar, pow_scalar, rdiv_scalar, rpow_scalar, rsub_scalar, sub_scalar,
+};
+pub use select::{clamp, masked_fill, maximum, maximum_scalar, minimum, minimum_scalar, where_};
+pub use shape::{
+    broadcast_to, expand, expand_keeping, flatten, permute, reshape, squeeze, t, transpose, unsqueeze, view,
+};
+pub use unary::{
+    abs, ceil, cos, erf, exp, expm1, floor, log, log1p, neg, reciprocal, round, rsqrt, sign, sin, sqrt, square, trunc,
+};
 
 /// Gradients of an op's inputs; None where none is wanted.
 pub type Grads = SmallVec<[Option<Tensor>; 3]>;
@@ -258,12 +303,4 @@ pub fn float_dtype(op: &str, inputs: &[Meta]) -> Result<DType> {
         }));
     }
     Ok(dtype)
-}
-
-/// Sum `x` down to `shape`, from which it was broadcast.
-pub fn sum_to(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    if x.shape() == shape {
-        return Ok(x.clone());
-    }
-    unimplemented!("ops helper A")
 }

@@ -1,6 +1,9 @@
 //! Products of strided matrices, as the ops hand them to the kernel.
 
+use std::ops::Range;
+
 use crate::element::Float;
+use crate::kernels::matmul::{self, MatRef, Product};
 use crate::threads::Team;
 
 /// A matrix somewhere in memory.
@@ -34,32 +37,53 @@ impl<T> Matrix<T> {
         // SAFETY: by this function's contract.
         Self { ptr: unsafe { self.ptr.offset(offset) }, ..self }
     }
+
+    fn operand(self) -> MatRef<T> {
+        MatRef { ptr: self.ptr, row_stride: self.row, col_stride: self.col }
+    }
 }
 
-/// c ← a · b, by all members of the team; complete once they have met at a barrier. One chain of fused multiply-adds
-/// an element, the inner index ascending.
+fn describe<T: Float>(a: Matrix<T>, b: Matrix<T>, c: Matrix<T>) -> Product<T> {
+    assert!(a.rows == c.rows && a.cols == b.rows && b.cols == c.cols && c.col == 1, "operands of a product fit");
+    Product {
+        m: c.rows,
+        n: c.cols,
+        k: a.cols,
+        a: a.operand(),
+        b: b.operand(),
+        c: c.ptr,
+        ldc: c.row as usize,
+        accumulate: false,
+    }
+}
+
+/// c ← a · b, by all members of the team; complete once they have met at a barrier.
 ///
 /// # Safety
 /// The matrices must exist, c's elements being nobody else's and side by side in its rows.
 pub(super) unsafe fn product<T: Float>(team: &Team, a: Matrix<T>, b: Matrix<T>, c: Matrix<T>) {
-    debug_assert!(a.rows == c.rows && a.cols == b.rows && b.cols == c.cols && c.col == 1);
-    for i in team.share(c.rows) {
-        for j in 0..c.cols {
-            let mut sum = T::ZERO;
-            for p in 0..a.cols as isize {
-                // SAFETY: indices inside the matrices; members write different rows of c.
-                unsafe {
-                    let x = *a.ptr.offset(i as isize * a.row + p * a.col);
-                    sum = x.mul_add(*b.ptr.offset(p * b.row + j as isize * b.col), sum);
-                }
-            }
-            // SAFETY: as above.
-            unsafe { *c.ptr.offset(i as isize * c.row + j as isize) = sum };
-        }
-    }
+    // SAFETY: by this function's contract.
+    unsafe { matmul::run(team, &describe(a, b, c)) }
+}
+
+/// [`product`], after which `finish(rows, columns)` is called for every part of c that is complete and still in cache.
+///
+/// # Safety
+/// As for [`product`].
+pub(super) unsafe fn product_then<T: Float>(
+    team: &Team,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    c: Matrix<T>,
+    mut finish: impl FnMut(Range<usize>, Range<usize>),
+) {
+    let p = describe(a, b, c);
+    let (rows, cols) = matmul::part(team, &p);
+    // SAFETY: members' parts are disjoint; the rest is this function's contract.
+    unsafe { matmul::block(&p, rows, cols.clone(), &mut |rows| finish(rows, cols.clone())) }
 }
 
 /// Nanoseconds that one thread takes for a product, at 80 GFLOP/s.
 pub(super) fn work(m: usize, n: usize, k: usize) -> usize {
-    m * n * k / 40
+    m.saturating_mul(n).saturating_mul(k) / 40
 }

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::pack::{self, Buffers, Strip};
+use super::pack::{Buffers, Strip};
 use super::tile::{Isa, Tile};
 use super::{MatRef, Product};
 use crate::element::Float;
@@ -30,26 +30,26 @@ const CHUNK: usize = 256;
 /// Chunks are equally long, so that no short one is left; one this much longer than [`CHUNK`] is not divided.
 const CHUNK_SLACK: usize = 128;
 
-/// A whose rows are read for this many panels is packed.
-const PANELS_TO_PACK_A: usize = 3;
-/// B whose rows are read for this many tiles is packed.
-const TILES_TO_PACK_B: usize = 6;
+/// A that is read for this many panels is packed: a copy costs about a tenth of a cycle an element, a panel one cycle.
+const PANELS_TO_PACK_A: usize = 8;
+/// B that is read for this many tiles is packed.
+const TILES_TO_PACK_B: usize = 24;
 /// B smaller than this stays in L1 and is read in place.
 const B_BYTES_IN_L1: usize = 24 << 10;
 /// Shorter inner dimensions leave too little work between a copy and the next.
 const MIN_DEPTH_TO_PACK: usize = 48;
-/// Strides that are a multiple of this meet in few sets of the L1 cache.
+/// Strides that are a multiple of this meet in so few sets of the caches that a tile's lines evict each other.
 const ALIASING_BYTES: usize = 1024;
 
-/// How an operand is read.
+/// How an operand is read. By columns, the elements of a step lie side by side; by rows (A only), the steps.
 #[derive(Clone, Copy, PartialEq)]
 enum Access {
-    /// In place: for B and for A by columns, elements of a step lie side by side; for A by rows, steps do.
     Columns,
     Rows,
-    /// From a packed copy.
-    PackedCopy,
-    PackedTranspose,
+    CopiedColumns,
+    CopiedRows,
+    /// Packed by columns, from any strides.
+    Transposed,
 }
 
 struct Plan {
@@ -73,26 +73,19 @@ impl Plan {
 
         let deep = p.k >= MIN_DEPTH_TO_PACK;
         let aliasing = |stride: isize| (stride.unsigned_abs() * size_of::<T>()).is_multiple_of(ALIASING_BYTES);
+        let pack_a = |stride: isize| stride < 0 || deep && (panels >= PANELS_TO_PACK_A || aliasing(stride));
         let a = match (p.a.row_stride, p.a.col_stride) {
-            (_, 1) if deep && (panels >= PANELS_TO_PACK_A || aliasing(p.a.row_stride) && panels > 1) => {
-                Access::PackedTranspose
-            }
-            (rows, 1) if rows >= 0 => Access::Rows,
-            (1, _) if deep && panels >= PANELS_TO_PACK_A => Access::PackedCopy,
-            (1, steps) if steps >= 0 => Access::Columns,
-            (1, _) => Access::PackedCopy,
-            _ => Access::PackedTranspose,
+            (rows, 1) if pack_a(rows) => Access::CopiedRows,
+            (_, 1) => Access::Rows,
+            (1, steps) if pack_a(steps) => Access::CopiedColumns,
+            (1, _) => Access::Columns,
+            _ => Access::Transposed,
         };
+        let pack_b = deep && panels > 1 && tiles >= TILES_TO_PACK_B && b_bytes > B_BYTES_IN_L1;
         let b = match (p.b.row_stride, p.b.col_stride) {
-            (steps, 1) if steps >= 0 => {
-                if deep && panels > 1 && tiles >= TILES_TO_PACK_B && b_bytes > B_BYTES_IN_L1 {
-                    Access::PackedCopy
-                } else {
-                    Access::Columns
-                }
-            }
-            (_, 1) => Access::PackedCopy,
-            _ => Access::PackedTranspose,
+            (steps, 1) if pack_b || steps < 0 => Access::CopiedColumns,
+            (_, 1) => Access::Columns,
+            _ => Access::Transposed,
         };
         let row_block = if b_bytes > B_BYTES_IN_L2 { ROW_BLOCK } else { SHORT_ROW_BLOCK };
         let chunks = if p.k <= CHUNK + CHUNK_SLACK { 1 } else { p.k.div_ceil(CHUNK) };
@@ -170,15 +163,15 @@ unsafe fn all_blocks<T: Float>(
     buffers: Option<&mut Buffers>,
     on_rows: &mut dyn FnMut(Range<usize>),
 ) {
+    // Packed columns fill up the last register, so that the last panel may be one register narrower.
+    let packed_cols = p.n.next_multiple_of(isa.lanes);
     let deepest = p.k.div_ceil(plan.chunks);
-    // Packed columns fill up the last panel, which is a register narrower if that is enough.
-    let packed_cols = p.n.next_multiple_of(isa.lanes.next_multiple_of(pack::WIDTH_UNIT));
-    let tile_rows = p.m.div_ceil(plan.tiles);
-    let a_width = tile_rows.next_multiple_of(pack::WIDTH_UNIT);
+    let block_rows = plan.tiles_per_block.min(plan.tiles) * p.m.div_ceil(plan.tiles);
+    let a_width = odd_lines::<T>(if plan.a == Access::CopiedRows { deepest } else { block_rows });
     let (mut a_buffer, mut b_buffer) = (std::ptr::null_mut::<T>(), std::ptr::null_mut::<T>());
     if let Some(buffers) = buffers {
-        if matches!(plan.a, Access::PackedCopy | Access::PackedTranspose) {
-            a_buffer = buffers.a.reserve(plan.tiles_per_block.min(plan.tiles) * a_width * deepest);
+        if !matches!(plan.a, Access::Columns | Access::Rows) {
+            a_buffer = buffers.a.reserve(a_width * if plan.a == Access::CopiedRows { block_rows } else { deepest });
         }
         if plan.b != Access::Columns {
             b_buffer = buffers.b.reserve(packed_cols * p.k);
@@ -188,32 +181,22 @@ unsafe fn all_blocks<T: Float>(
     }
     for first_tile in (0..plan.tiles).step_by(plan.tiles_per_block) {
         let tiles = first_tile..plan.tiles.min(first_tile + plan.tiles_per_block);
+        let rows = part(p.m, plan.tiles, tiles.start).start..part(p.m, plan.tiles, tiles.end - 1).end;
         for chunk in 0..plan.chunks {
             let steps = part(p.k, plan.chunks, chunk);
             // SAFETY: tiles, steps and panels exist, and the buffers have room for a block of rows and for all of B.
             unsafe {
-                let a_source = p.a.ptr.offset(steps.start as isize * p.a.col_stride);
+                let mut a =
+                    p.a.ptr.offset(rows.start as isize * p.a.row_stride + steps.start as isize * p.a.col_stride);
+                let (mut row_stride, mut step_stride) = (p.a.row_stride, p.a.col_stride);
                 if !a_buffer.is_null() {
-                    for (i, t) in tiles.clone().enumerate() {
-                        let rows = part(p.m, plan.tiles, t);
-                        let strip = Strip {
-                            src: a_source.offset(rows.start as isize * p.a.row_stride),
-                            step_stride: p.a.col_stride,
-                            stride: p.a.row_stride,
-                            count: rows.len(),
-                            depth: steps.len(),
-                            width: a_width,
-                        };
-                        let pack = if plan.a == Access::PackedCopy { isa.copy } else { isa.transpose };
-                        pack(&strip, a_buffer.add(i * a_width * deepest));
-                    }
+                    pack_a(isa, plan, a, (row_stride, step_stride), (rows.len(), steps.len()), a_width, a_buffer);
+                    a = a_buffer;
+                    (row_stride, step_stride) =
+                        if plan.a == Access::CopiedRows { (a_width as isize, 1) } else { (1, a_width as isize) };
                 }
-                let columns = plan.a != Access::Rows;
-                let a_stride = match plan.a {
-                    Access::Rows => p.a.row_stride as usize,
-                    Access::Columns => p.a.col_stride as usize,
-                    _ => a_width,
-                };
+                let columns = !matches!(plan.a, Access::Rows | Access::CopiedRows);
+                let a_stride = if columns { step_stride } else { row_stride } as usize;
                 for first_col in (0..p.n).step_by(plan.panel) {
                     let width = plan.panel.min(p.n - first_col);
                     let across = width.div_ceil(isa.lanes);
@@ -225,20 +208,15 @@ unsafe fn all_blocks<T: Float>(
                         let panel = b_buffer.add(steps.start * packed_cols + first_col * steps.len());
                         (panel.cast_const(), plan.panel.min(packed_cols - first_col))
                     };
-                    for (i, t) in tiles.clone().enumerate() {
-                        let rows = part(p.m, plan.tiles, t);
-                        let a = if a_buffer.is_null() {
-                            a_source.add(rows.start * p.a.row_stride as usize)
-                        } else {
-                            a_buffer.add(i * a_width * deepest)
-                        };
-                        kernels[rows.len() - 1](&Tile {
+                    for t in tiles.clone() {
+                        let tile_rows = part(p.m, plan.tiles, t);
+                        kernels[tile_rows.len() - 1](&Tile {
                             depth: steps.len(),
-                            a,
+                            a: a.offset((tile_rows.start - rows.start) as isize * row_stride),
                             a_stride,
                             b,
                             b_stride,
-                            c: p.c.add(rows.start * p.ldc + first_col),
+                            c: p.c.add(tile_rows.start * p.ldc + first_col),
                             ldc: p.ldc,
                             last,
                             accumulate: p.accumulate || chunk > 0,
@@ -247,7 +225,39 @@ unsafe fn all_blocks<T: Float>(
                 }
             }
         }
-        on_rows(part(p.m, plan.tiles, tiles.start).start..part(p.m, plan.tiles, tiles.end - 1).end);
+        on_rows(rows);
+    }
+}
+
+/// `len` elements rounded up to an odd number of cache lines, so that such strides visit all sets of a cache.
+fn odd_lines<T>(len: usize) -> usize {
+    ((len * size_of::<T>()).div_ceil(LINE) | 1) * (LINE / size_of::<T>())
+}
+
+/// Pack a block of rows of A over a chunk.
+///
+/// # Safety
+/// As for [`all_blocks`], and `dst` has room.
+unsafe fn pack_a<T: Float>(
+    isa: &Isa<T>,
+    plan: &Plan,
+    src: *const T,
+    (row_stride, step_stride): (isize, isize),
+    (rows, steps): (usize, usize),
+    width: usize,
+    dst: *mut T,
+) {
+    let by_columns = Strip { src, step_stride, stride: row_stride, count: rows, depth: steps, width };
+    // SAFETY: the caller's promise.
+    unsafe {
+        match plan.a {
+            // Rows are packed as if they were the steps.
+            Access::CopiedRows => {
+                (isa.copy)(&Strip { step_stride: row_stride, stride: 1, count: steps, depth: rows, ..by_columns }, dst);
+            }
+            Access::CopiedColumns => (isa.copy)(&by_columns, dst),
+            _ => (isa.transpose)(&by_columns, dst),
+        }
     }
 }
 
@@ -256,7 +266,7 @@ unsafe fn all_blocks<T: Float>(
 /// # Safety
 /// As for [`all_blocks`], and `dst` has room for `packed_cols * k` elements.
 unsafe fn pack_b<T: Float>(isa: &Isa<T>, p: &Product<T>, plan: &Plan, packed_cols: usize, dst: *mut T) {
-    let pack = if plan.b == Access::PackedCopy { isa.copy } else { isa.transpose };
+    let pack = if plan.b == Access::CopiedColumns { isa.copy } else { isa.transpose };
     for chunk in 0..plan.chunks {
         let steps = part(p.k, plan.chunks, chunk);
         for first_col in (0..p.n).step_by(plan.panel) {

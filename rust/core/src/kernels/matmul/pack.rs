@@ -1,17 +1,14 @@
 //! Copies of an operand in the order in which the microkernel reads it.
 //!
-//! A strip is a few rows of A or columns of B over some steps of the inner index; packed, element `i` of step `p` lies
-//! at `p * width + i`, the width being a multiple of [`WIDTH_UNIT`] so that every step is aligned.
+//! A strip is some rows of A or columns of B over some steps of the inner index; packed, element `i` of step `p` lies
+//! at `p * width + i`, the width being a multiple of a register.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 
-#[cfg(target_arch = "x86_64")]
 use super::vector::Vector;
 use crate::element::Float;
 
-/// Widths of packed strips are multiples of this, so that transposition may store whole blocks.
-pub(super) const WIDTH_UNIT: usize = 8;
 /// A cache line, and the widest register.
 const ALIGN: usize = 64;
 /// How many steps ahead a copied strip is fetched: hardware does not follow strides of a page.
@@ -42,14 +39,25 @@ pub(super) fn prefetch<T>(line: *const T) {
     let _ = line;
 }
 
+/// # Safety
+/// As for [`copy`], and the machine has V's instruction set.
 #[inline(always)]
-unsafe fn copy_steps<T: Float>(s: &Strip<T>, dst: *mut T) {
-    for p in 0..s.depth {
-        // SAFETY: the caller gives a strip that exists and room for `depth * width`; the hint may go past the end.
-        unsafe {
+unsafe fn copy_steps<V: Vector>(s: &Strip<V::Elem>, dst: *mut V::Elem) {
+    let whole = (s.count - 1) / V::LANES * V::LANES;
+    let ahead = STEPS_AHEAD as isize * s.step_stride;
+    // SAFETY: the caller gives a strip that exists and room for `depth * width`; the last register is loaded through a
+    // mask, and its other lanes fall below `width`. The hint may go past the end.
+    unsafe {
+        let mask = V::first(s.count - whole);
+        for p in 0..s.depth {
             let src = s.src.wrapping_offset(p as isize * s.step_stride);
-            prefetch(src.wrapping_offset(STEPS_AHEAD as isize * s.step_stride));
-            src.copy_to_nonoverlapping(dst.add(p * s.width), s.count);
+            let dst = dst.add(p * s.width);
+            for i in (0..whole).step_by(V::LANES) {
+                prefetch(src.wrapping_offset(ahead + i as isize));
+                V::load(src.add(i)).store(dst.add(i));
+            }
+            prefetch(src.wrapping_offset(ahead + whole as isize));
+            V::load_part(src.add(whole), mask).store(dst.add(whole));
         }
     }
 }
@@ -58,9 +66,9 @@ unsafe fn copy_steps<T: Float>(s: &Strip<T>, dst: *mut T) {
 ///
 /// # Safety
 /// The strip exists, and `dst` has room for `depth * width` elements.
-pub(super) unsafe fn copy<T: Float>(s: &Strip<T>, dst: *mut T) {
-    // SAFETY: the caller's promise.
-    unsafe { copy_steps(s, dst) }
+pub(super) unsafe fn copy<V: Vector>(s: &Strip<V::Elem>, dst: *mut V::Elem) {
+    // SAFETY: the caller's promise; V needs no instruction set.
+    unsafe { copy_steps::<V>(s, dst) }
 }
 
 /// [`copy`] by AVX2.
@@ -69,23 +77,9 @@ pub(super) unsafe fn copy<T: Float>(s: &Strip<T>, dst: *mut T) {
 /// As for [`copy`], and the machine has AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,bmi2")]
-pub(super) unsafe fn copy_avx2<T: Float>(s: &Strip<T>, dst: *mut T) {
-    const CHUNK: usize = 4;
-    let whole = s.count / CHUNK * CHUNK;
-    for p in 0..s.depth {
-        // SAFETY: as in `copy_steps`.
-        unsafe {
-            let src = s.src.wrapping_offset(p as isize * s.step_stride);
-            let dst = dst.add(p * s.width);
-            prefetch(src.wrapping_offset(STEPS_AHEAD as isize * s.step_stride));
-            for i in (0..whole).step_by(CHUNK) {
-                dst.add(i).cast::<[T; CHUNK]>().write(src.add(i).cast::<[T; CHUNK]>().read());
-            }
-            for i in whole..s.count {
-                *dst.add(i) = *src.add(i);
-            }
-        }
-    }
+pub(super) unsafe fn copy_avx2<V: Vector>(s: &Strip<V::Elem>, dst: *mut V::Elem) {
+    // SAFETY: the caller's promise.
+    unsafe { copy_steps::<V>(s, dst) }
 }
 
 /// [`copy`] by AVX-512.
@@ -95,20 +89,8 @@ pub(super) unsafe fn copy_avx2<T: Float>(s: &Strip<T>, dst: *mut T) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
 pub(super) unsafe fn copy_avx512<V: Vector>(s: &Strip<V::Elem>, dst: *mut V::Elem) {
-    let whole = (s.count - 1) / V::LANES;
-    // SAFETY: as in `copy_steps`; the last register, partial or not, goes through a mask.
-    unsafe {
-        let mask = V::first(s.count - whole * V::LANES);
-        for p in 0..s.depth {
-            let src = s.src.wrapping_offset(p as isize * s.step_stride);
-            let dst = dst.add(p * s.width);
-            prefetch(src.wrapping_offset(STEPS_AHEAD as isize * s.step_stride));
-            for v in 0..whole {
-                V::load(src.add(v * V::LANES)).store(dst.add(v * V::LANES));
-            }
-            V::load_part(src.add(whole * V::LANES), mask).store_part(dst.add(whole * V::LANES), mask);
-        }
-    }
+    // SAFETY: the caller's promise.
+    unsafe { copy_steps::<V>(s, dst) }
 }
 
 /// Pack a strip of any strides.

@@ -43,6 +43,39 @@ pub(super) struct Isa<T: 'static> {
     pub transpose: Pack<T>,
 }
 
+/// Rows that share a pointer: 0, 1, 2 and 3 strides are within an x86 address, given registers of 1 and of 3 strides.
+const GROUP: usize = 4;
+const MAX_GROUPS: usize = 4;
+
+/// A pointer whose origin the compiler forgets. It would compute every row's address from the first one's, and spill
+/// sums to keep 14 addresses in 16 registers.
+#[inline(always)]
+fn opaque<T>(mut ptr: *const T) -> *const T {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: no instruction; the register keeps its value.
+    unsafe {
+        std::arch::asm!("/* {} */", inout(reg) ptr, options(pure, nomem, nostack, preserves_flags));
+    }
+    ptr
+}
+
+/// Pointers to rows 0, 4, 8 and 12 of A.
+#[inline(always)]
+fn groups<T, const ROWS: usize>(a: *const T, row_stride: usize) -> [*const T; MAX_GROUPS] {
+    let mut groups = [a; MAX_GROUPS];
+    for (g, group) in groups.iter_mut().enumerate().take(ROWS.div_ceil(GROUP)) {
+        *group = opaque(a.wrapping_add(g * GROUP * row_stride));
+    }
+    groups
+}
+
+#[inline(always)]
+fn advance<T, const ROWS: usize>(groups: &mut [*const T; MAX_GROUPS], by: usize) {
+    for group in groups.iter_mut().take(ROWS.div_ceil(GROUP)) {
+        *group = opaque(group.wrapping_add(by));
+    }
+}
+
 /// One step of the inner index: every row's element of A times one row of B.
 ///
 /// # Safety
@@ -50,7 +83,8 @@ pub(super) struct Isa<T: 'static> {
 #[inline(always)]
 unsafe fn step<V: Vector, const ROWS: usize, const ACROSS: usize, const TAIL: bool>(
     sums: &mut [[V; ACROSS]; ROWS],
-    a: *const V::Elem,
+    a: &[*const V::Elem; MAX_GROUPS],
+    offset: usize,
     row_stride: usize,
     b: *const V::Elem,
     mask: V::Mask,
@@ -63,7 +97,7 @@ unsafe fn step<V: Vector, const ROWS: usize, const ACROSS: usize, const TAIL: bo
             *x = if TAIL && v == ACROSS - 1 { V::load_part(src, mask) } else { V::load(src) };
         }
         for (r, sums) in sums.iter_mut().enumerate() {
-            let x = V::splat(*a.add(r * row_stride));
+            let x = V::splat(*a[r / GROUP].add(offset + r % GROUP * row_stride));
             for (sum, &y) in sums.iter_mut().zip(&row) {
                 *sum = x.mul_add(y, *sum);
             }
@@ -98,23 +132,18 @@ unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize, const COLUMNS:
                 }
             }
         }
-        let (mut a, mut b) = (t.a, t.b);
+        let (mut a, mut b) = (groups::<V::Elem, ROWS>(t.a, row_stride), t.b);
         for _ in 0..t.depth / UNROLL {
             for u in 0..UNROLL {
-                step::<V, ROWS, ACROSS, TAIL>(
-                    &mut sums,
-                    a.add(u * step_stride),
-                    row_stride,
-                    b.add(u * t.b_stride),
-                    mask,
-                );
+                let b = b.add(u * t.b_stride);
+                step::<V, ROWS, ACROSS, TAIL>(&mut sums, &a, u * step_stride, row_stride, b, mask);
             }
-            a = a.add(UNROLL * step_stride);
-            b = b.add(UNROLL * t.b_stride);
+            advance::<V::Elem, ROWS>(&mut a, UNROLL * step_stride);
+            b = b.wrapping_add(UNROLL * t.b_stride);
         }
         for _ in 0..t.depth % UNROLL {
-            step::<V, ROWS, ACROSS, TAIL>(&mut sums, a, row_stride, b, mask);
-            a = a.wrapping_add(step_stride);
+            step::<V, ROWS, ACROSS, TAIL>(&mut sums, &a, 0, row_stride, b, mask);
+            advance::<V::Elem, ROWS>(&mut a, step_stride);
             b = b.wrapping_add(t.b_stride);
         }
         for (r, sums) in sums.iter().enumerate() {
@@ -160,14 +189,14 @@ static PLAIN_F32: Isa<f32> = Isa {
     lanes: 8,
     max_rows: MAX_ROWS_16_REGISTERS,
     kernels: table_16_registers!(plain, Plain<f32, 8>),
-    copy: pack::copy::<f32>,
+    copy: pack::copy::<Plain<f32, 8>>,
     transpose: pack::transpose::<f32>,
 };
 static PLAIN_F64: Isa<f64> = Isa {
     lanes: 4,
     max_rows: MAX_ROWS_16_REGISTERS,
     kernels: table_16_registers!(plain, Plain<f64, 4>),
-    copy: pack::copy::<f64>,
+    copy: pack::copy::<Plain<f64, 4>>,
     transpose: pack::transpose::<f64>,
 };
 
@@ -198,14 +227,14 @@ mod x86 {
         lanes: 8,
         max_rows: MAX_ROWS_16_REGISTERS,
         kernels: table_16_registers!(avx2, __m256),
-        copy: pack::copy_avx2::<f32>,
+        copy: pack::copy_avx2::<__m256>,
         transpose: transpose::f32_avx2,
     };
     pub(super) static AVX2_F64: Isa<f64> = Isa {
         lanes: 4,
         max_rows: MAX_ROWS_16_REGISTERS,
         kernels: table_16_registers!(avx2, __m256d),
-        copy: pack::copy_avx2::<f64>,
+        copy: pack::copy_avx2::<__m256d>,
         transpose: transpose::f64_avx2,
     };
 

@@ -8,7 +8,7 @@ use super::pack::{Strip, transpose_from};
 /// Pack a strip whose `step_stride` is 1 (any other goes the slow way).
 ///
 /// # Safety
-/// The strip exists, `dst` has room for `depth * width` elements, `width` is a multiple of 8, and the machine has AVX2.
+/// The strip exists, `dst` has room for `depth * width` elements, `width` is a multiple of a register, and the machine has AVX2.
 #[target_feature(enable = "avx2,fma,bmi2")]
 pub(super) unsafe fn f32_avx2(s: &Strip<f32>, dst: *mut f32) {
     const N: usize = 8;

@@ -72,8 +72,8 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
     #[inline(always)]
     unsafe fn mul_add(self, a: Self, b: Self) -> Self {
         let mut lanes = self.0;
-        for l in 0..LANES {
-            lanes[l] = lanes[l].mul_add(a.0[l], b.0[l]);
+        for ((lane, &a), &b) in lanes.iter_mut().zip(&a.0).zip(&b.0) {
+            *lane = lane.mul_add(a, b);
         }
         Self(lanes)
     }

@@ -1,0 +1,41 @@
+"""Timing candidates in turn, A B C A B C …, so that a machine whose speed drifts is fair to all."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def interleaved(candidates: dict[str, Callable[[], object]], seconds: float = 4.0, rounds: int = 40) -> dict[str, float]:
+    """Median seconds a call, per candidate; every round runs each of them for about the same time."""
+    slice_seconds = seconds / rounds / len(candidates)
+    repeats: dict[str, int] = {}
+    for name, run in candidates.items():
+        run()
+        start = time.perf_counter()
+        run()
+        once = time.perf_counter() - start
+        repeats[name] = max(1, min(2000, int(slice_seconds / max(once, 1e-7))))
+        for _ in range(repeats[name]):
+            run()
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            n = repeats[name]
+            start = time.perf_counter()
+            for _ in range(n):
+                run()
+            times[name].append((time.perf_counter() - start) / n)
+    return {name: statistics.median(samples) for name, samples in times.items()}
+
+
+def table(title: str, header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
+    return "\n".join([f"### {title}", "", line(header), rule, *map(line, rows), ""])

@@ -1,0 +1,59 @@
+"""Watching one measure for improvement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from fastnn._types import check_number
+
+# Measures that are better when they are greater.
+_GREATER_IS_BETTER = ("accuracy", "top_", "r2", "auc", "f1")
+
+
+class Monitor:
+    """Remembers the best value of a measure.
+
+    Args:
+        where: The callback, for errors.
+        name: The measure, such as ``"val_loss"``.
+        mode: ``"min"``, ``"max"``, or ``"auto"`` for what its name suggests.
+        min_delta: By how much a value must be better than the best.
+    """
+
+    def __init__(self, where: str, name: str, mode: str, min_delta: float = 0.0) -> None:
+        if mode not in {"auto", "min", "max"}:
+            raise ValueError(f"{where}: expected mode to be 'auto', 'min' or 'max'; got {mode!r}")
+        if not check_number(where, "min_delta", min_delta) >= 0:
+            raise ValueError(f"{where}: expected min_delta of at least 0; got {min_delta}")
+        bare = name.removeprefix("val_")
+        greater = mode == "max" or (mode == "auto" and any(part in bare for part in _GREATER_IS_BETTER))
+        self._where = where
+        self.name = name
+        self._sign = -1.0 if greater else 1.0
+        self._min_delta = float(min_delta)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget."""
+        self._best = math.inf
+
+    @property
+    def best(self) -> float:
+        """The best value so far."""
+        return self._sign * self._best
+
+    def improved(self, logs: Mapping[str, float]) -> bool:
+        """Take an epoch's value, and say whether it is the best so far. NaN never is.
+
+        Raises:
+            ValueError: The measure is not among the logs.
+        """
+        if self.name not in logs:
+            measured = ", ".join(repr(name) for name in logs if name != "seconds")
+            raise ValueError(f"{self._where}: expected monitor to be one of {measured}; got {self.name!r}")
+        value = self._sign * logs[self.name]
+        if value < self._best - self._min_delta:
+            self._best = value
+            return True
+        return False

@@ -1,0 +1,80 @@
+"""A model's outputs, without training: in evaluation mode, and with no gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core
+from fastnn._core import Tensor
+from fastnn._grad_mode import no_grad
+from fastnn.nn.module import Module
+from fastnn.training.data import Batch
+from fastnn.training.metrics import Metric
+
+
+class Modes:
+    """The modes of a model's parts, to be put back."""
+
+    def __init__(self, model: Module) -> None:
+        self._modes = [(module, module.training) for module in model.modules()]
+
+    def restore(self) -> None:
+        """Put every part back into the mode that it was in."""
+        for module, training in self._modes:
+            module.__dict__["training"] = training
+        _core.bump_config()
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Put a model into evaluation mode with no gradients, and restore both afterwards."""
+    modes = Modes(model)
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        modes.restore()
+
+
+def outputs(model: Module, batches: Iterable[NDArray[Any]]) -> Iterator[Tensor]:
+    """Yield the model's output for each batch of inputs."""
+    for x in batches:
+        output = model(_core.as_tensor(x))
+        if not isinstance(output, Tensor):
+            raise TypeError(f"Trainer: expected the model to return a Tensor; got {type(output).__name__}")
+        yield output
+
+
+def slices(x: NDArray[Any], batch_size: int) -> Iterator[NDArray[Any]]:
+    """Yield views of ``batch_size`` rows."""
+    for start in range(0, len(x), batch_size):
+        yield x[start : start + batch_size]
+
+
+def measure(
+    model: Module, loss: Callable[[Any, Any], Tensor], metrics: Mapping[str, Metric], batches: Iterable[Batch]
+) -> dict[str, float]:
+    """Return the loss, a mean over batches weighted with their rows, and each metric of all rows."""
+    total, rows = 0.0, 0
+    predicted: list[NDArray[Any]] = []
+    expected: list[NDArray[Any]] = []
+    with evaluating(model):
+        for x, y in batches:
+            output = next(outputs(model, [x]))
+            total += float(loss(output, _core.as_tensor(y)).item()) * len(x)
+            rows += len(x)
+            if metrics:
+                predicted.append(np.asarray(output.detach().numpy()))
+                expected.append(y)
+    logs = {"loss": total / rows}
+    if metrics:
+        y_pred, y_true = np.concatenate(predicted), np.concatenate(expected)
+        for name, metric in metrics.items():
+            logs[name] = float(metric(y_pred, y_true))
+    return logs

@@ -1,0 +1,411 @@
+"""Fitting, evaluating and predicting."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._core import Tensor
+from fastnn._types import check_at_least, check_number
+from fastnn.callbacks.base import Callback, CallbackList
+from fastnn.nn.module import Module
+from fastnn.training import data, evaluation, nonfinite
+from fastnn.training import metrics as metric_functions
+from fastnn.training.data import ArrayData, IterableData, Types
+from fastnn.training.history import History
+from fastnn.training.metrics import MetricLike
+from fastnn.training.progress import Progress
+from fastnn.training.step import TrainStep
+
+OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
+
+# Batches that run in one call: long enough for the call to cost nothing, short enough for Ctrl-C and the bar.
+_CHUNK_SECONDS = 0.025
+_EVALUATION_BATCH = 1024
+
+_fitting: set[int] = set()
+_fitting_lock = threading.Lock()
+
+
+class _Epoch:
+    """What an epoch has summed up."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.batches = 0
+        self.rows = 0
+        self.total = 0.0
+
+    def add(self, loss: float, rows: int) -> None:
+        self.batches += 1
+        self.rows += rows
+        self.total += loss * rows
+
+    @property
+    def loss(self) -> float:
+        return self.total / self.rows if self.rows else math.nan
+
+
+class Trainer:
+    """A model, a loss and an optimizer, and the loops around them.
+
+    Args:
+        model: The model; it is trained in place.
+        loss: Called with the model's output and the targets; returns a scalar. Its reduction is
+            ``"mean"`` or ``"sum"``.
+        optimizer: Of the model's parameters.
+        metrics: Names (``"accuracy"``, ``"binary_accuracy"``, ``"top_k"``, ``"top_3"``, ``"mse"``, ``"rmse"``,
+            ``"mae"``, ``"r2"``), or functions of the arrays (y_pred, y_true); also a mapping of names and either.
+        on_nonfinite: When a loss is NaN or infinite: ``"raise"`` a ValueError that names the layer it comes from, or
+            ``"stop"`` with a warning that does; the step makes no update in either case. Or ``"ignore"`` it.
+
+    Attributes:
+        history: Of the last fit.
+        step: The training step, for whoever wants to call it alone; ``step.reason`` says why it is not planned.
+
+    Raises:
+        ValueError: An unknown metric or setting, or a loss with reduction ``"none"``.
+        TypeError: ``model`` is not a module, or ``loss`` can not be called.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Any], Tensor],
+        optimizer: Any,
+        metrics: Iterable[MetricLike] | Mapping[str, MetricLike] = (),
+        on_nonfinite: OnNonfinite = "raise",
+    ) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"Trainer: expected model to be an nn.Module; got {type(model).__name__}")
+        if not callable(loss):
+            raise TypeError(f"Trainer: expected loss to be a function or a module; got {type(loss).__name__}")
+        if getattr(loss, "reduction", "mean") == "none":
+            raise ValueError("Trainer: expected a loss with reduction 'mean' or 'sum'; got 'none'")
+        if on_nonfinite not in {"raise", "stop", "ignore"}:
+            raise ValueError(f"Trainer: expected on_nonfinite to be 'raise', 'stop' or 'ignore'; got {on_nonfinite!r}")
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.metrics = metric_functions.resolve(metrics, loss)
+        self.on_nonfinite: OnNonfinite = on_nonfinite
+        self.history = History()
+        self.step = TrainStep(model, loss, optimizer)
+        self._stopped: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """End the fit after the current epoch, or batch; for callbacks."""
+        self._stopped = reason
+
+    # Fit
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        callbacks: Sequence[Callback] = (),
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        train_metrics: bool | None = None,
+        verbose: bool = True,
+    ) -> History:
+        """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
+
+        Args:
+            x: Inputs, ``(n, *)``, anything NumPy makes an array of; they are converted to the model's type. Or an
+                iterable of (x, y), or a function that returns one, and then no ``y``.
+            y: Targets, n of them.
+            epochs: Number of the last epoch.
+            batch_size: Rows a batch; only with arrays.
+            validation_data: A pair (x, y), or an iterable of such; measured after every epoch.
+            validation_split: Share of the arrays, from their end, that is used for validation instead.
+            shuffle: Whether arrays are taken in a new order every epoch, drawn from fastnn's generator.
+            drop_last: Whether a last, smaller batch of the arrays is left out.
+            callbacks: Told of every epoch.
+            initial_epoch: Number of epochs that are done.
+            steps_per_epoch: Batches that make an epoch; only with an iterable, which begins again when it ends.
+            train_metrics: Whether metrics are also measured on the training arrays, after every epoch. ``None``: if
+                there is no validation.
+            verbose: Whether there is a progress bar.
+
+        Returns:
+            The history, also as ``self.history``.
+
+        Raises:
+            ValueError: A setting is out of range, lengths differ, or a loss is not finite.
+            TypeError: Data or settings are of another type.
+            RuntimeError: The model is being fitted already.
+        """
+        check_at_least("Trainer.fit", "epochs", epochs, 0)
+        check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
+        types = Types.of(self.model, self.loss)
+        training, validation = self._training_data(
+            x, y, types, batch_size, validation_data, validation_split, shuffle, drop_last, steps_per_epoch
+        )
+        if train_metrics is None:
+            train_metrics = validation is None
+        with _Exclusive(self.model):
+            progress = Progress(shown=verbose, epochs=epochs, initial_epoch=initial_epoch, batches=training.batches)
+            return self._fit_epochs(
+                range(initial_epoch, epochs),
+                training,
+                validation,
+                CallbackList(callbacks, self),
+                progress,
+                train_metrics=train_metrics,
+            )
+
+    def _training_data(
+        self,
+        x: Any,
+        y: Any,
+        types: Types,
+        batch_size: int,
+        validation_data: Any,
+        validation_split: float,
+        shuffle: bool,
+        drop_last: bool,
+        steps_per_epoch: int | None,
+    ) -> tuple[ArrayData | IterableData, Any]:
+        """Return the data to train on, and the data to validate on."""
+        where = "Trainer.fit"
+        batch_size = data.check_batch_size(where, batch_size)
+        split = check_number(where, "validation_split", validation_split)
+        if not 0 <= split < 1:
+            raise ValueError(f"{where}: expected validation_split in [0, 1); got {validation_split}")
+        if split and validation_data is not None:
+            raise ValueError(f"{where}: expected validation_data or validation_split; got both")
+        validation = None
+        if validation_data is not None:
+            validation = self._given(where, validation_data, None, types, "validation ")
+        if y is None:
+            if hasattr(x, "__array__"):
+                raise ValueError(f"{where}: expected targets y to go with the array x; got None")
+            if split:
+                raise ValueError(f"{where}: expected arrays with validation_split; got {type(x).__name__}")
+            if steps_per_epoch is not None:
+                check_at_least(where, "steps_per_epoch", steps_per_epoch, 1)
+            return IterableData(where, x, types, steps_per_epoch), validation
+        if steps_per_epoch is not None:
+            raise ValueError(f"{where}: expected steps_per_epoch with an iterable only; got it with arrays")
+        inputs, outputs = data.pair(where, x, y, types)
+        if split:
+            kept = len(inputs) - math.ceil(len(inputs) * split)
+            if not kept:
+                raise ValueError(
+                    f"{where}: expected validation_split to leave rows to train on; got {validation_split}"
+                )
+            validation = (inputs[kept:], outputs[kept:])
+            inputs, outputs = inputs[:kept], outputs[:kept]
+        return ArrayData(inputs, outputs, batch_size, shuffle=shuffle, drop_last=drop_last), validation
+
+    def _given(self, where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Any:
+        """Return a pair of arrays, or an :class:`IterableData`."""
+        if y is None and isinstance(x, (tuple, list)) and len(x) == 2 and hasattr(x[0], "__array__"):
+            x, y = x
+        if y is not None:
+            return data.pair(where, x, y, types, prefix)
+        if hasattr(x, "__array__"):
+            raise ValueError(f"{where}: expected {prefix}x and y; got x alone")
+        return IterableData(where, x, types, None)
+
+    def _fit_epochs(
+        self,
+        epochs: range,
+        training: ArrayData | IterableData,
+        validation: Any,
+        callbacks: CallbackList,
+        progress: Progress,
+        *,
+        train_metrics: bool,
+    ) -> History:
+        history = self.history = History()
+        self._stopped = None
+        on_nonfinite = self.on_nonfinite
+        modes = evaluation.Modes(self.model)
+        try:
+            callbacks.fit_begin()
+            self.step.stop_on_nonfinite = self.on_nonfinite != "ignore"
+            for number in epochs:
+                begin = time.perf_counter()
+                callbacks.epoch_begin(number)
+                progress.begin_epoch(number)
+                self.model.train()
+                epoch = self._run_epoch(number, training, callbacks, progress)
+                if not epoch.batches:
+                    break
+                logs = {"loss": epoch.loss}
+                if self._stopped is None or validation is not None:
+                    logs |= self._measure_epoch(training, validation, train_metrics)
+                logs["seconds"] = time.perf_counter() - begin
+                history.append(number, logs)
+                progress.end_epoch(logs)
+                callbacks.epoch_end(number, logs)
+                if self._stopped is not None:
+                    break
+        except KeyboardInterrupt:
+            history.interrupted = True
+            self._stopped = "interrupted"
+        finally:
+            progress.close()
+            self.on_nonfinite = on_nonfinite
+            modes.restore()
+        history.stop_reason = self._stopped
+        callbacks.fit_end()
+        return history
+
+    def _run_epoch(
+        self, number: int, training: ArrayData | IterableData, callbacks: CallbackList, progress: Progress
+    ) -> _Epoch:
+        epoch = _Epoch(number)
+        if isinstance(training, ArrayData):
+            self._run_arrays(epoch, training, callbacks, progress)
+        else:
+            self._run_iterable(epoch, training, callbacks, progress)
+        return epoch
+
+    def _run_arrays(self, epoch: _Epoch, arrays: ArrayData, callbacks: CallbackList, progress: Progress) -> None:
+        """Run batches in chunks of a few milliseconds, each one call that holds no GIL."""
+        order = arrays.order()
+        batch, chunk = 0, 1
+        while batch < arrays.batches and self._stopped is None:
+            count = min(chunk, arrays.batches - batch)
+            if callbacks.wants_batches:
+                count = 1
+                callbacks.batch_begin(batch)
+            begin = time.perf_counter()
+            losses = self.step.run_batches(arrays.x, arrays.y, order, batch, count, arrays.batch_size)
+            seconds = time.perf_counter() - begin
+            for offset, loss in enumerate(losses.tolist()):
+                rows = arrays.rows(batch + offset)
+                if not math.isfinite(loss) and self.on_nonfinite != "ignore":
+                    chosen = order[rows]
+                    self._nonfinite(epoch.number, batch + offset, loss, arrays.x[chosen], arrays.y[chosen], chosen)
+                    return
+                epoch.add(loss, rows.stop - rows.start)
+            batch += count
+            progress.advance(count, epoch.loss)
+            if callbacks.wants_batches:
+                callbacks.batch_end(batch - 1, {"loss": float(losses[-1])})
+            # The first call also plans, so grow no faster than fourfold.
+            chunk = max(1, min(4 * count, int(_CHUNK_SECONDS * count / max(seconds, 1e-9))))
+
+    def _run_iterable(self, epoch: _Epoch, iterable: IterableData, callbacks: CallbackList, progress: Progress) -> None:
+        for batch, (x, y) in enumerate(iterable.epoch()):
+            if callbacks.wants_batches:
+                callbacks.batch_begin(batch)
+            loss = self.step(x, y)
+            if not math.isfinite(loss) and self.on_nonfinite != "ignore":
+                self._nonfinite(epoch.number, batch, loss, x, y, None)
+                return
+            epoch.add(loss, len(x))
+            progress.advance(1, epoch.loss)
+            if callbacks.wants_batches:
+                callbacks.batch_end(batch, {"loss": loss})
+            if self._stopped is not None:
+                return
+
+    def _nonfinite(
+        self, epoch: int, batch: int, loss: float, x: NDArray[Any], y: NDArray[Any], rows: NDArray[np.int64] | None
+    ) -> None:
+        cause = nonfinite.explain(self.model, x, y, rows)
+        message = f"Trainer.fit: the loss is {loss} in epoch {epoch}, batch {batch}: {cause}"
+        if self.on_nonfinite == "raise":
+            raise ValueError(message)
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        self.stop(f"the loss is {loss}")
+
+    def _measure_epoch(
+        self, training: ArrayData | IterableData, validation: Any, train_metrics: bool
+    ) -> dict[str, float]:
+        logs: dict[str, float] = {}
+        if train_metrics and self.metrics and isinstance(training, ArrayData):
+            measured = self._measure((training.x, training.y), _EVALUATION_BATCH)
+            logs |= {name: measured[name] for name in self.metrics}
+        if validation is not None:
+            measured = self._measure(validation, _EVALUATION_BATCH)
+            logs |= {f"val_{name}": value for name, value in measured.items()}
+        return logs
+
+    # Evaluate and predict
+
+    def _measure(self, given: Any, batch_size: int) -> dict[str, float]:
+        if isinstance(given, IterableData):
+            batches: Iterable[data.Batch] = given.epoch()
+        else:
+            x, y = given
+            batches = zip(evaluation.slices(x, batch_size), evaluation.slices(y, batch_size), strict=True)
+        return evaluation.measure(self.model, self.loss, self.metrics, batches)
+
+    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = _EVALUATION_BATCH) -> dict[str, float]:
+        """Measure loss and metrics, in evaluation mode; the mode is restored.
+
+        Args:
+            x: Inputs; or an iterable of (x, y), and then no ``y``.
+            y: Targets.
+            batch_size: Rows a batch; only with arrays.
+
+        Returns:
+            ``loss``, the mean over rows, and every metric.
+
+        Raises:
+            ValueError: Lengths differ, there are no rows, or ``batch_size`` is below 1.
+            TypeError: Data or settings are of another type.
+        """
+        where = "Trainer.evaluate"
+        batch_size = data.check_batch_size(where, batch_size)
+        return self._measure(self._given(where, x, y, Types.of(self.model, self.loss)), batch_size)
+
+    def predict(self, x: Any, *, batch_size: int = _EVALUATION_BATCH) -> NDArray[Any]:
+        """Return the model's outputs for all rows, in evaluation mode; the mode is restored.
+
+        Args:
+            x: Inputs, ``(n, *)``.
+            batch_size: Rows a batch.
+
+        Returns:
+            The outputs, one after another.
+
+        Raises:
+            ValueError: There are no rows, or ``batch_size`` is below 1.
+            TypeError: Data or settings are of another type.
+        """
+        where = "Trainer.predict"
+        batch_size = data.check_batch_size(where, batch_size)
+        inputs = data.features(where, x, Types.of(self.model))
+        if not len(inputs):
+            raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
+        with evaluation.evaluating(self.model):
+            parts = [output.numpy() for output in evaluation.outputs(self.model, evaluation.slices(inputs, batch_size))]
+        return np.concatenate(parts)
+
+
+class _Exclusive:
+    """Keeps two fits of one model apart."""
+
+    def __init__(self, model: Module) -> None:
+        self._key = id(model)
+
+    def __enter__(self) -> None:
+        with _fitting_lock:
+            if self._key in _fitting:
+                raise RuntimeError("Trainer.fit: this model is being fitted already, in another thread or a callback")
+            _fitting.add(self._key)
+
+    def __exit__(self, *exc_info: object) -> None:
+        with _fitting_lock:
+            _fitting.discard(self._key)

@@ -1,0 +1,464 @@
+//! Batch normalization.
+//!
+//! ```text
+//! x̂ = (x − mean) · inv_std         inv_std = 1 / √(var + ε)
+//! y = weight · x̂ + bias            x: (n, c) or (n, c, l), everything else: (c)
+//! while training: mean and var are the batch's, and
+//!     running ← (1 − momentum) · running + momentum · batch      the variance here being the unbiased one
+//! while evaluating: they are the running ones
+//! grad_x = weight · inv_std · (g − mean(g) − x̂ · mean(g · x̂))    while evaluating: weight · inv_std · g
+//! grad_weight = Σ g · x̂,  grad_bias = Σ g
+//! ```
+//! Source: Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>, Algorithms 1 and 2.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{Grads, Op, Outputs, Run, Saves, apply_many, float_dtype, shape_error};
+use crate::element::Float;
+use crate::error::{Error, Result};
+use crate::kernels::norm::{self, Affine, AffineGrad, Channels, MomentsMut, Rows, Scaling};
+use crate::tensor::layout::show;
+use crate::tensor::tape::Backward;
+use crate::tensor::{Meta, Tensor, View};
+use crate::threads::Team;
+use crate::with_float;
+
+/// Features that are done at once: as many variances stand on the stack.
+const BLOCK: usize = 256;
+
+/// Inputs x, or x, weight, bias; outputs y, mean, inv_std.
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    /// The share of the newest batch in the running statistics.
+    pub momentum: f64,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether the batch's statistics are used, or the running ones.
+    pub training: bool,
+    /// Running mean and variance, updated in place while training.
+    pub running: Option<(Tensor, Tensor)>,
+}
+
+/// Inputs g, x, mean, inv_std, and weight if there is one; outputs grad_x, grad_weight, grad_bias.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNormGrad {
+    /// As [`BatchNorm::eps`].
+    pub eps: f64,
+    /// As [`BatchNorm::training`].
+    pub training: bool,
+}
+
+/// (n, c) or (n, c, l).
+fn channels(x: &[usize]) -> Channels {
+    Channels { n: x[0], c: x[1], l: x.get(2).copied().unwrap_or(1) }
+}
+
+/// All of an output of which members write different columns or channels.
+///
+/// # Safety
+/// Members must write different elements, and read none that another writes.
+unsafe fn interleaved<'a, T: Float>(y: &View<'a>, start: usize) -> &'a mut [T] {
+    // SAFETY: inside the output, `start` being a column of it. The slices of members overlap, but no element is
+    // accessed through two of them.
+    unsafe { std::slice::from_raw_parts_mut(y.ptr::<T>().add(start), y.numel() - start) }
+}
+
+/// This member's blocks of columns.
+fn blocks(team: &Team, cols: usize) -> impl Iterator<Item = Range<usize>> {
+    let mine = team.share_aligned(cols, 16);
+    mine.clone().step_by(BLOCK).map(move |start| start..mine.end.min(start + BLOCK))
+}
+
+impl BatchNorm {
+    /// Running mean and variance of features, as slices that this member alone writes.
+    ///
+    /// # Safety
+    /// As for [`View::part`].
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn running<T: Float>(&self, features: Range<usize>) -> Option<(&mut [T], &mut [T])> {
+        let (mean, var) = self.running.as_ref()?;
+        // SAFETY: this function's contract; the shape rule has checked sizes.
+        unsafe { Some((mean.view().part(features.clone()), var.view().part(features))) }
+    }
+
+    fn update<T: Float>(&self, features: Range<usize>, mean: &[T], var_unbiased: &[T]) {
+        // SAFETY: members have different features, and nobody reads the statistics while training.
+        let Some((running_mean, running_var)) = (unsafe { self.running::<T>(features) }) else { return };
+        let momentum = T::from_f64(self.momentum);
+        for (running, batch) in [(running_mean, mean), (running_var, var_unbiased)] {
+            for (running, &batch) in running.iter_mut().zip(batch) {
+                *running = norm::moving_average(*running, batch, momentum);
+            }
+        }
+    }
+
+    fn train<T: Float>(&self, team: &Team, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let shape = channels(inputs[0].shape());
+        let x = inputs[0].slice::<T>();
+        let vector = |i: usize| inputs.get(i).map(View::slice::<T>).unwrap_or_default();
+        let (weight, bias, eps) = (vector(1), vector(2), T::from_f64(self.eps));
+        if shape.l == 1 {
+            for features in blocks(team, shape.c) {
+                let mut var_unbiased = [T::ZERO; BLOCK];
+                let var_unbiased = &mut var_unbiased[..features.len()];
+                // SAFETY: members have different features.
+                let (y, mean, inv_std) = unsafe {
+                    (
+                        interleaved::<T>(&outputs[0], features.start),
+                        outputs[1].part::<T>(features.clone()),
+                        outputs[2].part::<T>(features.clone()),
+                    )
+                };
+                let affine = Affine { weight: some(weight, &features), bias: some(bias, &features) };
+                let rows = Rows { rows: shape.n, cols: features.len(), stride: shape.c };
+                let moments = &mut MomentsMut { mean, inv_std, var_unbiased };
+                norm::forward_columns(&x[features.start..], rows, affine, eps, y, moments);
+                self.update(features, moments.mean, moments.var_unbiased);
+            }
+        } else if team.rank() == 0 {
+            let mut var_unbiased = vec![T::ZERO; shape.c];
+            // SAFETY: the other members write nothing.
+            let (y, mean, inv_std) = unsafe {
+                (outputs[0].part::<T>(0..x.len()), outputs[1].part::<T>(0..shape.c), outputs[2].part::<T>(0..shape.c))
+            };
+            let moments = &mut MomentsMut { mean, inv_std, var_unbiased: &mut var_unbiased };
+            norm::forward_channels(x, shape, Affine { weight, bias }, eps, y, moments);
+            self.update(0..shape.c, moments.mean, moments.var_unbiased);
+        }
+    }
+
+    fn evaluate<T: Float>(&self, team: &Team, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let shape = channels(inputs[0].shape());
+        let vector = |i: usize| inputs.get(i).map(View::slice::<T>).unwrap_or_default();
+        if team.rank() == 0 {
+            // SAFETY: the other members write no statistics.
+            let (mean, inv_std) = unsafe { (outputs[1].part::<T>(0..shape.c), outputs[2].part::<T>(0..shape.c)) };
+            let (running_mean, running_var) = self.running.as_ref().expect("the constructor trains without them");
+            mean.copy_from_slice(running_mean.view().slice());
+            let eps = T::from_f64(self.eps);
+            for (inv_std, &var) in inv_std.iter_mut().zip(running_var.view().slice::<T>()) {
+                *inv_std = T::ONE / (var + eps).sqrt();
+            }
+        }
+        team.barrier();
+        let mine = team.share(shape.n);
+        let range = mine.start * shape.c * shape.l..mine.end * shape.c * shape.l;
+        let scaling = Scaling { mean: outputs[1].slice(), inv_std: outputs[2].slice(), weight: vector(1) };
+        // SAFETY: members have different samples.
+        let y = unsafe { outputs[0].part::<T>(range.clone()) };
+        let shape = Channels { n: mine.len(), ..shape };
+        norm::apply_channels(&inputs[0].slice::<T>()[range], shape, scaling, vector(2), y);
+    }
+}
+
+/// These features of a vector that may be absent.
+fn some<'a, T>(vector: &'a [T], features: &Range<usize>) -> &'a [T] {
+    vector.get(features.clone()).unwrap_or_default()
+}
+
+impl Op for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        let dtype = float_dtype("batch_norm", inputs)?;
+        let x = &inputs[0].shape;
+        let known = inputs.get(1).map(|w| w.shape.clone()).or(self.running.as_ref().map(|r| r.0.shape().into()));
+        let c = known.as_ref().and_then(|shape: &SmallVec<[usize; 4]>| shape.first()).copied();
+        if !(2..=3).contains(&x.len()) || c.is_some_and(|c| c != x[1]) {
+            let c = c.map_or("c".to_owned(), |c| c.to_string());
+            return Err(shape_error("batch_norm", &format!("input of shape (n, {c}) or (n, {c}, l)"), x));
+        }
+        let c = x[1];
+        for (name, vector) in ["weight", "bias"].iter().zip(&inputs[1..]) {
+            if vector.shape[..] != [c] {
+                return Err(shape_error("batch_norm", &format!("{name} of shape {}", show(&[c])), &vector.shape));
+            }
+        }
+        if let Some((mean, var)) = &self.running {
+            for (name, running) in [("running_mean", mean), ("running_var", var)] {
+                if running.shape() != [c] {
+                    let expected = format!("{name} of shape {}", show(&[c]));
+                    return Err(shape_error("batch_norm", &expected, running.shape()));
+                }
+                if running.dtype() != dtype {
+                    let got = running.dtype();
+                    return Err(Error::dtype(format!("batch_norm: expected {name} of dtype {dtype}; got {got}")));
+                }
+                if !running.layout().is_contiguous() || (self.training && !running.storage().writable()) {
+                    return Err(Error::value(format!("batch_norm: expected a contiguous, writable {name}")));
+                }
+            }
+        }
+        if self.training && x[0] * x[2..].iter().product::<usize>() == 1 {
+            return Err(Error::value(format!(
+                "batch_norm: expected more than 1 value per channel when training; got input of shape {}",
+                show(x)
+            )));
+        }
+        Ok(smallvec![Meta { shape: x.clone(), dtype }, Meta::new(&[c], dtype), Meta::new(&[c], dtype)])
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let empty = inputs[0].numel() == 0;
+        with_float!(outputs[0].dtype(), T => {
+            if !self.training {
+                self.evaluate::<T>(run.team, inputs, outputs);
+            } else if !empty {
+                self.train::<T>(run.team, inputs, outputs);
+            } else if run.team.rank() == 0 {
+                // As in PyTorch, an empty batch leaves the running statistics alone.
+                for output in &outputs[1..] {
+                    // SAFETY: the other members write nothing.
+                    unsafe { output.part::<T>(0..output.numel()) }.fill(0.0);
+                }
+            }
+        });
+        if self.training && !empty && run.team.rank() == 0 && let Some((mean, var)) = &self.running {
+            mean.storage().bump();
+            var.storage().bump();
+        }
+    }
+
+    fn changes_outside(&self) -> bool {
+        self.training && self.running.is_some()
+    }
+
+    fn saves(&self) -> Saves {
+        Saves { inputs: 0b011, outputs: 0b110 }
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let op = Arc::new(BatchNormGrad { eps: self.eps, training: self.training });
+        let (g, x, mean, inv_std) = (cx.grad(), cx.input(0), cx.output(1), cx.output(2));
+        if cx.input_meta.len() == 1 {
+            return Ok(smallvec![Some(apply_many(op, &[g, x, mean, inv_std])?.swap_remove(0))]);
+        }
+        Ok(apply_many(op, &[g, x, mean, inv_std, cx.input(1)])?.into_iter().map(Some).collect())
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[0].numel() / 2
+    }
+}
+
+impl Op for BatchNormGrad {
+    fn name(&self) -> &'static str {
+        "batch_norm_grad"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        let dtype = float_dtype(self.name(), inputs)?;
+        let vector = Meta { shape: inputs[2].shape.clone(), dtype };
+        Ok(smallvec![Meta { shape: inputs[1].shape.clone(), dtype }, vector.clone(), vector])
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let shape = channels(inputs[1].shape());
+        with_float!(outputs[0].dtype(), T => {
+            let [g, x, mean, inv_std] = [0, 1, 2, 3].map(|i| inputs[i].slice::<T>());
+            let weight = inputs.get(4).map(View::slice::<T>).unwrap_or_default();
+            if x.is_empty() {
+                if run.team.rank() == 0 {
+                    for output in &outputs[1..] {
+                        // SAFETY: the other members write nothing.
+                        unsafe { output.part::<T>(0..output.numel()) }.fill(0.0);
+                    }
+                }
+            } else if shape.l == 1 {
+                let backward = if self.training { norm::backward_columns } else { norm::apply_columns_backward };
+                for features in blocks(run.team, shape.c) {
+                    // SAFETY: members have different features.
+                    let (gx, gw, gb) = unsafe {
+                        (
+                            interleaved::<T>(&outputs[0], features.start),
+                            outputs[1].part::<T>(features.clone()),
+                            outputs[2].part::<T>(features.clone()),
+                        )
+                    };
+                    let scaling = Scaling {
+                        mean: &mean[features.clone()],
+                        inv_std: &inv_std[features.clone()],
+                        weight: some(weight, &features),
+                    };
+                    let rows = Rows { rows: shape.n, cols: features.len(), stride: shape.c };
+                    let grads = &mut AffineGrad { weight: gw, bias: gb };
+                    backward(&g[features.start..], &x[features.start..], rows, scaling, gx, grads);
+                }
+            } else if run.team.rank() == 0 {
+                let backward = if self.training { norm::backward_channels } else { norm::apply_channels_backward };
+                // SAFETY: the other members write nothing.
+                let (gx, gw, gb) = unsafe {
+                    (
+                        outputs[0].part::<T>(0..x.len()),
+                        outputs[1].part::<T>(0..shape.c),
+                        outputs[2].part::<T>(0..shape.c),
+                    )
+                };
+                let grads = &mut AffineGrad { weight: gw, bias: gb };
+                backward(g, x, shape, Scaling { mean, inv_std, weight }, gx, grads);
+            }
+        });
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[0].numel() / 2
+    }
+}
+
+/// The settings of [`batch_norm`].
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether the batch's statistics are used, and the running ones updated.
+    pub training: bool,
+    /// The share of the newest batch in the running statistics.
+    pub momentum: f64,
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+/// Normalise each feature, then scale and shift it. Without running statistics the batch's are used in both modes.
+pub fn batch_norm(
+    x: &Tensor,
+    running: Option<(&Tensor, &Tensor)>,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    settings: Settings,
+) -> Result<Tensor> {
+    let Settings { training, momentum, eps } = settings;
+    let op = Arc::new(BatchNorm {
+        momentum,
+        eps,
+        training: training || running.is_none(),
+        running: running.map(|(mean, var)| (mean.clone(), var.clone())),
+    });
+    let filled = |other: &Tensor, value| Tensor::full(other.shape(), value, other.dtype());
+    let mut outputs = match (weight, bias) {
+        (None, None) => apply_many(op, &[x])?,
+        (Some(weight), None) => apply_many(op, &[x, weight, &filled(weight, 0.0)])?,
+        (None, Some(bias)) => apply_many(op, &[x, &filled(bias, 1.0), bias])?,
+        (Some(weight), Some(bias)) => apply_many(op, &[x, weight, bias])?,
+    };
+    Ok(outputs.swap_remove(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::DType;
+    use crate::ops::gradcheck_nn::{close, gradcheck, gradients, message, noise, same_bits_for_any_team, to};
+
+    /// Far from the defaults, so that a setting left unread shows.
+    const TRAIN: Settings = Settings { training: true, momentum: 0.25, eps: 0.5 };
+    const EVALUATE: Settings = Settings { training: false, ..TRAIN };
+
+    /// (n, c, l): the least, odd ones, past a block of vectors, with a length.
+    const SHAPES: [[usize; 3]; 4] = [[2, 1, 1], [5, 3, 1], [33, 17, 1], [4, 3, 5]];
+
+    fn shaped([n, c, l]: [usize; 3], seed: u64) -> Tensor {
+        if l == 1 { noise(&[n, c], seed) } else { noise(&[n, c, l], seed) }
+    }
+
+    /// y, mean and unbiased variance of the batch.
+    fn reference(x: &[f64], [n, c, l]: [usize; 3], w: &[f64], b: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+        let values = |j: usize| (0..n * l).map(move |i| (i / l * c + j) * l + i % l);
+        let count = (n * l) as f64;
+        let means: Vec<f64> = (0..c).map(|j| values(j).map(|i| x[i]).sum::<f64>() / count).collect();
+        let squares: Vec<f64> = (0..c).map(|j| values(j).map(|i| (x[i] - means[j]).powi(2)).sum()).collect();
+        let y = (0..x.len())
+            .map(|i| {
+                let j = i / l % c;
+                w[j] * (x[i] - means[j]) / (squares[j] / count + 0.5).sqrt() + b[j]
+            })
+            .collect();
+        (y, means, squares.iter().map(|s| s / (count - 1.0)).collect())
+    }
+
+    #[test]
+    fn training_gives_the_formula_and_moves_the_running_statistics() {
+        for shape in SHAPES {
+            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+                let c = shape[1];
+                let [x, w, b] = [shaped(shape, 1), noise(&[c], 2), noise(&[c], 3)];
+                let (y, mean, var) = reference(&x.to_vec_f64(), shape, &w.to_vec_f64(), &b.to_vec_f64());
+                let [x, w, b] = [x, w, b].map(|t| to(&t, dtype));
+                let running = (Tensor::full(&[c], 3.0, dtype), Tensor::full(&[c], 2.0, dtype));
+                let found = batch_norm(&x, Some((&running.0, &running.1)), Some(&w), Some(&b), TRAIN).unwrap();
+                close(&found, &y, tolerance);
+                close(&running.0, &mean.iter().map(|m| 0.75 * 3.0 + 0.25 * m).collect::<Vec<_>>(), tolerance);
+                close(&running.1, &var.iter().map(|v| 0.75 * 2.0 + 0.25 * v).collect::<Vec<_>>(), tolerance);
+                assert_eq!((running.0.storage().version(), running.1.storage().version()), (1, 1));
+            }
+        }
+    }
+
+    #[test]
+    fn evaluation_uses_the_running_statistics_and_leaves_them() {
+        for shape in SHAPES {
+            let c = shape[1];
+            let x = shaped(shape, 1);
+            let running = (Tensor::full(&[c], 3.0, DType::F64), Tensor::full(&[c], 2.0, DType::F64));
+            let y = batch_norm(&x, Some((&running.0, &running.1)), None, None, EVALUATE).unwrap();
+            let expected: Vec<f64> = x.to_vec_f64().iter().map(|x| (x - 3.0) / 2.5_f64.sqrt()).collect();
+            close(&y, &expected, 1e-14);
+            close(&running.0, &vec![3.0; c], 0.0);
+            assert_eq!(running.0.storage().version(), 0);
+        }
+    }
+
+    #[test]
+    fn gradients_are_right_in_both_modes() {
+        for shape in SHAPES {
+            let c = shape[1];
+            let (x, w, b) = (shaped(shape, 1), noise(&[c], 2), noise(&[c], 3));
+            gradcheck(&[x.clone(), w.clone(), b.clone()], |t| batch_norm(&t[0], None, Some(&t[1]), Some(&t[2]), TRAIN));
+            gradcheck(&[x.clone()], |t| batch_norm(&t[0], None, None, None, TRAIN));
+            gradcheck(&[x, w, b], |t| {
+                let (mean, var) = (Tensor::full(&[c], 0.5, t[0].dtype()), Tensor::full(&[c], 2.0, t[0].dtype()));
+                batch_norm(&t[0], Some((&mean, &var)), Some(&t[1]), Some(&t[2]), EVALUATE)
+            });
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_team() {
+        for shape in [[37, 83, 1], [5, 19, 3], [3, 600, 1]] {
+            let c = shape[1];
+            let (x, w, b) = (shaped(shape, 1), noise(&[c], 2), noise(&[c], 3));
+            let op = BatchNorm { momentum: 0.25, eps: 0.5, training: true, running: None };
+            same_bits_for_any_team(&op, &[x.clone(), w.clone(), b]);
+            let grad = BatchNormGrad { eps: 0.5, training: true };
+            same_bits_for_any_team(&grad, &[shaped(shape, 4), x, noise(&[c], 5), noise(&[c], 6), w]);
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_changes_nothing() {
+        let running = (Tensor::full(&[3], 3.0, DType::F64), Tensor::full(&[3], 2.0, DType::F64));
+        let grads = gradients(&[noise(&[0, 3], 1), noise(&[3], 2), noise(&[3], 3)], |t| {
+            batch_norm(&t[0], Some((&running.0, &running.1)), Some(&t[1]), Some(&t[2]), TRAIN)
+        });
+        assert_eq!(grads[1].to_vec_f64(), [0.0; 3]);
+        assert_eq!(running.0.to_vec_f64(), [3.0; 3]);
+    }
+
+    #[test]
+    fn wrong_shapes_are_named() {
+        let run = |x: &[usize], w: &[usize]| {
+            let (x, w) = (Tensor::zeros(x, DType::F32), Tensor::zeros(w, DType::F32));
+            message(batch_norm(&x, None, Some(&w), Some(&w), TRAIN))
+        };
+        let expected = "batch_norm: expected more than 1 value per channel when training; got input of shape (1, 4)";
+        assert_eq!(run(&[1, 4], &[4]), expected);
+        assert_eq!(run(&[2, 3], &[4]), "batch_norm: expected input of shape (n, 4) or (n, 4, l); got (2, 3)");
+        assert_eq!(run(&[4], &[4]), "batch_norm: expected input of shape (n, 4) or (n, 4, l); got (4,)");
+    }
+}

@@ -1,0 +1,428 @@
+//! Ops that change their first operand.
+//!
+//! ```text
+//! add_      x ← x + α · b          copy_     x ← b             uniform_   x ~ U[low, high)
+//! sub_      x ← x − α · b          fill_     x ← s             normal_    x ~ N(mean, std²)
+//! mul_      x ← x · b              zero_     x ← 0
+//! div_      x ← x / b              clamp_    x ← x held to [min, max]
+//! ```
+//! x keeps its shape and dtype: b must broadcast to the one and be of no higher kind than the other. What may not be
+//! changed is refused: a tensor on the tape, a read-only array, an expanded tensor.
+
+use smallvec::smallvec;
+
+use super::binary::Arithmetic;
+use super::scalar::with_view;
+use super::select::clamp_bounds;
+use super::walk::{map, map_in_place, zip_in_place};
+use super::{Op, Outputs, Run, Scalar, apply_in_place, cast, contiguous, copy, shape_error};
+use crate::element::{DType, Element, Float};
+use crate::error::{Error, Result};
+use crate::kernels::elementwise::{Map, Number, To, Zip};
+use crate::kernels::unary::{Clamp, Unary};
+use crate::rng::{self, Draw};
+use crate::tensor::layout::show;
+use crate::tensor::{Meta, Tensor, View};
+use crate::{with_element, with_float};
+
+/// y + α · b, of floats rounded once.
+#[derive(Clone, Copy, Debug)]
+struct AddScaled<T>(T);
+
+#[allow(clippy::inline_always)]
+impl Zip<f32> for AddScaled<f32> {
+    type Out = f32;
+    #[inline(always)]
+    fn call(self, y: f32, b: f32) -> f32 {
+        Float::mul_add(self.0, b, y)
+    }
+}
+#[allow(clippy::inline_always)]
+impl Zip<f64> for AddScaled<f64> {
+    type Out = f64;
+    #[inline(always)]
+    fn call(self, y: f64, b: f64) -> f64 {
+        Float::mul_add(self.0, b, y)
+    }
+}
+#[allow(clippy::inline_always)]
+impl Zip<i64> for AddScaled<i64> {
+    type Out = i64;
+    #[inline(always)]
+    fn call(self, y: i64, b: i64) -> i64 {
+        y.plus(self.0.times(b))
+    }
+}
+#[allow(clippy::inline_always)]
+impl Zip<u8> for AddScaled<u8> {
+    type Out = u8;
+    #[inline(always)]
+    fn call(self, y: u8, b: u8) -> u8 {
+        y.plus(self.0.times(b))
+    }
+}
+
+/// A number, whatever was there.
+#[derive(Clone, Copy, Debug)]
+struct Constant<T>(T);
+
+impl<T: Element> Map<T> for Constant<T> {
+    type Out = T;
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn call(self, _: T) -> T {
+        self.0
+    }
+}
+
+impl<T: Float> Map<T> for Clamp<T> {
+    type Out = T;
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn call(self, x: T) -> T {
+        self.eval(x)
+    }
+}
+
+/// A random distribution.
+#[derive(Clone, Copy, Debug)]
+enum Distribution {
+    Uniform { low: f64, high: f64 },
+    Normal { mean: f64, std: f64 },
+}
+
+/// What becomes of x.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// x ∘ b
+    Arithmetic(Arithmetic),
+    /// x ∘ s
+    ArithmeticScalar(Arithmetic, Scalar),
+    /// x + α · b
+    AddScaled(Scalar),
+    Copy,
+    Fill(Scalar),
+    Clamp(Option<Scalar>, Option<Scalar>),
+    Random(Distribution, Draw),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InPlace {
+    name: &'static str,
+    change: Change,
+}
+
+impl Op for InPlace {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        let x = &inputs[0];
+        if let Change::Arithmetic(op) | Change::ArithmeticScalar(op, _) = self.change {
+            op.check_dtype(x.dtype).map_err(|e| Error::dtype(e.message().replacen(op.name(), self.name, 1)))?;
+        }
+        if let Some(b) = inputs.get(1) {
+            let new = x.shape.len().checked_sub(b.shape.len());
+            let fits = new.is_some_and(|new| b.shape.iter().zip(&x.shape[new..]).all(|(&n, &m)| n == m || n == 1));
+            if !fits {
+                return Err(shape_error(self.name, &format!("a tensor that broadcasts to {}", show(&x.shape)), &b.shape));
+            }
+        }
+        Ok(smallvec![])
+    }
+
+    fn strided(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self) -> bool {
+        true
+    }
+
+    fn draws(&self) -> bool {
+        matches!(self.change, Change::Random(..))
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], _outputs: &[View<'_>]) {
+        let x = &inputs[0];
+        match self.change {
+            Change::Arithmetic(op) => op.run_in_place(run, x, &inputs[1]),
+            Change::ArithmeticScalar(op, s) => with_view(s, x.dtype(), |b| op.run_in_place(run, x, b)),
+            Change::AddScaled(alpha) => with_element!(x.dtype(), T => {
+                zip_in_place::<T, _>(run.team, AddScaled::<T>(alpha.element()), x, &inputs[1]);
+            }),
+            Change::Copy => with_element!(inputs[1].dtype(), S => with_element!(x.dtype(), D => {
+                map::<S, _>(run.team, To(D::default()), &inputs[1], x);
+            })),
+            Change::Fill(value) => with_element!(x.dtype(), T => {
+                map_in_place::<T, _>(run.team, Constant::<T>(value.element()), x);
+            }),
+            Change::Clamp(min, max) => with_float!(x.dtype(), T => {
+                map_in_place::<T, _>(run.team, clamp_bounds::<T>(min, max), x);
+            }),
+            Change::Random(distribution, draw) => with_float!(x.dtype(), T => {
+                let draw = Draw { call: draw.call.wrapping_add(run.replay), ..draw };
+                let share = run.team.share(x.numel());
+                // SAFETY: shares of a team do not overlap; the target is contiguous.
+                let out = unsafe { x.part::<T>(share.clone()) };
+                let (scale, shift) = match distribution {
+                    Distribution::Uniform { low, high } => {
+                        rng::uniform(draw, share.start, out);
+                        (high - low, low)
+                    }
+                    Distribution::Normal { mean, std } => {
+                        rng::normal(draw, share.start, out);
+                        (std, mean)
+                    }
+                };
+                let (scale, shift) = (T::from_f64(scale), T::from_f64(shift));
+                out.iter_mut().for_each(|x| *x = *x * scale + shift);
+            }),
+        }
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+}
+
+/// That each element of x has a place of its own.
+fn check_target(op: &str, x: &Tensor) -> Result<()> {
+    if x.shape().iter().zip(&x.layout().strides).any(|(&n, &stride)| n > 1 && stride == 0) {
+        let shape = show(x.shape());
+        return Err(Error::state(format!(
+            "{op}: expected a tensor whose elements have places of their own; got an expanded one of shape {shape} (use \
+             clone())"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether the tensors' memory may overlap.
+fn overlaps(a: &Tensor, b: &Tensor) -> bool {
+    let range = |t: &Tensor| (t.storage().ptr() as usize, t.storage().ptr() as usize + t.storage().bytes());
+    let ((a, a_end), (b, b_end)) = (range(a), range(b));
+    a < b_end && b < a_end
+}
+
+/// b as an operand of a change of x: in x's dtype, and not in the memory that changes.
+fn operand(op: &str, x: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let kind = |t: &Tensor| (t.dtype().is_float(), t.dtype() != DType::Bool);
+    if kind(b) > kind(x) {
+        return Err(Error::dtype(format!("{op}: expected an operand that {} can hold; got {}", x.dtype(), b.dtype())));
+    }
+    let b = cast(b, x.dtype())?;
+    if overlaps(x, &b) { copy(&b) } else { Ok(b) }
+}
+
+fn number(op: &str, x: &Tensor, s: Scalar) -> Result<()> {
+    if s.promote(x.dtype()) == x.dtype() {
+        return Ok(());
+    }
+    Err(Error::dtype(format!("{op}: expected a number that {} can hold; got {}", x.dtype(), s.to_f64())))
+}
+
+fn add_scaled_(name: &'static str, x: &Tensor, b: &Tensor, alpha: Scalar) -> Result<()> {
+    check_target(name, x)?;
+    number(name, x, alpha)?;
+    let change = if alpha.to_f64() == 1.0 { Change::Arithmetic(Arithmetic::Add) } else { Change::AddScaled(alpha) };
+    apply_in_place(InPlace { name, change }, x, &[&operand(name, x, b)?])
+}
+
+/// x ← x + α · b
+pub fn add_(x: &Tensor, b: &Tensor, alpha: impl Into<Scalar>) -> Result<()> {
+    add_scaled_("add_", x, b, alpha.into())
+}
+
+/// x ← x − α · b
+pub fn sub_(x: &Tensor, b: &Tensor, alpha: impl Into<Scalar>) -> Result<()> {
+    if x.dtype() == DType::Bool {
+        return Err(Error::dtype("sub_: expected numbers; got bool"));
+    }
+    let alpha = match alpha.into() {
+        Scalar::Bool(a) => Scalar::Int(-i64::from(a)),
+        Scalar::Int(a) => Scalar::Int(a.wrapping_neg()),
+        Scalar::Float(a) => Scalar::Float(-a),
+    };
+    add_scaled_("sub_", x, b, alpha)
+}
+
+fn arithmetic(name: &'static str, op: Arithmetic, x: &Tensor, b: &Tensor) -> Result<()> {
+    check_target(name, x)?;
+    apply_in_place(InPlace { name, change: Change::Arithmetic(op) }, x, &[&operand(name, x, b)?])
+}
+
+/// x ← x · b
+pub fn mul_(x: &Tensor, b: &Tensor) -> Result<()> {
+    arithmetic("mul_", Arithmetic::Mul, x, b)
+}
+
+/// x ← x / b, of floats.
+pub fn div_(x: &Tensor, b: &Tensor) -> Result<()> {
+    arithmetic("div_", Arithmetic::Div, x, b)
+}
+
+fn arithmetic_scalar(name: &'static str, op: Arithmetic, x: &Tensor, s: Scalar) -> Result<()> {
+    check_target(name, x)?;
+    number(name, x, s)?;
+    apply_in_place(InPlace { name, change: Change::ArithmeticScalar(op, s) }, x, &[])
+}
+
+/// x ← x + s
+pub fn add_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
+    arithmetic_scalar("add_", Arithmetic::Add, x, s.into())
+}
+
+/// x ← x − s
+pub fn sub_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
+    arithmetic_scalar("sub_", Arithmetic::Sub, x, s.into())
+}
+
+/// x ← x · s
+pub fn mul_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
+    arithmetic_scalar("mul_", Arithmetic::Mul, x, s.into())
+}
+
+/// x ← x / s, of floats.
+pub fn div_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
+    arithmetic_scalar("div_", Arithmetic::Div, x, s.into())
+}
+
+/// x ← b, converted to x's dtype and broadcast to its shape.
+pub fn copy_(x: &Tensor, b: &Tensor) -> Result<()> {
+    check_target("copy_", x)?;
+    let b = if overlaps(x, b) { copy(b)? } else { b.clone() };
+    apply_in_place(InPlace { name: "copy_", change: Change::Copy }, x, &[&b])
+}
+
+/// x ← s, converted to x's dtype.
+pub fn fill_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
+    apply_in_place(InPlace { name: "fill_", change: Change::Fill(s.into()) }, x, &[])
+}
+
+/// x ← 0
+pub fn zero_(x: &Tensor) -> Result<()> {
+    apply_in_place(InPlace { name: "zero_", change: Change::Fill(Scalar::Int(0)) }, x, &[])
+}
+
+/// x ← x held to `[min, max]`, of floats; a bound may be missing.
+pub fn clamp_(x: &Tensor, min: Option<Scalar>, max: Option<Scalar>) -> Result<()> {
+    super::float_dtype("clamp_", &[x.meta()])?;
+    check_target("clamp_", x)?;
+    apply_in_place(InPlace { name: "clamp_", change: Change::Clamp(min, max) }, x, &[])
+}
+
+fn random(name: &'static str, x: &Tensor, distribution: Distribution, draw: Draw) -> Result<()> {
+    super::float_dtype(name, &[x.meta()])?;
+    check_target(name, x)?;
+    let op = InPlace { name, change: Change::Random(distribution, draw) };
+    if x.layout().is_contiguous() {
+        return apply_in_place(op, x, &[]);
+    }
+    let numbers = Tensor::empty(x.shape(), x.dtype());
+    apply_in_place(op, &numbers, &[])?;
+    copy_(x, &contiguous(&numbers)?)
+}
+
+/// Fill x with uniform numbers of [low, high): element i in row-major order is position i of the draw.
+pub fn uniform_(x: &Tensor, low: f64, high: f64, draw: Draw) -> Result<()> {
+    if high < low || !(high - low).is_finite() {
+        return Err(Error::value(format!("uniform_: expected finite low ≤ high; got {low} and {high}")));
+    }
+    random("uniform_", x, Distribution::Uniform { low, high }, draw)
+}
+
+/// Fill x with normal numbers: element i in row-major order is position i of the draw.
+pub fn normal_(x: &Tensor, mean: f64, std: f64, draw: Draw) -> Result<()> {
+    if std.is_nan() || std < 0.0 {
+        return Err(Error::value(format!("normal_: expected std of at least 0; got {std}")));
+    }
+    random("normal_", x, Distribution::Normal { mean, std }, draw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck::uniform;
+    use crate::ops::{expand, permute};
+
+    fn values(x: &Tensor) -> Vec<f64> {
+        x.to_vec_f64()
+    }
+
+    #[test]
+    fn arithmetic_changes_the_tensor_and_counts() {
+        let x = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0], &[2, 2]);
+        let b = Tensor::from_slice(&[1.0_f32, 2.0], &[2]);
+        add_(&x, &b, 2).unwrap();
+        assert_eq!((values(&x), x.storage().version()), (vec![3.0, 6.0, 5.0, 8.0], 1));
+        sub_(&x, &b, 1).unwrap();
+        mul_(&x, &Tensor::full(&[], 2.0, DType::F64)).unwrap();
+        div_(&x, &b).unwrap();
+        assert_eq!(values(&x), [4.0, 4.0, 8.0, 6.0]);
+        add_scalar_(&x, 1).unwrap();
+        sub_scalar_(&x, 0.5).unwrap();
+        mul_scalar_(&x, 2.0).unwrap();
+        div_scalar_(&x, 4.0).unwrap();
+        assert_eq!(values(&x), [2.25, 2.25, 4.25, 3.25]);
+        clamp_(&x, Some(3.into()), Some(4.0.into())).unwrap();
+        assert_eq!(values(&x), [3.0, 3.0, 4.0, 3.25]);
+        zero_(&x).unwrap();
+        fill_(&x, 2.5).unwrap();
+        assert_eq!(values(&x), [2.5; 4]);
+    }
+
+    #[test]
+    fn views_change_what_they_see() {
+        let x = Tensor::zeros(&[3, 17], DType::F64);
+        let turned = permute(&x, &[1, 0]).unwrap();
+        let source = uniform(&[17, 3], 1);
+        copy_(&turned, &source).unwrap();
+        assert_eq!(values(&turned), values(&source));
+        add_(&turned, &turned, 1).unwrap();
+        assert_eq!(values(&turned), values(&source).iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+        copy_(&x, &Tensor::from_slice(&[1_i64], &[1])).unwrap();
+        assert_eq!(values(&x), [1.0; 51]);
+    }
+
+    #[test]
+    fn a_tensor_added_to_itself_turned_reads_the_old_values() {
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[2, 2]);
+        add_(&x, &permute(&x, &[1, 0]).unwrap(), 1).unwrap();
+        assert_eq!(values(&x), [2.0, 5.0, 5.0, 8.0]);
+    }
+
+    #[test]
+    fn random_numbers_depend_on_the_position_only() {
+        let draw = Draw { seed: 1, stream: 2, call: 3 };
+        let (x, y) = (Tensor::zeros(&[5, 7], DType::F32), Tensor::zeros(&[7, 5], DType::F32));
+        let turned = permute(&y, &[1, 0]).unwrap();
+        uniform_(&x, -2.0, 3.0, draw).unwrap();
+        uniform_(&turned, -2.0, 3.0, draw).unwrap();
+        assert_eq!(values(&x), values(&turned));
+        assert!(values(&x).iter().all(|x| (-2.0..3.0).contains(x)));
+        assert!(values(&x).iter().any(|x| *x < -1.0) && values(&x).iter().any(|x| *x > 2.0));
+        normal_(&x, 100.0, 0.5, draw).unwrap();
+        assert!(values(&x).iter().all(|x| (x - 100.0).abs() < 5.0));
+    }
+
+    #[test]
+    fn what_may_not_be_changed_is_refused() {
+        let x = uniform(&[2], 1);
+        let wide = expand(&uniform(&[1], 1), &[3]).unwrap();
+        let message = "mul_: expected a tensor whose elements have places of their own; got an expanded one of shape (3,) \
+                       (use clone())";
+        assert_eq!(mul_(&wide, &wide).unwrap_err(), Error::State(message.into()));
+        let integers = Tensor::from_slice(&[1_i64, 2], &[2]);
+        let message = "add_: expected an operand that int64 can hold; got float64";
+        assert_eq!(add_(&integers, &x, 1).unwrap_err(), Error::Type(message.into()));
+        assert_eq!(div_scalar_(&integers, 2).unwrap_err().message(), "div_: expected a floating-point tensor; got int64");
+        let error = mul_(&x, &uniform(&[3], 1)).unwrap_err();
+        assert_eq!(error, Error::Value("mul_: expected a tensor that broadcasts to (2,); got (3,)".into()));
+        assert_eq!(add_(&x, &uniform(&[1, 2], 1), 1).unwrap_err().message(), "add_: expected a tensor that broadcasts to (2,); got (1, 2)");
+        x.set_requires_grad(true).unwrap();
+        assert!(matches!(zero_(&x), Err(Error::State(_))));
+        crate::tensor::tape::no_grad(|| zero_(&x)).unwrap();
+    }
+}

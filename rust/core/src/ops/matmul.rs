@@ -1,0 +1,415 @@
+//! Matrix products of vectors, matrices, and stacks of matrices that broadcast together.
+//!
+//! ```text
+//! y = a · b        grad_a = g · bᵀ        grad_b = aᵀ · g
+//! ```
+//! As in `PyTorch`, a vector is a row on the left and a column on the right, and that dimension is not in the result.
+//! Gradients are summed over the dimensions along which an operand was stretched.
+
+use smallvec::smallvec;
+
+use super::product::{Matrix, product, work};
+use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, sum_to};
+use crate::element::Float;
+use crate::error::{Error, Result};
+use crate::tensor::layout::{Dims, broadcast, show};
+use crate::tensor::tape::Backward;
+use crate::tensor::{Layout, Meta, Tensor, View};
+use crate::threads::Team;
+use crate::with_float;
+
+/// Inputs a (k), (m, k) or (…, m, k), and b (k), (k, n) or (…, k, n).
+#[derive(Clone, Copy, Debug)]
+pub struct Matmul;
+
+/// g · bᵀ: inputs g, b. Not yet summed over stretched dimensions.
+#[derive(Clone, Copy, Debug)]
+pub struct MatmulGradLeft {
+    /// Whether a is a vector.
+    pub vector: bool,
+}
+
+/// aᵀ · g: inputs a, g. Not yet summed over stretched dimensions, unless b has none.
+#[derive(Clone, Copy, Debug)]
+pub struct MatmulGradRight {
+    /// Number of dimensions of b. Up to two, all matrices of a are read as one tall one.
+    pub ndim: usize,
+}
+
+/// A layout with a dimension of size 1 before dimension `dim`.
+fn insert(layout: &Layout, dim: usize) -> Layout {
+    let mut layout = layout.clone();
+    layout.shape.insert(dim, 1);
+    layout.strides.insert(dim, 0);
+    layout
+}
+
+/// The left operand with at least two dimensions.
+fn left(layout: &Layout) -> Layout {
+    if layout.ndim() == 1 { insert(layout, 0) } else { layout.clone() }
+}
+
+/// The right operand with at least two dimensions.
+fn right(layout: &Layout) -> Layout {
+    if layout.ndim() == 1 { insert(layout, 1) } else { layout.clone() }
+}
+
+/// The result, or its gradient, with the dimensions that vectors took away.
+fn result(layout: &Layout, a_is_vector: bool, b_is_vector: bool) -> Layout {
+    let with_column = if b_is_vector { insert(layout, layout.ndim()) } else { layout.clone() };
+    if a_is_vector { insert(&with_column, with_column.ndim() - 1) } else { with_column }
+}
+
+/// The last two dimensions exchanged.
+fn transpose(mut layout: Layout) -> Layout {
+    let n = layout.ndim();
+    layout.shape.swap(n - 2, n - 1);
+    layout.strides.swap(n - 2, n - 1);
+    layout
+}
+
+/// The shape of a stack: (…, rows, cols) as dimensions of the stack, rows, cols.
+fn split(shape: &[usize]) -> (&[usize], usize, usize) {
+    let (stack, matrix) = shape.split_at(shape.len() - 2);
+    (stack, matrix[0], matrix[1])
+}
+
+/// A stack of matrices, its first element's place left out.
+fn matrix<T>(ptr: *mut T, layout: &Layout) -> Matrix<T> {
+    let n = layout.ndim();
+    Matrix {
+        ptr,
+        rows: layout.shape[n - 2],
+        cols: layout.shape[n - 1],
+        row: layout.strides[n - 2],
+        col: layout.strides[n - 1],
+    }
+}
+
+/// Where matrix `index` of a stack begins.
+fn offset(shape: &[usize], strides: &[isize], mut index: usize) -> isize {
+    let mut at = 0;
+    for (&size, &stride) in shape.iter().zip(strides).rev() {
+        at += (index % size) as isize * stride;
+        index /= size;
+    }
+    at
+}
+
+/// One operand of a stack of products.
+struct Stack<'a, T> {
+    ptr: *mut T,
+    layout: &'a Layout,
+}
+
+/// y ← a · b for every matrix of the stack; y is contiguous.
+///
+/// # Safety
+/// The operands must exist, and y be the op's own output.
+unsafe fn stacked<T: Float>(team: &Team, a: &Stack<'_, T>, b: &Stack<'_, T>, y: &Stack<'_, T>) {
+    let (stack, m, n) = split(&y.layout.shape);
+    let count: usize = stack.iter().product();
+    let whole = |s: &Stack<'_, T>| {
+        let (_, rows, cols) = split(&s.layout.shape);
+        let shape: Dims = stack.iter().copied().chain([rows, cols]).collect();
+        s.layout.expand(&shape)
+    };
+    if b.layout.ndim() == 2 && count != 1 {
+        // One matrix on the right: a stack on the left whose rows follow each other is one tall matrix.
+        let (_, _, k) = split(&a.layout.shape);
+        if let Some(tall) = whole(a).reshape(&[count * m, k]) {
+            let y = Matrix::new(y.ptr, count * m, n);
+            // SAFETY: by this function's contract.
+            return unsafe { product(team, matrix(a.ptr, &tall), matrix(b.ptr, b.layout), y) };
+        }
+    }
+    let (a_all, b_all) = (whole(a), whole(b));
+    let one = |team: &Team, i: usize| {
+        // SAFETY: offsets of matrices of the stack; the rest is this function's contract.
+        unsafe {
+            let a = matrix(a.ptr, &a_all).at(offset(stack, &a_all.strides, i));
+            let b = matrix(b.ptr, &b_all).at(offset(stack, &b_all.strides, i));
+            product(team, a, b, Matrix::new(y.ptr, m, n).at((i * m * n) as isize));
+        }
+    };
+    // Many matrices are shared whole, few are shared each.
+    if count >= 2 * team.size() {
+        team.share(count).for_each(|i| one(&Team::SOLO, i));
+    } else {
+        (0..count).for_each(|i| one(team, i));
+    }
+}
+
+/// The gradients' ops are given operands that fit.
+fn stack_of(op: &'static str, a: &[usize], b: &[usize]) -> Result<Dims> {
+    broadcast(op, a, b)
+}
+
+fn contiguous(shape: &[usize]) -> Layout {
+    Layout::contiguous(shape)
+}
+
+fn product_work(a: &Meta, y: &Meta) -> usize {
+    work(y.numel(), 1, *a.shape.last().unwrap_or(&1))
+}
+
+impl Op for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        let dtype = float_dtype("matmul", inputs)?;
+        let (a, b) = (&inputs[0].shape, &inputs[1].shape);
+        let misfit = |expected: &str| {
+            Err(Error::value(format!("matmul: expected {expected}; got {} and {}", show(a), show(b))))
+        };
+        if a.is_empty() || b.is_empty() {
+            return misfit("tensors of at least 1 dimension");
+        }
+        let (a2, b2) = (left(&contiguous(a)).shape, right(&contiguous(b)).shape);
+        let ((a_stack, m, k), (b_stack, k2, n)) = (split(&a2), split(&b2));
+        if k != k2 {
+            return misfit("shapes (*, k) and (*, k, n)");
+        }
+        let mut shape = match stack_of("matmul", a_stack, b_stack) {
+            Ok(shape) => shape,
+            Err(_) => return misfit("leading dimensions that broadcast together"),
+        };
+        shape.extend((a.len() > 1).then_some(m).into_iter().chain((b.len() > 1).then_some(n)));
+        Ok(smallvec![Meta { shape, dtype }])
+    }
+
+    fn strided(&self) -> bool {
+        true
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let (a, b) = (left(inputs[0].layout()), right(inputs[1].layout()));
+        let y = result(&contiguous(outputs[0].shape()), inputs[0].shape().len() == 1, inputs[1].shape().len() == 1);
+        with_float!(outputs[0].dtype(), T => {
+            let stack = |view: &View<'_>, layout| Stack { ptr: view.ptr::<T>(), layout };
+            // SAFETY: layouts of the inputs, which exist, and of the output.
+            unsafe { stacked(run.team, &stack(&inputs[0], &a), &stack(&inputs[1], &b), &stack(&outputs[0], &y)) };
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::inputs(0b11)
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let (a, b) = (cx.input(0), cx.input(1));
+        let mut grads: Grads = smallvec![None, None];
+        if cx.needs(0) {
+            let grad = apply(MatmulGradLeft { vector: a.ndim() == 1 }, &[cx.grad(), b])?;
+            grads[0] = Some(sum_to(&grad, a.shape())?);
+        }
+        if cx.needs(1) {
+            let grad = apply(MatmulGradRight { ndim: b.ndim() }, &[a, cx.grad()])?;
+            grads[1] = Some(sum_to(&grad, b.shape())?);
+        }
+        Ok(grads)
+    }
+
+    fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
+        product_work(&inputs[0], &outputs[0])
+    }
+}
+
+impl Op for MatmulGradLeft {
+    fn name(&self) -> &'static str {
+        "matmul_grad_left"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        let dtype = float_dtype(self.name(), inputs)?;
+        let b_is_vector = inputs[1].shape.len() == 1;
+        let g = result(&contiguous(&inputs[0].shape), self.vector, b_is_vector).shape;
+        let b = right(&contiguous(&inputs[1].shape)).shape;
+        let ((stack, m, _), (_, k, _)) = (split(&g), split(&b));
+        let mut shape = Dims::from_slice(stack);
+        shape.extend((!self.vector).then_some(m).into_iter().chain([k]));
+        Ok(smallvec![Meta { shape, dtype }])
+    }
+
+    fn strided(&self) -> bool {
+        true
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let g = result(inputs[0].layout(), self.vector, inputs[1].shape().len() == 1);
+        let b = transpose(right(inputs[1].layout()));
+        let y = result(&contiguous(outputs[0].shape()), self.vector, false);
+        with_float!(outputs[0].dtype(), T => {
+            let stack = |view: &View<'_>, layout| Stack { ptr: view.ptr::<T>(), layout };
+            // SAFETY: layouts of the inputs, which exist, and of the output.
+            unsafe { stacked(run.team, &stack(&inputs[0], &g), &stack(&inputs[1], &b), &stack(&outputs[0], &y)) };
+        });
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
+        product_work(&inputs[0], &outputs[0])
+    }
+}
+
+impl MatmulGradRight {
+    /// Rows and columns of a and of g, read as one tall matrix each.
+    fn tall(&self, a: &[usize], g: &[usize]) -> [usize; 3] {
+        let k = a[a.len() - 1];
+        let rows = a[..a.len() - 1].iter().product();
+        let n = if self.ndim == 1 { 1 } else { g[g.len() - 1] };
+        [rows, k, n]
+    }
+}
+
+impl Op for MatmulGradRight {
+    fn name(&self) -> &'static str {
+        "matmul_grad_right"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        let dtype = float_dtype(self.name(), inputs)?;
+        let (a, g) = (&inputs[0].shape, &inputs[1].shape);
+        if self.ndim <= 2 {
+            let [_, k, n] = self.tall(a, g);
+            let shape = if self.ndim == 1 { smallvec![k] } else { smallvec![k, n] };
+            return Ok(smallvec![Meta { shape, dtype }]);
+        }
+        let g = result(&contiguous(g), a.len() == 1, false).shape;
+        let (stack, _, n) = split(&g);
+        let mut shape = Dims::from_slice(stack);
+        shape.extend([a[a.len() - 1], n]);
+        Ok(smallvec![Meta { shape, dtype }])
+    }
+
+    /// One tall matrix has its rows in a row.
+    fn strided(&self) -> bool {
+        self.ndim > 2
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let y = &outputs[0];
+        with_float!(y.dtype(), T => {
+            let (a, g) = (inputs[0].ptr::<T>(), inputs[1].ptr::<T>());
+            if self.ndim <= 2 {
+                let [rows, k, n] = self.tall(inputs[0].shape(), inputs[1].shape());
+                let (a, g) = (Matrix::new(a, rows, k), Matrix::new(g, rows, n));
+                // SAFETY: contiguous operands of these sizes.
+                unsafe { product(run.team, a.t(), g, Matrix::new(y.ptr(), k, n)) };
+            } else {
+                let g_layout = result(inputs[1].layout(), inputs[0].shape().len() == 1, false);
+                let a_layout = transpose(left(inputs[0].layout()));
+                let (a, g) = (Stack { ptr: a, layout: &a_layout }, Stack { ptr: g, layout: &g_layout });
+                let y_layout = contiguous(y.shape());
+                // SAFETY: layouts of the inputs, which exist, and of the output.
+                unsafe { stacked(run.team, &a, &g, &Stack { ptr: y.ptr(), layout: &y_layout }) };
+            }
+        });
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        let g = &inputs[1];
+        work(g.numel(), 1, *inputs[0].shape.last().unwrap_or(&1))
+    }
+}
+
+/// a · b, as `torch.matmul`: vectors, matrices, and stacks of matrices that broadcast together.
+pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    apply(Matmul, &[a, b])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::DType;
+    use crate::ops::gradcheck_nn::{close, gradcheck, message, noise, same_bits_for_any_team, to};
+
+    /// Shapes of a, b and the result.
+    const CASES: [[&[usize]; 3]; 12] = [
+        [&[4], &[4], &[]],
+        [&[2, 4], &[4, 3], &[2, 3]],
+        [&[4], &[4, 3], &[3]],
+        [&[2, 4], &[4], &[2]],
+        [&[5, 2, 4], &[4, 3], &[5, 2, 3]],
+        [&[5, 2, 4], &[4], &[5, 2]],
+        [&[4], &[5, 4, 3], &[5, 3]],
+        [&[2, 4], &[5, 4, 3], &[5, 2, 3]],
+        [&[5, 1, 2, 4], &[3, 4, 3], &[5, 3, 2, 3]],
+        [&[2, 4], &[1, 4, 3], &[1, 2, 3]],
+        [&[0, 4], &[4, 3], &[0, 3]],
+        [&[2, 0], &[0, 3], &[2, 3]],
+    ];
+
+    fn reference(a: &Tensor, b: &Tensor, shape: &[usize]) -> Vec<f64> {
+        let y = result(&contiguous(shape), a.ndim() == 1, b.ndim() == 1);
+        let (stack, m, n) = split(&y.shape);
+        let spread = |layout: Layout| {
+            let (_, rows, cols) = split(&layout.shape);
+            let all: Vec<usize> = stack.iter().copied().chain([rows, cols]).collect();
+            (layout.expand(&all), cols)
+        };
+        let ((al, k), (bl, _)) = (spread(left(a.layout())), spread(right(b.layout())));
+        let flat = |t: &Tensor| t.alias(Layout::contiguous(&[t.numel()])).to_vec_f64();
+        let (av, bv) = (flat(a), flat(b));
+        let at = |l: &Layout, i: usize, r: usize, c: usize| {
+            let n = l.ndim();
+            (offset(stack, &l.strides, i) + r as isize * l.strides[n - 2] + c as isize * l.strides[n - 1]) as usize
+        };
+        (0..y.numel())
+            .map(|e| {
+                let (i, r, c) = (e / (m * n), e / n % m, e % n);
+                (0..k).map(|p| av[at(&al, i, r, p)] * bv[at(&bl, i, p, c)]).sum()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn values_and_shapes_are_those_of_the_formula() {
+        for [a, b, shape] in CASES {
+            let (a, b) = (noise(a, 1), noise(b, 2));
+            let y = matmul(&a, &b).unwrap();
+            assert_eq!(y.shape(), shape);
+            let expected = reference(&a, &b, shape);
+            close(&y, &expected, 1e-13);
+            close(&matmul(&to(&a, DType::F32), &to(&b, DType::F32)).unwrap(), &expected, 1e-5);
+            same_bits_for_any_team(&Matmul, &[a, b]);
+        }
+    }
+
+    #[test]
+    fn gradients_are_right() {
+        for [a, b, _] in CASES {
+            gradcheck(&[noise(a, 1), noise(b, 2)], |t| matmul(&t[0], &t[1]));
+        }
+    }
+
+    #[test]
+    fn transposed_operands_give_the_same_bits_as_copies() {
+        let (a, b) = (noise(&[3, 5, 7], 1), noise(&[7, 6], 2));
+        let turn = |t: &Tensor| t.alias(transpose(t.layout().clone()));
+        let copied = |t: &Tensor| Tensor::from_slice(&t.to_vec_f64(), t.shape());
+        let (at, bt) = (turn(&copied(&turn(&a))), turn(&copied(&turn(&b))));
+        let expected = matmul(&a, &b).unwrap().to_vec_f64();
+        close(&matmul(&at, &b).unwrap(), &expected, 0.0);
+        close(&matmul(&a, &bt).unwrap(), &expected, 0.0);
+        close(&matmul(&at, &bt).unwrap(), &expected, 0.0);
+    }
+
+    #[test]
+    fn wrong_shapes_are_named() {
+        let wrong = |a: &[usize], b: &[usize]| message(matmul(&noise(a, 1), &noise(b, 2)));
+        assert_eq!(wrong(&[2, 3], &[4, 5]), "matmul: expected shapes (*, k) and (*, k, n); got (2, 3) and (4, 5)");
+        assert_eq!(wrong(&[], &[4]), "matmul: expected tensors of at least 1 dimension; got () and (4,)");
+        let expected = "matmul: expected leading dimensions that broadcast together; got (2, 3, 4) and (3, 4, 5)";
+        assert_eq!(wrong(&[2, 3, 4], &[3, 4, 5]), expected);
+    }
+}

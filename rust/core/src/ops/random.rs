@@ -1,0 +1,492 @@
+//! Random tensors, and the generator of the process.
+//!
+//! A draw is fixed when an op is made and lives in the op: the numbers are a function of it and of an element's
+//! row-major index, so that neither the team nor the layout shows.
+//!
+//! Where `PyTorch` differs: its numbers for a seed are others.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Mutex, PoisonError};
+
+use smallvec::{SmallVec, smallvec};
+
+use super::walk::Walk;
+use super::{Op, Outputs, Run, apply, apply_in_place, float_dtype};
+use crate::element::{DType, Float};
+use crate::error::{Error, Result};
+use crate::rng::{self, Draw, Generator};
+use crate::tensor::layout::{Dims, row_major};
+use crate::tensor::{Meta, Tensor, View};
+use crate::with_float;
+
+/// The stream of random tensors and masks.
+const TENSORS: u32 = 0;
+/// The stream of the data's order.
+const SHUFFLES: u32 = 1;
+
+/// None until it is first asked.
+static GENERATOR: Mutex<Option<Generator>> = Mutex::new(None);
+
+fn with_generator<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
+    let mut generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    // The hasher's keys are random: as in PyTorch, a process that sets no seed gets another one each time.
+    f(generator.get_or_insert_with(|| Generator::new(RandomState::new().hash_one(0))))
+}
+
+/// Begin again from `seed`.
+pub fn manual_seed(seed: u64) {
+    with_generator(|g| g.manual_seed(seed));
+}
+
+/// A draw that no other op has.
+#[must_use]
+pub fn next_draw() -> Draw {
+    with_generator(|g| g.next_call(TENSORS))
+}
+
+/// (seed, number of draws so far).
+#[must_use]
+pub fn state() -> (u64, u64) {
+    with_generator(|g| g.state())
+}
+
+/// Go on from a state.
+pub fn set_state(state: (u64, u64)) {
+    with_generator(|g| g.set_state(state));
+}
+
+/// The numbers 0..n in random order, for shuffling data.
+///
+/// # Panics
+/// If n is 2³² or more.
+#[must_use]
+pub fn permutation(n: usize) -> Vec<u32> {
+    rng::permutation(with_generator(|g| g.next_call(SHUFFLES)), n)
+}
+
+/// [`permutation`] as an int64 tensor.
+pub fn randperm(n: usize) -> Result<Tensor> {
+    if u32::try_from(n).is_err() {
+        return Err(Error::value(format!("randperm: expected n below 2**32; got {n}")));
+    }
+    let order: Vec<i64> = permutation(n).into_iter().map(i64::from).collect();
+    Ok(Tensor::from_slice(&order, &[n]))
+}
+
+/// How numbers are distributed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Distribution {
+    /// Evenly over [low, high).
+    Uniform {
+        /// The least number.
+        low: f64,
+        /// The bound, which rounding alone may reach.
+        high: f64,
+    },
+    /// By the normal distribution.
+    Normal {
+        /// Its mean.
+        mean: f64,
+        /// Its standard deviation, not negative.
+        std: f64,
+    },
+    /// 1 with probability p, else 0.
+    Bernoulli {
+        /// In [0, 1].
+        p: f64,
+    },
+    /// Whole numbers, evenly over low..high; exact while `high - low` is far below 2⁵³.
+    Integers {
+        /// The least number.
+        low: i64,
+        /// The bound, above low.
+        high: i64,
+    },
+}
+
+impl Distribution {
+    /// Refuse parameters that make no distribution; `op` names the caller.
+    fn check(self, op: &str) -> Result<()> {
+        let wrong = match self {
+            Self::Uniform { low, high } if low > high => format!("low <= high; got {low} and {high}"),
+            Self::Normal { std, .. } if std.is_nan() || std < 0.0 => format!("std >= 0; got {std}"),
+            Self::Bernoulli { p } if !(0.0..=1.0).contains(&p) => format!("p in [0, 1]; got {p}"),
+            Self::Integers { low, high } if low >= high => format!("low < high; got {low} and {high}"),
+            _ => return Ok(()),
+        };
+        Err(Error::value(format!("{op}: expected {wrong}")))
+    }
+
+    /// Numbers at positions `first`, `first + 1`, … of the draw.
+    fn fill<T: Float>(self, draw: Draw, first: usize, out: &mut [T]) {
+        match self {
+            Self::Uniform { low, high } => {
+                rng::uniform(draw, first, out);
+                scale(T::from_f64(high - low), T::from_f64(low), out);
+            }
+            Self::Normal { mean, std } => {
+                rng::normal(draw, first, out);
+                scale(T::from_f64(std), T::from_f64(mean), out);
+            }
+            Self::Bernoulli { p } => {
+                let mut bits = [0; BUFFER];
+                for (i, out) in out.chunks_mut(BUFFER).enumerate() {
+                    rng::bernoulli(draw, p, first + i * BUFFER, &mut bits[..out.len()]);
+                    for (out, &bit) in out.iter_mut().zip(&bits) {
+                        *out = if bit == 1 { T::ONE } else { T::ZERO };
+                    }
+                }
+            }
+            Self::Integers { .. } => unreachable!("the shape rule gives integers their type"),
+        }
+    }
+}
+
+/// Numbers that are made at once where they cannot be made in place.
+const BUFFER: usize = 256;
+
+crate::simd! {
+    /// x ← x · factor + offset
+    fn scale<T: Float>(factor: T, offset: T, x: &mut [T]) {
+        for x in x {
+            *x = x.mul_add(factor, offset);
+        }
+    }
+}
+
+fn integers(low: i64, high: i64, draw: Draw, first: usize, out: &mut [i64]) {
+    let width = high.wrapping_sub(low) as u64;
+    let mut unit = [0.0_f64; BUFFER];
+    for (i, out) in out.chunks_mut(BUFFER).enumerate() {
+        rng::uniform(draw, first + i * BUFFER, &mut unit[..out.len()]);
+        for (out, &u) in out.iter_mut().zip(&unit) {
+            *out = low.wrapping_add(((u * width as f64) as u64).min(width - 1) as i64);
+        }
+    }
+}
+
+/// This op's draw in this run.
+pub(super) fn at_replay(draw: Draw, run: &Run<'_>) -> Draw {
+    Draw { call: draw.call.wrapping_add(run.replay), ..draw }
+}
+
+/// A tensor of random numbers: no inputs.
+#[derive(Clone, Debug)]
+pub struct Random {
+    /// How they are distributed.
+    pub distribution: Distribution,
+    /// From what they are drawn.
+    pub draw: Draw,
+    /// Shape and dtype: int64 for [`Distribution::Integers`], else a float.
+    pub meta: Meta,
+}
+
+impl Op for Random {
+    fn name(&self) -> &'static str {
+        "random"
+    }
+
+    fn infer(&self, _inputs: &[Meta]) -> Result<Outputs> {
+        let integers = matches!(self.distribution, Distribution::Integers { .. });
+        if integers && self.meta.dtype != DType::I64 {
+            return Err(Error::dtype(format!("randint: expected dtype int64; got {}", self.meta.dtype)));
+        }
+        if !integers && !self.meta.dtype.is_float() {
+            return Err(Error::dtype(format!("rand: expected a floating-point dtype; got {}", self.meta.dtype)));
+        }
+        Ok(smallvec![self.meta.clone()])
+    }
+
+    fn run(&self, run: &Run<'_>, _inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let draw = at_replay(self.draw, run);
+        let share = run.team.share(outputs[0].numel());
+        if let Distribution::Integers { low, high } = self.distribution {
+            // SAFETY: members have different shares.
+            return integers(low, high, draw, share.start, unsafe { outputs[0].part(share.clone()) });
+        }
+        with_float!(outputs[0].dtype(), T => {
+            // SAFETY: members have different shares.
+            self.distribution.fill::<T>(draw, share.start, unsafe { outputs[0].part(share.clone()) });
+        });
+    }
+
+    fn draws(&self) -> bool {
+        true
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn work(&self, _inputs: &[Meta], outputs: &[Meta]) -> usize {
+        outputs[0].numel() * 3
+    }
+}
+
+/// Overwrite a tensor with random numbers: input the tensor, of any layout.
+#[derive(Clone, Debug)]
+pub struct RandomFill {
+    /// How they are distributed.
+    pub distribution: Distribution,
+    /// From what they are drawn.
+    pub draw: Draw,
+}
+
+impl Op for RandomFill {
+    fn name(&self) -> &'static str {
+        match self.distribution {
+            Distribution::Uniform { .. } => "uniform_",
+            Distribution::Normal { .. } => "normal_",
+            Distribution::Bernoulli { .. } => "bernoulli_",
+            Distribution::Integers { .. } => "random_",
+        }
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        float_dtype(self.name(), inputs)?;
+        Ok(SmallVec::new())
+    }
+
+    fn strided(&self) -> bool {
+        true
+    }
+
+    fn in_place(&self) -> bool {
+        true
+    }
+
+    fn draws(&self) -> bool {
+        true
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], _outputs: &[View<'_>]) {
+        let x = &inputs[0];
+        let draw = at_replay(self.draw, run);
+        // The second operand's offsets are row-major indices: positions of the draw.
+        let walk = Walk::new(x.shape(), [x.strides(), &row_major(x.shape())]);
+        with_float!(x.dtype(), T => {
+            let mut buffer = [T::default(); BUFFER];
+            walk.run(run.team, |at, n, step| {
+                for start in (0..n).step_by(BUFFER) {
+                    let buffer = &mut buffer[..BUFFER.min(n - start)];
+                    self.distribution.fill(draw, at[1] as usize + start, buffer);
+                    for (i, &value) in (start as isize..).zip(&*buffer) {
+                        // SAFETY: offsets of x's layout; members of the team write different elements.
+                        unsafe { *x.ptr::<T>().offset(at[0] + i * step[0]) = value };
+                    }
+                }
+            });
+        });
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[0].numel() * 3
+    }
+}
+
+/// 1 with the probability that stands at an element's place, else 0: input the probabilities.
+#[derive(Clone, Debug)]
+pub struct Bernoulli {
+    /// From what they are drawn.
+    pub draw: Draw,
+}
+
+impl Op for Bernoulli {
+    fn name(&self) -> &'static str {
+        "bernoulli"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        let dtype = float_dtype(self.name(), inputs)?;
+        Ok(smallvec![Meta { shape: inputs[0].shape.clone(), dtype }])
+    }
+
+    fn check(&self, inputs: &[View<'_>]) -> Result<()> {
+        with_float!(inputs[0].dtype(), T => {
+            match inputs[0].slice::<T>().iter().find(|p| !(0.0..=1.0).contains(&p.to_f64())) {
+                Some(p) => Err(Error::value(format!("bernoulli: expected probabilities in [0, 1]; got {p}"))),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let draw = at_replay(self.draw, run);
+        with_float!(outputs[0].dtype(), T => {
+            let share = run.team.share(outputs[0].numel());
+            let p = &inputs[0].slice::<T>()[share.clone()];
+            // SAFETY: members have different shares.
+            let out = unsafe { outputs[0].part::<T>(share.clone()) };
+            rng::uniform(draw, share.start, out);
+            for (out, &p) in out.iter_mut().zip(p) {
+                *out = if *out < p { 1.0 } else { 0.0 };
+            }
+        });
+    }
+
+    fn draws(&self) -> bool {
+        true
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[0].numel() * 3
+    }
+}
+
+/// A new tensor of random numbers. The draw is taken once all is known to fit.
+pub fn random(op: &str, distribution: Distribution, shape: &[usize], dtype: DType) -> Result<Tensor> {
+    distribution.check(op)?;
+    let meta = Meta { shape: Dims::from_slice(shape), dtype };
+    apply(Random { distribution, draw: next_draw(), meta }, &[])
+}
+
+/// Numbers of [0, 1).
+pub fn rand(shape: &[usize], dtype: DType) -> Result<Tensor> {
+    random("rand", Distribution::Uniform { low: 0.0, high: 1.0 }, shape, dtype)
+}
+
+/// Standard normal numbers.
+pub fn randn(shape: &[usize], dtype: DType) -> Result<Tensor> {
+    random("randn", Distribution::Normal { mean: 0.0, std: 1.0 }, shape, dtype)
+}
+
+/// Whole numbers of low..high, as int64.
+pub fn randint(low: i64, high: i64, shape: &[usize]) -> Result<Tensor> {
+    random("randint", Distribution::Integers { low, high }, shape, DType::I64)
+}
+
+/// 1 with the probability that stands at an element's place in `p`, else 0.
+pub fn bernoulli(p: &Tensor) -> Result<Tensor> {
+    apply(Bernoulli { draw: next_draw() }, &[p])
+}
+
+fn fill(x: &Tensor, distribution: Distribution) -> Result<()> {
+    let op = RandomFill { distribution, draw: next_draw() };
+    distribution.check(op.name())?;
+    apply_in_place(op, x, &[])
+}
+
+/// Overwrite x with numbers of [low, high).
+pub fn uniform_(x: &Tensor, low: f64, high: f64) -> Result<()> {
+    fill(x, Distribution::Uniform { low, high })
+}
+
+/// Overwrite x with normal numbers.
+pub fn normal_(x: &Tensor, mean: f64, std: f64) -> Result<()> {
+    fill(x, Distribution::Normal { mean, std })
+}
+
+/// Overwrite x with 1 with probability p, else 0.
+pub fn bernoulli_(x: &Tensor, p: f64) -> Result<()> {
+    fill(x, Distribution::Bernoulli { p })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::MutexGuard;
+
+    use super::*;
+    use crate::ops::gradcheck_nn::{message, noise, same_bits_for_any_team};
+    use crate::threads::Team;
+
+    /// Tests share one generator: those that seed it take turns.
+    pub(crate) fn seeded(seed: u64) -> MutexGuard<'static, ()> {
+        static LOCK: Mutex<()> = Mutex::new(());
+        let guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        manual_seed(seed);
+        guard
+    }
+
+    const DRAW: Draw = Draw { seed: 3, stream: 0, call: 5 };
+
+    #[test]
+    fn a_seed_fixes_what_follows_and_a_state_resumes_it() {
+        let _guard = seeded(7);
+        let first = randn(&[5], DType::F32).unwrap().to_vec_f64();
+        let saved = state();
+        let second = rand(&[5], DType::F64).unwrap().to_vec_f64();
+        let order = permutation(9);
+        assert_ne!(randn(&[5], DType::F32).unwrap().to_vec_f64(), first);
+        set_state(saved);
+        assert_eq!(rand(&[5], DType::F64).unwrap().to_vec_f64(), second);
+        assert_eq!(permutation(9), order);
+        manual_seed(7);
+        assert_eq!(randn(&[5], DType::F32).unwrap().to_vec_f64(), first);
+    }
+
+    #[test]
+    fn bounds_mean_and_deviation_are_those_asked_for() {
+        let _guard = seeded(1);
+        let x = Tensor::zeros(&[100, 101], DType::F64);
+        let stats = |x: &Tensor| {
+            let x = x.to_vec_f64();
+            let mean = x.iter().sum::<f64>() / x.len() as f64;
+            (mean, (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64).sqrt())
+        };
+        uniform_(&x, -3.0, 1.0).unwrap();
+        assert!(x.to_vec_f64().iter().all(|x| (-3.0..1.0).contains(x)));
+        assert!((stats(&x).0 + 1.0).abs() < 0.06 && (stats(&x).1 - 4.0 / 12.0_f64.sqrt()).abs() < 0.06);
+        normal_(&x, 5.0, 0.5).unwrap();
+        assert!((stats(&x).0 - 5.0).abs() < 0.03 && (stats(&x).1 - 0.5).abs() < 0.03);
+        bernoulli_(&x, 0.25).unwrap();
+        assert!((stats(&x).0 - 0.25).abs() < 0.03 && x.to_vec_f64().iter().all(|&x| x == 0.0 || x == 1.0));
+        let labels = randint(-2, 3, &[5000]).unwrap().to_vec_f64();
+        for value in -2..3 {
+            let share = labels.iter().filter(|&&x| x == f64::from(value)).count();
+            assert!((850..1150).contains(&share), "{value}: {share}");
+        }
+        let p = Tensor::from_slice(&[0.0_f32, 1.0, 0.0, 1.0], &[4]);
+        assert_eq!(bernoulli(&p).unwrap().to_vec_f64(), [0.0, 1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_fill_does_not_see_the_layout() {
+        let op = RandomFill { distribution: Distribution::Normal { mean: 1.0, std: 2.0 }, draw: DRAW };
+        let (flat, turned) = (Tensor::zeros(&[40, 23], DType::F32), Tensor::zeros(&[23, 40], DType::F32));
+        let turned = turned.alias(turned.layout().permute(&[1, 0]));
+        for x in [&flat, &turned] {
+            op.run(&Run { team: &Team::SOLO, replay: 0 }, &[x.view()], &[]);
+        }
+        assert_eq!(flat.to_vec_f64(), turned.to_vec_f64());
+        let version = flat.storage().version();
+        uniform_(&flat, 0.0, 1.0).unwrap();
+        assert_eq!(flat.storage().version(), version + 1);
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_team_and_a_replay_draws_anew() {
+        let distribution = Distribution::Uniform { low: -1.0, high: 3.0 };
+        let op = Random { distribution, draw: DRAW, meta: Meta::new(&[7, 91], DType::F32) };
+        same_bits_for_any_team(&op, &[]);
+        let p = noise(&[301], 1).to_vec_f64().iter().map(|x| (x + 2.0) / 4.0).collect::<Vec<_>>();
+        same_bits_for_any_team(&Bernoulli { draw: DRAW }, &[Tensor::from_slice(&p, &[301])]);
+        let run = |draw: Draw, replay: u64| {
+            let y = Tensor::zeros(&[7, 91], DType::F32);
+            Random { draw, ..op.clone() }.run(&Run { team: &Team::SOLO, replay }, &[], &[y.view()]);
+            y.to_vec_f64()
+        };
+        assert_eq!(run(DRAW, 4), run(Draw { call: 9, ..DRAW }, 0));
+        assert_ne!(run(DRAW, 4), run(DRAW, 0));
+    }
+
+    #[test]
+    fn wrong_parameters_are_named() {
+        let x = Tensor::zeros(&[2], DType::F32);
+        assert_eq!(message(normal_(&x, 0.0, -1.0)), "normal_: expected std >= 0; got -1");
+        assert_eq!(message(bernoulli_(&x, 1.5)), "bernoulli_: expected p in [0, 1]; got 1.5");
+        assert_eq!(message(uniform_(&x, 1.0, 0.0)), "uniform_: expected low <= high; got 1 and 0");
+        assert_eq!(message(rand(&[2], DType::I64)), "rand: expected a floating-point dtype; got int64");
+        assert_eq!(message(randint(3, 3, &[2])), "randint: expected low < high; got 3 and 3");
+        let p = Tensor::from_slice(&[0.5, 1.5], &[2]);
+        assert_eq!(message(bernoulli(&p)), "bernoulli: expected probabilities in [0, 1]; got 1.5");
+    }
+}

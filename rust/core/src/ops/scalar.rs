@@ -1,0 +1,380 @@
+//! Arithmetic of a tensor and a Python number.
+//!
+//! ```text
+//! add_scalar   y = x + s    grad_x = g              rsub_scalar   y = s − x    grad_x = −g
+//! sub_scalar   y = x − s    grad_x = g              rdiv_scalar   y = s / x    grad_x = −g · y / x
+//! mul_scalar   y = x · s    grad_x = g · s          rpow_scalar   y = sˣ       grad_x = g · y · ln s
+//! div_scalar   y = x / s    grad_x = g / s
+//! pow_scalar   y = xˢ       grad_x = g · s · xˢ⁻¹, and 0 if s is 0
+//! ```
+//! The tensor keeps its dtype, unless the number is of a higher kind: a float makes float32 of an integer tensor, and an
+//! integer makes int64 of a mask.
+
+use smallvec::smallvec;
+
+use super::binary::Arithmetic;
+use super::{Grads, Op, Outputs, Run, Saves, apply, cast, ge_scalar, masked_fill, mul, neg};
+use crate::element::{DType, Element};
+use crate::error::{Error, Result};
+use crate::kernels::unary;
+use crate::tensor::layout::Layout;
+use crate::tensor::tape::Backward;
+use crate::tensor::{Meta, Tensor, View};
+use crate::{with_element, with_float};
+
+/// A Python number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar {
+    /// `True` or `False`.
+    Bool(bool),
+    /// An `int`.
+    Int(i64),
+    /// A `float`.
+    Float(f64),
+}
+
+impl From<bool> for Scalar {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+impl From<i64> for Scalar {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+impl From<i32> for Scalar {
+    fn from(value: i32) -> Self {
+        Self::Int(value.into())
+    }
+}
+impl From<f64> for Scalar {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl Scalar {
+    /// The value as a float.
+    #[must_use]
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Self::Bool(x) => f64::from(u8::from(x)),
+            Self::Int(x) => x as f64,
+            Self::Float(x) => x,
+        }
+    }
+
+    /// The dtype that a tensor made of it has.
+    #[must_use]
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Bool(_) => DType::Bool,
+            Self::Int(_) => DType::I64,
+            Self::Float(_) => DType::F32,
+        }
+    }
+
+    /// The dtype of its arithmetic with a tensor of `dtype`.
+    #[must_use]
+    pub fn promote(self, dtype: DType) -> DType {
+        match (dtype, self) {
+            (DType::I64 | DType::Bool, Self::Float(_)) => DType::F32,
+            (DType::Bool, Self::Int(_)) => DType::I64,
+            _ => dtype,
+        }
+    }
+
+    /// The value as an element, converted as NumPy's `astype`.
+    pub(super) fn element<T: FromScalar>(self) -> T {
+        T::from_scalar(self)
+    }
+
+    /// A tensor of one element without dimensions.
+    #[must_use]
+    pub fn tensor(self, dtype: DType) -> Tensor {
+        with_element!(dtype, T => Tensor::from_slice(&[self.element::<T>()], &[]))
+    }
+}
+
+/// Element types as which a number can be had.
+pub(super) trait FromScalar: Element {
+    fn from_scalar(value: Scalar) -> Self;
+}
+
+macro_rules! from_scalar {
+    ($($t:ty: |$x:ident| $float:expr, |$i:ident| $int:expr;)+) => {$(
+        impl FromScalar for $t {
+            #[allow(clippy::cast_lossless)]
+            fn from_scalar(value: Scalar) -> Self {
+                match value {
+                    Scalar::Float($x) => $float,
+                    Scalar::Int($i) => $int,
+                    Scalar::Bool(b) => u8::from(b) as $t,
+                }
+            }
+        }
+    )+};
+}
+from_scalar! {
+    f32: |x| x as f32, |i| i as f32;
+    f64: |x| x, |i| i as f64;
+    i64: |x| x as i64, |i| i;
+    u8: |x| u8::from(x != 0.0), |i| u8::from(i != 0);
+}
+
+/// Call `f` with a view of the number as an element of `dtype`.
+pub(super) fn with_view<R>(value: Scalar, dtype: DType, f: impl FnOnce(&View<'_>) -> R) -> R {
+    let layout = Layout::contiguous(&[]);
+    with_element!(dtype, T => {
+        let mut element: T = value.element();
+        // SAFETY: one element, alive until `f` returns, and of the layout's one place.
+        f(&unsafe { View::new((&raw mut element).cast(), &layout, dtype) })
+    })
+}
+
+/// x ∘ s, or s ∘ x if reversed.
+#[derive(Clone, Copy, Debug)]
+struct WithScalar {
+    op: Arithmetic,
+    value: Scalar,
+    reversed: bool,
+}
+
+impl Op for WithScalar {
+    fn name(&self) -> &'static str {
+        match (self.op, self.reversed) {
+            (Arithmetic::Sub, true) => "rsub",
+            (Arithmetic::Div, true) => "rdiv",
+            (Arithmetic::Pow, true) => "rpow",
+            _ => self.op.name(),
+        }
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        self.op.check_dtype(inputs[0].dtype)?;
+        Ok(smallvec![inputs[0].clone()])
+    }
+
+    fn strided(&self) -> bool {
+        true
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let (x, y) = (&inputs[0], &outputs[0]);
+        with_view(self.value, y.dtype(), |s| {
+            let (a, b) = if self.reversed { (s, x) } else { (x, s) };
+            self.op.run(run, a, b, y);
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        match (self.op, self.reversed) {
+            (Arithmetic::Div, true) => Saves { inputs: 1, outputs: 1 },
+            // The base 0 has no logarithm; its gradient depends on the sign of the exponent.
+            (Arithmetic::Pow, true) => Saves { inputs: u32::from(self.value.to_f64() == 0.0), outputs: 1 },
+            _ => Saves::NONE,
+        }
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let (g, s) = (cx.grad(), self.value);
+        let grad = match (self.op, self.reversed) {
+            (Arithmetic::Add, _) | (Arithmetic::Sub, false) => g.clone(),
+            (Arithmetic::Sub, true) => neg(g)?,
+            (Arithmetic::Mul, _) => mul_scalar(g, s)?,
+            (Arithmetic::Div, false) => div_scalar(g, s)?,
+            (Arithmetic::Div, true) => neg(&super::div(&mul(g, cx.output(0))?, cx.input(0))?)?,
+            (Arithmetic::Pow, true) => {
+                let log = s.to_f64().ln();
+                let grad = mul(g, &mul_scalar(cx.output(0), log)?)?;
+                if s.to_f64() == 0.0 { masked_fill(&grad, &ge_scalar(cx.input(0), 0)?, 0)? } else { grad }
+            }
+            (Arithmetic::Pow, false) => unreachable!("powers of floats are PowScalar, those of integers have no gradient"),
+        };
+        Ok(smallvec![Some(grad)])
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[0].numel() * self.op.work_per_8() / 8
+    }
+}
+
+/// xˢ of floats, or its gradient g · s · xˢ⁻¹ of the inputs (g, x).
+#[derive(Clone, Copy, Debug)]
+struct PowScalar {
+    exponent: f64,
+    gradient: bool,
+}
+
+impl Op for PowScalar {
+    fn name(&self) -> &'static str {
+        if self.gradient { "pow_backward" } else { "pow" }
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        Ok(smallvec![inputs[0].clone()])
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let share = run.team.share(outputs[0].numel());
+        with_float!(outputs[0].dtype(), T => {
+            // SAFETY: shares of a team do not overlap.
+            let y = unsafe { outputs[0].part::<T>(share.clone()) };
+            let first = &inputs[0].slice::<T>()[share.clone()];
+            if self.gradient {
+                unary::pow_scalar_grad(self.exponent, first, &inputs[1].slice::<T>()[share], y);
+            } else {
+                unary::pow_scalar(self.exponent, first, y);
+            }
+        });
+    }
+
+    fn differentiable(&self) -> bool {
+        !self.gradient
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::inputs(1)
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let grad = apply(Self { gradient: true, ..*self }, &[cx.grad(), cx.input(0)])?;
+        Ok(smallvec![Some(grad)])
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        let cheap = [-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0].contains(&self.exponent);
+        inputs[0].numel() * if cheap { 1 } else { 8 }
+    }
+}
+
+fn with_scalar(op: Arithmetic, x: &Tensor, value: Scalar, reversed: bool) -> Result<Tensor> {
+    let dtype = value.promote(x.dtype());
+    let dtype = if op == Arithmetic::Div && !dtype.is_float() { DType::F32 } else { dtype };
+    let op = WithScalar { op, value, reversed };
+    if x.dtype() == dtype { apply(op, &[x]) } else { apply(op, &[&cast(x, dtype)?]) }
+}
+
+/// x + s
+pub fn add_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::Add, x, s.into(), false)
+}
+
+/// x − s
+pub fn sub_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::Sub, x, s.into(), false)
+}
+
+/// s − x
+pub fn rsub_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::Sub, x, s.into(), true)
+}
+
+/// x · s
+pub fn mul_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::Mul, x, s.into(), false)
+}
+
+/// x / s; of integers and masks, a float32.
+pub fn div_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::Div, x, s.into(), false)
+}
+
+/// s / x; of integers and masks, a float32.
+pub fn rdiv_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::Div, x, s.into(), true)
+}
+
+/// xˢ. ½ is a square root and small whole exponents are products. An integer to a negative power is an error.
+pub fn pow_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    let s = s.into();
+    let dtype = s.promote(x.dtype());
+    if dtype.is_float() {
+        let exponent = s.to_f64();
+        return apply(PowScalar { exponent, gradient: false }, &[&cast(x, dtype)?]);
+    }
+    if s.to_f64() < 0.0 {
+        return Err(Error::value(format!("pow: expected an exponent of integers of at least 0; got {}", s.to_f64())));
+    }
+    with_scalar(Arithmetic::Pow, x, s, false)
+}
+
+/// sˣ
+pub fn rpow_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::Pow, x, s.into(), true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck::{between, gradcheck};
+    use crate::ops::permute;
+
+    type Case = (fn(&Tensor, Scalar) -> Result<Tensor>, fn(f64, f64) -> f64);
+    const CASES: [Case; 8] = [
+        (add_scalar, |x, s| x + s),
+        (sub_scalar, |x, s| x - s),
+        (rsub_scalar, |x, s| s - x),
+        (mul_scalar, |x, s| x * s),
+        (div_scalar, |x, s| x / s),
+        (rdiv_scalar, |x, s| s / x),
+        (pow_scalar, f64::powf),
+        (rpow_scalar, |x, s| s.powf(x)),
+    ];
+
+    #[test]
+    fn values_and_gradients() {
+        for shape in [vec![], vec![17], vec![3, 5], vec![0, 2]] {
+            for (op, f) in CASES {
+                for s in [1.7, 2.0, 3.0, 0.5] {
+                    let x = between(0.5, 2.0, &shape, 1);
+                    let expected: Vec<f64> = x.to_vec_f64().iter().map(|&x| f(x, s)).collect();
+                    let y = op(&x, s.into()).unwrap();
+                    crate::kernels::testing::assert_close(&y.to_vec_f64(), &expected, 1e-14);
+                    gradcheck(|x| op(&x[0], s.into()), &[x]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn permuted_tensors() {
+        let x = permute(&between(0.5, 2.0, &[3, 7], 1), &[1, 0]).unwrap();
+        for (op, f) in CASES {
+            let expected: Vec<f64> = x.to_vec_f64().iter().map(|&x| f(x, 1.7)).collect();
+            let y = op(&x, 1.7.into()).unwrap();
+            crate::kernels::testing::assert_close(&y.to_vec_f64(), &expected, 1e-14);
+        }
+    }
+
+    #[test]
+    fn the_tensor_keeps_its_dtype_unless_the_number_is_of_a_higher_kind() {
+        let cases = [
+            (DType::F32, Scalar::Float(2.0), DType::F32),
+            (DType::F32, Scalar::Int(2), DType::F32),
+            (DType::I64, Scalar::Int(2), DType::I64),
+            (DType::I64, Scalar::Float(2.0), DType::F32),
+            (DType::Bool, Scalar::Int(2), DType::I64),
+            (DType::Bool, Scalar::Bool(true), DType::Bool),
+        ];
+        for (dtype, s, expected) in cases {
+            assert_eq!(mul_scalar(&Tensor::full(&[2], 1.0, dtype), s).unwrap().dtype(), expected);
+        }
+        let x = Tensor::from_slice(&[i64::MAX - 1], &[1]);
+        assert_eq!(add_scalar(&x, 1).unwrap().view().slice::<i64>(), [i64::MAX]);
+        assert_eq!(div_scalar(&x, 2).unwrap().dtype(), DType::F32);
+        let error = pow_scalar(&x, -1).unwrap_err();
+        assert_eq!(error.message(), "pow: expected an exponent of integers of at least 0; got -1");
+    }
+
+    #[test]
+    fn powers_of_zero_and_to_zero_have_gradient_zero() {
+        for (op, s, at) in [(CASES[6].0, 0.0, 0.0), (CASES[7].0, 0.0, 2.0)] {
+            let x = Tensor::from_slice(&[at], &[]);
+            x.set_requires_grad(true).unwrap();
+            crate::tensor::tape::backward(&op(&x, s.into()).unwrap(), None, false).unwrap();
+            assert_eq!(x.grad().unwrap().to_vec_f64(), [0.0]);
+        }
+    }
+}

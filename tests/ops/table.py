@@ -1,0 +1,247 @@
+"""One row an op: what every op test reads.
+
+A row names the op, calls it on tensors, calls its float64 reference on arrays, and makes inputs. Sizes are awkward: one
+element, widths that are no multiple of 8 or 16, sizes that fill more than one vector and are worth two threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import fastnn as fnn
+from fastnn.nn import functional as F
+from tests.reference import ops as ref
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Op:
+    """A row of the table.
+
+    Args:
+        name: What the test is called.
+        run: The op on tensors.
+        reference: The same on float64 arrays.
+        shapes: Shapes of the float inputs, a tuple a case.
+        low, high: Range of the inputs.
+        smooth: Whether finite differences make sense everywhere in that range.
+        grad: Whether gradients flow.
+        apart: Least distance between elements (and from ``kinks``), for ops that compare them.
+        kinks: Values that inputs keep away from.
+        bad: Shapes that do not fit, and the whole message.
+    """
+
+    name: str
+    run: Callable[..., Any]
+    reference: Callable[..., Any]
+    shapes: tuple[tuple[tuple[int, ...], ...], ...]
+    low: float = -2.0
+    high: float = 2.0
+    grad: bool = True
+    apart: float = 0.0
+    kinks: tuple[float, ...] = ()
+    bad: tuple[tuple[tuple[tuple[int, ...], ...], str], ...] = ()
+    f32_tolerance: float = 2e-5
+    tags: frozenset[str] = field(default_factory=frozenset)
+
+    def inputs(self, case: int, dtype: Any = np.float64) -> list[Array]:
+        rng = np.random.default_rng(1000 * case + len(self.name))
+        out = []
+        for shape in self.shapes[case]:
+            n = int(np.prod(shape))
+            if self.apart:
+                x = (rng.permutation(n) - n / 2 + 0.25) * self.apart
+                x = x.reshape(shape)
+            else:
+                x = rng.uniform(self.low, self.high, shape)
+            for kink in self.kinks:
+                x = np.where(np.abs(x - kink) < 0.05, kink + 0.1, x)
+            out.append(x.astype(dtype))
+        return out
+
+
+ONE = (((1,),), ((5, 3),), ((2, 33, 17),), ((300, 130),))
+PAIR = (
+    ((1,), (1,)),
+    ((5, 3), (5, 3)),
+    ((4, 1, 3), (2, 1)),
+    ((), (3,)),
+    ((7, 33), (33,)),
+    ((257, 129), (257, 1)),
+)
+SMALL_MATRIX = (((2, 1),), ((5, 3),), ((33, 17),), ((65, 130),))
+
+
+def _elementwise(name: str, run: Any, reference: Any, **kw: Any) -> Op:
+    return Op(name, run, reference, ONE, **kw)
+
+
+def _labels(n: int, c: int) -> Array:
+    return np.arange(n) * 7 % c
+
+
+def _class_weights(c: int) -> Array:
+    return np.linspace(0.5, 2.0, c)
+
+
+def _as(like: Any, values: Array) -> Any:
+    return fnn.tensor(values, dtype=like.dtype)
+
+
+ELEMENTWISE = [
+    _elementwise("neg", lambda x: -x, np.negative),
+    _elementwise("exp", lambda x: x.exp(), np.exp),
+    _elementwise("log", lambda x: x.log(), np.log, low=0.1, high=3.0),
+    _elementwise("sqrt", lambda x: x.sqrt(), np.sqrt, low=0.1, high=3.0),
+    _elementwise("abs", lambda x: x.abs(), np.abs, kinks=(0.0,)),
+    _elementwise("pow 3", lambda x: x**3, lambda x: x**3),
+    _elementwise("pow 2.5", lambda x: x.pow(2.5), lambda x: x**2.5, low=0.1),
+    _elementwise("2 ** x", lambda x: 2.0**x, lambda x: 2.0**x),
+    _elementwise("clamp", lambda x: x.clamp(-0.5, 1.0), lambda x: np.clip(x, -0.5, 1.0), kinks=(-0.5, 1.0)),
+    _elementwise("x * 3 + 1", lambda x: x * 3 + 1, lambda x: x * 3 + 1),
+    _elementwise("1 - x", lambda x: 1 - x, lambda x: 1 - x),
+    _elementwise("2 / x", lambda x: 2 / x, lambda x: 2 / x, low=0.3),
+    _elementwise("where", lambda x: fnn.where(x > 0.3, x * x, -x), lambda x: np.where(x > 0.3, x * x, -x), kinks=(0.3,)),
+    _elementwise("relu", F.relu, ref.relu, kinks=(0.0,)),
+    _elementwise("leaky_relu", lambda x: F.leaky_relu(x, 0.2), lambda x: ref.leaky_relu(x, 0.2), kinks=(0.0,)),
+    _elementwise("elu", lambda x: F.elu(x, 0.7), lambda x: ref.elu(x, 0.7), kinks=(0.0,)),
+    _elementwise("selu", F.selu, ref.selu, kinks=(0.0,)),
+    _elementwise("gelu", F.gelu, ref.gelu_erf),
+    _elementwise("gelu tanh", lambda x: F.gelu(x, approximate="tanh"), ref.gelu_tanh),
+    _elementwise("silu", F.silu, ref.silu),
+    _elementwise("sigmoid", F.sigmoid, ref.sigmoid),
+    _elementwise("tanh", F.tanh, np.tanh),
+    _elementwise("softplus", lambda x: F.softplus(x, 2.0, 3.0), lambda x: ref.softplus(x, 2.0, 3.0), kinks=(1.5,)),
+    _elementwise("hardtanh", lambda x: F.hardtanh(x, -0.5, 0.8), lambda x: np.clip(x, -0.5, 0.8), kinks=(-0.5, 0.8)),
+    _elementwise("relu6", F.relu6, lambda x: np.clip(x, 0, 6), low=-3, high=9, kinks=(0.0, 6.0)),
+]
+
+BINARY = [
+    Op("add", lambda a, b: a + b, np.add, PAIR,
+       bad=((((3,), (2, 4)), "add: expected shapes that broadcast together; got (3,) and (2, 4)"),)),
+    Op("sub", lambda a, b: a - b, np.subtract, PAIR),
+    Op("mul", lambda a, b: a * b, np.multiply, PAIR),
+    Op("div", lambda a, b: a / b, np.divide, PAIR, low=0.4),
+    Op("pow", lambda a, b: a**b, np.power, PAIR, low=0.4),
+    Op("maximum", fnn.maximum, np.maximum, (((5, 3), (5, 3)),), apart=0.01),
+    Op("minimum", fnn.minimum, np.minimum, (((5, 3), (5, 3)),), apart=0.01),
+    Op("matmul", lambda a, b: a @ b, np.matmul,
+       (((1, 1), (1, 1)), ((5, 3), (3, 2)), ((17,), (17,)), ((4, 5), (5,)), ((3,), (3, 4)), ((2, 1, 5, 3), (4, 3, 6)),
+        ((65, 33), (33, 130))),
+       bad=((((2, 3), (4, 5)), "matmul: expected inner dimensions that match; got (2, 3) and (4, 5)"),)),
+]
+
+REDUCTIONS = [
+    Op("sum", lambda x: x.sum(), np.sum, ONE),
+    Op("sum dim", lambda x: x.sum(1), lambda x: x.sum(1), SMALL_MATRIX),
+    Op("sum dims keepdim", lambda x: x.sum((0, 2), keepdim=True), lambda x: x.sum((0, 2), keepdims=True),
+       (((2, 3, 4),), ((5, 1, 33),))),
+    Op("mean", lambda x: x.mean(), np.mean, ONE),
+    Op("mean dim", lambda x: x.mean(0), lambda x: x.mean(0), SMALL_MATRIX),
+    Op("max", lambda x: x.max(), np.max, SMALL_MATRIX, apart=0.01),
+    Op("min", lambda x: x.min(), np.min, SMALL_MATRIX, apart=0.01),
+    Op("max dim", lambda x: x.max(1).values, lambda x: x.max(1), SMALL_MATRIX, apart=0.01),
+    Op("min dim", lambda x: x.min(0).values, lambda x: x.min(0), SMALL_MATRIX, apart=0.01),
+    Op("argmax", lambda x: x.argmax(1), lambda x: x.argmax(1), SMALL_MATRIX, apart=0.01, grad=False),
+    Op("argmin", lambda x: x.argmin(), np.argmin, SMALL_MATRIX, apart=0.01, grad=False),
+    Op("var", lambda x: x.var(1), lambda x: x.var(1, ddof=1), (((5, 3),), ((33, 17),)), low=99, high=101,
+       f32_tolerance=2e-3),
+    Op("var correction 0", lambda x: x.var(0, correction=0), lambda x: x.var(0), (((5, 3),), ((33, 17),))),
+    Op("std", lambda x: x.std(), lambda x: x.std(ddof=1), (((5, 3),), ((33, 17),))),
+    Op("softmax", lambda x: F.softmax(x, dim=1), lambda x: ref.softmax(x, 1), SMALL_MATRIX),
+    Op("softmax dim 0", lambda x: F.softmax(x, dim=0), lambda x: ref.softmax(x, 0), SMALL_MATRIX),
+    Op("log_softmax", lambda x: F.log_softmax(x, dim=-1), lambda x: ref.log_softmax(x, -1), SMALL_MATRIX),
+    Op("logsumexp", lambda x: x.logsumexp(1), lambda x: ref.logsumexp(x, 1), SMALL_MATRIX),
+]
+
+SHAPES = [
+    Op("reshape", lambda x: x.reshape(-1, 2) * 1, lambda x: x.reshape(-1, 2), (((4, 3),), ((2, 33),))),
+    Op("transpose", lambda x: x.transpose(0, 1) * 1, lambda x: x.T, SMALL_MATRIX),
+    Op("permute", lambda x: x.permute(2, 0, 1) * 1, lambda x: x.transpose(2, 0, 1), (((2, 3, 4),), ((1, 5, 33),))),
+    Op("permute then view", lambda x: x.permute(1, 0).reshape(-1), lambda x: x.T.reshape(-1), SMALL_MATRIX),
+    Op("flatten", lambda x: x.flatten(1) * 1, lambda x: x.reshape(x.shape[0], -1), (((2, 3, 4),),)),
+    Op("squeeze unsqueeze", lambda x: x.unsqueeze(1).squeeze(1) * 1, lambda x: x, SMALL_MATRIX),
+    Op("slice", lambda x: x[1:, ::2] * 1, lambda x: x[1:, ::2], (((5, 3),), ((33, 17),))),
+    Op("row", lambda x: x[-1] * 1, lambda x: x[-1], (((5, 3),), ((33, 17),))),
+    Op("gather", lambda x: x.gather(1, fnn.tensor(np.array([[0, 2], [1, 1]]))),
+       lambda x: np.take_along_axis(x[:2], np.array([[0, 2], [1, 1]]), 1), (((2, 3),),)),
+    Op("index_select", lambda x: x.index_select(0, fnn.tensor(np.array([3, 0, 3]))), lambda x: x[[3, 0, 3]],
+       (((5, 3),), ((33, 17),))),
+    Op("cat", lambda a, b: fnn.cat([a, b], dim=1), lambda a, b: np.concatenate([a, b], 1), (((3, 2), (3, 5)),)),
+    Op("stack", lambda a, b: fnn.stack([a, b], dim=1), lambda a, b: np.stack([a, b], 1), (((3, 5), (3, 5)),)),
+]
+
+LAYERS = [
+    Op("linear", F.linear, lambda x, w, b: x @ w.T + b,
+       (((1, 1), (1, 1), (1,)), ((5, 3), (2, 3), (2,)), ((2, 7, 33), (17, 33), (17,)), ((65, 130), (46, 130), (46,))),
+       bad=((((32, 783), (10, 784), (10,)), "linear: expected input of shape (*, 784); got (32, 783)"),)),
+    Op("linear without bias", F.linear, lambda x, w: x @ w.T, (((5, 3), (2, 3)), ((33, 65), (46, 65)))),
+    Op("bilinear", F.bilinear, lambda a, b, w, c: np.einsum("ni,oij,nj->no", a, w, b) + c,
+       (((5, 3), (5, 4), (2, 3, 4), (2,)),)),
+    Op("prelu", F.prelu, ref.prelu, (((5, 3), (3,)), ((5, 3), (1,)), ((2, 3, 4), (3,))), kinks=(0.0,)),
+    Op("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True, eps=0.5),
+       lambda x, w, b: ref.batch_norm(x, w, b, 0.5),
+       (((2, 1), (1,), (1,)), ((5, 3), (3,), (3,)), ((33, 17), (17,), (17,)), ((4, 3, 5), (3,), (3,)),
+        ((256, 65), (65,), (65,))),
+       low=98, high=102, f32_tolerance=2e-3),
+]
+
+
+def _loss(name: str, run: Any, reference: Any, shapes: Any, **kw: Any) -> list[Op]:
+    """A row for each reduction; 'none' is summed with uneven weights so that its gradient is checked element by element."""
+    rows = []
+    for reduction in kw.pop("reductions", ("mean", "sum", "none")):
+        rows.append(
+            Op(
+                f"{name} {reduction}",
+                lambda *a, r=reduction: run(*a, r),
+                lambda *a, r=reduction: reference(*a, r),
+                shapes,
+                **kw,
+            )
+        )
+    return rows
+
+
+LOGITS = (((1, 2),), ((5, 3),), ((33, 17),), ((130, 10),))
+SAME = (((1,), (1,)), ((5, 3), (5, 3)), ((33, 17), (33, 17)))
+
+LOSSES = [
+    *_loss("cross_entropy",
+           lambda x, r: F.cross_entropy(x, fnn.tensor(_labels(*x.shape)), reduction=r),
+           lambda x, r: ref.cross_entropy(x, _labels(*x.shape), reduction=r), LOGITS),
+    *_loss("cross_entropy weight smoothing",
+           lambda x, r: F.cross_entropy(x, fnn.tensor(_labels(*x.shape)), weight=_as(x, _class_weights(x.shape[1])),
+                                        ignore_index=1, reduction=r, label_smoothing=0.3),
+           lambda x, r: ref.cross_entropy(x, _labels(*x.shape), _class_weights(x.shape[1]), 1, r, 0.3), LOGITS),
+    *_loss("cross_entropy probabilities",
+           lambda x, t, r: F.cross_entropy(x, t, reduction=r, label_smoothing=0.2),
+           lambda x, t, r: ref.cross_entropy(x, t, reduction=r, label_smoothing=0.2), SAME[1:], low=0.1, high=1.0),
+    *_loss("nll_loss",
+           lambda x, r: F.nll_loss(x, fnn.tensor(_labels(*x.shape)), weight=_as(x, _class_weights(x.shape[1])), reduction=r),
+           lambda x, r: ref.nll_loss(x, _labels(*x.shape), _class_weights(x.shape[1]), r), LOGITS),
+    *_loss("mse_loss", lambda x, t, r: F.mse_loss(x, t, reduction=r), ref.mse_loss, SAME),
+    *_loss("l1_loss", lambda x, t, r: F.l1_loss(x, t, reduction=r), ref.l1_loss, SAME, apart=0.03),
+    *_loss("smooth_l1_loss", lambda x, t, r: F.smooth_l1_loss(x, t, reduction=r, beta=0.4),
+           lambda x, t, r: ref.smooth_l1_loss(x, t, 0.4, r), SAME),
+    *_loss("huber_loss", lambda x, t, r: F.huber_loss(x, t, reduction=r, delta=0.4),
+           lambda x, t, r: ref.huber_loss(x, t, 0.4, r), SAME),
+    *_loss("binary_cross_entropy", lambda x, t, r: F.binary_cross_entropy(x, t, reduction=r),
+           lambda x, t, r: ref.bce(x, t, None, r), SAME, low=0.05, high=0.95),
+    *_loss("binary_cross_entropy_with_logits",
+           lambda x, t, r: F.binary_cross_entropy_with_logits(x, t, pos_weight=_as(x, np.array([1.7])), reduction=r),
+           lambda x, t, r: ref.bce_with_logits(x, t, None, np.array([1.7]), r), SAME),
+    *_loss("kl_div", lambda x, t, r: F.kl_div(x, t, reduction=r), lambda x, t, r: ref.kl_div(x, t, False, r), SAME[1:],
+           low=0.1, high=1.0, reductions=("mean", "sum", "none", "batchmean")),
+    *_loss("kl_div log_target", lambda x, t, r: F.kl_div(x, t, reduction=r, log_target=True),
+           lambda x, t, r: ref.kl_div(x, t, True, r), SAME[1:]),
+]
+
+OPS = [*ELEMENTWISE, *BINARY, *REDUCTIONS, *SHAPES, *LAYERS, *LOSSES]
+CASES = [(op, case) for op in OPS for case in range(len(op.shapes))]
+IDS = [f"{op.name}-{case}" for op, case in CASES]

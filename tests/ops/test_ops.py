@@ -1,0 +1,81 @@
+"""Every op of the table: value, gradient, dtype, plan, threads, errors."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn.autograd import gradcheck
+from tests.ops.table import CASES, IDS, OPS, Op
+
+MAX_ELEMENTS_FOR_DIFFERENCES = 700
+
+
+def values(result: object) -> np.ndarray:
+    assert isinstance(result, fnn.Tensor)
+    return np.asarray(result.detach())
+
+
+@pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)
+def test_value_in_float64_is_the_reference(op: Op, case: int) -> None:
+    arrays = op.inputs(case)
+    got = values(op.run(*map(fnn.tensor, arrays)))
+    expected = np.asarray(op.reference(*arrays))
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)
+def test_value_in_float32_is_close_and_stays_float32(op: Op, case: int) -> None:
+    arrays = op.inputs(case, np.float32)
+    got = values(op.run(*map(fnn.tensor, arrays)))
+    expected = np.asarray(op.reference(*(a.astype(np.float64) for a in arrays)))
+    if op.grad:
+        assert got.dtype == np.float32
+    scale = np.maximum(1.0, np.abs(expected))
+    np.testing.assert_allclose(got / scale, expected / scale, atol=op.f32_tolerance)
+
+
+@pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)
+def test_gradient_is_the_finite_difference(op: Op, case: int) -> None:
+    if not op.grad:
+        return
+    arrays = op.inputs(case)
+    if sum(a.size for a in arrays) > MAX_ELEMENTS_FOR_DIFFERENCES:
+        arrays = [a[tuple(slice(0, 6) if n > 6 and a.ndim == 1 else slice(None) for n in a.shape)] for a in arrays]
+        if sum(a.size for a in arrays) > MAX_ELEMENTS_FOR_DIFFERENCES:
+            return  # the smaller cases of the row are checked
+    tensors = [fnn.tensor(a, requires_grad=True) for a in arrays]
+    assert gradcheck(op.run, tensors, eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)
+def test_threads_do_not_change_a_bit(op: Op, case: int) -> None:
+    arrays = op.inputs(case, np.float32)
+    seen = set()
+    before = fnn.get_num_threads()
+    try:
+        for threads in (1, 2, 3, 7):
+            fnn.set_num_threads(threads)
+            tensors = [fnn.tensor(a, requires_grad=op.grad) for a in arrays]
+            result = op.run(*tensors)
+            bits = [values(result).tobytes()]
+            if op.grad:
+                result.sum().backward()
+                bits += [t.grad.numpy().tobytes() for t in tensors if t.grad is not None]
+            seen.add(b"".join(bits))
+    finally:
+        fnn.set_num_threads(before)
+    assert len(seen) == 1
+
+
+BAD = [(op, shapes, message) for op in OPS for shapes, message in op.bad]
+
+
+@pytest.mark.parametrize(("op", "shapes", "message"), BAD, ids=[b[0].name for b in BAD])
+def test_shapes_that_do_not_fit_are_named(op: Op, shapes: tuple[tuple[int, ...], ...], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        op.run(*(fnn.zeros(*s) for s in shapes))
