@@ -55,6 +55,13 @@ fn adopt(array: &Bound<'_, PyUntypedArray>, dtype: DType) -> Option<Core> {
     Some(Core::from_storage(Arc::new(storage), layout, dtype))
 }
 
+/// A tensor on the memory of a float array, if it can be shared.
+pub fn share(array: &Bound<'_, PyUntypedArray>) -> Option<Core> {
+    let descr = array.dtype();
+    let dtype = dtype::from_descr(&descr).filter(|d| d.is_float())?;
+    if descr.is_native_byteorder() == Some(false) { None } else { adopt(array, dtype) }
+}
+
 /// A tensor of an array, sharing its memory where that is possible.
 pub fn from_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Core> {
     let descr = array.dtype();
@@ -109,6 +116,30 @@ pub fn scalar(object: &Bound<'_, PyAny>) -> Option<Scalar> {
         };
     }
     None
+}
+
+/// An argument that is a number.
+#[derive(Clone, Copy)]
+pub struct Number(pub Scalar);
+
+impl From<Scalar> for Number {
+    fn from(value: Scalar) -> Self {
+        Self(value)
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Number {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Some(number) = scalar(&object) {
+            return Ok(Self(number));
+        }
+        match object.cast::<Tensor>() {
+            Ok(tensor) => ops::item(&tensor.borrow().inner).map(Self).raise(),
+            Err(_) => Err(type_error(format!("expected a number; got {}", type_name(&object)))),
+        }
+    }
 }
 
 fn is_numpy_scalar(object: &Bound<'_, PyAny>) -> bool {

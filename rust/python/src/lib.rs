@@ -6,12 +6,20 @@ mod creation;
 mod dtype;
 mod error;
 mod function;
+mod functional;
 mod gil;
 mod in_place;
+mod index;
+mod joining;
+mod methods;
 mod operators;
+mod optim;
+mod reduce;
+mod rule;
 mod settings;
 mod show;
 mod tensor;
+mod update;
 
 use pyo3::prelude::*;
 
@@ -23,11 +31,40 @@ mod core_module {
     #[pymodule_export]
     use crate::autograd::{grad, is_grad_enabled, set_grad_enabled};
     #[pymodule_export]
-    use crate::creation::{as_tensor, from_numpy, tensor};
+    use crate::creation::{
+        arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
+        manual_seed, ones, ones_like, permutation, rand, rand_like, randint, randn, randn_like, randperm, set_rng_state,
+        tensor, zeros, zeros_like,
+    };
     #[pymodule_export]
     use crate::dtype::PyDType;
     #[pymodule_export]
     use crate::function::{Context, apply_function};
+    #[pymodule_export]
+    use crate::functional::{
+        batch_norm, elu, gelu, hardtanh, leaky_relu, linear, log_softmax, prelu, relu, relu6, selu, sigmoid, silu,
+        softmax, softplus, tanh,
+    };
+    #[pymodule_export]
+    use crate::joining::{
+        add, all, amax, amin, any, argmax, argmin, cat, chunk, clamp, clone, flatten, gather, index_select, logsumexp,
+        masked_fill, matmul, max, mean, min, mm, narrow, nonzero, norm, one_hot, permute, prod, reshape, scatter_add,
+        split, squeeze, stack, std, sub, sum, transpose, unbind, unsqueeze, var, where_,
+    };
+    #[pymodule_export]
+    use crate::methods::functions::{
+        abs, ceil, cos, erf, exp, expm1, floor, isfinite, isinf, isnan, log, log1p, logical_not, neg, reciprocal, round,
+        rsqrt, sign, sin, sqrt, square, t, trunc,
+    };
+    #[pymodule_export]
+    use crate::methods::pair_functions::{
+        div, eq, floor_divide, ge, gt, le, logical_and, logical_or, logical_xor, lt, maximum, minimum, mul, ne, pow,
+        remainder,
+    };
+    #[pymodule_export]
+    use crate::optim::PySlots;
+    #[pymodule_export]
+    use crate::reduce::equal;
     #[pymodule_export]
     use crate::settings::{bump_config, config_version, get_num_threads, isa, set_num_threads};
     #[pymodule_export]
