@@ -11,7 +11,6 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +75,8 @@ def save(
         header[key] = {"dtype": _NAMES[array.dtype.name], "shape": list(array.shape), "data_offsets": places[key]}
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
+
+    from pathlib import Path  # noqa: PLC0415  (importing fastnn is to stay quick)
 
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -186,7 +187,8 @@ def load(path: str | os.PathLike[str]) -> OrderedDict[str, Tensor]:
         ValueError: The file is not a safetensors file, or is damaged.
         OSError: The file can not be read.
     """
-    content = bytearray(Path(path).read_bytes())
+    with open(path, "rb") as file:  # noqa: PTH123  (importing pathlib takes milliseconds)
+        content = bytearray(file.read())
     try:
         return _parse(content)
     except ValueError as error:

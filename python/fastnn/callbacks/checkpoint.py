@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastnn import serialization
 from fastnn._types import check_at_least
 from fastnn.callbacks._monitor import Monitor
 from fastnn.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class ModelCheckpoint(Callback):
@@ -52,6 +55,8 @@ class ModelCheckpoint(Callback):
             return
         if self.save_best_only and not self._monitor.improved(logs):
             return
+        from pathlib import Path  # noqa: PLC0415  (importing fastnn is to stay quick)
+
         try:
             path = Path(self._path.format(epoch=epoch, **logs))
         except (KeyError, IndexError, ValueError) as error:

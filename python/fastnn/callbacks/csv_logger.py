@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from fastnn.callbacks.base import Callback
 
@@ -23,12 +21,16 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False, separator: str = ",") -> None:
+        from pathlib import Path  # noqa: PLC0415  (importing fastnn is to stay quick)
+
         self._path = Path(path)
         self._append = append
         self._separator = separator
         self._columns: list[str] = []
 
     def on_fit_begin(self) -> None:
+        import csv  # noqa: PLC0415  (importing fastnn is to stay quick)
+
         self._columns = []
         if self._append and self._path.exists():
             with self._path.open(newline="", encoding="utf-8") as file:
@@ -37,6 +39,8 @@ class CSVLogger(Callback):
             self._path.write_text("", encoding="utf-8")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        import csv  # noqa: PLC0415  (importing fastnn is to stay quick)
+
         row = {"epoch": epoch, **logs}
         with self._path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self._separator, lineterminator="\n")

@@ -300,3 +300,6 @@ class LogSoftmax(Module):
 
     def forward(self, input: TensorLike) -> Tensor:
         return F.log_softmax(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"

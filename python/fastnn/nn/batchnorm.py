@@ -33,6 +33,7 @@ class BatchNorm1d(Module):
         track_running_stats: Whether there are running statistics. Without them, the batch's serve always.
         device: ``None`` or the CPU.
         dtype: float32, the default, or float64.
+        bias: Whether ``affine`` includes ``bias``.
 
     Shapes:
         x, y: ``(n, c)`` or ``(n, c, l)``; more than one value a channel while training.
@@ -61,6 +62,8 @@ class BatchNorm1d(Module):
         track_running_stats: bool = True,
         device: object = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         check_at_least("BatchNorm1d", "num_features", num_features, 1)
@@ -77,7 +80,7 @@ class BatchNorm1d(Module):
         self.track_running_stats = track_running_stats
         c = num_features
         self.register_parameter("weight", Parameter(_core.empty(c, dtype=dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(_core.empty(c, dtype=dtype)) if affine else None)
+        self.register_parameter("bias", Parameter(_core.empty(c, dtype=dtype)) if affine and bias else None)
         track = track_running_stats
         self.register_buffer("running_mean", _core.zeros(c, dtype=dtype) if track else None)
         self.register_buffer("running_var", _core.ones(c, dtype=dtype) if track else None)
@@ -94,8 +97,9 @@ class BatchNorm1d(Module):
     def reset_parameters(self) -> None:
         """Start again."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: TensorLike) -> Tensor:
@@ -123,5 +127,5 @@ class BatchNorm1d(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,7 @@ from fastnn.nn.module import Module
 Batch: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class Types:
+class Types(NamedTuple):
     """The types that a model and a loss compute in.
 
     Args:

@@ -125,6 +125,8 @@ class Trainer:
     ) -> History:
         """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
 
+        The whole model is put into training mode, and every part back into its own afterwards.
+
         Args:
             x: Inputs, ``(n, *)``, anything NumPy makes an array of; they are converted to the model's type. Or an
                 iterable of (x, y), or a function that returns one, and then no ``y``.
@@ -215,7 +217,9 @@ class Trainer:
 
     def _given(self, where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Any:
         """Return a pair of arrays, or an :class:`IterableData`."""
-        if y is None and isinstance(x, (tuple, list)) and len(x) == 2 and hasattr(x[0], "__array__"):
+        # Two arrays, and not two batches.
+        two = y is None and isinstance(x, (tuple, list)) and len(x) == 2
+        if two and (hasattr(x[0], "__array__") or (isinstance(x, tuple) and not isinstance(x[0], tuple))):
             x, y = x
         if y is not None:
             return data.pair(where, x, y, types, prefix)

@@ -1,0 +1,107 @@
+import math
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import _core, nn
+from fastnn.nn import init
+
+SHAPE = (300, 200)  # fan_in 200, fan_out 300: different, so that a mode left unread shows
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    fnn.manual_seed(5)
+
+
+@pytest.mark.parametrize(
+    ("draw", "std", "bound"),
+    [
+        (lambda t: init.uniform_(t, -2, 2), 4 / math.sqrt(12), 2),
+        (lambda t: init.normal_(t, 0, 3), 3, None),
+        (lambda t: init.xavier_uniform_(t, gain=2), 2 * math.sqrt(2 / 500), 2 * math.sqrt(6 / 500)),
+        (lambda t: init.xavier_normal_(t, gain=2), 2 * math.sqrt(2 / 500), None),
+        (lambda t: init.kaiming_uniform_(t, nonlinearity="relu"), math.sqrt(2 / 200), math.sqrt(6 / 200)),
+        (lambda t: init.kaiming_uniform_(t, a=2, mode="fan_out"), math.sqrt(0.4 / 300), math.sqrt(1.2 / 300)),
+        (lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="tanh"), 5 / 3 / math.sqrt(300), None),
+        (lambda t: init.trunc_normal_(t, std=2, a=-2, b=2), 2 * 0.53956, 2),
+    ],
+)
+def test_distributions(draw, std, bound):
+    tensor = nn.Parameter(_core.zeros(*SHAPE))
+    assert draw(tensor) is tensor
+    values = tensor.detach().numpy()
+    # 60,000 draws: six standard errors.
+    assert abs(values.mean()) < 6 * std / math.sqrt(values.size)
+    assert values.std() == pytest.approx(std, rel=6 / math.sqrt(2 * values.size))
+    if bound is None:
+        assert np.abs(values).max() > 3 * std
+    else:
+        assert 0.99 * bound < np.abs(values).max() <= bound * (1 + 1e-6)
+    assert tensor.requires_grad
+    assert tensor.grad_fn is None
+
+
+def test_constants():
+    tensor = _core.empty(2, 3)
+    assert init.constant_(tensor, 2.5).tolist() == [[2.5] * 3] * 2
+    assert init.ones_(tensor).tolist() == [[1] * 3] * 2
+    assert init.zeros_(tensor).tolist() == [[0] * 3] * 2
+    assert init.eye_(tensor).tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (4, 2, 3)])
+def test_orthogonal(shape):
+    values = init.orthogonal_(_core.empty(*shape, dtype=_core.float64), gain=2).numpy().reshape(shape[0], -1)
+    product = values @ values.T if values.shape[0] <= values.shape[1] else values.T @ values
+    np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-12)
+
+
+def test_sparse():
+    values = init.sparse_(_core.empty(10, 40), sparsity=0.25, std=1).numpy()
+    assert (values == 0).sum(axis=0).tolist() == [3] * 40
+    assert len({tuple(column == 0) for column in values.T}) > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "param", "gain"),
+    [("linear", None, 1), ("sigmoid", None, 1), ("tanh", None, 5 / 3), ("relu", None, math.sqrt(2)), ("selu", None, 0.75),
+     ("leaky_relu", None, math.sqrt(2 / 1.0001)), ("leaky_relu", 1, 1)],
+)  # fmt: skip
+def test_gain(name, param, gain):
+    assert init.calculate_gain(name, param) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: init.calculate_gain("swish"), "Unsupported nonlinearity swish"),
+        (lambda: init.calculate_gain("leaky_relu", True), "negative_slope True not a valid number"),
+        (lambda: init.xavier_uniform_(_core.empty(3)), "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"),
+        (lambda: init.kaiming_normal_(_core.empty(3, 3), mode="fan"), "Mode fan not supported, please use one of ['fan_in', 'fan_out']"),
+        (lambda: init.eye_(_core.empty(3)), "Only tensors with 2 dimensions are supported"),
+        (lambda: init.orthogonal_(_core.empty(3)), "Only tensors with 2 or more dimensions are supported"),
+        (lambda: init.sparse_(_core.empty(3, 3), 2), "sparse_: expected sparsity in [0, 1]; got 2"),
+        (lambda: init.trunc_normal_(_core.empty(3), std=0), "trunc_normal_: expected std above 0; got 0"),
+        (lambda: init.trunc_normal_(_core.empty(3), a=9, b=10), "trunc_normal_: expected bounds that hold 0.1 % of the distribution; got a=9 and b=10"),
+    ],
+)  # fmt: skip
+def test_errors(call, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (matched whole below)
+        call()
+    assert str(caught.value) == message
+
+
+def test_linear_starts_within_one_over_the_root_of_fan_in():
+    layer = nn.Linear(400, 50)
+    for parameter in layer.parameters():
+        assert 0.9 * 0.05 < np.abs(parameter.detach().numpy()).max() <= 0.05 * (1 + 1e-6)
+
+
+def test_the_seed_decides():
+    def draw():
+        fnn.manual_seed(9)
+        return init.orthogonal_(_core.empty(3, 3)).tolist(), nn.Linear(3, 2).weight.tolist()
+
+    assert draw() == draw()

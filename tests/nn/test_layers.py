@@ -1,0 +1,137 @@
+"""Settings, texts and errors of the layers; their arithmetic is tested with the ops."""
+
+import numpy as np
+import pytest
+
+from fastnn import _core, nn
+
+CASES = [
+    (lambda n: n.Linear(3, 4), "Linear(in_features=3, out_features=4, bias=True)"),
+    (lambda n: n.Bilinear(2, 3, 4, bias=False), "Bilinear(in1_features=2, in2_features=3, out_features=4, bias=False)"),
+    (lambda n: n.Identity(1, x=2), "Identity()"),
+    (lambda n: n.Flatten(), "Flatten(start_dim=1, end_dim=-1)"),
+    (lambda n: n.Dropout(0.25, inplace=True), "Dropout(p=0.25, inplace=True)"),
+    (lambda n: n.BatchNorm1d(3, momentum=None), "BatchNorm1d(3, eps=1e-05, momentum=None, affine=True, bias=True, track_running_stats=True)"),
+    (lambda n: n.ReLU(inplace=True), "ReLU(inplace=True)"),
+    (lambda n: n.LeakyReLU(0.2), "LeakyReLU(negative_slope=0.2)"),
+    (lambda n: n.PReLU(3), "PReLU(num_parameters=3)"),
+    (lambda n: n.ELU(), "ELU(alpha=1.0)"),
+    (lambda n: n.SELU(), "SELU()"),
+    (lambda n: n.GELU("tanh"), "GELU(approximate='tanh')"),
+    (lambda n: n.SiLU(), "SiLU()"),
+    (lambda n: n.Sigmoid(), "Sigmoid()"),
+    (lambda n: n.Tanh(), "Tanh()"),
+    (lambda n: n.Softplus(2.0), "Softplus(beta=2.0, threshold=20.0)"),
+    (lambda n: n.Softmax(dim=1), "Softmax(dim=1)"),
+    (lambda n: n.LogSoftmax(dim=1), "LogSoftmax(dim=1)"),
+    (lambda n: n.Hardtanh(-2.0, 3.0), "Hardtanh(min_val=-2.0, max_val=3.0)"),
+    (lambda n: n.ReLU6(), "ReLU6()"),
+    (lambda n: n.CrossEntropyLoss(), "CrossEntropyLoss()"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "text"), CASES)
+def test_repr(make, text):
+    assert repr(make(nn)) == text
+
+
+@pytest.mark.parametrize(("make", "text"), CASES)
+def test_repr_and_state_are_pytorchs(make, text):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    theirs, ours = make(torch.nn), make(nn)
+    # The batch norm of older PyTorchs has no `bias`.
+    assert repr(ours).replace("bias=True, track", "track") == repr(theirs).replace("bias=True, track", "track")
+    assert [(name, tuple(value.shape)) for name, value in ours.state_dict().items()] == [
+        (name, tuple(value.shape)) for name, value in theirs.state_dict().items()
+    ]
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: nn.Linear(0, 3), ValueError, "Linear: expected in_features of at least 1; got 0"),
+        (lambda: nn.Linear(3, -1), ValueError, "Linear: expected out_features of at least 1; got -1"),
+        (lambda: nn.Linear(3.0, 1), TypeError, "Linear: expected in_features to be an int; got 3.0"),
+        (lambda: nn.Linear(3, 1, device="mps"), ValueError, "Linear: expected device 'cpu', the only one fastnn has; got 'mps'"),
+        (lambda: nn.Linear(3, 1, dtype=_core.int64), TypeError, f"Linear: expected dtype float32 or float64; got {_core.int64}"),
+        (lambda: nn.Bilinear(3, 1, 0), ValueError, "Bilinear: expected out_features of at least 1; got 0"),
+        (lambda: nn.BatchNorm1d(0), ValueError, "BatchNorm1d: expected num_features of at least 1; got 0"),
+        (lambda: nn.BatchNorm1d(3, eps=0), ValueError, "BatchNorm1d: expected eps above 0; got 0"),
+        (lambda: nn.BatchNorm1d(3, eps=float("nan")), ValueError, "BatchNorm1d: expected eps above 0; got nan"),
+        (lambda: nn.BatchNorm1d(3, momentum=1.5), ValueError, "BatchNorm1d: expected momentum in (0, 1] or None; got 1.5"),
+        (lambda: nn.Dropout(-0.1), ValueError, "Dropout: expected p in [0, 1]; got -0.1"),
+        (lambda: nn.Dropout("half"), TypeError, "Dropout: expected p to be a number; got 'half'"),
+        (lambda: nn.GELU("erf"), ValueError, "GELU: expected approximate to be 'none' or 'tanh'; got 'erf'"),
+        (lambda: nn.Softplus(0), ValueError, "Softplus: expected beta above 0; got 0"),
+        (lambda: nn.Hardtanh(1, 1), ValueError, "Hardtanh: expected max_val above min_val; got 1 and 1"),
+        (lambda: nn.PReLU(0), ValueError, "PReLU: expected num_parameters of at least 1; got 0"),
+        (lambda: nn.MSELoss(reduction="avg"), ValueError, "MSELoss: expected reduction to be one of 'mean', 'sum', 'none'; got 'avg'"),
+        (lambda: nn.KLDivLoss("avg"), ValueError, "KLDivLoss: expected reduction to be one of 'mean', 'sum', 'none', 'batchmean'; got 'avg'"),
+        (lambda: nn.HuberLoss(delta=0), ValueError, "HuberLoss: expected delta above 0; got 0"),
+        (lambda: nn.SmoothL1Loss(beta=-1), ValueError, "SmoothL1Loss: expected beta of at least 0; got -1"),
+        (lambda: nn.CrossEntropyLoss(label_smoothing=2), ValueError, "CrossEntropyLoss: expected label_smoothing in [0, 1]; got 2"),
+        (lambda: nn.Linear(784, 256)(ones(64, 783)), ValueError, "Linear(784, 256): expected input of shape (*, 784); got (64, 783)"),
+        (lambda: nn.BatchNorm1d(64)(ones(32, 63)), ValueError, "BatchNorm1d(64): expected input of shape (n, 64); got (32, 63)"),
+        (lambda: nn.BatchNorm1d(64)(ones(32)), ValueError, "BatchNorm1d(64): expected input of shape (n, 64); got (32,)"),
+        (lambda: nn.BatchNorm1d(4)(ones(2, 3, 5)), ValueError, "BatchNorm1d(4): expected input of shape (n, 4, l); got (2, 3, 5)"),
+        (lambda: nn.PReLU(3)(ones(2, 4)), ValueError, "PReLU(3): expected input of shape (n, 3, *); got (2, 4)"),
+        (lambda: nn.Bilinear(2, 3, 4)(ones(5, 2), ones(5, 4)), ValueError,
+         "Bilinear(2, 3, 4): expected inputs of shapes (*, 2) and (*, 3); got (5, 2) and (5, 4)"),
+        (lambda: nn.Linear(2, 3)("x"), TypeError, "Linear(2, 3): expected a tensor or an array; got str"),
+    ],
+)  # fmt: skip
+def test_errors(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+def test_errors_of_the_op_name_the_layer():
+    with pytest.raises(ValueError, match=r"^BatchNorm1d\(3\): "):
+        nn.BatchNorm1d(3)(ones(1, 3))
+    with pytest.raises(TypeError, match=r"^Linear\(3, 2\): "):
+        nn.Linear(3, 2)(np.ones((4, 3)))
+
+
+def test_a_refused_batch_is_not_counted():
+    layer = nn.BatchNorm1d(3)
+    with pytest.raises(ValueError, match="BatchNorm1d"):
+        layer(ones(1, 3))
+    assert layer.num_batches_tracked.item() == 0
+    assert layer.running_mean.tolist() == [0, 0, 0]
+
+
+def test_batch_norm_without_momentum_averages():
+    layer = nn.BatchNorm1d(1, momentum=None)
+    for mean in (100.0, 4.0, 7.0):
+        layer(np.array([[mean - 1], [mean + 1]], np.float32))
+    assert layer.num_batches_tracked.item() == 3
+    assert layer.running_mean.item() == pytest.approx(37)
+    assert layer.running_var.item() == pytest.approx(2)  # the unbiased variance
+    layer.eval()(ones(2, 1))
+    assert layer.num_batches_tracked.item() == 3
+    layer.reset_running_stats()
+    assert (layer.running_mean.item(), layer.running_var.item(), layer.num_batches_tracked.item()) == (0, 1, 0)
+
+
+def test_batch_norm_without_running_statistics_uses_the_batchs():
+    layer = nn.BatchNorm1d(2, affine=False, track_running_stats=False, eps=0.5).eval()
+    assert list(layer.state_dict()) == []
+    x = np.array([[1, 10], [3, 20]], np.float32)
+    expected = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 0.5)
+    np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-6)
+
+
+def test_weights_of_a_loss_are_state():
+    loss = nn.CrossEntropyLoss(weight=np.array([1.0, 2.0], np.float32))
+    assert list(loss.state_dict()) == ["weight"]
+    assert list(nn.BCEWithLogitsLoss(pos_weight=np.array([3.0], np.float32)).state_dict()) == ["pos_weight"]
+
+
+def test_flatten_takes_arrays():
+    assert tuple(nn.Flatten()(ones(2, 3, 4)).shape) == (2, 12)
+    assert tuple(nn.Flatten(0, 1)(ones(2, 3, 4)).shape) == (6, 4)
