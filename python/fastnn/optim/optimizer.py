@@ -198,12 +198,16 @@ class Optimizer:
         """
         for key in ("state", "param_groups"):
             if key not in state_dict:
-                raise ValueError(f"load_state_dict: expected the keys 'state' and 'param_groups'; got {list(state_dict)}")
+                raise ValueError(
+                    f"load_state_dict: expected the keys 'state' and 'param_groups'; got {list(state_dict)}"
+                )
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
         if any(len(old["params"]) != len(new["params"]) for old, new in zip(saved, self.param_groups, strict=True)):
-            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+            )
         # Built anew beside the old, which stays as it is if anything is wrong.
         loaded: list[tuple[dict[str, Any], _core.Slots]] = []
         for old, new in zip(saved, self.param_groups, strict=True):
