@@ -35,9 +35,8 @@ $(VENV)/.test-tools: pyproject.toml | $(VENV)/.wheel-installed
 	$(PIP) install "$$(ls dist/*.whl)[test]"
 	@touch $@
 
-# The CPU build of PyTorch where its index can be reached: the default one brings gigabytes of GPU libraries.
+# PyTorch is large: a few minutes.
 $(VENV)/.peers: $(VENV)/.test-tools
-	$(PIP) install torch --index-url https://download.pytorch.org/whl/cpu || $(PIP) install torch
 	$(PIP) install "$$(ls dist/*.whl)[peers]"
 	@touch $@
 

@@ -4,12 +4,15 @@ pub mod activation;
 pub mod dropout;
 pub mod elementwise;
 pub mod integer;
+pub mod binary;
+pub mod loss;
 pub mod math;
 pub mod matmul;
 pub mod norm;
 pub mod reduce;
 pub mod softmax;
+pub mod transpose;
 pub mod unary;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

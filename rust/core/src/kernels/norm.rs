@@ -606,32 +606,32 @@ simd! {
     pub fn forward_columns<T: Float>(
         x: &[T], shape: Rows, affine: Affine<'_, T>, eps: T, y: &mut [T], moments: &mut MomentsMut<'_, T>,
     ) {
-        by_columns!(shape.cols, [256, 64, 16, 4, 1], forward_block::<T>(x, shape, affine, eps, y, moments));
+        by_columns!(shape.cols, [256, 16, 4, 1], forward_block::<T>(x, shape, affine, eps, y, moments));
     }
 
     /// [`forward_columns`] that overwrites its input.
     pub fn forward_columns_in_place<T: Float>(
         x: &mut [T], shape: Rows, affine: Affine<'_, T>, eps: T, moments: &mut MomentsMut<'_, T>,
     ) {
-        by_columns!(shape.cols, [256, 64, 16, 4, 1], forward_block_in_place::<T>(x, shape, affine, eps, moments));
+        by_columns!(shape.cols, [256, 16, 4, 1], forward_block_in_place::<T>(x, shape, affine, eps, moments));
     }
 
     fn backward_by_columns<T: Float>(
         dy: &[T], x: &[T], shape: Rows, scaling: Scaling<'_, T>, fixed: bool, dx: &mut [T], out: &mut AffineGrad<'_, T>,
     ) {
-        by_columns!(shape.cols, [256, 64, 16, 4, 1], backward_block::<T>(dy, x, shape, scaling, fixed, dx, out));
+        by_columns!(shape.cols, [256, 16, 4, 1], backward_block::<T>(dy, x, shape, scaling, fixed, dx, out));
     }
 
     /// [`backward_columns`] that overwrites the gradient it is given.
     pub fn backward_columns_in_place<T: Float>(
         grad: &mut [T], x: &[T], shape: Rows, scaling: Scaling<'_, T>, out: &mut AffineGrad<'_, T>,
     ) {
-        by_columns!(shape.cols, [256, 64, 16, 4, 1], backward_block_in_place::<T>(grad, x, shape, scaling, false, out));
+        by_columns!(shape.cols, [256, 16, 4, 1], backward_block_in_place::<T>(grad, x, shape, scaling, false, out));
     }
 
     /// Normalize every column of `x` by given statistics.
     pub fn apply_columns<T: Float>(x: &[T], shape: Rows, scaling: Scaling<'_, T>, bias: &[T], y: &mut [T]) {
-        by_columns!(shape.cols, [256, 64, 16, 4, 1], apply_block::<T>(x, shape, scaling, bias, y));
+        by_columns!(shape.cols, [256, 16, 4, 1], apply_block::<T>(x, shape, scaling, bias, y));
     }
 }
 
@@ -714,6 +714,12 @@ pub fn apply_channels_backward<T: Float>(
     } else {
         backward_runs(dy, x, shape, scaling, true, dx, out);
     }
+}
+
+/// A running statistic after a batch: (1 − momentum) · running + momentum · batch.
+#[inline(always)]
+pub fn moving_average<T: Float>(running: T, batch: T, momentum: T) -> T {
+    (T::ONE - momentum) * running + momentum * batch
 }
 
 #[cfg(test)]

@@ -86,7 +86,11 @@ impl Op for ActivateGrad {
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
         let dtype = float_dtype(self.name(), inputs)?;
         if let Some(other) = inputs.iter().find(|m| m.shape != inputs[0].shape) {
-            return Err(shape_error(self.name(), &format!("gradient of shape {}", show(&other.shape)), &inputs[0].shape));
+            return Err(shape_error(
+                self.name(),
+                &format!("gradient of shape {}", show(&other.shape)),
+                &inputs[0].shape,
+            ));
         }
         Ok(smallvec![Meta { shape: inputs[0].shape.clone(), dtype }])
     }
@@ -152,7 +156,8 @@ impl Op for Prelu {
         let c = if x.len() < 2 { 1 } else { x[1] };
         let fits = weight.iter().product::<usize>() == 1 && weight.len() < 2 || weight[..] == [c];
         if !fits {
-            let expected = if c == 1 { "weight of shape (1,)".to_owned() } else { format!("weight of shape (1,) or ({c},)") };
+            let expected =
+                if c == 1 { "weight of shape (1,)".to_owned() } else { format!("weight of shape (1,) or ({c},)") };
             return Err(shape_error("prelu", &expected, weight));
         }
         Ok(smallvec![Meta { shape: x.clone(), dtype }])
@@ -342,7 +347,8 @@ mod tests {
         let x = noise(&[2, 3, 5], 1);
         let w = Tensor::from_slice(&[0.5, -0.25, 0.0], &[3]);
         let slopes = w.to_vec_f64();
-        let expected: Vec<f64> = (0..).zip(x.to_vec_f64()).map(|(i, x)| if x > 0.0 { x } else { slopes[i / 5 % 3] * x }).collect();
+        let expected: Vec<f64> =
+            (0..).zip(x.to_vec_f64()).map(|(i, x)| if x > 0.0 { x } else { slopes[i / 5 % 3] * x }).collect();
         close(&prelu(&x, &w).unwrap(), &expected, 0.0);
         gradcheck(&[x.clone(), w.clone()], |t| prelu(&t[0], &t[1]));
         gradcheck(&[x.clone(), noise(&[1], 3)], |t| prelu(&t[0], &t[1]));

@@ -218,7 +218,11 @@ impl Op for BatchNorm {
                 }
             }
         });
-        if self.training && !empty && run.team.rank() == 0 && let Some((mean, var)) = &self.running {
+        if self.training
+            && !empty
+            && run.team.rank() == 0
+            && let Some((mean, var)) = &self.running
+        {
             mean.storage().bump();
             var.storage().bump();
         }

@@ -1,6 +1,6 @@
 //! What the tests of the neural-network ops share: the gradient check, and comparisons.
 
-use crate::element::{DType, Float};
+use crate::element::DType;
 use crate::error::Result;
 use crate::kernels::testing::{assert_close, random};
 use crate::tensor::{Meta, Tensor, View, tape};
@@ -103,11 +103,6 @@ pub fn same_bits_for_any_team(op: &dyn Op, inputs: &[Tensor]) {
 #[track_caller]
 pub fn close(found: &Tensor, expected: &[f64], tolerance: f64) {
     assert_close(&found.to_vec_f64(), expected, tolerance);
-}
-
-/// The elements of a float tensor, for an exact comparison.
-pub fn values<T: Float>(x: &Tensor) -> Vec<T> {
-    x.view().slice::<T>().to_vec()
 }
 
 /// The text of the error that was expected.

@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn an_empty_batch_gives_zero_gradients() {
-        let grads = gradients(&[noise(&[0, 3], 1), noise(&[2, 3], 2), noise(&[2], 3)], |t| linear(&t[0], &t[1], Some(&t[2])));
+        let grads =
+            gradients(&[noise(&[0, 3], 1), noise(&[2, 3], 2), noise(&[2], 3)], |t| linear(&t[0], &t[1], Some(&t[2])));
         close(&grads[1], &[0.0; 6], 0.0);
         close(&grads[2], &[0.0; 2], 0.0);
     }

@@ -161,9 +161,8 @@ impl Op for Matmul {
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
         let dtype = float_dtype("matmul", inputs)?;
         let (a, b) = (&inputs[0].shape, &inputs[1].shape);
-        let misfit = |expected: &str| {
-            Err(Error::value(format!("matmul: expected {expected}; got {} and {}", show(a), show(b))))
-        };
+        let misfit =
+            |expected: &str| Err(Error::value(format!("matmul: expected {expected}; got {} and {}", show(a), show(b))));
         if a.is_empty() || b.is_empty() {
             return misfit("tensors of at least 1 dimension");
         }

@@ -5,10 +5,13 @@
 
 pub mod activation;
 pub mod batch_norm;
+pub mod bilinear;
 mod binary;
 mod compare;
 mod copy;
 mod create;
+pub mod cross_entropy;
+pub mod dropout;
 #[cfg(test)]
 pub(crate) mod gradcheck;
 mod in_place;
@@ -23,6 +26,8 @@ mod unary;
 mod gradcheck_nn;
 pub mod linear;
 pub mod matmul;
+pub mod nll_loss;
+pub mod point_loss;
 mod product;
 pub mod random;
 pub mod softmax;

@@ -108,8 +108,7 @@ blockwise!(
     |inputs, axis, range, out, T| kernel::softmax(&inputs[0].slice::<T>()[range], axis, out),
     fn saves(&self) -> Saves {
         Saves::outputs(1)
-    }
-
+    },
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         Ok(smallvec![Some(apply(SoftmaxGrad { dim: self.dim }, &[cx.grad(), cx.output(0)])?)])
     }
@@ -132,8 +131,7 @@ blockwise!(
     |inputs, axis, range, out, T| kernel::log_softmax(&inputs[0].slice::<T>()[range], axis, out),
     fn saves(&self) -> Saves {
         Saves::outputs(1)
-    }
-
+    },
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         Ok(smallvec![Some(apply(LogSoftmaxGrad { dim: self.dim }, &[cx.grad(), cx.output(0)])?)])
     }

@@ -459,6 +459,9 @@ impl Lowering<'_> {
             label_smoothing: op.label_smoothing,
             mean: op.reduction == Reduction::Mean,
             losses: self.arena(samples, dtype),
+            max: self.arena(samples, dtype),
+            sum: self.arena(samples, dtype),
+            scale: self.arena(samples, dtype),
             grad,
             loss: self.new_vector(node.outputs[0]),
         };

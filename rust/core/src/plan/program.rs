@@ -167,6 +167,12 @@ pub struct CrossEntropyStage {
     pub mean: bool,
     /// The loss of every sample.
     pub losses: BufferId,
+    /// The greatest logit of every sample.
+    pub max: BufferId,
+    /// Σ e^(logit − max) of every sample.
+    pub sum: BufferId,
+    /// The gradient of every sample's loss.
+    pub scale: BufferId,
     /// The gradient of the logits, unless only the loss is asked for.
     pub grad: Option<Features>,
     /// The loss.
@@ -331,7 +337,7 @@ impl Stage {
             Self::CrossEntropy(c) => {
                 t.read([c.logits.buffer, c.labels.buffer]);
                 t.read(c.weight);
-                t.write([c.losses]);
+                t.write([c.losses, c.max, c.sum, c.scale]);
                 t.write(c.grad.map(|g| g.buffer));
             }
             Self::Loss(c) => {

@@ -54,15 +54,15 @@ impl Block<'_> {
                     });
                 }
                 RowOp::Dropout { draw, threshold, scale, x, y } => {
-                    let draw = crate::rng::Draw { call: draw.call + replay, ..*draw };
+                    let draw = crate::rng::Draw { call: draw.call.wrapping_add(replay), ..*draw };
                     let mask = dropout::Mask { draw, threshold: *threshold, scale: T::from_f64(*scale) };
                     if x != y {
                         self.each(|f| memory.row_mut::<T>(*y, f, n).copy_from_slice(memory.row(*x, f, n)));
                     }
-                    let shape = dropout::FeatureMajor { features: self.features, samples: n, ld: y.ld };
+                    let area =
+                        dropout::Features { c: self.features, features: self.rows.clone(), samples: 0..n, stride: y.ld };
                     let len = (self.rows.len() - 1) * y.ld + n;
-                    let block = memory.slice_mut::<T>(y.buffer, self.rows.start * y.ld, len);
-                    dropout::features_in_place(mask, shape, self.rows.clone(), block);
+                    dropout::features_in_place(mask, &area, memory.slice_mut::<T>(y.buffer, self.rows.start * y.ld, len));
                 }
                 RowOp::MaskGrad { scale, g, y, out } => {
                     let scale = T::from_f64(*scale);

@@ -199,3 +199,59 @@ fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, st
 
 /// Parameters below this size are updated by one member.
 const SMALL_UPDATE: usize = 4096;
+
+fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
+    let share = team.share_aligned(stage.samples, LINE);
+    if share.is_empty() {
+        return;
+    }
+    let (start, len, stride) = (share.start, share.len(), stage.logits.ld);
+    let span = (stage.classes - 1) * stride + len;
+    // SAFETY: shares of samples are disjoint columns of the logits, their gradient, and the vectors over samples. The
+    // gradient's columns of members interleave, so its slice spans others' elements, which the kernel does not touch.
+    unsafe {
+        let rule = cross_entropy_of::<T>(stage, memory);
+        let logits = memory.slice::<T>(stage.logits.buffer, start, span);
+        let labels = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset + start, len);
+        let mut samples = loss::SampleLosses {
+            loss: memory.slice_mut(stage.losses, start, len),
+            max: memory.slice_mut(stage.max, start, len),
+            sum: memory.slice_mut(stage.sum, start, len),
+        };
+        loss::cross_entropy_columns(rule, logits, stride, labels, &mut samples);
+        let Some(grad) = stage.grad else { return };
+        // Every member finds the divisor for itself: it is a sum over labels, which are at hand.
+        let all = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
+        let scale = if stage.mean { T::ONE / rule.label_weight(all) } else { T::ONE };
+        let scales = memory.slice_mut::<T>(stage.scale, start, len);
+        scales.fill(scale);
+        let samples = loss::SampleScales { scale: scales, max: samples.max, sum: samples.sum };
+        let out = memory.slice_mut::<T>(grad.buffer, start, span);
+        loss::cross_entropy_columns_backward(rule, logits, stride, labels, samples, out);
+    }
+}
+
+fn run_loss<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
+    if team.rank() != 0 {
+        return;
+    }
+    // SAFETY: one member; the losses were complete before the last barrier.
+    unsafe {
+        let labels = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
+        let sum = crate::kernels::reduce::sum_flat(memory.slice::<T>(stage.losses, 0, stage.samples));
+        let loss = if stage.mean { sum / cross_entropy_of::<T>(stage, memory).label_weight(labels) } else { sum };
+        memory.slice_mut::<T>(stage.loss, 0, 1)[0] = loss;
+    }
+}
+
+/// # Safety
+/// Nobody writes the class weights meanwhile.
+unsafe fn cross_entropy_of<'a, T: Float>(stage: &CrossEntropyStage, memory: &Memory<'a>) -> loss::CrossEntropy<'a, T> {
+    loss::CrossEntropy {
+        classes: stage.classes,
+        // SAFETY: by this function's contract.
+        weight: stage.weight.map_or(&[], |w| unsafe { memory.slice(w, 0, stage.classes) }),
+        smoothing: stage.label_smoothing,
+        ignore_index: stage.ignore_index,
+    }
+}

@@ -1,0 +1,537 @@
+//! Cross entropy from logits, with class labels or with probabilities as target.
+//!
+//! ```text
+//! p = log_softmax(logits)        logits: (n, c), (n, c, d…) or (c); labels: the same without c
+//! l = (1 − ε) · (−w_y · p_y) + ε/c · Σⱼ (−wⱼ · pⱼ)              y the label, w the class weights, ε the smoothing
+//! l = −Σⱼ wⱼ · tⱼ · pⱼ,  t = (1 − ε) · target + ε/c             with probabilities
+//! ```
+//! The result is l, its sum, or its mean: Σ l / Σ w_y with labels, Σ l / n with probabilities. A sample whose label is
+//! `ignore_index` has no part in either sum; with none left, the mean is NaN, as in `PyTorch`.
+
+use std::ops::Range;
+
+use smallvec::smallvec;
+
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, shape_error};
+use crate::element::{DType, Float, LANES};
+use crate::error::{Error, Result};
+use crate::kernels::loss::{self, SampleLosses, SampleScales};
+use crate::kernels::reduce::{sum, sum_flat};
+use crate::tensor::layout::{Dims, show};
+use crate::tensor::tape::Backward;
+use crate::tensor::{Meta, Tensor, View};
+use crate::threads::Team;
+use crate::with_float;
+
+/// What becomes of the losses of all samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Each stays.
+    None,
+    /// Their mean.
+    Mean,
+    /// Their sum.
+    Sum,
+}
+
+/// Inputs logits, labels, and class weights if there are some; outputs the loss and, if it is reduced, each sample's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CrossEntropy {
+    /// What becomes of the losses.
+    pub reduction: Reduction,
+    /// The label of samples to leave out.
+    pub ignore_index: i64,
+    /// ε, the share of the target that is spread over all classes, in [0, 1].
+    pub label_smoothing: f64,
+}
+
+/// The gradient with respect to the logits: inputs g, then those of [`CrossEntropy`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CrossEntropyGrad {
+    /// As [`CrossEntropy::reduction`].
+    pub reduction: Reduction,
+    /// As [`CrossEntropy::ignore_index`].
+    pub ignore_index: i64,
+    /// As [`CrossEntropy::label_smoothing`].
+    pub label_smoothing: f64,
+}
+
+/// Inputs logits (n, c) or (c), target of that shape, and class weights; outputs as those of [`CrossEntropy`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CrossEntropySoft {
+    /// What becomes of the losses.
+    pub reduction: Reduction,
+    /// As [`CrossEntropy::label_smoothing`].
+    pub label_smoothing: f64,
+}
+
+/// The gradients with respect to logits and target: inputs g, then those of [`CrossEntropySoft`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CrossEntropySoftGrad {
+    /// As [`CrossEntropySoft::reduction`].
+    pub reduction: Reduction,
+    /// As [`CrossEntropy::label_smoothing`].
+    pub label_smoothing: f64,
+}
+
+/// A label is neither a class nor to be left out.
+#[must_use]
+pub fn label_error(op: &str, label: i64, position: usize, classes: usize, ignore_index: i64) -> Error {
+    Error::value(format!(
+        "{op}: expected labels in [0, {classes}) or ignore_index {ignore_index}; got {label} at position {position}"
+    ))
+}
+
+/// Refuse labels outside.
+pub(super) fn check_labels(op: &str, labels: &[i64], classes: usize, ignore_index: i64) -> Result<()> {
+    let outside = |&&label: &&i64| label != ignore_index && !(0..classes as i64).contains(&label);
+    match labels.iter().enumerate().find(|(_, label)| outside(label)) {
+        Some((position, &label)) => Err(label_error(op, label, position, classes, ignore_index)),
+        None => Ok(()),
+    }
+}
+
+/// Logits as (outer, classes, inner).
+pub(super) fn classes(logits: &[usize]) -> [usize; 3] {
+    match *logits {
+        [c] => [1, c, 1],
+        [n, c, ref rest @ ..] => [n, c, rest.iter().product()],
+        [] => unreachable!("the shape rule asks for a dimension"),
+    }
+}
+
+/// The shape rule of losses with class labels: logits, labels, weights.
+pub(super) fn infer_labels(op: &'static str, inputs: &[Meta], reduction: Reduction) -> Result<Outputs> {
+    let floats: Vec<Meta> = inputs.iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, m)| m.clone()).collect();
+    let dtype = float_dtype(op, &floats)?;
+    let (logits, labels) = (&inputs[0].shape, &inputs[1]);
+    if logits.is_empty() {
+        return Err(shape_error(op, "input of shape (n, c)", logits));
+    }
+    if labels.dtype != DType::I64 {
+        return Err(Error::dtype(format!("{op}: expected labels of dtype int64; got {}", labels.dtype)));
+    }
+    let mut expected = logits.clone();
+    expected.remove(usize::from(logits.len() > 1));
+    if labels.shape != expected {
+        return Err(shape_error(op, &format!("target of shape {}", show(&expected)), &labels.shape));
+    }
+    weight_fits(op, inputs.get(2), classes(logits)[1])?;
+    Ok(losses(expected, dtype, reduction))
+}
+
+fn weight_fits(op: &'static str, weight: Option<&Meta>, c: usize) -> Result<()> {
+    match weight {
+        Some(weight) if weight.shape[..] != [c] => {
+            Err(shape_error(op, &format!("weight of shape {}", show(&[c])), &weight.shape))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The outputs: losses of all samples, or their reduction and they.
+fn losses(samples: Dims, dtype: DType, reduction: Reduction) -> Outputs {
+    let each = Meta { shape: samples, dtype };
+    if reduction == Reduction::None { smallvec![each] } else { smallvec![Meta::new(&[], dtype), each] }
+}
+
+/// Σ w_y over the samples that count: the divisor of a mean.
+pub(super) fn label_weight<T: Float>(weight: &[T], ignore_index: i64, labels: &[i64]) -> T {
+    let counted = labels.iter().filter(|&&label| label != ignore_index);
+    if weight.is_empty() {
+        return T::from_f64(counted.count() as f64);
+    }
+    let mut lanes = [T::ZERO; LANES];
+    for (i, &label) in labels.iter().enumerate().filter(|(_, label)| **label != ignore_index) {
+        lanes[i % LANES] += weight[label as usize];
+    }
+    sum(&lanes)
+}
+
+/// Reduce the losses, complete once all have come here.
+pub(super) fn reduce<T: Float>(team: &Team, reduction: Reduction, divisor: impl FnOnce() -> T, outputs: &[View<'_>]) {
+    if reduction == Reduction::None {
+        return;
+    }
+    team.barrier();
+    if team.rank() == 0 {
+        let total = sum_flat(outputs[1].slice::<T>());
+        let loss = if reduction == Reduction::Mean { total / divisor() } else { total };
+        // SAFETY: the other members write nothing here.
+        let out = unsafe { outputs[0].part::<T>(0..1) };
+        out[0] = loss;
+    }
+}
+
+/// The gradient of each sample's loss, for a range of samples.
+pub(super) fn scales<T: Float>(g: &[T], shared: Option<T>, samples: Range<usize>, out: &mut [T]) {
+    match shared {
+        Some(scale) => out.fill(scale),
+        None => out.copy_from_slice(&g[samples]),
+    }
+}
+
+/// The scale that all samples share, if the losses are reduced.
+pub(super) fn shared_scale<T: Float>(g: &[T], reduction: Reduction, divisor: impl FnOnce() -> T) -> Option<T> {
+    match reduction {
+        Reduction::None => None,
+        Reduction::Sum => Some(g[0]),
+        Reduction::Mean => Some(g[0] / divisor()),
+    }
+}
+
+/// Samples that are done at once: as many maxima and sums stand on the stack.
+const BLOCK: usize = 256;
+
+/// Call `f(block's first logit, samples)` for this member's samples, which are rows if `inner` is 1, else columns.
+fn blocks(team: &Team, [outer, c, inner]: [usize; 3], mut f: impl FnMut(usize, Range<usize>)) {
+    if inner == 1 {
+        let mine = team.share(outer);
+        for start in mine.clone().step_by(BLOCK) {
+            f(start * c, start..mine.end.min(start + BLOCK));
+        }
+        return;
+    }
+    for i in team.share(outer) {
+        for start in (0..inner).step_by(BLOCK) {
+            f(i * c * inner + start, i * inner + start..i * inner + inner.min(start + BLOCK));
+        }
+    }
+}
+
+fn kernel<'a, T: Float>(
+    inputs: &[View<'a>],
+    ignore_index: i64,
+    label_smoothing: f64,
+) -> (loss::CrossEntropy<'a, T>, [usize; 3]) {
+    let dims = classes(inputs[0].shape());
+    let weight = inputs.get(2).map(View::slice::<T>).unwrap_or_default();
+    (loss::CrossEntropy { classes: dims[1], weight, smoothing: label_smoothing, ignore_index }, dims)
+}
+
+impl Op for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        smoothing_fits(self.label_smoothing)?;
+        infer_labels("cross_entropy", inputs, self.reduction)
+    }
+
+    fn check(&self, inputs: &[View<'_>]) -> Result<()> {
+        check_labels("cross_entropy", inputs[1].slice(), classes(inputs[0].shape())[1], self.ignore_index)
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let each = outputs.last().expect("one output at least");
+        with_float!(inputs[0].dtype(), T => {
+            let (ce, dims) = kernel::<T>(inputs, self.ignore_index, self.label_smoothing);
+            let (x, labels) = (inputs[0].slice::<T>(), inputs[1].slice::<i64>());
+            let (mut max, mut sums) = ([T::default(); BLOCK], [T::default(); BLOCK]);
+            blocks(run.team, dims, |first, samples| {
+                let n = samples.len();
+                // SAFETY: members have different samples.
+                let loss = unsafe { each.part::<T>(samples.clone()) };
+                let mut out = SampleLosses { loss, max: &mut max[..n], sum: &mut sums[..n] };
+                if dims[2] == 1 {
+                    loss::cross_entropy_rows(ce, &x[first..first + n * dims[1]], &labels[samples], &mut out);
+                } else {
+                    loss::cross_entropy_columns(ce, &x[first..], dims[2], &labels[samples], &mut out);
+                }
+            });
+            reduce(run.team, self.reduction, || label_weight(ce.weight, self.ignore_index, labels), outputs);
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::inputs(0b111)
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let Self { reduction, ignore_index, label_smoothing } = *self;
+        let mut inputs = vec![cx.grad()];
+        inputs.extend((0..cx.input_meta.len()).map(|i| cx.input(i)));
+        let mut grads: Grads = smallvec![None; cx.input_meta.len()];
+        if cx.needs(0) {
+            grads[0] = Some(apply(CrossEntropyGrad { reduction, ignore_index, label_smoothing }, &inputs)?);
+        }
+        Ok(grads)
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[0].numel() * 2
+    }
+}
+
+impl Op for CrossEntropyGrad {
+    fn name(&self) -> &'static str {
+        "cross_entropy_grad"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        Ok(smallvec![inputs[1].clone()])
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        with_float!(outputs[0].dtype(), T => {
+            let (ce, dims) = kernel::<T>(&inputs[1..], self.ignore_index, self.label_smoothing);
+            let (g, x, labels) = (inputs[0].slice::<T>(), inputs[1].slice::<T>(), inputs[2].slice::<i64>());
+            let shared = shared_scale(g, self.reduction, || label_weight(ce.weight, self.ignore_index, labels));
+            let [mut unused, mut max, mut sums, mut scale] = [[T::default(); BLOCK]; 4];
+            blocks(run.team, dims, |first, samples| {
+                let n = samples.len();
+                scales(g, shared, samples.clone(), &mut scale[..n]);
+                let labels = &labels[samples];
+                let mut found = SampleLosses { loss: &mut unused[..n], max: &mut max[..n], sum: &mut sums[..n] };
+                if dims[2] == 1 {
+                    let range = first..first + n * dims[1];
+                    // SAFETY: members have different rows.
+                    let out = unsafe { outputs[0].part::<T>(range.clone()) };
+                    loss::cross_entropy_rows(ce, &x[range.clone()], labels, &mut found);
+                    let found = SampleScales { scale: &scale[..n], max: &max[..n], sum: &sums[..n] };
+                    loss::cross_entropy_rows_backward(ce, &x[range], labels, found, out);
+                } else {
+                    let range = first..first + (dims[1] - 1) * dims[2] + n;
+                    // SAFETY: a member has all columns of its matrices, one block of them after another.
+                    let out = unsafe { outputs[0].part::<T>(range.clone()) };
+                    loss::cross_entropy_columns(ce, &x[range.clone()], dims[2], labels, &mut found);
+                    let found = SampleScales { scale: &scale[..n], max: &max[..n], sum: &sums[..n] };
+                    loss::cross_entropy_columns_backward(ce, &x[range], dims[2], labels, found, out);
+                }
+            });
+        });
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[1].numel() * 3
+    }
+}
+
+fn smoothing_fits(label_smoothing: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&label_smoothing) {
+        return Ok(());
+    }
+    Err(Error::value(format!("cross_entropy: expected label_smoothing in [0, 1]; got {label_smoothing}")))
+}
+
+impl Op for CrossEntropySoft {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        smoothing_fits(self.label_smoothing)?;
+        let dtype = float_dtype("cross_entropy", inputs)?;
+        let (logits, target) = (&inputs[0].shape, &inputs[1].shape);
+        if !(1..=2).contains(&logits.len()) {
+            return Err(shape_error("cross_entropy", "input of shape (n, c) for a target of probabilities", logits));
+        }
+        if logits != target {
+            return Err(shape_error("cross_entropy", &format!("target of shape {}", show(logits)), target));
+        }
+        weight_fits("cross_entropy", inputs.get(2), classes(logits)[1])?;
+        Ok(losses(Dims::from_slice(&logits[..logits.len() - 1]), dtype, self.reduction))
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let each = outputs.last().expect("one output at least");
+        with_float!(inputs[0].dtype(), T => {
+            let (ce, dims) = kernel::<T>(inputs, -1, self.label_smoothing);
+            let (x, target) = (inputs[0].slice::<T>(), inputs[1].slice::<T>());
+            let (mut max, mut sums) = ([T::default(); BLOCK], [T::default(); BLOCK]);
+            blocks(run.team, dims, |first, samples| {
+                let (n, range) = (samples.len(), first..first + samples.len() * dims[1]);
+                // SAFETY: members have different samples.
+                let loss = unsafe { each.part::<T>(samples) };
+                let mut out = SampleLosses { loss, max: &mut max[..n], sum: &mut sums[..n] };
+                loss::soft_cross_entropy_rows(ce, &x[range.clone()], &target[range], &mut out);
+            });
+            reduce(run.team, self.reduction, || dims[0] as T, outputs);
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::inputs(0b111)
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let Self { reduction, label_smoothing } = *self;
+        let mut inputs = vec![cx.grad()];
+        inputs.extend((0..cx.input_meta.len()).map(|i| cx.input(i)));
+        let both = apply_many(std::sync::Arc::new(CrossEntropySoftGrad { reduction, label_smoothing }), &inputs)?;
+        let mut grads: Grads = both.into_iter().map(Some).collect();
+        grads.extend((2..cx.input_meta.len()).map(|_| None));
+        Ok(grads)
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[0].numel() * 3
+    }
+}
+
+impl Op for CrossEntropySoftGrad {
+    fn name(&self) -> &'static str {
+        "cross_entropy_soft_grad"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        Ok(smallvec![inputs[1].clone(), inputs[2].clone()])
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        with_float!(outputs[0].dtype(), T => {
+            let (ce, dims) = kernel::<T>(&inputs[1..], -1, self.label_smoothing);
+            let [g, x, target] = [0, 1, 2].map(|i| inputs[i].slice::<T>());
+            let shared = shared_scale(g, self.reduction, || dims[0] as T);
+            let [mut unused, mut max, mut sums, mut scale] = [[T::default(); BLOCK]; 4];
+            blocks(run.team, dims, |first, samples| {
+                let (n, range) = (samples.len(), first..first + samples.len() * dims[1]);
+                scales(g, shared, samples, &mut scale[..n]);
+                let (x, target) = (&x[range.clone()], &target[range.clone()]);
+                // SAFETY: members have different rows.
+                let (gx, gt) = unsafe { (outputs[0].part::<T>(range.clone()), outputs[1].part::<T>(range)) };
+                let mut found = SampleLosses { loss: &mut unused[..n], max: &mut max[..n], sum: &mut sums[..n] };
+                loss::soft_cross_entropy_rows(ce, x, target, &mut found);
+                let found = SampleScales { scale: &scale[..n], max: &max[..n], sum: &sums[..n] };
+                loss::soft_cross_entropy_rows_backward(ce, x, target, found, gx);
+                loss::soft_cross_entropy_rows_backward_target(ce, x, found, gt);
+            });
+        });
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
+        inputs[1].numel() * 5
+    }
+}
+
+/// The loss of class labels (int64), or of a float target of probabilities.
+pub fn cross_entropy(
+    logits: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+    ignore_index: i64,
+    label_smoothing: f64,
+) -> Result<Tensor> {
+    let inputs: Vec<&Tensor> = [logits, target].into_iter().chain(weight).collect();
+    let mut outputs = if target.dtype().is_float() {
+        apply_many(std::sync::Arc::new(CrossEntropySoft { reduction, label_smoothing }), &inputs)?
+    } else {
+        apply_many(std::sync::Arc::new(CrossEntropy { reduction, ignore_index, label_smoothing }), &inputs)?
+    };
+    Ok(outputs.swap_remove(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck_nn::{close, gradcheck, message, noise, same_bits_for_any_team, to};
+
+    const REDUCTIONS: [Reduction; 3] = [Reduction::None, Reduction::Mean, Reduction::Sum];
+    /// Far from 0, so that a setting left unread shows.
+    const EPS: f64 = 0.25;
+
+    fn labels(n: usize, c: usize, ignore: Option<usize>) -> Vec<i64> {
+        (0..n).map(|i| if Some(i) == ignore { -7 } else { (i * 3 % c) as i64 }).collect()
+    }
+
+    /// Losses of all samples of (n, c, d), and the divisor of their mean.
+    fn reference(x: &Tensor, labels: &[i64], w: &[f64]) -> (Vec<f64>, f64) {
+        let [_, c, d] = classes(x.shape());
+        let x = x.to_vec_f64();
+        let loss = |(i, &y): (usize, &i64)| {
+            if y == -7 {
+                return 0.0;
+            }
+            let at = |j: usize| x[i / d * c * d + j * d + i % d];
+            let log = (0..c).map(|j| at(j).exp()).sum::<f64>().ln();
+            let smooth: f64 = (0..c).map(|j| -w[j] * (at(j) - log)).sum();
+            (1.0 - EPS) * -w[y as usize] * (at(y as usize) - log) + EPS / c as f64 * smooth
+        };
+        let divisor = labels.iter().filter(|y| **y != -7).map(|y| w[*y as usize]).sum();
+        (labels.iter().enumerate().map(loss).collect(), divisor)
+    }
+
+    fn weights(c: usize) -> Tensor {
+        Tensor::from_slice(&(0..c).map(|j| 0.5 + j as f64 * 0.25).collect::<Vec<_>>(), &[c])
+    }
+
+    #[test]
+    fn values_and_gradients_with_labels() {
+        for shape in [&[5][..], &[6, 3], &[40, 10], &[9, 37], &[2, 4, 19]] {
+            let x = noise(shape, 1);
+            let [n, c, d] = classes(shape);
+            let y = labels(n * d, c, (n > 1).then_some(1));
+            let mut kept = shape.to_vec();
+            kept.remove(usize::from(shape.len() > 1));
+            let (target, w) = (Tensor::from_slice(&y, &kept), weights(c));
+            let (each, divisor) = reference(&x, &y, &w.to_vec_f64());
+            let total: f64 = each.iter().sum();
+            for (reduction, expected) in REDUCTIONS.into_iter().zip([each, vec![total / divisor], vec![total]]) {
+                for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
+                    let found =
+                        cross_entropy(&to(&x, dtype), &target, Some(&to(&w, dtype)), reduction, -7, EPS).unwrap();
+                    close(&found, &expected, tolerance);
+                }
+                gradcheck(&[x.clone()], |t| {
+                    cross_entropy(&t[0], &target, Some(&to(&w, t[0].dtype())), reduction, -7, EPS)
+                });
+                gradcheck(&[x.clone()], |t| cross_entropy(&t[0], &target, None, reduction, -7, 0.0));
+                let op = CrossEntropy { reduction, ignore_index: -7, label_smoothing: EPS };
+                same_bits_for_any_team(&op, &[x.clone(), target.clone()]);
+                let g = if reduction == Reduction::None { noise(&kept, 2) } else { noise(&[], 2) };
+                let op = CrossEntropyGrad { reduction, ignore_index: -7, label_smoothing: EPS };
+                same_bits_for_any_team(&op, &[g, x.clone(), target.clone()]);
+            }
+        }
+    }
+
+    #[test]
+    fn probabilities_of_one_class_give_the_loss_of_its_label() {
+        let (x, w) = (noise(&[6, 3], 1), weights(3));
+        let y = labels(6, 3, None);
+        let hot: Vec<f64> = (0..18).map(|i| f64::from(y[i / 3] == (i % 3) as i64)).collect();
+        let target = Tensor::from_slice(&hot, &[6, 3]);
+        let (each, _) = reference(&x, &y, &w.to_vec_f64());
+        let total: f64 = each.iter().sum();
+        for (reduction, expected) in REDUCTIONS.into_iter().zip([each, vec![total / 6.0], vec![total]]) {
+            close(&cross_entropy(&x, &target, Some(&w), reduction, -7, EPS).unwrap(), &expected, 1e-13);
+            gradcheck(&[x.clone(), noise(&[6, 3], 5)], |t| {
+                cross_entropy(&t[0], &t[1], Some(&to(&w, t[0].dtype())), reduction, -7, EPS)
+            });
+            same_bits_for_any_team(&CrossEntropySoft { reduction, label_smoothing: EPS }, &[x.clone(), target.clone()]);
+        }
+    }
+
+    #[test]
+    fn a_mean_over_nothing_is_nan() {
+        let mean = |n: usize, y: &[i64]| {
+            let target = Tensor::from_slice(y, &[n]);
+            cross_entropy(&noise(&[n, 3], 1), &target, None, Reduction::Mean, -7, 0.0).unwrap().to_vec_f64()[0]
+        };
+        assert!(mean(2, &[-7, -7]).is_nan() && mean(0, &[]).is_nan());
+    }
+
+    #[test]
+    fn wrong_labels_and_shapes_are_named() {
+        let run = |labels: &[i64], shape: &[usize]| {
+            let target = Tensor::from_slice(labels, shape);
+            message(cross_entropy(&noise(&[5, 10], 1), &target, None, Reduction::Mean, -100, 0.0))
+        };
+        let expected = "cross_entropy: expected labels in [0, 10) or ignore_index -100; got 17 at position 3";
+        assert_eq!(run(&[0, 9, -100, 17, 1], &[5]), expected);
+        assert_eq!(run(&[0; 4], &[4]), "cross_entropy: expected target of shape (5,); got (4,)");
+        let target = Tensor::zeros(&[5], DType::Bool);
+        let wrong = cross_entropy(&noise(&[5, 10], 1), &target, None, Reduction::Mean, -100, 0.0);
+        assert_eq!(message(wrong), "cross_entropy: expected labels of dtype int64; got bool");
+    }
+}
