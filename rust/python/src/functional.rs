@@ -1,6 +1,6 @@
 //! What `nn.functional` passes on, by position.
 
-use fastnn_core::ops::{activation, batch_norm as norm, linear as dense, softmax as soft};
+use fastnn_core::ops::{self, activation, batch_norm as norm, linear as dense, softmax as soft};
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
@@ -121,4 +121,21 @@ pub fn batch_norm(
     let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
     let settings = norm::Settings { training, momentum, eps };
     unary(py, &input.0, |x| norm::batch_norm(x, running, weight, bias, settings))
+}
+
+/// y_k = x₁ᵀ · W_k · x₂ + b_k
+#[pyfunction]
+#[pyo3(signature = (input1, input2, weight, bias=None, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn bilinear(py: Python<'_>, input1: Arg, input2: Arg, weight: Arg, bias: Option<Arg>) -> PyResult<Tensor> {
+    let bias = bias.as_ref().map(|b| &b.0);
+    gil::run(py, weight.0.numel(), || ops::bilinear::bilinear(&input1.0, &input2.0, &weight.0, bias)).map(Tensor::from)
+}
+
+/// Zero elements with probability p, and scale the others up.
+#[pyfunction]
+#[pyo3(signature = (input, p, training, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool) -> PyResult<Tensor> {
+    unary(py, &input.0, |x| ops::dropout::dropout(x, p, training))
 }

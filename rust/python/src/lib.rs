@@ -11,6 +11,7 @@ mod gil;
 mod in_place;
 mod index;
 mod joining;
+mod losses;
 mod methods;
 mod operators;
 mod optim;
@@ -42,7 +43,7 @@ mod core_module {
     use crate::function::{Context, apply_function};
     #[pymodule_export]
     use crate::functional::{
-        batch_norm, elu, gelu, hardtanh, leaky_relu, linear, log_softmax, prelu, relu, relu6, selu, sigmoid, silu,
+        batch_norm, bilinear, dropout, elu, gelu, hardtanh, leaky_relu, linear, log_softmax, prelu, relu, relu6, selu, sigmoid, silu,
         softmax, softplus, tanh,
     };
     #[pymodule_export]
@@ -50,6 +51,11 @@ mod core_module {
         add, all, amax, amin, any, argmax, argmin, cat, chunk, clamp, clone, flatten, gather, index_select, logsumexp,
         masked_fill, matmul, max, mean, min, mm, narrow, nonzero, norm, one_hot, permute, prod, reshape, scatter_add,
         split, squeeze, stack, std, sub, sum, transpose, unbind, unsqueeze, var, where_,
+    };
+    #[pymodule_export]
+    use crate::losses::{
+        binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, huber_loss, kl_div, l1_loss, mse_loss,
+        nll_loss, smooth_l1_loss,
     };
     #[pymodule_export]
     use crate::methods::functions::{

@@ -4,8 +4,8 @@
 //! every instruction set. A type rather than a closure, since only `#[inline(always)]` functions are sure to be
 //! vectorised.
 
-// As above.
-#![allow(clippy::inline_always)]
+// As above; and a loop that evaluates both sides needs no branch.
+#![allow(clippy::inline_always, clippy::needless_bitwise_bool, clippy::return_self_not_must_use)]
 
 use crate::element::{Element, Float};
 use crate::simd;
@@ -233,7 +233,7 @@ macro_rules! zips {
         }
     )+};
 }
-pub(crate) use {maps, zips};
+pub(crate) use maps;
 
 zips! {
     /// a + b
@@ -272,7 +272,7 @@ zips! {
     Xor for Number, |a, b| u8::from(a.is_true() ^ b.is_true()) => u8;
 }
 
-/// Conversion between element types, as NumPy's `astype`; from floats to integers, what lies outside becomes the nearest
+/// Conversion between element types, as `NumPy`'s `astype`; from floats to integers, what lies outside becomes the nearest
 /// integer, and NaN 0.
 pub trait Convert<D> {
     /// The value as a `D`.
@@ -406,7 +406,8 @@ mod tests {
 
     #[test]
     fn integer_powers_round_towards_zero() {
-        let cases = [(2, 10, 1024), (-3, 3, -27), (5, 0, 1), (0, 0, 1), (2, -1, 0), (1, -5, 1), (-1, -3, -1), (-1, -2, 1)];
+        let cases =
+            [(2, 10, 1024), (-3, 3, -27), (5, 0, 1), (0, 0, 1), (2, -1, 0), (1, -5, 1), (-1, -3, -1), (-1, -2, 1)];
         for (a, b, expected) in cases {
             assert_eq!(i64::power(a, b), expected, "{a}^{b}");
         }

@@ -1,10 +1,10 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
 pub mod activation;
+pub mod binary;
 pub mod dropout;
 pub mod elementwise;
 pub mod integer;
-pub mod binary;
 pub mod loss;
 pub mod math;
 pub mod matmul;

@@ -93,8 +93,9 @@ impl Arithmetic {
     }
 }
 
+/// Arithmetic of two tensors, as an op.
 #[derive(Clone, Copy, Debug)]
-struct Binary(Arithmetic);
+pub struct Binary(pub Arithmetic);
 
 impl Op for Binary {
     fn name(&self) -> &'static str {
@@ -165,7 +166,9 @@ fn zero(like: &Tensor) -> Tensor {
 pub(super) fn same_dtype(op: &str, inputs: &[Meta]) -> Result<DType> {
     let dtype = inputs[0].dtype;
     match inputs.iter().find(|m| m.dtype != dtype) {
-        Some(other) => Err(Error::dtype(format!("{op}: expected tensors of one dtype; got {dtype} and {}", other.dtype))),
+        Some(other) => {
+            Err(Error::dtype(format!("{op}: expected tensors of one dtype; got {dtype} and {}", other.dtype)))
+        }
         None => Ok(dtype),
     }
 }
@@ -315,7 +318,8 @@ mod tests {
         let b = Tensor::from_slice(&[0.0, 2.0, 0.0], &[3]);
         a.set_requires_grad(true).unwrap();
         b.set_requires_grad(true).unwrap();
-        crate::tensor::tape::backward(&pow(&a, &b).unwrap(), Some(&Tensor::full(&[3], 1.0, DType::F64)), false).unwrap();
+        crate::tensor::tape::backward(&pow(&a, &b).unwrap(), Some(&Tensor::full(&[3], 1.0, DType::F64)), false)
+            .unwrap();
         assert_eq!(a.grad().unwrap().to_vec_f64(), [0.0, 0.0, 0.0]);
         assert_eq!(b.grad().unwrap().to_vec_f64(), [0.0, 0.0, std::f64::consts::LN_2]);
     }

@@ -31,7 +31,9 @@ pub fn arange(
     let (start, end, step) = (start.into(), end.into(), step.into());
     let (a, b, s) = (start.to_f64(), end.to_f64(), step.to_f64());
     if s == 0.0 || !(a.is_finite() && b.is_finite() && s.is_finite()) {
-        return Err(Error::value(format!("arange: expected finite bounds and a step that is not 0; got {a}, {b}, {s}")));
+        return Err(Error::value(format!(
+            "arange: expected finite bounds and a step that is not 0; got {a}, {b}, {s}"
+        )));
     }
     if (b - a) * s < 0.0 {
         return Err(Error::value(format!("arange: expected bounds in the direction of the step; got {a}, {b}, {s}")));
@@ -55,7 +57,8 @@ pub fn arange(
 pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Tensor {
     let step = if steps > 1 { (end - start) / (steps - 1) as f64 } else { 0.0 };
     // From both ends, so that each is exact.
-    let value = |i: usize| if i < steps.div_ceil(2) { start + i as f64 * step } else { end - (steps - 1 - i) as f64 * step };
+    let value =
+        |i: usize| if i < steps.div_ceil(2) { start + i as f64 * step } else { end - (steps - 1 - i) as f64 * step };
     with_element!(dtype, T => {
         let values: Vec<T> = (0..steps).map(|i| Scalar::Float(value(i)).element()).collect();
         Tensor::from_slice(&values, &[steps])
@@ -86,7 +89,9 @@ pub fn one_hot(labels: &Tensor, classes: Option<usize>) -> Result<Tensor> {
         Some(classes) => classes,
         None if labels_f64.is_empty() => {
             let shape = show(labels.shape());
-            return Err(Error::value(format!("one_hot: expected num_classes for no labels; got labels of shape {shape}")));
+            return Err(Error::value(format!(
+                "one_hot: expected num_classes for no labels; got labels of shape {shape}"
+            )));
         }
         None => (greatest + 1.0) as usize,
     };

@@ -126,7 +126,11 @@ impl Op for InPlace {
             let new = x.shape.len().checked_sub(b.shape.len());
             let fits = new.is_some_and(|new| b.shape.iter().zip(&x.shape[new..]).all(|(&n, &m)| n == m || n == 1));
             if !fits {
-                return Err(shape_error(self.name, &format!("a tensor that broadcasts to {}", show(&x.shape)), &b.shape));
+                return Err(shape_error(
+                    self.name,
+                    &format!("a tensor that broadcasts to {}", show(&x.shape)),
+                    &b.shape,
+                ));
             }
         }
         Ok(smallvec![])
@@ -177,7 +181,9 @@ impl Op for InPlace {
                     }
                 };
                 let (scale, shift) = (T::from_f64(scale), T::from_f64(shift));
-                out.iter_mut().for_each(|x| *x = *x * scale + shift);
+                for x in out {
+                    *x = *x * scale + shift;
+                }
             }),
         }
     }
@@ -417,10 +423,16 @@ mod tests {
         let integers = Tensor::from_slice(&[1_i64, 2], &[2]);
         let message = "add_: expected an operand that int64 can hold; got float64";
         assert_eq!(add_(&integers, &x, 1).unwrap_err(), Error::Type(message.into()));
-        assert_eq!(div_scalar_(&integers, 2).unwrap_err().message(), "div_: expected a floating-point tensor; got int64");
+        assert_eq!(
+            div_scalar_(&integers, 2).unwrap_err().message(),
+            "div_: expected a floating-point tensor; got int64"
+        );
         let error = mul_(&x, &uniform(&[3], 1)).unwrap_err();
         assert_eq!(error, Error::Value("mul_: expected a tensor that broadcasts to (2,); got (3,)".into()));
-        assert_eq!(add_(&x, &uniform(&[1, 2], 1), 1).unwrap_err().message(), "add_: expected a tensor that broadcasts to (2,); got (1, 2)");
+        assert_eq!(
+            add_(&x, &uniform(&[1, 2], 1), 1).unwrap_err().message(),
+            "add_: expected a tensor that broadcasts to (2,); got (1, 2)"
+        );
         x.set_requires_grad(true).unwrap();
         assert!(matches!(zero_(&x), Err(Error::State(_))));
         crate::tensor::tape::no_grad(|| zero_(&x)).unwrap();

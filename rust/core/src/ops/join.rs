@@ -84,7 +84,7 @@ impl Op for Cat {
 }
 
 /// The tensors one after the other along `dim`, in the greatest of their dtypes. Vectors of no element are left out, as in
-/// PyTorch.
+/// `PyTorch`.
 pub fn cat(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
     let Some(&any) = tensors.first() else {
         return Err(Error::value("cat: expected at least one tensor; got none"));

@@ -85,7 +85,7 @@ impl Scalar {
         }
     }
 
-    /// The value as an element, converted as NumPy's `astype`.
+    /// The value as an element, converted as `NumPy`'s `astype`.
     pub(super) fn element<T: FromScalar>(self) -> T {
         T::from_scalar(self)
     }
@@ -190,7 +190,9 @@ impl Op for WithScalar {
                 let grad = mul(g, &mul_scalar(cx.output(0), log)?)?;
                 if s.to_f64() == 0.0 { masked_fill(&grad, &ge_scalar(cx.input(0), 0)?, 0)? } else { grad }
             }
-            (Arithmetic::Pow, false) => unreachable!("powers of floats are PowScalar, those of integers have no gradient"),
+            (Arithmetic::Pow, false) => {
+                unreachable!("powers of floats are PowScalar, those of integers have no gradient")
+            }
         };
         Ok(smallvec![Some(grad)])
     }

@@ -105,7 +105,7 @@ fn resolve(op: &str, x: &Tensor, shape: &[i64]) -> Result<Dims> {
     } else if known == 0 {
         None
     } else {
-        (x.numel() % known == 0).then_some(x.numel() / known)
+        x.numel().is_multiple_of(known).then_some(x.numel() / known)
     };
     let rest = rest.ok_or_else(misfit)?;
     Ok(shape.iter().map(|&n| if n == -1 { rest } else { n as usize }).collect())
@@ -241,7 +241,7 @@ fn expand_as_asked(op: &str, x: &Tensor, asked: &[i64]) -> Result<Tensor> {
     if shape.as_slice() == x.shape() { Ok(x.clone()) } else { apply(Reshaped::Expand(shape), &[x]) }
 }
 
-/// [`expand`], NumPy's name for it.
+/// [`expand`], `NumPy`'s name for it.
 pub fn broadcast_to(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let shape: SmallVec<[i64; 4]> = shape.iter().map(|&n| n as i64).collect();
     expand_as_asked("broadcast_to", x, &shape)
@@ -272,7 +272,10 @@ mod tests {
         let x = uniform(&[2, 3], 1);
         let message = |result: Result<Tensor>| result.unwrap_err().message().to_owned();
         assert_eq!(message(reshape(&x, &[4])), "reshape: expected a shape of the 6 elements of (2, 3); got (4,)");
-        assert_eq!(message(reshape(&x, &[4, -1])), "reshape: expected a shape of the 6 elements of (2, 3); got (4, -1)");
+        assert_eq!(
+            message(reshape(&x, &[4, -1])),
+            "reshape: expected a shape of the 6 elements of (2, 3); got (4, -1)"
+        );
         assert_eq!(
             message(reshape(&x, &[-1, -1])),
             "reshape: expected sizes of at least 0, and at most one -1; got (-1, -1)"

@@ -33,14 +33,6 @@ unary!(
     |self, x| x.erf(),
     |x, _y| kernels::c::<T>(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp()
 );
-unary!(
-    /// √x, with derivative 0 at 0: a standard deviation.
-    Deviation,
-    output,
-    |self, x| x.sqrt(),
-    |_x, y| if y == T::ZERO { T::ZERO } else { T::ONE / (y + y) },
-    |grad_y, _x, y| if y == T::ZERO { T::ZERO } else { grad_y / (y + y) }
-);
 maps! {
     /// −x
     NegNumber for Number, |x| x.negate() => T;
@@ -69,7 +61,6 @@ enum Function {
     Cos,
     Erf,
     Sign,
-    Deviation,
 }
 
 /// Call `$body` with `$f` bound to the kernel of a function.
@@ -78,7 +69,7 @@ macro_rules! with_function {
         with_function!(@arms $function, $f, $body,
             Neg: kernels::Neg, Exp: kernels::Exp, Expm1: kernels::Expm1, Log: kernels::Ln, Log1p: kernels::Log1p,
             Sqrt: kernels::Sqrt, Rsqrt: kernels::Rsqrt, Square: kernels::Square, Reciprocal: kernels::Reciprocal,
-            Abs: kernels::Abs, Sin: kernels::Sin, Cos: kernels::Cos, Erf: Erf, Sign: kernels::Sign, Deviation: Deviation)
+            Abs: kernels::Abs, Sin: kernels::Sin, Cos: kernels::Cos, Erf: Erf, Sign: kernels::Sign)
     };
     (@arms $function:expr, $f:ident, $body:expr, $($name:ident: $kernel:expr),+) => {
         match $function {
@@ -103,7 +94,7 @@ impl Function {
             Self::Expm1 => "expm1",
             Self::Log => "log",
             Self::Log1p => "log1p",
-            Self::Sqrt | Self::Deviation => "sqrt",
+            Self::Sqrt => "sqrt",
             Self::Rsqrt => "rsqrt",
             Self::Square => "square",
             Self::Reciprocal => "reciprocal",
@@ -124,7 +115,7 @@ impl Function {
     const fn work_per_8(self) -> usize {
         match self {
             Self::Neg | Self::Square | Self::Abs | Self::Sign => 4,
-            Self::Sqrt | Self::Rsqrt | Self::Reciprocal | Self::Deviation => 8,
+            Self::Sqrt | Self::Rsqrt | Self::Reciprocal => 8,
             _ => 16,
         }
     }
@@ -247,11 +238,6 @@ functions! {
     sign: Sign, "−1, 0 or 1; 0 for NaN";
 }
 
-/// √x, whose gradient at 0 is 0 instead of infinite.
-pub(super) fn deviation(x: &Tensor) -> Result<Tensor> {
-    function(Function::Deviation, x)
-}
-
 /// A whole number near x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rounding {
@@ -361,14 +347,13 @@ mod tests {
     use crate::ops::permute;
 
     type Case = (fn(&Tensor) -> Result<Tensor>, fn(f64) -> f64);
-    const CASES: [Case; 19] = [
+    const CASES: [Case; 18] = [
         (neg, |x| -x),
         (exp, f64::exp),
         (expm1, f64::exp_m1),
         (log, f64::ln),
         (log1p, f64::ln_1p),
         (sqrt, f64::sqrt),
-        (deviation, f64::sqrt),
         (rsqrt, |x| 1.0 / x.sqrt()),
         (square, |x| x * x),
         (reciprocal, |x| 1.0 / x),
@@ -395,7 +380,7 @@ mod tests {
                 gradcheck(|x| op(&x[0]), std::slice::from_ref(&x));
             }
         }
-        for (op, f) in [CASES[0], CASES[2], CASES[8], CASES[9], CASES[10], CASES[11], CASES[12], CASES[13], CASES[14]] {
+        for (op, f) in [CASES[0], CASES[2], CASES[7], CASES[8], CASES[9], CASES[10], CASES[11], CASES[12], CASES[13]] {
             let x = permute(&between(-2.9, -0.3, &[3, 7], 2), &[1, 0]).unwrap();
             let expected: Vec<f64> = x.to_vec_f64().iter().map(|&x| f(x)).collect();
             assert_close(&op(&x).unwrap().to_vec_f64(), &expected, 1e-14);
@@ -412,7 +397,9 @@ mod tests {
     #[test]
     fn integers_stay_integers_where_the_result_is_one() {
         let x = Tensor::from_slice(&[-3_i64, 0, 4], &[3]);
-        for (op, expected) in [(neg as fn(&Tensor) -> _, [3, 0, -4]), (abs, [3, 0, 4]), (square, [9, 0, 16]), (sign, [-1, 0, 1])] {
+        for (op, expected) in
+            [(neg as fn(&Tensor) -> _, [3, 0, -4]), (abs, [3, 0, 4]), (square, [9, 0, 16]), (sign, [-1, 0, 1])]
+        {
             assert_eq!(op(&x).unwrap().view().slice::<i64>(), expected);
         }
         assert_eq!(floor(&x).unwrap().id(), x.id());
@@ -431,6 +418,5 @@ mod tests {
         };
         assert_eq!(slope_at_zero(abs), 0.0);
         assert_eq!(slope_at_zero(sqrt), f64::INFINITY);
-        assert_eq!(slope_at_zero(deviation), 0.0);
     }
 }

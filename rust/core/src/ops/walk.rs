@@ -214,7 +214,8 @@ pub(crate) fn select<T: Element>(team: &Team, mask: &View<'_>, a: &View<'_>, b: 
                 elementwise::select(row(pm, n), row(pa, n), row(pb, n), row_mut(py, n));
             } else {
                 for i in 0..n as isize {
-                    let from = if *pm.offset(i * step[0]) == 0 { pb.offset(i * step[2]) } else { pa.offset(i * step[1]) };
+                    let from =
+                        if *pm.offset(i * step[0]) == 0 { pb.offset(i * step[2]) } else { pa.offset(i * step[1]) };
                     *py.offset(i * step[3]) = *from;
                 }
             }
