@@ -1,6 +1,6 @@
 //! Losses: cross entropy from logits, and those of one input and one target at a time.
 //!
-//! Cross entropy of a sample of class y among c, with log-probabilities p = log_softmax(logits), class weights w and label
+//! Cross entropy of a sample of class y among c, with log-probabilities p = `log_softmax(logits)`, class weights w and label
 //! smoothing ε, as `PyTorch` defines it:
 //!
 //! ```text
@@ -170,6 +170,7 @@ fn forward_block<T: Float, const W: usize>(
     *window_mut(out.sum, column) = sum;
 }
 
+#[allow(clippy::too_many_arguments)]
 #[inline(always)]
 fn backward_block<T: Float, const W: usize>(
     column: usize,
@@ -279,7 +280,7 @@ simd! {
         }
     }
 
-    /// The losses −Σ_j w_j · t_j · p_j of samples that are rows of `x`, whose targets are probabilities: t = (1 − ε) · target + ε/c.
+    /// The losses −Σ w · t · p of samples that are rows of `x`, whose targets are probabilities: t = (1 − ε) · target + ε/c.
     pub fn soft_cross_entropy_rows<T: Float>(
         ce: CrossEntropy<'_, T>, x: &[T], target: &[T], out: &mut SampleLosses<'_, T>,
     ) {

@@ -218,7 +218,7 @@ pub(crate) fn window_mut<T, const W: usize>(x: &mut [T], start: usize) -> &mut [
 macro_rules! by_columns {
     (@from $column:ident $cols:ident [] $kernel:ident $t:ty; $($arg:expr),*) => {};
     (@from $column:ident $cols:ident [$w:literal $($rest:literal)*] $kernel:ident $t:ty; $($arg:expr),*) => {
-        while $column + $w <= $cols {
+        while $cols - $column >= $w {
             $kernel::<$t, $w>($column, $($arg),*);
             $column += $w;
         }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::simd;
+use crate::simd::{Level, level};
 
 /// Rows and columns of a block: a cache line of f32.
 const BLOCK: usize = 16;
@@ -24,15 +25,86 @@ pub struct Matrix {
 
 /// Turn a tile at the starts of `src` and `dst`.
 #[inline(always)]
-fn turn_tile<T: Element>(src: &[T], stride: usize, dst: &mut [T], dst_stride: usize) {
-    let mut tile = [[T::default(); TILE]; TILE];
-    for (i, row) in tile.iter_mut().enumerate() {
-        *row = *src[i * stride..].first_chunk().expect("a whole tile");
+fn turn_tile<T: Element>(vectors: bool, src: &[T], stride: usize, dst: &mut [T], dst_stride: usize) {
+    const LAST: usize = TILE - 1;
+    let (src, dst) = (&src[..LAST * stride + TILE], &mut dst[..LAST * dst_stride + TILE]);
+    #[cfg(target_arch = "x86_64")]
+    if vectors && size_of::<T>() == 4 {
+        // SAFETY: this level has AVX; a tile of elements of four bytes lies in both slices, whose lengths are checked above.
+        return unsafe { x86::turn_words(src.as_ptr().cast(), stride, dst.as_mut_ptr().cast(), dst_stride) };
     }
+    #[cfg(target_arch = "x86_64")]
+    if vectors && size_of::<T>() == 8 {
+        // SAFETY: as above, with eight bytes.
+        return unsafe { x86::turn_doubles(src.as_ptr().cast(), stride, dst.as_mut_ptr().cast(), dst_stride) };
+    }
+    let _ = vectors;
     for j in 0..TILE {
-        let out: &mut [T; TILE] = dst[j * dst_stride..].first_chunk_mut().expect("a whole tile");
         for i in 0..TILE {
-            out[i] = tile[i][j];
+            dst[j * dst_stride + i] = src[i * stride + j];
+        }
+    }
+}
+
+/// Tiles turned by shuffles, of which the compiler finds fewer. The elements are moved, never computed with.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        _mm_loadu_pd, _mm_loadu_ps, _mm256_castpd128_pd256, _mm256_castps128_ps256, _mm256_insertf128_pd,
+        _mm256_insertf128_ps, _mm256_shuffle_ps, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_unpackhi_pd,
+        _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
+    };
+
+    /// Turn 8 × 8 elements of four bytes.
+    ///
+    /// # Safety
+    /// `src` and `dst` hold 8 rows of 8 elements, `stride` and `dst_stride` apart.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub unsafe fn turn_words(src: *const f32, stride: usize, dst: *mut f32, dst_stride: usize) {
+        for half in 0..2 {
+            // SAFETY: rows `i` and `i + 4`, four columns of each, are of the tile.
+            let row = |i: usize| unsafe {
+                let (low, high) = (src.add(i * stride + 4 * half), src.add((i + 4) * stride + 4 * half));
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high))
+            };
+            let rows = [row(0), row(1), row(2), row(3)];
+            let (a, b) = (_mm256_unpacklo_ps(rows[0], rows[1]), _mm256_unpacklo_ps(rows[2], rows[3]));
+            let (c, d) = (_mm256_unpackhi_ps(rows[0], rows[1]), _mm256_unpackhi_ps(rows[2], rows[3]));
+            let columns = [
+                _mm256_shuffle_ps::<0x44>(a, b),
+                _mm256_shuffle_ps::<0xee>(a, b),
+                _mm256_shuffle_ps::<0x44>(c, d),
+                _mm256_shuffle_ps::<0xee>(c, d),
+            ];
+            for (j, column) in columns.into_iter().enumerate() {
+                // SAFETY: row `4 * half + j` of the turned tile.
+                unsafe { _mm256_storeu_ps(dst.add((4 * half + j) * dst_stride), column) };
+            }
+        }
+    }
+
+    /// Turn 8 × 8 elements of eight bytes.
+    ///
+    /// # Safety
+    /// `src` and `dst` hold 8 rows of 8 elements, `stride` and `dst_stride` apart.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub unsafe fn turn_doubles(src: *const f64, stride: usize, dst: *mut f64, dst_stride: usize) {
+        for j in (0..8).step_by(2) {
+            for i in (0..8).step_by(4) {
+                // SAFETY: rows `i + k` and `i + k + 2`, two columns of each, are of the tile.
+                let row = |k: usize| unsafe {
+                    let (low, high) = (src.add((i + k) * stride + j), src.add((i + k + 2) * stride + j));
+                    _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high))
+                };
+                let (a, b) = (row(0), row(1));
+                // SAFETY: four columns of rows `j` and `j + 1` of the turned tile.
+                unsafe {
+                    _mm256_storeu_pd(dst.add(j * dst_stride + i), _mm256_unpacklo_pd(a, b));
+                    _mm256_storeu_pd(dst.add((j + 1) * dst_stride + i), _mm256_unpackhi_pd(a, b));
+                }
+            }
         }
     }
 }
@@ -52,6 +124,7 @@ simd! {
     /// Threads share it by columns of `src`, which are neighbouring rows of `dst`: columns `from..` of `src` start at
     /// `src[from..]` and go to `dst[from * dst_stride..]`. Where they own rows of `src`, see [`transpose_rows`].
     pub fn transpose<T: Element>(src: &[T], shape: Matrix, dst: &mut [T], dst_stride: usize) {
+        let vectors = level() >= Level::Avx2;
         let Matrix { rows, cols, stride } = shape;
         debug_assert!(stride >= cols && dst_stride >= rows);
         for i in (0..rows).step_by(BLOCK) {
@@ -63,7 +136,7 @@ simd! {
                         let (src, dst) = (&src[i * stride + j..], &mut dst[j * dst_stride + i..]);
                         let (height, width) = ((rows - i).min(TILE), (cols - j).min(TILE));
                         if height == TILE && width == TILE {
-                            turn_tile(src, stride, dst, dst_stride);
+                            turn_tile(vectors, src, stride, dst, dst_stride);
                         } else {
                             turn_rest(src, stride, (height, width), dst, dst_stride);
                         }

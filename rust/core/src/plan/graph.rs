@@ -61,7 +61,7 @@ impl Graph {
     /// Build it from a trace, keeping only what the `wanted` tensors and in-place changes need. Returns the values of
     /// the wanted tensors with it.
     pub fn new(trace: &Trace, batch: &[Tensor], wanted: &[Tensor]) -> Result<(Self, Vec<ValueId>)> {
-        let mut builder = Builder { graph: Self::default(), ids: HashMap::new() };
+        let mut builder = Builder { trace, graph: Self::default(), ids: HashMap::new() };
         for (i, tensor) in batch.iter().enumerate() {
             let id = builder.push(tensor, Layout::contiguous(tensor.shape()), Source::Batch(i));
             builder.ids.insert(tensor.id(), id);
@@ -128,13 +128,14 @@ impl Graph {
     }
 }
 
-struct Builder {
+struct Builder<'a> {
+    trace: &'a Trace,
     graph: Graph,
     /// Tensor id → value.
     ids: HashMap<u64, ValueId>,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn push(&mut self, tensor: &Tensor, layout: Layout, source: Source) -> ValueId {
         self.graph.values.push(Value { meta: tensor.meta(), layout, source });
         self.graph.values.len() - 1
@@ -142,11 +143,12 @@ impl Builder {
 
     /// The value of a tensor; one seen for the first time lives outside.
     fn value(&mut self, tensor: &Tensor) -> ValueId {
-        if let Some(&id) = self.ids.get(&tensor.id()) {
+        let original = self.trace.original(tensor.id());
+        if let Some(&id) = self.ids.get(&original) {
             return id;
         }
         let id = self.push(tensor, tensor.layout().clone(), Source::Outside(tensor.clone()));
-        self.ids.insert(tensor.id(), id);
+        self.ids.insert(original, id);
         id
     }
 

@@ -55,7 +55,7 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
                 unsafe {
                     let x = memory.view(from).ptr::<T>();
                     let y = memory.ptr::<T>(to.buffer).add(share.start * to.ld);
-                    transpose::transpose_raw(x.add(share.start), *features, *samples, share.len(), y, to.ld);
+                    turn(x.add(share.start), *features, *samples, share.len(), y, to.ld);
                 }
             }
             Stage::ToRows { from, to, samples, features } => {
@@ -64,7 +64,7 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
                 unsafe {
                     let x = memory.ptr::<T>(from.buffer).add(share.start);
                     let y = memory.ptr::<T>(*to).add(share.start * features);
-                    transpose::transpose_raw(x, from.ld, *features, share.len(), y, *features);
+                    turn(x, from.ld, *features, share.len(), y, *features);
                 }
             }
             Stage::Rows(rows) => run_rows::<T>(rows, memory, team, step.replay),
@@ -73,6 +73,22 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
+    }
+}
+
+/// `dst[c · ld_dst + r] = src[r · ld_src + c]`
+///
+/// # Safety
+/// These elements exist, and nobody else uses those of `dst`; what lies between its rows may be others'.
+unsafe fn turn<T: Float>(src: *const T, ld_src: usize, rows: usize, cols: usize, dst: *mut T, ld_dst: usize) {
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    // SAFETY: from the first to the last element of each.
+    unsafe {
+        let src = std::slice::from_raw_parts(src, (rows - 1) * ld_src + cols);
+        let dst = std::slice::from_raw_parts_mut(dst, (cols - 1) * ld_dst + rows);
+        transpose::transpose(src, transpose::Matrix { rows, cols, stride: ld_src }, dst, ld_dst);
     }
 }
 
@@ -117,7 +133,7 @@ fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u6
         unsafe {
             let x = memory.ptr::<T>(from.buffer).add(share.start * from.ld);
             let y = memory.ptr::<T>(*to).add(share.start);
-            transpose::transpose_raw(x, from.ld, share.len(), stage.samples, y, stage.features);
+            turn(x, from.ld, share.len(), stage.samples, y, stage.features);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Tracing: what one eager step did, op by op.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ops::Op;
@@ -25,8 +25,21 @@ pub struct Trace {
     pub steps: Vec<Step>,
     /// Why the step cannot be planned, if it cannot.
     pub obstacle: Option<String>,
+    /// Detached tensors, and what they were detached from.
+    same: HashMap<u64, u64>,
     /// Tensors that depend on the batch: reading their values in Python is an obstacle.
     live: HashSet<u64>,
+}
+
+impl Trace {
+    /// The id under which a tensor stands in the steps.
+    #[must_use]
+    pub fn original(&self, mut id: u64) -> u64 {
+        while let Some(&of) = self.same.get(&id) {
+            id = of;
+        }
+        id
+    }
 }
 
 thread_local! {
@@ -49,6 +62,18 @@ pub fn finish() -> Option<Trace> {
 #[must_use]
 pub fn is_tracing() -> bool {
     TRACE.with_borrow(Option::is_some)
+}
+
+/// Note that `detached` has the values of `of`.
+pub fn same(detached: &Tensor, of: &Tensor) {
+    TRACE.with_borrow_mut(|trace| {
+        if let Some(trace) = trace {
+            trace.same.insert(detached.id(), of.id());
+            if trace.live.contains(&of.id()) {
+                trace.live.insert(detached.id());
+            }
+        }
+    });
 }
 
 /// Note an op that ran.

@@ -124,7 +124,9 @@ impl Tensor {
     /// The same memory, cut from the tape.
     #[must_use]
     pub fn detach(&self) -> Self {
-        self.alias(self.0.layout.clone())
+        let detached = self.alias(self.0.layout.clone());
+        crate::plan::trace::same(&detached, self);
+        detached
     }
 
     /// A number that no other living tensor object has.

@@ -310,7 +310,7 @@ pub fn backward(root: &Tensor, grad: Option<&Tensor>, retain: bool) -> Result<()
             let total = match leaf.grad() {
                 Some(sum) => ops::add(&sum, &grad)?,
                 // A gradient that another holds too must not be shared: clipping one would change the other.
-                None if grad.is_unshared() => grad,
+                None if grad.is_unshared() || crate::plan::trace::is_tracing() => grad,
                 None => ops::copy(&grad)?,
             };
             leaf.set_grad(Some(total));
@@ -352,6 +352,5 @@ impl Tensor {
         Arc::strong_count(&self.0) == 1
             && Arc::strong_count(&self.0.storage) == 1
             && self.0.layout.is_contiguous()
-            && !crate::plan::trace::is_tracing()
     }
 }
