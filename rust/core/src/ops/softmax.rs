@@ -73,7 +73,7 @@ fn same(op: &'static str, inputs: &[Meta], like: usize) -> Result<Outputs> {
 
 /// An op whose output is like its last input, and which works block by block.
 macro_rules! blockwise {
-    ($op:ident, $name:literal, $work:literal, |$inputs:ident, $axis:ident, $range:ident, $out:ident, $t:ident| $kernel:expr, $($rest:tt)*) => {
+    ($op:ident, $name:literal, $work:literal, |$inputs:ident, $axis:ident, $range:ident, $out:ident, $t:ident| $kernel:expr; $($rest:tt)*) => {
         impl Op for $op {
             fn name(&self) -> &'static str {
                 $name
@@ -101,52 +101,54 @@ macro_rules! blockwise {
     };
 }
 
-blockwise!(
+blockwise! {
     Softmax,
     "softmax",
     2,
-    |inputs, axis, range, out, T| kernel::softmax(&inputs[0].slice::<T>()[range], axis, out),
+    |inputs, axis, range, out, T| kernel::softmax(&inputs[0].slice::<T>()[range], axis, out);
     fn saves(&self) -> Saves {
         Saves::outputs(1)
-    },
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         Ok(smallvec![Some(apply(SoftmaxGrad { dim: self.dim }, &[cx.grad(), cx.output(0)])?)])
     }
-);
-blockwise!(
+}
+blockwise! {
     SoftmaxGrad,
     "softmax_grad",
     1,
     |inputs, axis, range, out, T| {
         kernel::softmax_backward(&inputs[0].slice::<T>()[range.clone()], &inputs[1].slice::<T>()[range], axis, out);
-    },
+    };
     fn differentiable(&self) -> bool {
         false
     }
-);
-blockwise!(
+}
+blockwise! {
     LogSoftmax,
     "log_softmax",
     2,
-    |inputs, axis, range, out, T| kernel::log_softmax(&inputs[0].slice::<T>()[range], axis, out),
+    |inputs, axis, range, out, T| kernel::log_softmax(&inputs[0].slice::<T>()[range], axis, out);
     fn saves(&self) -> Saves {
         Saves::outputs(1)
-    },
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         Ok(smallvec![Some(apply(LogSoftmaxGrad { dim: self.dim }, &[cx.grad(), cx.output(0)])?)])
     }
-);
-blockwise!(
+}
+blockwise! {
     LogSoftmaxGrad,
     "log_softmax_grad",
     2,
     |inputs, axis, range, out, T| {
         kernel::log_softmax_backward(&inputs[0].slice::<T>()[range.clone()], &inputs[1].slice::<T>()[range], axis, out);
-    },
+    };
     fn differentiable(&self) -> bool {
         false
     }
-);
+}
 
 impl Op for LogSumExp {
     fn name(&self) -> &'static str {
