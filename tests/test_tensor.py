@@ -189,30 +189,36 @@ INDICES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("index", INDICES, ids=[str(i).replace("\n", "") for i in INDICES])
+def as_index(index: Any) -> Any:
+    """NumPy's empty list is of floats."""
+    return np.array([], int) if isinstance(index, list) and not index else index
+
+
+@pytest.mark.parametrize("index", INDICES, ids=range(len(INDICES)))
 def test_indexing_is_numpys(index: Any) -> None:
     array = grid(3, 4, 2)
-    expected = array[index if index != [] else np.array([], int)]
+    at = as_index(index)
+    expected = array[at]
     x = fnn.tensor(array, requires_grad=True)
     found = x[index]
     np.testing.assert_array_equal(found.detach().numpy(), expected)
     weights = RNG.normal(size=expected.shape).astype(np.float32)
     found.backward(weights)
     grad = np.zeros_like(array)
-    np.add.at(grad, index if index != [] else np.array([], int), weights)
+    np.add.at(grad, at, weights)
     np.testing.assert_allclose(x.grad.numpy(), grad, rtol=1e-6)
 
 
-@pytest.mark.parametrize("index", INDICES, ids=[str(i).replace("\n", "") for i in INDICES])
+@pytest.mark.parametrize("index", INDICES, ids=range(len(INDICES)))
 def test_assignment_is_numpys(index: Any) -> None:
     array = grid(3, 4, 2)
     x = fnn.tensor(array)
-    at = index if index != [] else np.array([], int)
+    at = as_index(index)
     array[at] = -7
     x[index] = -7
     np.testing.assert_array_equal(x.numpy(), array)
     values = np.arange(array[at].size).reshape(array[at].shape)
-    if not (isinstance(index, list) and len(set(index)) < len(index)):
+    if not (isinstance(index, list) and index == [0, 2, 2]):
         array[at] = values
         x[index] = fnn.tensor(values, dtype=fnn.float32)
         np.testing.assert_array_equal(x.numpy(), array)

@@ -196,14 +196,14 @@ impl PythonOp {
 
 /// Run a `Function`: its forward without recording, then one op on the tape.
 #[pyfunction]
-#[pyo3(signature = (class, /, *args, **kwargs))]
+#[pyo3(signature = (function, /, *args, **kwargs))]
 pub fn apply_function<'py>(
-    class: &Bound<'py, PyAny>,
+    function: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = class.py();
-    let name = class.getattr(intern!(py, "__name__"))?.to_string();
+    let py = function.py();
+    let name = function.getattr(intern!(py, "__name__"))?.to_string();
     trace::obstacle(&format!("autograd.Function {name} is defined in Python"));
     let mut inputs: Vec<Core> = Vec::new();
     let mut places = Vec::with_capacity(args.len());
@@ -220,7 +220,7 @@ pub fn apply_function<'py>(
     let mut with_context = vec![context.bind(py).clone().into_any()];
     with_context.extend(args.iter());
     let with_context = PyTuple::new(py, with_context)?;
-    let answer = tape::no_grad(|| class.call_method(intern!(py, "forward"), with_context, kwargs))?;
+    let answer = tape::no_grad(|| function.call_method(intern!(py, "forward"), with_context, kwargs))?;
 
     let several = answer.cast::<PyTuple>().ok().cloned();
     let answers: Vec<Bound<'_, PyAny>> = several.as_ref().map_or_else(|| vec![answer.clone()], |t| t.iter().collect());
@@ -254,7 +254,7 @@ pub fn apply_function<'py>(
         outputs.push(output);
     }
     if recording {
-        let op = PythonOp { class: class.clone().unbind(), name, context, places };
+        let op = PythonOp { class: function.clone().unbind(), name, context, places };
         let borrowed: Vec<&Core> = inputs.iter().collect();
         let input_meta = inputs.iter().map(Core::meta).collect();
         let output_meta = outputs.iter().map(Core::meta).collect();
