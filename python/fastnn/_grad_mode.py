@@ -55,3 +55,24 @@ class enable_grad(_GradMode):  # noqa: N801
     """Record gradients, even within :class:`no_grad`."""
 
     _mode = True
+
+
+class set_grad_enabled(_GradMode):  # noqa: N801
+    """Record gradients or not from now on; as a context manager, until the end of the ``with`` block.
+
+    Args:
+        mode: Whether to record.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self._mode = mode
+        self._previous.append(_core.set_grad_enabled(mode))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        # As a decorator it must not act on what follows the decoration.
+        _core.set_grad_enabled(self._previous.pop())
+        return super().__call__(function)

@@ -26,7 +26,8 @@ struct Memory(#[allow(dead_code)] Arc<Storage>);
 /// Memory of a NumPy array that no one may free while the tensor lives.
 fn adopt(array: &Bound<'_, PyUntypedArray>, dtype: DType) -> Option<Core> {
     // SAFETY: `array` is a NumPy array, so its object has these fields.
-    let (flags, data) = unsafe { ((*array.as_array_ptr()).flags, (*array.as_array_ptr()).data.cast::<u8>()) };
+    let fields = unsafe { &(*array.as_array_ptr()).fields };
+    let (flags, data) = (fields.flags, fields.data.cast::<u8>());
     let size = dtype.size() as isize;
     let (shape, strides) = (array.shape(), array.strides());
     if flags & NPY_ARRAY_ALIGNED == 0 || !data.addr().is_multiple_of(dtype.size()) {
@@ -52,6 +53,13 @@ fn adopt(array: &Bound<'_, PyUntypedArray>, dtype: DType) -> Option<Core> {
     // checked above.
     let storage = unsafe { Storage::foreign(data.offset(low * size), bytes, flags & NPY_ARRAY_WRITEABLE != 0, keep) };
     Some(Core::from_storage(Arc::new(storage), layout, dtype))
+}
+
+/// A tensor on the memory of a float array, if it can be shared.
+pub fn share(array: &Bound<'_, PyUntypedArray>) -> Option<Core> {
+    let descr = array.dtype();
+    let dtype = dtype::from_descr(&descr).filter(|d| d.is_float())?;
+    if descr.is_native_byteorder() == Some(false) { None } else { adopt(array, dtype) }
 }
 
 /// A tensor of an array, sharing its memory where that is possible.
@@ -108,6 +116,30 @@ pub fn scalar(object: &Bound<'_, PyAny>) -> Option<Scalar> {
         };
     }
     None
+}
+
+/// An argument that is a number.
+#[derive(Clone, Copy)]
+pub struct Number(pub Scalar);
+
+impl From<Scalar> for Number {
+    fn from(value: Scalar) -> Self {
+        Self(value)
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Number {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Some(number) = scalar(&object) {
+            return Ok(Self(number));
+        }
+        match object.cast::<Tensor>() {
+            Ok(tensor) => ops::item(&tensor.borrow().inner).map(Self).raise(),
+            Err(_) => Err(type_error(format!("expected a number; got {}", type_name(&object)))),
+        }
+    }
 }
 
 fn is_numpy_scalar(object: &Bound<'_, PyAny>) -> bool {
@@ -196,7 +228,7 @@ pub fn to_array<'py>(py: Python<'py>, tensor: &Core) -> PyResult<Bound<'py, PyAn
         let data = tensor.storage().ptr().add(layout.offset * dtype.size());
         let array = PY_ARRAY_API.PyArray_NewFromDescr(
             py,
-            PY_ARRAY_API.get_type_object(py, NpyTypes::PyArray_Type),
+            npyffi::get_type_object(py, NpyTypes::PyArray_Type),
             descr(py, dtype).into_ptr().cast(),
             dims.len() as c_int,
             dims.as_mut_ptr(),

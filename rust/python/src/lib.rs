@@ -1,6 +1,86 @@
 //! `fastnn._core`: borrow, release the GIL, call, raise.
 
+mod autograd;
+mod convert;
+mod creation;
+mod dtype;
+mod error;
+mod function;
+mod functional;
+mod gil;
+mod in_place;
+mod index;
+mod joining;
+mod losses;
+mod methods;
+mod operators;
+mod optim;
+mod reduce;
+mod rule;
+mod settings;
+mod show;
+mod tensor;
+mod update;
+
 use pyo3::prelude::*;
 
-#[pymodule(name = "_core")]
-mod core_module {}
+#[pymodule(name = "_core", gil_used = true)]
+mod core_module {
+    use fastnn_core::DType;
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::autograd::{grad, is_grad_enabled, set_grad_enabled};
+    #[pymodule_export]
+    use crate::creation::{
+        arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
+        manual_seed, ones, ones_like, permutation, rand, rand_like, randint, randn, randn_like, randperm, set_rng_state,
+        tensor, zeros, zeros_like,
+    };
+    #[pymodule_export]
+    use crate::dtype::PyDType;
+    #[pymodule_export]
+    use crate::function::{Context, apply_function};
+    #[pymodule_export]
+    use crate::functional::{
+        batch_norm, bilinear, dropout, elu, gelu, hardtanh, leaky_relu, linear, log_softmax, prelu, relu, relu6, selu, sigmoid, silu,
+        softmax, softplus, tanh,
+    };
+    #[pymodule_export]
+    use crate::joining::{
+        add, all, amax, amin, any, argmax, argmin, cat, chunk, clamp, clone, flatten, gather, index_select, logsumexp,
+        masked_fill, matmul, max, mean, min, mm, narrow, nonzero, norm, one_hot, permute, prod, reshape, scatter_add,
+        split, squeeze, stack, std, sub, sum, transpose, unbind, unsqueeze, var, where_,
+    };
+    #[pymodule_export]
+    use crate::losses::{
+        binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, huber_loss, kl_div, l1_loss, mse_loss,
+        nll_loss, smooth_l1_loss,
+    };
+    #[pymodule_export]
+    use crate::methods::functions::{
+        abs, ceil, cos, erf, exp, expm1, floor, isfinite, isinf, isnan, log, log1p, logical_not, neg, reciprocal, round,
+        rsqrt, sign, sin, sqrt, square, t, trunc,
+    };
+    #[pymodule_export]
+    use crate::methods::pair_functions::{
+        div, eq, floor_divide, ge, gt, le, logical_and, logical_or, logical_xor, lt, maximum, minimum, mul, ne, pow,
+        remainder,
+    };
+    #[pymodule_export]
+    use crate::optim::PySlots;
+    #[pymodule_export]
+    use crate::reduce::equal;
+    #[pymodule_export]
+    use crate::settings::{bump_config, config_version, get_num_threads, isa, set_num_threads};
+    #[pymodule_export]
+    use crate::tensor::Tensor;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        for dtype in [DType::F32, DType::F64, DType::I64, DType::Bool] {
+            module.add(dtype.name(), crate::dtype::object(module.py(), dtype)?)?;
+        }
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -95,6 +95,16 @@ mod table {
         MAXIMUM: maximum, maximum_scalar;
         MINIMUM: minimum, minimum_scalar;
     }
+    macro_rules! masks {
+        ($($name:ident: $op:ident;)+) => {$(
+            pub const $name: Pair = Pair { tensors: ops::$op, scalar: |x, s| ops::$op(x, &s.tensor(s.dtype())) };
+        )+};
+    }
+    masks! {
+        LOGICAL_AND: logical_and;
+        LOGICAL_OR: logical_or;
+        LOGICAL_XOR: logical_xor;
+    }
 }
 pub use table::*;
 
@@ -247,16 +257,16 @@ impl Tensor {
     }
 
     fn __iadd__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::arithmetic(slf, ADD, ops::Arithmetic::Add, &other)
+        in_place::arithmetic(slf, ADD, in_place::ADD, &other)
     }
     fn __isub__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::arithmetic(slf, SUB, ops::Arithmetic::Sub, &other)
+        in_place::arithmetic(slf, SUB, in_place::SUB, &other)
     }
     fn __imul__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::arithmetic(slf, MUL, ops::Arithmetic::Mul, &other)
+        in_place::arithmetic(slf, MUL, in_place::MUL, &other)
     }
     fn __itruediv__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::arithmetic(slf, DIV, ops::Arithmetic::Div, &other)
+        in_place::arithmetic(slf, DIV, in_place::DIV, &other)
     }
 
     fn __neg__(&self, py: Python<'_>) -> PyResult<Self> {
@@ -309,5 +319,5 @@ impl Tensor {
 /// The matrix product, whose work is more than its elements.
 pub fn product(py: Python<'_>, a: &Core, b: &Core) -> PyResult<Core> {
     let columns = b.shape().last().copied().unwrap_or(1);
-    gil::run(py, a.numel().saturating_mul(columns), || ops::matmul(a, b))
+    gil::run(py, a.numel().saturating_mul(columns), || ops::matmul::matmul(a, b))
 }

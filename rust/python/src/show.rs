@@ -147,7 +147,9 @@ pub fn tensor(tensor: &Tensor) -> String {
     }
     let all: Vec<f64> = places.iter().map(|&at| values(at)).collect();
     let format = format_of(tensor.dtype(), &all);
-    let width = all.iter().map(|&x| number(x, &format).len()).max().unwrap_or(0);
+    // As in PyTorch, NaN and infinity do not make the columns wider.
+    let counts = |x: &&f64| x.is_finite() && **x != 0.0;
+    let width = all.iter().filter(counts).map(|&x| number(x, &format).len()).max().unwrap_or(0);
     let mut out = String::from("tensor(");
     if tensor.numel() == 0 {
         out.push_str("[]");

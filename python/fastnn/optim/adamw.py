@@ -1,0 +1,69 @@
+"""AdamW: Adam whose weight decay does not pass through the averages."""
+
+from __future__ import annotations
+
+from fastnn.optim.optimizer import Optimizer, Parameters
+
+
+class AdamW(Optimizer):
+    """AdamW: Adam whose weight decay does not pass through the averages.
+
+    For every element, at step t::
+
+        g = grad                                             # -grad if maximize
+        x = x - lr * weight_decay * x
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g²
+        w = max(w, v)                                        # if amsgrad; else w = v
+        x = x - lr * m / (1 - beta1**t) / (√(w / (1 - beta2**t)) + eps)
+
+    Args:
+        params: Parameters, or groups of them.
+        lr: Step size, at least 0.
+        betas: Shares of the two averages that are kept, in [0, 1).
+        eps: Added outside the root, at least 0.
+        weight_decay: Share of the parameter, times ``lr``, that each step takes away, at least 0.
+        amsgrad: Divide by the largest second moment so far.
+        foreach: Accepted for PyTorch's sake, as are ``capturable``, ``differentiable`` and ``fused``.
+        maximize: Climb instead of descend.
+        capturable: See ``foreach``.
+        differentiable: See ``foreach``.
+        fused: See ``foreach``.
+
+    Raises:
+        ValueError: No parameters, or a setting out of range.
+
+    Source:
+        Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101, Algorithm 2 with a constant schedule.
+    """
+
+    _rule = "AdamW"
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, defaults)

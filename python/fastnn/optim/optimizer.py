@@ -1,0 +1,230 @@
+"""The base of every optimizer: parameter groups, ``step``, and the ``state_dict``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core
+from fastnn._core import Tensor
+
+Parameters: TypeAlias = (
+    "Iterable[Tensor] | Iterable[NDArray[Any]] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]"
+)
+"""Parameters; or groups, each a dict with ``params`` and settings of its own; or pairs of name and parameter."""
+
+# Arguments of PyTorch's that choose among implementations, of which there is one here.
+_IGNORED = ("foreach", "capturable", "differentiable", "fused")
+
+
+class Optimizer:
+    """Parameters in groups, each with settings of its own, that are updated together.
+
+    ``param_groups`` is a list of dicts with the key ``params`` and one for every setting. Settings are read at each
+    step, so that ``optimizer.param_groups[0]["lr"] = 0.1`` takes effect at once.
+
+    A subclass only has to name a rule of the core and to pass on its settings.
+
+    Args:
+        params: The parameters, or groups of them.
+        defaults: Settings of groups that do not have them.
+
+    Raises:
+        ValueError: No parameters, a setting out of range, the same parameter twice, or a parameter that is no leaf.
+        TypeError: A parameter that is neither a tensor nor an array.
+    """
+
+    _rule: ClassVar[str]
+
+    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+        for name in _IGNORED:
+            defaults.pop(name, None)
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self._slots: list[_core.Slots] = []
+        if isinstance(params, Tensor | np.ndarray):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                f"{type(params).__name__}"
+            )
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]  # type: ignore[list-item]
+        for group in groups:
+            self.add_param_group(group)  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own, such as those of a layer that is trained from now on.
+
+        Args:
+            param_group: ``params``, and the settings that differ from the defaults.
+
+        Raises:
+            ValueError: As for the class. Nothing is added then.
+            TypeError: Likewise.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        if "params" not in param_group:
+            raise ValueError("param_group: expected the key 'params'; got none")
+        group = dict(param_group)
+        params = group["params"]
+        if isinstance(params, Tensor | np.ndarray):
+            params = [params]
+        elif isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+                "will change between runs. Please use a list instead."
+            )
+        params = list(params)
+        if params and isinstance(params[0], tuple):
+            group["param_names"] = [name for name, _ in params]
+            params = [param for _, param in params]
+        if not params:
+            raise ValueError("optimizer got an empty parameter list")
+        group["params"] = params
+        for name, value in self.defaults.items():
+            group.setdefault(name, value)
+        slots = _core.Slots(self._rule, params)
+        slots.validate(group)
+        seen = {id(param) for other in self.param_groups for param in other["params"]}
+        if any(id(param) in seen for param in params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        if len({id(param) for param in params}) != len(params):
+            raise ValueError("optimizer contains a parameter group with duplicate parameters")
+        self.param_groups.append(group)
+        self._slots.append(slots)
+
+    def step(
+        self,
+        closure: Callable[[], Any] | None = None,
+        *,
+        grads: Sequence[Tensor | NDArray[Any] | None] | None = None,
+    ) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: Computes the loss once more, and its gradients; called first.
+            grads: A gradient for each parameter, in the place of ``parameter.grad``; ``None`` to leave one alone.
+                Parameters that are arrays need it.
+
+        Returns:
+            What ``closure`` returned.
+
+        Raises:
+            ValueError: A gradient of another shape, a number of gradients that is not that of the parameters, or a
+                setting out of range. Nothing of the group is changed then.
+            TypeError: A gradient of another dtype.
+        """
+        if closure is None and grads is None:
+            for slots, group in zip(self._slots, self.param_groups):  # noqa: B905
+                slots.step(group)
+            return None
+        loss = None
+        if closure is not None:
+            previous = _core.set_grad_enabled(True)
+            try:
+                loss = closure()
+            finally:
+                _core.set_grad_enabled(previous)
+        if grads is None:
+            for slots, group in zip(self._slots, self.param_groups, strict=True):
+                slots.step(group)
+            return loss
+        total = sum(len(slots) for slots in self._slots)
+        if len(grads) != total:
+            raise ValueError(f"{type(self).__name__}.step: expected {total} gradients; got {len(grads)}")
+        start = 0
+        for slots, group in zip(self._slots, self.param_groups, strict=True):
+            slots.step(group, list(grads[start : start + len(slots)]))
+            start += len(slots)
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients; with ``set_to_none=False`` make them 0 in place."""
+        for slots in self._slots:
+            slots.zero_grad(set_to_none)
+
+    def _numbered(self) -> Iterator[tuple[int, _core.Slots, int]]:
+        number = 0
+        for slots in self._slots:
+            for index in range(len(slots)):
+                yield number, slots, index
+                number += 1
+
+    @property
+    def state(self) -> dict[Any, dict[str, Tensor]]:
+        """What is kept of each parameter, by parameter (by ``id`` for arrays); the tensors are the optimizer's own."""
+        params = [param for group in self.param_groups for param in group["params"]]
+        states = ((params[number], slots.state(index)) for number, slots, index in self._numbered())
+        return {id(param) if isinstance(param, np.ndarray) else param: state for param, state in states if state}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state in PyTorch's format: ``state`` by the parameter's number, and ``param_groups``.
+
+        The tensors are the optimizer's own, and change with the next step.
+        """
+        state = {number: kept for number, slots, index in self._numbered() if (kept := slots.state(index))}
+        groups = []
+        start = 0
+        for group in self.param_groups:
+            numbers = list(range(start, start + len(group["params"])))
+            groups.append({**{key: value for key, value in group.items() if key != "params"}, "params": numbers})
+            start += len(numbers)
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned; the next steps have the same bits.
+
+        Args:
+            state_dict: State and settings, of as many groups and parameters as there are here. The values are copied,
+                in the dtype of their parameter.
+
+        Raises:
+            ValueError: Another number of groups or parameters, a missing key, or a state of the wrong shape. Nothing
+                is loaded then.
+        """
+        for key in ("state", "param_groups"):
+            if key not in state_dict:
+                raise ValueError(
+                    f"load_state_dict: expected the keys 'state' and 'param_groups'; got {list(state_dict)}"
+                )
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(old["params"]) != len(new["params"]) for old, new in zip(saved, self.param_groups, strict=True)):
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+            )
+        # Built anew beside the old, which stays as it is if anything is wrong.
+        loaded: list[tuple[dict[str, Any], _core.Slots]] = []
+        for old, new in zip(saved, self.param_groups, strict=True):
+            settings = {key: value for key, value in old.items() if key not in {"params", *_IGNORED}}
+            if "betas" in settings:
+                settings["betas"] = tuple(settings["betas"])
+            group = {**new, **settings, "params": new["params"]}
+            slots = _core.Slots(self._rule, new["params"])
+            slots.validate(group)
+            # JSON makes strings of numbers.
+            state = state_dict["state"]
+            slots.load(group, [dict(state.get(number, state.get(str(number), {}))) for number in old["params"]])
+            loaded.append((group, slots))
+        for target, (group, _) in zip(self.param_groups, loaded, strict=True):
+            target.update(group)
+        self._slots[:] = [slots for _, slots in loaded]
+        _core.bump_config()
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError(f"{type(self).__name__} can not be pickled: save its state_dict() instead")

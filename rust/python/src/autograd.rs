@@ -1,0 +1,58 @@
+//! Grad mode, and gradients without `backward`.
+
+use fastnn_core::tensor::tape;
+use pyo3::prelude::*;
+
+use crate::error::{Raise, value_error};
+use crate::tensor::Tensor;
+
+/// Switch the recording of gradients on or off in this thread; returns what it was.
+#[pyfunction]
+#[pyo3(signature = (mode, /))]
+pub fn set_grad_enabled(mode: bool) -> bool {
+    tape::set_grad_enabled(mode)
+}
+
+/// Whether this thread records gradients.
+#[pyfunction]
+pub fn is_grad_enabled() -> bool {
+    tape::is_grad_enabled()
+}
+
+fn inner(tensors: &[PyRef<'_, Tensor>]) -> Vec<fastnn_core::Tensor> {
+    tensors.iter().map(|t| t.inner.clone()).collect()
+}
+
+/// Gradients of `outputs` with respect to `inputs`, as `torch.autograd.grad`; the leaves' own stay as they are.
+#[pyfunction]
+#[pyo3(signature = (outputs, inputs, grad_outputs, retain_graph, allow_unused, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn grad(
+    py: Python<'_>,
+    outputs: Vec<PyRef<'_, Tensor>>,
+    inputs: Vec<PyRef<'_, Tensor>>,
+    grad_outputs: Vec<Option<PyRef<'_, Tensor>>>,
+    retain_graph: bool,
+    allow_unused: bool,
+) -> PyResult<Vec<Option<Tensor>>> {
+    let (outputs, inputs) = (inner(&outputs), inner(&inputs));
+    if grad_outputs.len() != outputs.len() {
+        return Err(value_error(format!(
+            "grad: expected a gradient for each output; got {} for {}",
+            grad_outputs.len(),
+            outputs.len()
+        )));
+    }
+    if inputs.iter().any(|t| !t.requires_grad()) {
+        return Err(pyo3::exceptions::PyRuntimeError::new_err("One of the differentiated Tensors does not require grad"));
+    }
+    let grads: Vec<_> = grad_outputs.iter().map(|g| g.as_ref().map(|g| g.inner.clone())).collect();
+    let found = py.detach(|| tape::grad(&outputs, &grads, &inputs, retain_graph)).raise()?;
+    if !allow_unused && found.iter().any(Option::is_none) {
+        return Err(pyo3::exceptions::PyRuntimeError::new_err(
+            "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this \
+             is the desired behavior.",
+        ));
+    }
+    Ok(found.into_iter().map(|g| g.map(Tensor::from)).collect())
+}

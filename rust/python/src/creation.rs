@@ -1,0 +1,270 @@
+//! New tensors: from data, filled, drawn.
+
+use fastnn_core::ops::{self, Scalar};
+use fastnn_core::{DType, Result, Tensor as Core};
+use numpy::PyUntypedArray;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::convert::{self, Number, check_device};
+use crate::dtype;
+use crate::error::{Raise, type_error, type_name};
+use crate::tensor::Tensor;
+
+/// The tensor, asking for its gradient if that is wanted.
+fn leaf(tensor: Core, requires_grad: bool) -> PyResult<Tensor> {
+    if requires_grad {
+        tensor.set_requires_grad(true).raise()?;
+    }
+    Ok(tensor.into())
+}
+
+/// A new tensor with a copy of the data: numbers, nested lists, an array, a tensor.
+#[pyfunction]
+#[pyo3(signature = (data, *, dtype=None, device=None, requires_grad=false))]
+pub fn tensor(
+    data: &Bound<'_, PyAny>,
+    dtype: Option<dtype::Arg>,
+    device: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<Tensor> {
+    check_device(device)?;
+    let source = convert::any(data)?.detach();
+    let wanted = dtype.map_or(source.dtype(), |d| d.0);
+    leaf(if wanted == source.dtype() { ops::copy(&source) } else { ops::cast(&source, wanted) }.raise()?, requires_grad)
+}
+
+/// A tensor of the data, sharing its memory where that is possible.
+#[pyfunction]
+#[pyo3(signature = (data, dtype=None, device=None))]
+pub fn as_tensor<'py>(
+    data: &Bound<'py, PyAny>,
+    dtype: Option<dtype::Arg>,
+    device: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    check_device(device)?;
+    let wanted = dtype.map(|d| d.0);
+    if let Ok(tensor) = data.cast::<Tensor>()
+        && wanted.is_none_or(|d| d == tensor.borrow().inner.dtype())
+    {
+        return Ok(data.clone());
+    }
+    let source = convert::any(data)?;
+    let tensor = ops::cast(&source, wanted.unwrap_or(source.dtype())).raise()?;
+    Ok(Bound::new(data.py(), Tensor::from(tensor))?.into_any())
+}
+
+/// A tensor on the memory of an array.
+#[pyfunction]
+#[pyo3(signature = (array, /))]
+pub fn from_numpy(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    match array.cast::<PyUntypedArray>() {
+        Ok(array) => Ok(convert::from_array(array)?.into()),
+        Err(_) => Err(type_error(format!("from_numpy: expected a NumPy array; got {}", type_name(array)))),
+    }
+}
+
+/// What the creating functions have in common: `dtype`, `device`, `requires_grad`.
+fn make(
+    device: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+    tensor: impl FnOnce() -> Result<Core>,
+) -> PyResult<Tensor> {
+    check_device(device)?;
+    leaf(tensor().raise()?, requires_grad)
+}
+
+fn or_f32(dtype: Option<dtype::Arg>) -> DType {
+    dtype.map_or(DType::F32, |d| d.0)
+}
+
+macro_rules! of_shape {
+    ($($name:ident: |$shape:ident, $dtype:ident| $tensor:expr, $text:literal;)+) => {$(
+        #[doc = $text]
+        #[pyfunction]
+        #[pyo3(signature = (*size, dtype=None, device=None, requires_grad=false))]
+        pub fn $name(
+            size: &Bound<'_, PyTuple>,
+            dtype: Option<dtype::Arg>,
+            device: Option<&Bound<'_, PyAny>>,
+            requires_grad: bool,
+        ) -> PyResult<Tensor> {
+            let $shape = convert::shape(stringify!($name), size)?;
+            let $dtype = or_f32(dtype);
+            make(device, requires_grad, || $tensor)
+        }
+    )+};
+}
+of_shape! {
+    zeros: |shape, dtype| Ok(Core::zeros(&shape, dtype)), "All elements 0.";
+    ones: |shape, dtype| Ok(ops::ones(&shape, dtype)), "All elements 1.";
+    // Zeros, so that no run depends on what lay in memory before.
+    empty: |shape, dtype| Ok(Core::zeros(&shape, dtype)), "Elements that are yet to be written.";
+    rand: |shape, dtype| ops::random::rand(&shape, dtype), "Uniform numbers of [0, 1).";
+    randn: |shape, dtype| ops::random::randn(&shape, dtype), "Standard normal numbers.";
+}
+
+macro_rules! of_the_shape_of {
+    ($($name:ident: |$shape:ident, $dtype:ident| $tensor:expr, $text:literal;)+) => {$(
+        #[doc = $text]
+        #[pyfunction]
+        #[pyo3(signature = (input, *, dtype=None, device=None, requires_grad=false))]
+        #[allow(clippy::needless_pass_by_value)]
+        pub fn $name(
+            input: convert::Arg,
+            dtype: Option<dtype::Arg>,
+            device: Option<&Bound<'_, PyAny>>,
+            requires_grad: bool,
+        ) -> PyResult<Tensor> {
+            let $shape = input.0.shape();
+            let $dtype = dtype.map_or(input.0.dtype(), |d| d.0);
+            make(device, requires_grad, || $tensor)
+        }
+    )+};
+}
+of_the_shape_of! {
+    zeros_like: |shape, dtype| Ok(Core::zeros(shape, dtype)), "Zeros in the shape and dtype of another tensor.";
+    ones_like: |shape, dtype| Ok(ops::ones(shape, dtype)), "Ones in the shape and dtype of another tensor.";
+    empty_like: |shape, dtype| Ok(Core::zeros(shape, dtype)), "A tensor like another, yet to be written.";
+    rand_like: |shape, dtype| ops::random::rand(shape, dtype), "Uniform numbers in the shape of another tensor.";
+    randn_like: |shape, dtype| ops::random::randn(shape, dtype), "Normal numbers in the shape of another tensor.";
+}
+
+/// All elements one value.
+#[pyfunction]
+#[pyo3(signature = (size, fill_value, *, dtype=None, device=None, requires_grad=false))]
+pub fn full(
+    size: &Bound<'_, PyAny>,
+    fill_value: Number,
+    dtype: Option<dtype::Arg>,
+    device: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<Tensor> {
+    let shape = convert::shape("full", &PyTuple::new(size.py(), [size])?)?;
+    make(device, requires_grad, || Ok(ops::full(&shape, fill_value.0, dtype.map(|d| d.0))))
+}
+
+/// One value in the shape and dtype of another tensor.
+#[pyfunction]
+#[pyo3(signature = (input, fill_value, *, dtype=None, device=None, requires_grad=false))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn full_like(
+    input: convert::Arg,
+    fill_value: Number,
+    dtype: Option<dtype::Arg>,
+    device: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<Tensor> {
+    let dtype = dtype.map_or(input.0.dtype(), |d| d.0);
+    make(device, requires_grad, || Ok(ops::full(input.0.shape(), fill_value.0, Some(dtype))))
+}
+
+/// `arange(end)`, `arange(start, end)`, `arange(start, end, step)`.
+#[pyfunction]
+#[pyo3(signature = (start, end=None, step=None, *, dtype=None, device=None, requires_grad=false))]
+pub fn arange(
+    start: Number,
+    end: Option<Number>,
+    step: Option<Number>,
+    dtype: Option<dtype::Arg>,
+    device: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<Tensor> {
+    let (start, end) = end.map_or((Scalar::Int(0), start.0), |end| (start.0, end.0));
+    let step = step.map_or(Scalar::Int(1), |s| s.0);
+    make(device, requires_grad, || ops::arange(start, end, step, dtype.map(|d| d.0)))
+}
+
+/// `steps` numbers at equal distances, both ends included.
+#[pyfunction]
+#[pyo3(signature = (start, end, steps, *, dtype=None, device=None, requires_grad=false))]
+pub fn linspace(
+    start: f64,
+    end: f64,
+    steps: usize,
+    dtype: Option<dtype::Arg>,
+    device: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<Tensor> {
+    make(device, requires_grad, || Ok(ops::linspace(start, end, steps, or_f32(dtype))))
+}
+
+/// 1 on the diagonal of an `n × m` matrix.
+#[pyfunction]
+#[pyo3(signature = (n, m=None, *, dtype=None, device=None, requires_grad=false))]
+pub fn eye(
+    n: usize,
+    m: Option<usize>,
+    dtype: Option<dtype::Arg>,
+    device: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<Tensor> {
+    make(device, requires_grad, || Ok(ops::eye(n, m.unwrap_or(n), or_f32(dtype))))
+}
+
+/// Whole numbers of `[low, high)`: `randint(high, size)`, `randint(low, high, size)`.
+#[pyfunction]
+#[pyo3(signature = (*args, dtype=None, device=None))]
+pub fn randint(
+    args: &Bound<'_, PyTuple>,
+    dtype: Option<dtype::Arg>,
+    device: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Tensor> {
+    let (low, high, size) = match args.len() {
+        2 => (0, args.get_item(0)?.extract()?, args.get_item(1)?),
+        3 => (args.get_item(0)?.extract()?, args.get_item(1)?.extract()?, args.get_item(2)?),
+        n => return Err(type_error(format!("randint: expected high and size, or low, high and size; got {n} arguments"))),
+    };
+    let shape = convert::shape("randint", &PyTuple::new(args.py(), [size])?)?;
+    let dtype = dtype.map_or(DType::I64, |d| d.0);
+    make(device, false, || ops::cast(&ops::random::randint(low, high, &shape)?, dtype))
+}
+
+/// The numbers 0..n in random order, as a tensor.
+#[pyfunction]
+#[pyo3(signature = (n, *, dtype=None, device=None))]
+pub fn randperm(n: usize, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
+    let dtype = dtype.map_or(DType::I64, |d| d.0);
+    make(device, false, || ops::cast(&ops::random::randperm(n)?, dtype))
+}
+
+/// 1 with the probability at an element's place, else 0.
+#[pyfunction]
+#[pyo3(signature = (input, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
+    make(None, false, || ops::random::bernoulli(&input.0))
+}
+
+/// The numbers 0..n in random order, as an array.
+#[pyfunction]
+#[pyo3(signature = (n, /))]
+pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
+    convert::to_array(py, &ops::random::randperm(n).raise()?)
+}
+
+/// Begin all random draws again from a seed.
+#[pyfunction]
+#[pyo3(signature = (seed, /))]
+pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
+    let seed = seed.call_method0("__index__")?;
+    // Negative seeds are allowed, as in PyTorch.
+    let seed = seed.extract::<u64>().or_else(|_| seed.extract::<i64>().map(|s| s as u64)).map_err(|_| {
+        crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {seed}"))
+    })?;
+    ops::random::manual_seed(seed);
+    Ok(())
+}
+
+/// Where the random draws stand: the seed, and how many there were.
+#[pyfunction]
+pub fn get_rng_state() -> (u64, u64) {
+    ops::random::state()
+}
+
+/// Go on from where the random draws stood.
+#[pyfunction]
+#[pyo3(signature = (state, /))]
+pub fn set_rng_state(state: (u64, u64)) {
+    ops::random::set_state(state);
+}

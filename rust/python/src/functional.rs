@@ -1,0 +1,141 @@
+//! What `nn.functional` passes on, by position.
+
+use fastnn_core::ops::{self, activation, batch_norm as norm, linear as dense, softmax as soft};
+use fastnn_core::{Result, Tensor as Core};
+use pyo3::prelude::*;
+
+use crate::convert::Arg;
+use crate::error::value_error;
+use crate::gil;
+use crate::tensor::Tensor;
+
+fn unary(py: Python<'_>, x: &Core, op: impl FnOnce(&Core) -> Result<Core> + Send) -> PyResult<Tensor> {
+    gil::run(py, x.numel(), || op(x)).map(Tensor::from)
+}
+
+macro_rules! activations {
+    ($($name:ident($($setting:ident: $t:ty),*): $text:literal;)+) => {
+        $(#[doc = $text]
+        #[pyfunction]
+        #[pyo3(signature = (input, $($setting,)* /))]
+        #[allow(clippy::needless_pass_by_value)]
+        pub fn $name(py: Python<'_>, input: Arg, $($setting: $t),*) -> PyResult<Tensor> {
+            unary(py, &input.0, |x| activation::$name(x, $($setting),*))
+        })+
+    };
+}
+activations! {
+    relu(): "max(0, x)";
+    relu6(): "min(max(0, x), 6)";
+    leaky_relu(negative_slope: f64): "x, or negative_slope · x below 0";
+    elu(alpha: f64): "x, or alpha · (eˣ − 1) below 0";
+    selu(): "scale · elu(x, alpha)";
+    silu(): "x · sigmoid(x)";
+    sigmoid(): "1 / (1 + e⁻ˣ)";
+    tanh(): "The hyperbolic tangent";
+    softplus(beta: f64, threshold: f64): "log(1 + exp(beta · x)) / beta";
+    hardtanh(min_val: f64, max_val: f64): "x held between min_val and max_val";
+}
+
+#[pymethods]
+impl Tensor {
+    fn relu(&self, py: Python<'_>) -> PyResult<Self> {
+        unary(py, &self.inner, activation::relu)
+    }
+    fn sigmoid(&self, py: Python<'_>) -> PyResult<Self> {
+        unary(py, &self.inner, activation::sigmoid)
+    }
+    fn tanh(&self, py: Python<'_>) -> PyResult<Self> {
+        unary(py, &self.inner, activation::tanh)
+    }
+}
+
+/// x · Φ(x), exactly or by way of tanh.
+#[pyfunction]
+#[pyo3(signature = (input, approximate, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn gelu(py: Python<'_>, input: Arg, approximate: &str) -> PyResult<Tensor> {
+    let tanh = match approximate {
+        "none" => false,
+        "tanh" => true,
+        other => return Err(value_error(format!("gelu: expected approximate 'none' or 'tanh'; got '{other}'"))),
+    };
+    unary(py, &input.0, |x| activation::gelu(x, tanh))
+}
+
+/// x, or weight · x below 0.
+#[pyfunction]
+#[pyo3(signature = (input, weight, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn prelu(py: Python<'_>, input: Arg, weight: Arg) -> PyResult<Tensor> {
+    unary(py, &input.0, |x| activation::prelu(x, &weight.0))
+}
+
+/// eˣ / Σ eˣ along a dimension.
+#[pyfunction]
+#[pyo3(signature = (input, dim, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn softmax(py: Python<'_>, input: Arg, dim: i64) -> PyResult<Tensor> {
+    unary(py, &input.0, |x| soft::softmax(x, dim))
+}
+
+/// The logarithm of softmax.
+#[pyfunction]
+#[pyo3(signature = (input, dim, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn log_softmax(py: Python<'_>, input: Arg, dim: i64) -> PyResult<Tensor> {
+    unary(py, &input.0, |x| soft::log_softmax(x, dim))
+}
+
+/// x · Wᵀ + b
+#[pyfunction]
+#[pyo3(signature = (input, weight, bias=None, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn linear(py: Python<'_>, input: Arg, weight: Arg, bias: Option<Arg>) -> PyResult<Tensor> {
+    let work = input.0.numel().saturating_mul(weight.0.shape().first().copied().unwrap_or(1)) / 8;
+    let bias = bias.as_ref().map(|b| &b.0);
+    gil::run(py, work, || dense::linear(&input.0, &weight.0, bias)).map(Tensor::from)
+}
+
+/// Normalise each channel.
+#[pyfunction]
+#[pyo3(signature = (input, running_mean, running_var, weight, bias, training, momentum, eps, /))]
+#[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
+pub fn batch_norm(
+    py: Python<'_>,
+    input: Arg,
+    running_mean: Option<PyRef<'_, Tensor>>,
+    running_var: Option<PyRef<'_, Tensor>>,
+    weight: Option<Arg>,
+    bias: Option<Arg>,
+    training: bool,
+    momentum: f64,
+    eps: f64,
+) -> PyResult<Tensor> {
+    let running = match (running_mean, running_var) {
+        (Some(mean), Some(var)) => Some((mean.inner.clone(), var.inner.clone())),
+        (None, None) => None,
+        _ => return Err(value_error("batch_norm: expected both running_mean and running_var, or neither")),
+    };
+    let running = running.as_ref().map(|(mean, var)| (mean, var));
+    let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
+    let settings = norm::Settings { training, momentum, eps };
+    unary(py, &input.0, |x| norm::batch_norm(x, running, weight, bias, settings))
+}
+
+/// y_k = x₁ᵀ · W_k · x₂ + b_k
+#[pyfunction]
+#[pyo3(signature = (input1, input2, weight, bias=None, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn bilinear(py: Python<'_>, input1: Arg, input2: Arg, weight: Arg, bias: Option<Arg>) -> PyResult<Tensor> {
+    let bias = bias.as_ref().map(|b| &b.0);
+    gil::run(py, weight.0.numel(), || ops::bilinear::bilinear(&input1.0, &input2.0, &weight.0, bias)).map(Tensor::from)
+}
+
+/// Zero elements with probability p, and scale the others up.
+#[pyfunction]
+#[pyo3(signature = (input, p, training, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool) -> PyResult<Tensor> {
+    unary(py, &input.0, |x| ops::dropout::dropout(x, p, training))
+}

@@ -1,0 +1,182 @@
+//! `x[...]` and `x[...] = y`, and the methods that select.
+
+use fastnn_core::ops::{self, Index};
+use fastnn_core::plan::trace;
+use fastnn_core::tensor::tape;
+use fastnn_core::{DType, Tensor as Core};
+use pyo3::exceptions::{PyIndexError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyEllipsis, PyInt, PySlice, PyTuple};
+
+use crate::convert;
+use crate::error::{Raise, type_error, type_name, value_error};
+use crate::gil;
+use crate::operators::Operand;
+use crate::tensor::Tensor;
+
+fn bound(value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+    if value.is_none() { Ok(None) } else { value.call_method0("__index__")?.extract().map(Some) }
+}
+
+fn item(object: &Bound<'_, PyAny>) -> PyResult<Index> {
+    if object.is_none() {
+        return Ok(Index::NewAxis);
+    }
+    if object.is_instance_of::<PyInt>() && !object.is_instance_of::<PyBool>() {
+        return object.extract().map(Index::At);
+    }
+    if object.is_instance_of::<PySlice>() {
+        let (start, stop) = (bound(&object.getattr("start")?)?, bound(&object.getattr("stop")?)?);
+        let step = bound(&object.getattr("step")?)?.unwrap_or(1);
+        if step <= 0 {
+            return Err(value_error(format!("slice: expected a step of at least 1; got {step}")));
+        }
+        return Ok(Index::Slice { start, stop, step });
+    }
+    if object.is_instance_of::<PyEllipsis>() {
+        return Ok(Index::Ellipsis);
+    }
+    let tensor = convert::any(object).map_err(|_| {
+        type_error(format!(
+            "only integers, slices (`:`), ellipsis (`...`), None and int64 or bool tensors are valid indices; got {}",
+            type_name(object)
+        ))
+    })?;
+    // An empty list has no dtype of its own.
+    let tensor = if tensor.numel() == 0 && tensor.dtype().is_float() {
+        Core::empty(tensor.shape(), DType::I64)
+    } else {
+        tensor
+    };
+    if tensor.dtype().is_float() {
+        return Err(PyIndexError::new_err(format!(
+            "tensors used as indices must be int64 or bool tensors; got {}",
+            tensor.dtype()
+        )));
+    }
+    if tensor.dtype() == DType::I64 && tensor.ndim() == 0 && !object.is_instance_of::<pyo3::types::PyList>() {
+        return match ops::item(&tensor).raise()? {
+            ops::Scalar::Int(i) => Ok(Index::At(i)),
+            _ => Err(type_error("an index is an integer")),
+        };
+    }
+    if tensor.dtype() == DType::Bool {
+        // How many elements it selects is no shape that a plan could know.
+        trace::read(&tensor, "indexing with a mask");
+    }
+    Ok(Index::Tensor(tensor))
+}
+
+fn items(index: &Bound<'_, PyAny>) -> PyResult<Vec<Index>> {
+    match index.cast::<PyTuple>() {
+        Ok(tuple) => tuple.iter().map(|i| item(&i)).collect(),
+        Err(_) => Ok(vec![item(index)?]),
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let items = items(index)?;
+        if self.inner.ndim() == 0 && items.iter().any(|i| matches!(i, Index::At(_) | Index::Slice { .. })) {
+            return Err(PyIndexError::new_err("invalid index of a 0-dim tensor. Use `tensor.item()` to get its number."));
+        }
+        gil::run(py, self.inner.numel(), || ops::index(&self.inner, &items)).map(Self::from)
+    }
+
+    fn __setitem__(&self, index: &Bound<'_, PyAny>, value: Operand) -> PyResult<()> {
+        let items = items(index)?;
+        let value = match value {
+            Operand::Tensor(t) => t,
+            Operand::Scalar(s) => s.tensor(s.dtype()),
+        };
+        if tape::is_grad_enabled() && (self.inner.requires_grad() || value.requires_grad()) {
+            return Err(PyRuntimeError::new_err(
+                "__setitem__: a tensor that requires grad is changed in place; expected this under no_grad()",
+            ));
+        }
+        ops::index_put_(&self.inner, &items, &value).raise()
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(&n) = self.inner.shape().first() else {
+            return Err(type_error("iteration over a 0-d tensor"));
+        };
+        let rows = (0..n as i64)
+            .map(|i| Py::new(py, Self::from(ops::select(&self.inner, 0, i).raise()?)))
+            .collect::<PyResult<Vec<_>>>()?;
+        Ok(PyTuple::new(py, rows)?.try_iter()?.into_any())
+    }
+
+    fn __contains__(&self, py: Python<'_>, value: Operand) -> PyResult<bool> {
+        let found = crate::operators::EQ.run(py, &self.inner, &value)?;
+        Ok(ops::item(&ops::any(&found, None, false).raise()?).raise()?.to_f64() != 0.0)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn gather(&self, py: Python<'_>, dim: i64, index: convert::Arg) -> PyResult<Self> {
+        gil::run(py, index.0.numel(), || ops::gather(&self.inner, dim, &index.0)).map(Self::from)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn scatter_add(&self, py: Python<'_>, dim: i64, index: convert::Arg, src: convert::Arg) -> PyResult<Self> {
+        gil::run(py, self.inner.numel(), || ops::scatter_add(&self.inner, dim, &index.0, &src.0)).map(Self::from)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn index_select(&self, py: Python<'_>, dim: i64, index: convert::Arg) -> PyResult<Self> {
+        gil::run(py, self.inner.numel(), || ops::index_select(&self.inner, dim, &index.0)).map(Self::from)
+    }
+
+    fn select(&self, dim: i64, index: i64) -> PyResult<Self> {
+        ops::select(&self.inner, dim, index).raise().map(Self::from)
+    }
+
+    fn narrow(&self, dim: i64, start: i64, length: usize) -> PyResult<Self> {
+        ops::narrow(&self.inner, dim, start, length).raise().map(Self::from)
+    }
+
+    #[pyo3(signature = (*, as_tuple=false))]
+    fn nonzero<'py>(&self, py: Python<'py>, as_tuple: bool) -> PyResult<Bound<'py, PyAny>> {
+        trace::read(&self.inner, "nonzero()");
+        let found = ops::nonzero(&self.inner).raise()?;
+        if as_tuple {
+            let found = found.into_iter().map(|t| Py::new(py, Self::from(t))).collect::<PyResult<Vec<_>>>()?;
+            return Ok(PyTuple::new(py, found)?.into_any());
+        }
+        let columns: Vec<&Core> = found.iter().collect();
+        let rows = if columns.is_empty() {
+            Core::empty(&[0, 0], DType::I64)
+        } else {
+            ops::stack(&columns, 1).raise()?
+        };
+        Ok(Bound::new(py, Self::from(rows))?.into_any())
+    }
+
+    #[pyo3(signature = (split_size, dim=0))]
+    fn split<'py>(&self, py: Python<'py>, split_size: &Bound<'py, PyAny>, dim: i64) -> PyResult<Bound<'py, PyTuple>> {
+        let parts = match split_size.extract::<usize>() {
+            Ok(size) => ops::split(&self.inner, size, dim),
+            Err(_) => ops::split_sizes(&self.inner, &split_size.extract::<Vec<usize>>()?, dim),
+        };
+        tuple(py, parts.raise()?)
+    }
+
+    #[pyo3(signature = (chunks, dim=0))]
+    fn chunk<'py>(&self, py: Python<'py>, chunks: usize, dim: i64) -> PyResult<Bound<'py, PyTuple>> {
+        tuple(py, ops::chunk(&self.inner, chunks, dim).raise()?)
+    }
+
+    #[pyo3(signature = (dim=0))]
+    fn unbind<'py>(&self, py: Python<'py>, dim: i64) -> PyResult<Bound<'py, PyTuple>> {
+        let d = fastnn_core::tensor::layout::dim_index("unbind", dim, self.inner.ndim()).raise()?;
+        let n = *self.inner.shape().get(d).ok_or_else(|| value_error("unbind: expected a dimension; got a 0-d tensor"))?;
+        let rows = (0..n as i64).map(|i| ops::select(&self.inner, dim, i)).collect::<fastnn_core::Result<Vec<_>>>();
+        tuple(py, rows.raise()?)
+    }
+}
+
+fn tuple<'py>(py: Python<'py>, tensors: Vec<Core>) -> PyResult<Bound<'py, PyTuple>> {
+    let tensors = tensors.into_iter().map(|t| Py::new(py, Tensor::from(t))).collect::<PyResult<Vec<_>>>()?;
+    PyTuple::new(py, tensors)
+}

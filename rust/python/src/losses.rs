@@ -1,0 +1,129 @@
+//! The losses of `nn.functional`, by position.
+
+use fastnn_core::ops::{cross_entropy as cross, cross_entropy::Reduction, nll_loss as nll, point_loss as point};
+use fastnn_core::{Result, Tensor as Core};
+use pyo3::prelude::*;
+
+use crate::convert::Arg;
+use crate::error::value_error;
+use crate::gil;
+use crate::tensor::Tensor;
+
+/// How the losses of single elements are put together.
+fn reduction(op: &str, name: &str) -> PyResult<Reduction> {
+    match name {
+        "mean" => Ok(Reduction::Mean),
+        "sum" => Ok(Reduction::Sum),
+        "none" => Ok(Reduction::None),
+        _ => Err(value_error(format!("{op}: expected reduction 'mean', 'sum' or 'none'; got '{name}'"))),
+    }
+}
+
+fn compute(py: Python<'_>, x: &Core, loss: impl FnOnce() -> Result<Core> + Send) -> PyResult<Tensor> {
+    gil::run(py, x.numel(), loss).map(Tensor::from)
+}
+
+fn inner(arg: Option<&Arg>) -> Option<&Core> {
+    arg.map(|a| &a.0)
+}
+
+/// The cross entropy of logits, with labels or probabilities.
+#[pyfunction]
+#[pyo3(signature = (input, target, weight, ignore_index, reduction, label_smoothing, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn cross_entropy(
+    py: Python<'_>,
+    input: Arg,
+    target: Arg,
+    weight: Option<Arg>,
+    ignore_index: i64,
+    reduction: &str,
+    label_smoothing: f64,
+) -> PyResult<Tensor> {
+    let how = self::reduction("cross_entropy", reduction)?;
+    let weight = inner(weight.as_ref());
+    compute(py, &input.0, || cross::cross_entropy(&input.0, &target.0, weight, how, ignore_index, label_smoothing))
+}
+
+/// −weight · x at the label.
+#[pyfunction]
+#[pyo3(signature = (input, target, weight, ignore_index, reduction, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn nll_loss(
+    py: Python<'_>,
+    input: Arg,
+    target: Arg,
+    weight: Option<Arg>,
+    ignore_index: i64,
+    reduction: &str,
+) -> PyResult<Tensor> {
+    let how = self::reduction("nll_loss", reduction)?;
+    let weight = inner(weight.as_ref());
+    compute(py, &input.0, || nll::nll_loss(&input.0, &target.0, weight, how, ignore_index))
+}
+
+macro_rules! of_two {
+    ($($name:ident($($setting:ident: f64)?): $text:literal;)+) => {$(
+        #[doc = $text]
+        #[pyfunction]
+        #[pyo3(signature = (input, target, reduction, $($setting,)? /))]
+        #[allow(clippy::needless_pass_by_value)]
+        pub fn $name(py: Python<'_>, input: Arg, target: Arg, reduction: &str $(, $setting: f64)?) -> PyResult<Tensor> {
+            let how = self::reduction(stringify!($name), reduction)?;
+            compute(py, &input.0, || point::$name(&input.0, &target.0, $($setting,)? how))
+        }
+    )+};
+}
+of_two! {
+    mse_loss(): "(x − y)²";
+    l1_loss(): "|x − y|";
+    smooth_l1_loss(beta: f64): "Quadratic below beta, linear above.";
+    huber_loss(delta: f64): "Quadratic up to delta, linear above.";
+}
+
+/// The cross entropy of probabilities of two classes.
+#[pyfunction]
+#[pyo3(signature = (input, target, weight, reduction, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn binary_cross_entropy(
+    py: Python<'_>,
+    input: Arg,
+    target: Arg,
+    weight: Option<Arg>,
+    reduction: &str,
+) -> PyResult<Tensor> {
+    let how = self::reduction("binary_cross_entropy", reduction)?;
+    let weight = inner(weight.as_ref());
+    compute(py, &input.0, || point::binary_cross_entropy(&input.0, &target.0, weight, how))
+}
+
+/// The cross entropy of logits of two classes.
+#[pyfunction]
+#[pyo3(signature = (input, target, weight, reduction, pos_weight, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn binary_cross_entropy_with_logits(
+    py: Python<'_>,
+    input: Arg,
+    target: Arg,
+    weight: Option<Arg>,
+    reduction: &str,
+    pos_weight: Option<Arg>,
+) -> PyResult<Tensor> {
+    let how = self::reduction("binary_cross_entropy_with_logits", reduction)?;
+    let (weight, pos_weight) = (inner(weight.as_ref()), inner(pos_weight.as_ref()));
+    compute(py, &input.0, || {
+        point::binary_cross_entropy_with_logits(&input.0, &target.0, weight, pos_weight, how)
+    })
+}
+
+/// The Kullback–Leibler divergence.
+#[pyfunction]
+#[pyo3(signature = (input, target, reduction, log_target, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn kl_div(py: Python<'_>, input: Arg, target: Arg, reduction: &str, log_target: bool) -> PyResult<Tensor> {
+    if reduction == "batchmean" {
+        return compute(py, &input.0, || point::kl_div_batchmean(&input.0, &target.0, log_target));
+    }
+    let how = self::reduction("kl_div", reduction)?;
+    compute(py, &input.0, || point::kl_div(&input.0, &target.0, log_target, how))
+}

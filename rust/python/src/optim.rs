@@ -1,0 +1,363 @@
+//! The parameters of one group of an optimizer, with their state: all updated in one pass.
+
+use fastnn_core::optim::Rule;
+use fastnn_core::tensor::{layout::show, tape};
+use fastnn_core::{Error, Result, Tensor as Core, ops};
+use numpy::PyUntypedArray;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::convert;
+use crate::error::{Raise, type_error, type_name, value_error};
+use crate::gil;
+use crate::rule::Kind;
+use crate::tensor::Tensor;
+use crate::update::{self, Item};
+
+/// Parameters and what an optimizer keeps of each.
+#[derive(Default)]
+pub struct Slots {
+    /// The parameters.
+    pub params: Vec<Core>,
+    /// For each its state, in the order of [`Rule::state_names`]; empty before its first update.
+    pub state: Vec<Vec<Core>>,
+    /// For each how often it was updated.
+    pub steps: Vec<u64>,
+    /// The names of the state tensors, of all parameters that have any.
+    names: &'static [&'static str],
+}
+
+impl Slots {
+    fn new(params: Vec<Core>) -> Self {
+        let n = params.len();
+        Self { params, state: vec![Vec::new(); n], steps: vec![0; n], names: &[] }
+    }
+
+    /// Follow a change of settings that changes which state there is.
+    fn follow(&mut self, rule: &Rule) {
+        let names = rule.state_names();
+        if names == self.names {
+            return;
+        }
+        for i in 0..self.params.len() {
+            if self.state[i].is_empty() && self.steps[i] == 0 {
+                continue;
+            }
+            let old = std::mem::take(&mut self.state[i]);
+            let kept = |name| self.names.iter().position(|n| n == name).and_then(|j| old.get(j).cloned());
+            let fresh = |j| initial(&self.params[i], rule, j);
+            self.state[i] = names.iter().enumerate().map(|(j, name)| kept(name).unwrap_or_else(|| fresh(j))).collect();
+            if matches!(rule, Rule::Sgd(_)) {
+                // SGD counts from the making of its buffer.
+                self.steps[i] = 0;
+            }
+        }
+        self.names = names;
+    }
+
+    /// Make the state of parameter `i` if there is none.
+    fn ensure(&mut self, i: usize, rule: &Rule) {
+        if self.state[i].len() != self.names.len() {
+            self.state[i] = (0..self.names.len()).map(|j| initial(&self.params[i], rule, j)).collect();
+        }
+    }
+
+    /// Make the state of every parameter that has none.
+    pub fn ensure_state(&mut self, rule: &Rule) {
+        self.follow(rule);
+        for i in 0..self.params.len() {
+            self.ensure(i, rule);
+        }
+    }
+
+    /// Update every parameter that has a gradient. All is checked first.
+    fn step(&mut self, rule: &Rule, grads: &[Option<Core>]) -> Result<()> {
+        for (i, (param, grad)) in self.params.iter().zip(grads).enumerate() {
+            if let Some(grad) = grad {
+                check(rule.name(), i, param, grad)?;
+            }
+        }
+        self.follow(rule);
+        let mut items: smallvec::SmallVec<[Item; 4]> = smallvec::SmallVec::new();
+        let mut copies: Vec<(usize, Core)> = Vec::new();
+        for (i, grad) in grads.iter().enumerate() {
+            let Some(grad) = grad else { continue };
+            self.ensure(i, rule);
+            self.steps[i] += 1;
+            let param = if self.params[i].layout().is_contiguous() {
+                self.params[i].clone()
+            } else {
+                let copy = ops::contiguous(&self.params[i].detach())?;
+                copies.push((i, copy.clone()));
+                copy
+            };
+            items.push(Item::new(rule, self.steps[i], param, grad, &self.state[i])?);
+        }
+        update::run(&items);
+        for (i, copy) in copies {
+            ops::copy_(&self.params[i], &copy)?;
+        }
+        for item in &items {
+            item.param().storage().bump();
+        }
+        Ok(())
+    }
+}
+
+fn initial(param: &Core, rule: &Rule, j: usize) -> Core {
+    match rule.initial_state(j) {
+        0.0 => Core::zeros(param.shape(), param.dtype()),
+        value => Core::full(param.shape(), value, param.dtype()),
+    }
+}
+
+fn check(name: &str, i: usize, param: &Core, grad: &Core) -> Result<()> {
+    if grad.shape() != param.shape() {
+        return Err(Error::value(format!(
+            "{name}.step: expected gradient {i} of shape {}; got {}",
+            show(param.shape()),
+            show(grad.shape())
+        )));
+    }
+    if grad.dtype() != param.dtype() {
+        return Err(Error::dtype(format!(
+            "{name}.step: expected gradient {i} of dtype {}; got {}",
+            param.dtype(),
+            grad.dtype()
+        )));
+    }
+    if !param.storage().writable() {
+        return Err(Error::value(format!("{name}.step: expected parameter {i} to be writable; got a read-only array")));
+    }
+    Ok(())
+}
+
+/// The slots of one parameter group.
+#[pyclass(name = "Slots", module = "fastnn._core")]
+pub struct PySlots {
+    kind: Kind,
+    /// The parameters, their state and their counts.
+    pub slots: Slots,
+    /// Parameters that are tensors in Python, whose `data` may be replaced; None for arrays.
+    handles: Vec<Option<Py<Tensor>>>,
+}
+
+impl PySlots {
+    /// The settings of a group as the core's rule.
+    pub fn rule(&self, group: &Bound<'_, PyDict>) -> PyResult<Rule> {
+        self.kind.rule(group)
+    }
+
+    /// Take over what was assigned to a parameter's `data` since.
+    pub fn refresh(&mut self, py: Python<'_>) -> PyResult<()> {
+        for (i, handle) in self.handles.iter().enumerate() {
+            let Some(handle) = handle else { continue };
+            let now = &handle.bind(py).borrow().inner;
+            let was = &self.slots.params[i];
+            if now.id() == was.id() {
+                continue;
+            }
+            if now.shape() != was.shape() && !self.slots.state[i].is_empty() {
+                return Err(value_error(format!(
+                    "{}.step: expected parameter {i} of shape {}; got {}",
+                    self.kind.name(),
+                    show(was.shape()),
+                    show(now.shape())
+                )));
+            }
+            if now.dtype() != was.dtype() {
+                for state in &mut self.slots.state[i] {
+                    *state = tape::no_grad(|| ops::cast(state, now.dtype())).raise()?;
+                }
+            }
+            self.slots.params[i] = now.clone();
+        }
+        Ok(())
+    }
+}
+
+fn parameter(name: &str, object: &Bound<'_, PyAny>) -> PyResult<(Core, Option<Py<Tensor>>)> {
+    let (core, handle) = if let Ok(tensor) = object.cast::<Tensor>() {
+        let core = tensor.borrow().inner.clone();
+        if !core.is_leaf() {
+            return Err(value_error("can't optimize a non-leaf Tensor"));
+        }
+        (core, Some(tensor.clone().unbind()))
+    } else if let Ok(array) = object.cast::<PyUntypedArray>() {
+        let shared = convert::share(array)
+            .filter(|core| core.storage().writable())
+            .ok_or_else(|| value_error(format!("{name}: expected writable float32 or float64 arrays in native byte order")))?;
+        (shared, None)
+    } else {
+        return Err(type_error(format!("optimizer can only optimize Tensors, but one of the params is {}", type_name(object))));
+    };
+    if !core.dtype().is_float() {
+        return Err(type_error(format!("{name}: expected floating-point parameters; got {}", core.dtype())));
+    }
+    Ok((core, handle))
+}
+
+#[pymethods]
+impl PySlots {
+    #[new]
+    fn new(kind: &str, params: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
+        let kind = Kind::named(kind)?;
+        let (mut cores, mut handles) = (Vec::new(), Vec::new());
+        for object in &params {
+            let (core, handle) = parameter(kind.name(), object)?;
+            cores.push(core);
+            handles.push(handle);
+        }
+        if update::any_overlap(&cores) {
+            return Err(value_error(format!("{}: expected parameters that share no memory", kind.name())));
+        }
+        Ok(Self { kind, slots: Slots::new(cores), handles })
+    }
+
+    /// Refuse settings that PyTorch refuses.
+    fn validate(&self, group: &Bound<'_, PyDict>) -> PyResult<()> {
+        self.rule(group)?.validate().raise()
+    }
+
+    /// Update all parameters that have a gradient, with the settings of `group` as they are now.
+    #[pyo3(signature = (group, grads=None, /))]
+    fn step(&mut self, py: Python<'_>, group: &Bound<'_, PyDict>, grads: Option<Vec<Option<convert::Arg>>>) -> PyResult<()> {
+        let rule = self.rule(group)?;
+        rule.validate().raise()?;
+        self.refresh(py)?;
+        let grads: smallvec::SmallVec<[Option<Core>; 8]> = if let Some(grads) = grads {
+            if grads.len() != self.slots.params.len() {
+                return Err(value_error(format!(
+                    "{}.step: expected {} gradients; got {}",
+                    rule.name(),
+                    self.slots.params.len(),
+                    grads.len()
+                )));
+            }
+            grads.into_iter().map(|g| g.map(|g| g.0)).collect()
+        } else {
+            if self.handles.iter().any(Option::is_none) {
+                return Err(PyRuntimeError::new_err(format!(
+                    "{}.step: expected grads, as parameters are arrays; got none",
+                    rule.name()
+                )));
+            }
+            self.slots.params.iter().map(Core::grad).collect()
+        };
+        let numel = self.slots.params.iter().map(Core::numel).sum();
+        let slots = &mut self.slots;
+        gil::run(py, numel, || tape::no_grad(|| slots.step(&rule, &grads)))
+    }
+
+    /// Forget the gradients, or zero them in place.
+    #[pyo3(signature = (set_to_none=true))]
+    fn zero_grad(&mut self, py: Python<'_>, set_to_none: bool) -> PyResult<()> {
+        self.refresh(py)?;
+        for param in &self.slots.params {
+            if set_to_none {
+                param.set_grad(None);
+            } else if let Some(grad) = param.grad() {
+                tape::no_grad(|| ops::zero_(&grad)).raise()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is kept of parameter `index`, under PyTorch's names; empty before its first update.
+    fn state<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyDict>> {
+        let state = PyDict::new(py);
+        let steps = self.steps_of(index)?;
+        if steps == 0 {
+            return Ok(state);
+        }
+        if self.kind.has_step() {
+            state.set_item("step", Tensor::from(Core::full(&[], steps as f64, fastnn_core::DType::F32)))?;
+        }
+        for (name, tensor) in self.slots.names.iter().zip(&self.slots.state[index]) {
+            state.set_item(*name, Tensor::from(tensor.clone()))?;
+        }
+        Ok(state)
+    }
+
+    /// How often parameter `index` was updated.
+    fn steps_of(&self, index: usize) -> PyResult<u64> {
+        self.slots.steps.get(index).copied().ok_or_else(|| crate::error::to_py(Error::index(format!(
+            "state: expected an index in [0, {}); got {index}",
+            self.slots.steps.len()
+        ))))
+    }
+
+    /// Read states as [`state`](Self::state) gives them, one for each parameter; all are checked first.
+    #[pyo3(signature = (group, states, /))]
+    fn load(&mut self, group: &Bound<'_, PyDict>, states: Vec<Bound<'_, PyDict>>) -> PyResult<()> {
+        let rule = self.rule(group)?;
+        let names = rule.state_names();
+        if states.len() != self.slots.params.len() {
+            return Err(value_error(format!(
+                "load_state_dict: expected {} states; got {}",
+                self.slots.params.len(),
+                states.len()
+            )));
+        }
+        let mut loaded = Vec::with_capacity(states.len());
+        for (i, (state, param)) in states.iter().zip(&self.slots.params).enumerate() {
+            loaded.push(read(self.kind, names, i, state, param)?);
+        }
+        for (i, (steps, state)) in loaded.into_iter().enumerate() {
+            self.slots.steps[i] = steps;
+            self.slots.state[i] = state;
+        }
+        self.slots.names = names;
+        Ok(())
+    }
+
+    fn __len__(&self) -> usize {
+        self.slots.params.len()
+    }
+}
+
+/// The count and the tensors of one state, copied, in the dtype of the parameter.
+fn read(
+    kind: Kind,
+    names: &[&'static str],
+    i: usize,
+    state: &Bound<'_, PyDict>,
+    param: &Core,
+) -> PyResult<(u64, Vec<Core>)> {
+    if state.is_empty() {
+        return Ok((0, Vec::new()));
+    }
+    let mut tensors = Vec::with_capacity(names.len());
+    for name in names {
+        let value = state.get_item(name)?.filter(|v| !v.is_none());
+        let Some(value) = value else {
+            if kind.name() == "SGD" {
+                // PyTorch's state before the first step with momentum.
+                return Ok((0, Vec::new()));
+            }
+            return Err(value_error(format!("load_state_dict: expected '{name}' in the state of parameter {i}")));
+        };
+        let value = convert::any(&value)?;
+        if value.shape() != param.shape() {
+            return Err(value_error(format!(
+                "load_state_dict: expected '{name}' of parameter {i} of shape {}; got {}",
+                show(param.shape()),
+                show(value.shape())
+            )));
+        }
+        let copied = tape::no_grad(|| {
+            let value = value.detach();
+            if value.dtype() == param.dtype() { ops::copy(&value) } else { ops::cast(&value, param.dtype()) }
+        });
+        tensors.push(copied.raise()?);
+    }
+    let steps = match state.get_item("step")? {
+        Some(step) => step.extract::<f64>()? as u64,
+        None if kind.has_step() => {
+            return Err(value_error(format!("load_state_dict: expected 'step' in the state of parameter {i}")));
+        }
+        None => 1,
+    };
+    Ok((steps, tensors))
+}

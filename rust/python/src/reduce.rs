@@ -1,0 +1,214 @@
+//! Methods that reduce dimensions.
+
+use fastnn_core::ops;
+use fastnn_core::{Result, Tensor as Core};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::convert;
+use crate::dtype;
+use crate::error::{Raise, type_error};
+use crate::gil;
+use crate::methods::Dims;
+use crate::operators::{self, Operand};
+use crate::tensor::Tensor;
+
+type Reduction = fn(&Core, Option<&[i64]>, bool) -> Result<Core>;
+
+fn reduce(py: Python<'_>, x: &Core, dim: Option<&Dims>, keepdim: bool, op: Reduction) -> PyResult<Tensor> {
+    // An empty list of dimensions is all of them, as in PyTorch.
+    let dims = dim.map(|d| d.0.as_slice()).filter(|d| !d.is_empty());
+    gil::run(py, x.numel(), || op(x, dims, keepdim)).map(Tensor::from)
+}
+
+fn converted(x: &Core, dtype: Option<dtype::Arg>) -> PyResult<Core> {
+    dtype.map_or_else(|| Ok(x.clone()), |d| ops::cast(x, d.0).raise())
+}
+
+/// `(values, indices)` with these names.
+fn named_pair<'py>(py: Python<'py>, name: &str, (values, indices): (Core, Core)) -> PyResult<Bound<'py, PyAny>> {
+    static TYPES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let types = TYPES.get_or_try_init(py, || {
+        let make = py.import("collections")?.getattr("namedtuple")?;
+        let both = pyo3::types::PyDict::new(py);
+        for name in ["max", "min", "sort", "topk"] {
+            both.set_item(name, make.call1((name, ("values", "indices")))?)?;
+        }
+        Ok::<_, PyErr>(both.into_any().unbind())
+    })?;
+    types.bind(py).get_item(name)?.call1((Tensor::from(values), Tensor::from(indices)))
+}
+
+/// `max()`, `max(dim)` and `max(other)`.
+fn extreme<'py>(
+    slf: &Bound<'py, Tensor>,
+    name: &str,
+    dim: Option<&Bound<'py, PyAny>>,
+    keepdim: bool,
+    (all, along, pair): (fn(&Core) -> Result<Core>, fn(&Core, i64, bool) -> Result<(Core, Core)>, operators::Pair),
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = slf.py();
+    let x = &slf.borrow().inner;
+    let Some(dim) = dim else {
+        return Ok(Bound::new(py, Tensor::from(gil::run(py, x.numel(), || all(x))?))?.into_any());
+    };
+    if dim.is_instance_of::<Tensor>() {
+        let other = Operand::argument(name, dim)?;
+        return Ok(Bound::new(py, Tensor::from(pair.run(py, x, &other)?))?.into_any());
+    }
+    let dim = dim.extract()?;
+    named_pair(py, name, gil::run(py, x.numel(), || along(x, dim, keepdim))?)
+}
+
+fn correction(unbiased: Option<bool>, correction: Option<f64>) -> f64 {
+    correction.unwrap_or(if unbiased == Some(false) { 0.0 } else { 1.0 })
+}
+
+#[pymethods]
+impl Tensor {
+    #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn sum(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+        if dtype.is_none() {
+            return reduce(py, &self.inner, dim.as_ref(), keepdim, ops::sum);
+        }
+        reduce(py, &converted(&self.inner, dtype)?, dim.as_ref(), keepdim, ops::sum)
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn mean(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+        let x = converted(&self.inner, dtype)?;
+        if !x.dtype().is_float() {
+            return Err(type_error(format!("mean: expected a floating-point tensor; got {}", x.dtype())));
+        }
+        reduce(py, &x, dim.as_ref(), keepdim, ops::mean)
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn prod(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+        reduce(py, &converted(&self.inner, dtype)?, dim.as_ref(), keepdim, ops::prod)
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn amax(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
+        reduce(py, &self.inner, dim.as_ref(), keepdim, ops::amax)
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn amin(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
+        reduce(py, &self.inner, dim.as_ref(), keepdim, ops::amin)
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn any(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
+        reduce(py, &self.inner, dim.as_ref(), keepdim, ops::any)
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn all(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
+        reduce(py, &self.inner, dim.as_ref(), keepdim, ops::all)
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    fn max<'py>(slf: &Bound<'py, Self>, dim: Option<&Bound<'py, PyAny>>, keepdim: bool) -> PyResult<Bound<'py, PyAny>> {
+        extreme(slf, "max", dim, keepdim, (ops::max, ops::max_along, operators::MAXIMUM))
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    fn min<'py>(slf: &Bound<'py, Self>, dim: Option<&Bound<'py, PyAny>>, keepdim: bool) -> PyResult<Bound<'py, PyAny>> {
+        extreme(slf, "min", dim, keepdim, (ops::min, ops::min_along, operators::MINIMUM))
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    fn argmax(&self, py: Python<'_>, dim: Option<i64>, keepdim: bool) -> PyResult<Self> {
+        gil::run(py, self.inner.numel(), || ops::argmax(&self.inner, dim, keepdim)).map(Self::from)
+    }
+
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    fn argmin(&self, py: Python<'_>, dim: Option<i64>, keepdim: bool) -> PyResult<Self> {
+        gil::run(py, self.inner.numel(), || ops::argmin(&self.inner, dim, keepdim)).map(Self::from)
+    }
+
+    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn var(
+        &self,
+        py: Python<'_>,
+        dim: Option<Dims>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<f64>,
+    ) -> PyResult<Self> {
+        let (dims, minus) = (dim.as_ref().map(|d| d.0.as_slice()), self::correction(unbiased, correction));
+        gil::run(py, self.inner.numel(), || ops::var(&self.inner, dims, minus, keepdim)).map(Self::from)
+    }
+
+    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn std(
+        &self,
+        py: Python<'_>,
+        dim: Option<Dims>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<f64>,
+    ) -> PyResult<Self> {
+        let (dims, minus) = (dim.as_ref().map(|d| d.0.as_slice()), self::correction(unbiased, correction));
+        gil::run(py, self.inner.numel(), || ops::std(&self.inner, dims, minus, keepdim)).map(Self::from)
+    }
+
+    #[pyo3(signature = (dim, keepdim=false))]
+    fn logsumexp(&self, py: Python<'_>, dim: i64, keepdim: bool) -> PyResult<Self> {
+        gil::run(py, self.inner.numel(), || ops::softmax::logsumexp(&self.inner, dim, keepdim)).map(Self::from)
+    }
+
+    #[pyo3(signature = (dim, dtype=None))]
+    fn softmax(&self, py: Python<'_>, dim: i64, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+        let x = converted(&self.inner, dtype)?;
+        gil::run(py, x.numel(), || ops::softmax::softmax(&x, dim)).map(Self::from)
+    }
+
+    #[pyo3(signature = (dim, dtype=None))]
+    fn log_softmax(&self, py: Python<'_>, dim: i64, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+        let x = converted(&self.inner, dtype)?;
+        gil::run(py, x.numel(), || ops::softmax::log_softmax(&x, dim)).map(Self::from)
+    }
+
+    /// The 2-norm over the given dimensions, or of all elements.
+    #[pyo3(signature = (p=2.0, dim=None, keepdim=false))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn norm(&self, py: Python<'_>, p: f64, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
+        let dims = dim.as_ref().map(|d| d.0.as_slice());
+        let x = &self.inner;
+        gil::run(py, x.numel(), || {
+            if p == 2.0 {
+                ops::sqrt(&ops::sum(&ops::square(x)?, dims, keepdim)?)
+            } else if p == 1.0 {
+                ops::sum(&ops::abs(x)?, dims, keepdim)
+            } else if p == f64::INFINITY {
+                ops::amax(&ops::abs(x)?, dims, keepdim)
+            } else {
+                ops::pow_scalar(&ops::sum(&ops::pow_scalar(&ops::abs(x)?, p)?, dims, keepdim)?, 1.0 / p)
+            }
+        })
+        .map(Self::from)
+    }
+}
+
+/// Whether all elements of two tensors are equal, and their shapes.
+#[pyfunction]
+#[pyo3(signature = (input, other, /))]
+#[allow(clippy::needless_pass_by_value)]
+pub fn equal(input: convert::Arg, other: convert::Arg) -> PyResult<bool> {
+    if input.0.shape() != other.0.shape() {
+        return Ok(false);
+    }
+    let same = ops::all(&ops::eq(&input.0, &other.0).raise()?, None, false).raise()?;
+    Ok(ops::item(&same).raise()?.to_f64() != 0.0)
+}

@@ -1,0 +1,115 @@
+//! One pass over all parameters: each member of the team takes a range of all their elements together.
+
+use fastnn_core::optim::{Rule, Step};
+use fastnn_core::tensor::layout::show;
+use fastnn_core::threads;
+use fastnn_core::{DType, Error, Float, Result, Tensor as Core, ops};
+use smallvec::SmallVec;
+
+/// A step's scalars in the parameter's type.
+enum Scalars {
+    F32(Step<f32>),
+    F64(Step<f64>),
+}
+
+/// One parameter to update. All tensors are contiguous, of one shape and dtype, and none overlaps another.
+pub struct Item {
+    scalars: Scalars,
+    param: Core,
+    grad: Core,
+    state: SmallVec<[Core; 3]>,
+}
+
+/// The addresses of a contiguous tensor.
+fn addresses(t: &Core) -> std::ops::Range<usize> {
+    let start = t.view().address().addr();
+    start..start + t.numel() * t.dtype().size()
+}
+
+fn overlap(a: &Core, b: &Core) -> bool {
+    let (a, b) = (addresses(a), addresses(b));
+    a.start < b.end && b.start < a.end
+}
+
+/// Whether any two contiguous ones share memory. Others are updated as copies.
+pub fn any_overlap(params: &[Core]) -> bool {
+    let mut ranges: Vec<_> = params.iter().filter(|p| p.layout().is_contiguous() && p.numel() > 0).map(addresses).collect();
+    ranges.sort_by_key(|r| r.start);
+    ranges.windows(2).any(|w| w[0].end > w[1].start)
+}
+
+impl Item {
+    /// Update `t` of a contiguous parameter.
+    pub fn new(rule: &Rule, t: u64, param: Core, grad: &Core, state: &[Core]) -> Result<Self> {
+        let mut grad = ops::contiguous(grad)?;
+        if overlap(&param, &grad) || state.iter().any(|s| overlap(s, &grad)) {
+            grad = ops::copy(&grad)?;
+        }
+        if let Some(bad) = state.iter().find(|s| s.shape() != param.shape() || s.dtype() != param.dtype()) {
+            return Err(Error::value(format!("step: expected state of shape {}; got {}", show(param.shape()), show(bad.shape()))));
+        }
+        let scalars = match param.dtype() {
+            DType::F64 => Scalars::F64(rule.at(t)),
+            _ => Scalars::F32(rule.at(t)),
+        };
+        Ok(Self { scalars, param, grad, state: SmallVec::from(state) })
+    }
+
+    /// The parameter.
+    pub fn param(&self) -> &Core {
+        &self.param
+    }
+
+    /// Update elements `from..to`.
+    ///
+    /// # Safety
+    /// Nobody else may use these elements of parameter and state meanwhile.
+    unsafe fn update(&self, from: usize, to: usize) {
+        match &self.scalars {
+            // SAFETY: passed on.
+            Scalars::F32(step) => unsafe { self.update_as(step, from, to) },
+            // SAFETY: passed on.
+            Scalars::F64(step) => unsafe { self.update_as(step, from, to) },
+        }
+    }
+
+    /// # Safety
+    /// As for [`update`](Self::update).
+    unsafe fn update_as<T: Float>(&self, step: &Step<T>, from: usize, to: usize) {
+        // SAFETY: contiguous tensors of at least `to` elements; unshared by this function's contract and `new`.
+        let part = |t: &Core| unsafe { std::slice::from_raw_parts_mut(t.view().ptr::<T>().add(from), to - from) };
+        let mut state: SmallVec<[&mut [T]; 3]> = self.state.iter().map(part).collect();
+        step.update(part(&self.param), &self.grad.view().slice::<T>()[from..to], &mut state);
+    }
+}
+
+/// Nanoseconds that an element takes, times 2, when it comes from memory.
+const WORK: usize = 1;
+/// Shares begin at multiples of this many elements: whole cache lines.
+const GRANULE: usize = 64;
+
+/// Update all.
+pub fn run(items: &[Item]) {
+    let total: usize = items.iter().map(|i| i.param.numel()).sum();
+    let width = ops::team_width(total * WORK / 2);
+    if width <= 1 {
+        for item in items {
+            // SAFETY: the only one who updates.
+            unsafe { item.update(0, item.param.numel()) };
+        }
+        return;
+    }
+    threads::region(width, &|team| {
+        let share = team.share_aligned(total, GRANULE);
+        let mut before = 0;
+        for item in items {
+            let n = item.param.numel();
+            let (from, to) = (share.start.max(before), share.end.min(before + n));
+            if from < to {
+                // SAFETY: shares are disjoint, and so are the items' places among all elements.
+                unsafe { item.update(from - before, to - before) };
+            }
+            before += n;
+        }
+    });
+}
