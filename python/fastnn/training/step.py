@@ -1,7 +1,8 @@
-"""One training step: forward, backward, update."""
+"""One training step, planned: forward, loss, backward and update in one call."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,21 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike
 from fastnn.nn.module import Module
+from fastnn.optim import Optimizer
+
+_SIMPLE = (bool, int, float, str, tuple, type(None))
 
 
 class TrainStep:
     """Train on a batch: ``step(x, y)`` returns the loss before the update.
+
+    The first step on a batch of a new shape runs eagerly and is traced; the ops are then fused and placed in one arena,
+    and every further step is one call, with the GIL released, that allocates nothing. The numbers are the same, bit for
+    bit. Settings of the optimizer are read at every step; a change of the model (a mode, an attribute, ``requires_grad``)
+    is noticed, and the next step is traced again. Python code in ``forward`` runs only while tracing, so a number that it
+    computes is fixed from then on.
+
+    What cannot be planned runs eagerly, and ``reason`` says why.
 
     Args:
         model: The model, in whichever mode it is.
@@ -27,22 +39,24 @@ class TrainStep:
         stop_on_nonfinite: Whether a step whose loss is NaN or infinite makes no update, and ends :meth:`run_batches`.
     """
 
-    def __init__(self, model: Module, loss: Callable[[Any, Any], Tensor], optimizer: Any) -> None:
+    def __init__(self, model: Module, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer) -> None:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
-        self.reason: str | None = "planned steps are not built yet"
+        self.reason: str | None = None
         self.stop_on_nonfinite = False
+        self._planner = _core.Planner()
+        self._version = -1
+        self._state: object = None
 
     def __call__(self, x: TensorLike, y: TensorLike) -> float:
-        loss = self.loss(self.model(_tensor(x)), _tensor(y))
-        value = float(loss.item())
-        if self.stop_on_nonfinite and not np.isfinite(value):
-            return value
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return value
+        if self._version != _core.config_version():
+            self._look_again()
+        if self.reason is not None:
+            return self._run_eagerly(x, y)
+        optimizer = self.optimizer
+        loss = self._planner.step(x, y, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
+        return self._trace(x, y) if loss is None else loss
 
     def run_batches(
         self,
@@ -67,13 +81,106 @@ class TrainStep:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
         """
         losses: list[float] = []
-        for batch in range(first_batch, first_batch + n_batches):
-            rows = order[batch * batch_size : (batch + 1) * batch_size]
-            losses.append(self(x[rows], y[rows]))
-            if self.stop_on_nonfinite and not np.isfinite(losses[-1]):
+        last = first_batch + n_batches
+        batch = first_batch
+        while batch < last:
+            done = self._run_whole_batches(x, y, order[batch * batch_size : last * batch_size], batch_size)
+            if done is None:
+                rows = order[batch * batch_size : (batch + 1) * batch_size]
+                done = [self(x[rows], y[rows])]
+            losses += done
+            batch += len(done)
+            if self.stop_on_nonfinite and not math.isfinite(losses[-1]):
                 break
         return np.array(losses)
+
+    def describe(self) -> str:
+        """Return the stages of the plans made so far, a line each: what was fused with what."""
+        return self._planner.describe()
+
+    def _run_whole_batches(
+        self, x: NDArray[Any], y: NDArray[Any], order: NDArray[np.int64], batch_size: int
+    ) -> list[float] | None:
+        """Run the batches that have their full size in one call, if there are any and they are planned."""
+        whole = len(order) // batch_size * batch_size
+        if self._version != _core.config_version():
+            self._look_again()
+        if whole == 0 or self.reason is not None:
+            return None
+        optimizer = self.optimizer
+        losses = self._planner.run_batches(
+            x, y, order[:whole], batch_size, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite
+        )
+        return None if losses is None else losses.tolist()
+
+    def _look_again(self) -> None:
+        """Something in some model changed; plans are made anew if it was ours."""
+        self._version = _core.config_version()
+        state = _state_of(self.model), _state_of(self.loss)
+        if state != self._state:
+            self._state = state
+            self._planner.clear()
+            self.reason = _obstacle(self.model, self.optimizer)
+
+    def _trace(self, x: TensorLike, y: TensorLike) -> float:
+        optimizer = self.optimizer
+        inputs, targets = self._planner.start(x, y)
+        try:
+            loss = self.loss(self.model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+        except BaseException:
+            self._planner.abort()
+            raise
+        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups)
+        if self._version != _core.config_version():
+            self._look_again()
+            if self._planner.describe() == "":
+                self.reason = "forward changes attributes of a module"
+        return self._update(loss)
+
+    def _run_eagerly(self, x: TensorLike, y: TensorLike) -> float:
+        loss = self.loss(self.model(_tensor(x)), _tensor(y))
+        self.optimizer.zero_grad()
+        loss.backward()
+        return self._update(loss)
+
+    def _update(self, loss: Tensor) -> float:
+        value = float(loss.item())
+        if not self.stop_on_nonfinite or math.isfinite(value):
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return value
 
 
 def _tensor(value: TensorLike) -> Tensor:
     return value if isinstance(value, Tensor) else _core.as_tensor(value)
+
+
+def _state_of(model: object) -> object:
+    """All that a trace takes for granted: modes, simple attributes, which tensors there are and which of them learn."""
+    if not isinstance(model, Module):
+        return id(model)
+    return [
+        (
+            id(module),
+            [(name, value) for name, value in vars(module).items() if isinstance(value, _SIMPLE)],
+            [(name, id(p), p is not None and p.requires_grad) for name, p in module._parameters.items()],
+            [(name, id(b)) for name, b in module._buffers.items()],
+            [(name, id(m)) for name, m in module._modules.items()],
+            len(module._forward_hooks) + len(module._forward_pre_hooks),
+        )
+        for module in model.modules()
+    ]
+
+
+def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
+    """What is known beforehand to need Python at every step."""
+    if not isinstance(optimizer, Optimizer):
+        return f"{type(optimizer).__name__} is not one of fastnn's optimizers"
+    if any(isinstance(p, np.ndarray) for group in optimizer.param_groups for p in group["params"]):
+        return "the optimizer holds arrays, which have no gradient"
+    for name, module in model.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            return f"{name or type(module).__name__} has forward hooks"
+    return None

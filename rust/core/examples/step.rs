@@ -28,7 +28,7 @@ fn main() {
                 let repeats = (2_000_000 / (net.batch * net.widths[0] * net.widths[1])).clamp(1, 200);
                 let begin = Instant::now();
                 for _ in 0..repeats {
-                    plan.step(&batch, &rules).unwrap();
+                    plan.step(&batch, &rules, false).unwrap();
                 }
                 best = best.min(begin.elapsed().as_secs_f64() / repeats as f64);
                 rounds += 1;

@@ -44,7 +44,9 @@ pub fn grad(
         )));
     }
     if inputs.iter().any(|t| !t.requires_grad()) {
-        return Err(pyo3::exceptions::PyRuntimeError::new_err("One of the differentiated Tensors does not require grad"));
+        return Err(pyo3::exceptions::PyRuntimeError::new_err(
+            "One of the differentiated Tensors does not require grad",
+        ));
     }
     let grads: Vec<_> = grad_outputs.iter().map(|g| g.as_ref().map(|g| g.inner.clone())).collect();
     let found = py.detach(|| tape::grad(&outputs, &grads, &inputs, retain_graph)).raise()?;

@@ -7,6 +7,7 @@ use std::ffi::c_int;
 use std::sync::Arc;
 
 use fastnn_core::ops::Scalar;
+use fastnn_core::plan::trace;
 use fastnn_core::tensor::{Layout, Storage};
 use fastnn_core::{DType, Tensor as Core, ops};
 use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
@@ -64,6 +65,7 @@ pub fn share(array: &Bound<'_, PyUntypedArray>) -> Option<Core> {
 
 /// A tensor of an array, sharing its memory where that is possible.
 pub fn from_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Core> {
+    trace::obstacle("a tensor was made of values in Python");
     let descr = array.dtype();
     let native = descr.is_native_byteorder() != Some(false);
     if native

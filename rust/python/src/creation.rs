@@ -213,7 +213,11 @@ pub fn randint(
     let (low, high, size) = match args.len() {
         2 => (0, args.get_item(0)?.extract()?, args.get_item(1)?),
         3 => (args.get_item(0)?.extract()?, args.get_item(1)?.extract()?, args.get_item(2)?),
-        n => return Err(type_error(format!("randint: expected high and size, or low, high and size; got {n} arguments"))),
+        n => {
+            return Err(type_error(format!(
+                "randint: expected high and size, or low, high and size; got {n} arguments"
+            )));
+        }
     };
     let shape = convert::shape("randint", &PyTuple::new(args.py(), [size])?)?;
     let dtype = dtype.map_or(DType::I64, |d| d.0);
@@ -249,9 +253,10 @@ pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
 pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
     let seed = seed.call_method0("__index__")?;
     // Negative seeds are allowed, as in PyTorch.
-    let seed = seed.extract::<u64>().or_else(|_| seed.extract::<i64>().map(|s| s as u64)).map_err(|_| {
-        crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {seed}"))
-    })?;
+    let seed = seed
+        .extract::<u64>()
+        .or_else(|_| seed.extract::<i64>().map(|s| s as u64))
+        .map_err(|_| crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {seed}")))?;
     ops::random::manual_seed(seed);
     Ok(())
 }

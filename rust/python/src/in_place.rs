@@ -9,9 +9,9 @@ use fastnn_core::tensor::tape;
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
+use crate::convert::{self, Number};
 use crate::error::Raise;
 use crate::gil;
-use crate::convert::{self, Number};
 use crate::operators::{self, Operand, Pair};
 use crate::tensor::Tensor;
 
@@ -147,7 +147,9 @@ impl Tensor {
 
     #[pyo3(signature = (mean=0.0, std=1.0))]
     fn normal_(slf: Bound<'_, Self>, mean: f64, std: f64) -> PyResult<Bound<'_, Self>> {
-        change(slf, None, fresh(move |x| ops::random::normal_(x, mean, std)), move |x| ops::random::normal_(x, mean, std))
+        change(slf, None, fresh(move |x| ops::random::normal_(x, mean, std)), move |x| {
+            ops::random::normal_(x, mean, std)
+        })
     }
 
     #[pyo3(signature = (p=0.5))]
@@ -166,7 +168,13 @@ fn fresh(fill: impl FnOnce(&Core) -> Result<()>) -> impl FnOnce(&Core) -> Result
 }
 
 /// target ← target ± alpha · other.
-fn scaled(slf: Bound<'_, Tensor>, how: Change, other: Operand, alpha: Scalar, pair: Pair) -> PyResult<Bound<'_, Tensor>> {
+fn scaled(
+    slf: Bound<'_, Tensor>,
+    how: Change,
+    other: Operand,
+    alpha: Scalar,
+    pair: Pair,
+) -> PyResult<Bound<'_, Tensor>> {
     let other = match (alpha, other) {
         (Scalar::Int(1), other) => other,
         (_, Operand::Tensor(t)) => Operand::Tensor(ops::mul_scalar(&t, alpha).raise()?),

@@ -43,11 +43,8 @@ fn item(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         ))
     })?;
     // An empty list has no dtype of its own.
-    let tensor = if tensor.numel() == 0 && tensor.dtype().is_float() {
-        Core::empty(tensor.shape(), DType::I64)
-    } else {
-        tensor
-    };
+    let tensor =
+        if tensor.numel() == 0 && tensor.dtype().is_float() { Core::empty(tensor.shape(), DType::I64) } else { tensor };
     if tensor.dtype().is_float() {
         return Err(PyIndexError::new_err(format!(
             "tensors used as indices must be int64 or bool tensors; got {}",
@@ -62,7 +59,7 @@ fn item(object: &Bound<'_, PyAny>) -> PyResult<Index> {
     }
     if tensor.dtype() == DType::Bool {
         // How many elements it selects is no shape that a plan could know.
-        trace::read(&tensor, "indexing with a mask");
+        trace::read("indexing with a mask");
     }
     Ok(Index::Tensor(tensor))
 }
@@ -79,7 +76,9 @@ impl Tensor {
     fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<Self> {
         let items = items(index)?;
         if self.inner.ndim() == 0 && items.iter().any(|i| matches!(i, Index::At(_) | Index::Slice { .. })) {
-            return Err(PyIndexError::new_err("invalid index of a 0-dim tensor. Use `tensor.item()` to get its number."));
+            return Err(PyIndexError::new_err(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` to get its number.",
+            ));
         }
         gil::run(py, self.inner.numel(), || ops::index(&self.inner, &items)).map(Self::from)
     }
@@ -138,18 +137,15 @@ impl Tensor {
 
     #[pyo3(signature = (*, as_tuple=false))]
     fn nonzero<'py>(&self, py: Python<'py>, as_tuple: bool) -> PyResult<Bound<'py, PyAny>> {
-        trace::read(&self.inner, "nonzero()");
+        trace::read("nonzero()");
         let found = ops::nonzero(&self.inner).raise()?;
         if as_tuple {
             let found = found.into_iter().map(|t| Py::new(py, Self::from(t))).collect::<PyResult<Vec<_>>>()?;
             return Ok(PyTuple::new(py, found)?.into_any());
         }
         let columns: Vec<&Core> = found.iter().collect();
-        let rows = if columns.is_empty() {
-            Core::empty(&[0, 0], DType::I64)
-        } else {
-            ops::stack(&columns, 1).raise()?
-        };
+        let rows =
+            if columns.is_empty() { Core::empty(&[0, 0], DType::I64) } else { ops::stack(&columns, 1).raise()? };
         Ok(Bound::new(py, Self::from(rows))?.into_any())
     }
 
@@ -170,7 +166,8 @@ impl Tensor {
     #[pyo3(signature = (dim=0))]
     fn unbind<'py>(&self, py: Python<'py>, dim: i64) -> PyResult<Bound<'py, PyTuple>> {
         let d = fastnn_core::tensor::layout::dim_index("unbind", dim, self.inner.ndim()).raise()?;
-        let n = *self.inner.shape().get(d).ok_or_else(|| value_error("unbind: expected a dimension; got a 0-d tensor"))?;
+        let n =
+            *self.inner.shape().get(d).ok_or_else(|| value_error("unbind: expected a dimension; got a 0-d tensor"))?;
         let rows = (0..n as i64).map(|i| ops::select(&self.inner, dim, i)).collect::<fastnn_core::Result<Vec<_>>>();
         tuple(py, rows.raise()?)
     }

@@ -111,9 +111,7 @@ pub fn binary_cross_entropy_with_logits(
 ) -> PyResult<Tensor> {
     let how = self::reduction("binary_cross_entropy_with_logits", reduction)?;
     let (weight, pos_weight) = (inner(weight.as_ref()), inner(pos_weight.as_ref()));
-    compute(py, &input.0, || {
-        point::binary_cross_entropy_with_logits(&input.0, &target.0, weight, pos_weight, how)
-    })
+    compute(py, &input.0, || point::binary_cross_entropy_with_logits(&input.0, &target.0, weight, pos_weight, how))
 }
 
 /// The Kullback–Leibler divergence.

@@ -73,12 +73,16 @@ impl Tensor {
                 self.inner.numel()
             )));
         }
-        trace::read(&self.inner, how);
+        trace::read(how);
         element(py, &self.inner, 0)
     }
 }
 
-fn nested<'py>(py: Python<'py>, shape: &[usize], flat: &mut impl Iterator<Item = Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+fn nested<'py>(
+    py: Python<'py>,
+    shape: &[usize],
+    flat: &mut impl Iterator<Item = Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let Some((&n, rest)) = shape.split_first() else {
         return flat.next().ok_or_else(|| value_error("expected as many elements as the shape has"));
     };
@@ -192,11 +196,13 @@ impl Tensor {
 
     #[setter]
     fn set_requires_grad(&self, value: bool) -> PyResult<()> {
+        crate::settings::bump_config();
         self.inner.set_requires_grad(value).raise()
     }
 
     #[pyo3(signature = (requires_grad=true))]
     fn requires_grad_(slf: Bound<'_, Self>, requires_grad: bool) -> PyResult<Bound<'_, Self>> {
+        crate::settings::bump_config();
         slf.borrow().inner.set_requires_grad(requires_grad).raise()?;
         Ok(slf)
     }
@@ -213,7 +219,10 @@ impl Tensor {
             return Ok(());
         };
         let Ok(grad) = value.cast::<Self>() else {
-            return Err(type_error(format!("assigned grad expected to be a Tensor or None but got {}", type_name(value))));
+            return Err(type_error(format!(
+                "assigned grad expected to be a Tensor or None but got {}",
+                type_name(value)
+            )));
         };
         let grad = grad.borrow().inner.clone();
         if grad.shape() != self.inner.shape() {
@@ -242,6 +251,7 @@ impl Tensor {
 
     #[setter]
     fn set_data(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::settings::bump_config();
         let data = convert::any(value)?.detach();
         if self.inner.requires_grad() {
             data.set_requires_grad(true).raise()?;
@@ -275,7 +285,9 @@ impl Tensor {
         create_graph: bool,
     ) -> PyResult<()> {
         if create_graph {
-            return Err(PyRuntimeError::new_err("backward: expected create_graph=False; fastnn has first derivatives only"));
+            return Err(PyRuntimeError::new_err(
+                "backward: expected create_graph=False; fastnn has first derivatives only",
+            ));
         }
         let (inner, gradient) = (self.inner.clone(), gradient.map(|g| g.0));
         py.detach(|| tape::backward(&inner, gradient.as_ref(), retain_graph.unwrap_or(false))).raise()
@@ -286,7 +298,7 @@ impl Tensor {
     }
 
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        trace::read(&self.inner, "tolist()");
+        trace::read("tolist()");
         let mut flat = Vec::with_capacity(self.inner.numel());
         let mut failed = None;
         for_each_offset(self.inner.layout(), |offset| match element(py, &self.inner, offset) {
@@ -303,7 +315,7 @@ impl Tensor {
         if !force {
             check_detached(&self.inner)?;
         }
-        trace::read(&self.inner, "numpy()");
+        trace::read("numpy()");
         convert::to_array(py, &self.inner)
     }
 
@@ -315,13 +327,16 @@ impl Tensor {
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
         check_detached(&self.inner)?;
-        trace::read(&self.inner, "__array__()");
+        trace::read("__array__()");
         let array = convert::to_array(py, &self.inner)?;
         let array = if let Some(dtype) = dtype
             && !array.getattr(intern!(py, "dtype"))?.eq(&dtype)?
         {
             if copy == Some(false) {
-                return Err(value_error(format!("expected an array of {dtype} without a copy; got {}", self.inner.dtype())));
+                return Err(value_error(format!(
+                    "expected an array of {dtype} without a copy; got {}",
+                    self.inner.dtype()
+                )));
             }
             return array.call_method1(intern!(py, "astype"), (dtype,));
         } else {
@@ -337,7 +352,7 @@ impl Tensor {
         kwargs: Option<&Bound<'py, pyo3::types::PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         check_detached(&self.inner)?;
-        trace::read(&self.inner, "__dlpack__()");
+        trace::read("__dlpack__()");
         convert::to_array(py, &self.inner)?.call_method(intern!(py, "__dlpack__"), (), kwargs)
     }
 
@@ -389,7 +404,7 @@ impl Tensor {
     }
 
     fn __repr__(&self) -> String {
-        trace::read(&self.inner, "repr()");
+        trace::read("repr()");
         crate::show::tensor(&self.inner)
     }
 
@@ -398,7 +413,10 @@ impl Tensor {
         crate::gil::run(py, self.inner.numel(), || ops::copy(&self.inner)).map(Self::from)
     }
 
-    fn __deepcopy__<'py>(slf: &Bound<'py, Self>, memo: &Bound<'py, pyo3::types::PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    fn __deepcopy__<'py>(
+        slf: &Bound<'py, Self>,
+        memo: &Bound<'py, pyo3::types::PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let key = slf.as_ptr().addr();
         if let Some(done) = memo.get_item(key)? {

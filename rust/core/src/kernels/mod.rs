@@ -4,11 +4,6 @@
 #![allow(clippy::inline_always, clippy::needless_bitwise_bool)]
 
 pub mod activation;
-pub mod dropout;
-pub mod elementwise;
-pub mod integer;
-pub mod binary;
-pub mod activation;
 pub mod binary;
 pub mod dropout;
 pub mod elementwise;

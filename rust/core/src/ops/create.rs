@@ -82,7 +82,7 @@ pub fn one_hot(labels: &Tensor, classes: Option<usize>) -> Result<Tensor> {
     if labels.dtype() != DType::I64 {
         return Err(Error::dtype(format!("one_hot: expected labels of dtype int64; got {}", labels.dtype())));
     }
-    crate::plan::trace::read(labels, "one_hot()");
+    crate::plan::trace::read("one_hot()");
     let labels_f64 = labels.to_vec_f64();
     let greatest = labels_f64.iter().copied().fold(-1.0, f64::max);
     let classes = match classes {

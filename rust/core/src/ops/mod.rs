@@ -14,23 +14,23 @@ pub mod cross_entropy;
 pub mod dropout;
 #[cfg(test)]
 pub(crate) mod gradcheck;
+#[cfg(test)]
+mod gradcheck_nn;
 mod in_place;
 mod index;
 mod join;
-mod reduce;
-mod scalar;
-mod select;
-mod shape;
-mod unary;
-#[cfg(test)]
-mod gradcheck_nn;
 pub mod linear;
 pub mod matmul;
 pub mod nll_loss;
 pub mod point_loss;
 mod product;
 pub mod random;
+mod reduce;
+mod scalar;
+mod select;
+mod shape;
 pub mod softmax;
+mod unary;
 pub mod walk;
 
 use std::any::Any;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::graph::{Graph, GraphNode, NodeId, Source, ValueId};
 use super::program::{
-    Buffer, BufferId, CrossEntropyStage, Features, Home, Operand, Program, RowOp, RowProduct, Rows, Stage, Update, Weight,
+    Buffer, BufferId, CrossEntropyStage, Features, Home, Operand, Program, RowOp, RowProduct, Rows, Stage, Update,
+    Weight,
 };
 use super::rewrite::MaskGrad;
 use crate::element::DType;
@@ -32,12 +33,11 @@ pub struct Trained {
 
 /// Lower a graph whose loss is `loss`, updating `trained`.
 #[must_use]
-pub fn lower(graph: &Graph, loss: ValueId, trained: &[Trained], fuse_updates: bool) -> Program {
+pub fn lower(graph: &Graph, loss: ValueId, trained: &[Trained]) -> Program {
     let mut lowering = Lowering {
         graph,
         trained,
-        fuse_updates,
-        program: Program { dtype: feature_dtype(graph), ..Program::default() },
+        program: Program::new(feature_dtype(graph)),
         rows_of: vec![None; graph.values.len()],
         features_of: vec![None; graph.values.len()],
         outside: HashMap::new(),
@@ -72,7 +72,6 @@ struct Made {
 struct Lowering<'a> {
     graph: &'a Graph,
     trained: &'a [Trained],
-    fuse_updates: bool,
     program: Program,
     /// The row-major memory of each value, where it has one.
     rows_of: Vec<Option<BufferId>>,
@@ -271,7 +270,10 @@ impl Lowering<'_> {
             self.push_rows(node.outputs[0], product, Vec::new());
             return Some(());
         }
-        if downcast::<LinearGradWeight>(node).is_some() && self.is_matrix(node.inputs[0]) && self.is_matrix(node.inputs[1]) {
+        if downcast::<LinearGradWeight>(node).is_some()
+            && self.is_matrix(node.inputs[0])
+            && self.is_matrix(node.inputs[1])
+        {
             return self.weight(node);
         }
         if downcast::<SumRows>(node).is_some() && self.is_matrix(node.inputs[0]) {
@@ -325,7 +327,7 @@ impl Lowering<'_> {
         let ([rows, cols], samples) = ([self.shape(out)[0], self.shape(out)[1]], self.shape(g)[0]);
         self.program.work += samples * rows * cols / 30;
         let grad = self.new_vector(out);
-        let alone = self.fuse_updates && self.graph.readers(out).is_empty();
+        let alone = self.graph.readers(out).is_empty();
         let mut of_this = self.trained.iter().enumerate().filter(|(_, t)| t.grad == out);
         let update = match (of_this.next(), of_this.next()) {
             (Some((param, _)), None) if alone => Some(self.update_of(param)),
@@ -509,7 +511,8 @@ impl Lowering<'_> {
                 self.updates.push((update, grad.buffer));
             }
         }
-        self.program.loss = self.operand(loss).buffer;
+        let loss = self.operand(loss);
+        self.program.loss = (loss.buffer, loss.layout.offset, loss.dtype);
         let updates = std::mem::take(&mut self.updates);
         self.program.work += self.trained.iter().map(|t| t.value.numel()).sum::<usize>() / 2;
         let mut stages = order(std::mem::take(&mut self.program.stages));

@@ -122,9 +122,7 @@ impl Graph {
     /// How many ops read a value, or an alias of it.
     #[must_use]
     pub fn readers(&self, id: ValueId) -> Vec<NodeId> {
-        (0..self.nodes.len())
-            .filter(|&n| self.nodes[n].inputs.iter().any(|&v| v == id || self.root(v) == id))
-            .collect()
+        (0..self.nodes.len()).filter(|&n| self.nodes[n].inputs.iter().any(|&v| v == id || self.root(v) == id)).collect()
     }
 }
 

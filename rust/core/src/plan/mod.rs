@@ -20,19 +20,20 @@ mod rows;
 mod run;
 pub mod trace;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use fuse::Trained;
 use graph::Graph;
 use memory::Memory;
 use program::Program;
+use smallvec::SmallVec;
 use trace::Trace;
 
-use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::ops::random;
 use crate::optim::Rule;
 use crate::tensor::{Meta, Storage, Tensor};
 use crate::threads::{self, Team};
-use crate::with_float;
 
 /// A parameter to be trained: its value, the optimizer's state for it, and the gradient that the trace made.
 #[derive(Clone, Debug)]
@@ -43,19 +44,6 @@ pub struct Parameter {
     pub state: Vec<Tensor>,
     /// Its gradient in the trace.
     pub grad: Tensor,
-}
-
-/// What of a step is not in the trace.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Update a weight while its gradient is made. Off where all gradients must be known before the first update.
-    pub fuse_updates: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { fuse_updates: true }
-    }
 }
 
 /// A planned step.
@@ -87,7 +75,6 @@ impl Plan {
         loss: &Tensor,
         params: &[Parameter],
         drawn_from: (u64, u64),
-        options: Options,
     ) -> Result<Self> {
         if let Some(reason) = &trace.obstacle {
             return Err(Error::state(reason.clone()));
@@ -102,7 +89,7 @@ impl Plan {
         if let Some(p) = params.iter().find(|p| !p.value.layout().is_contiguous() || p.value.layout().offset != 0) {
             return Err(Error::state(format!("a parameter of shape {:?} is a view", p.value.shape())));
         }
-        let mut program = fuse::lower(&graph, values[0], &trained, options.fuse_updates);
+        let mut program = fuse::lower(&graph, values[0], &trained);
         program.set_barriers();
         place::place(&mut program);
         let arena = Storage::alloc(program.arena);
@@ -127,30 +114,39 @@ impl Plan {
         program::describe(&self.program)
     }
 
-    /// One step on `batch`; returns the loss. `rules` has each parameter's update rule and the number of this update.
-    pub fn step(&mut self, batch: &[Tensor], rules: &[(Rule, u64)]) -> Result<f64> {
+    /// Roughly how many nanoseconds of one thread a step takes.
+    #[must_use]
+    pub fn work(&self) -> usize {
+        self.program.work
+    }
+
+    /// One step on `batch`; returns the loss. `rules` has each parameter's update rule and the number of this update. With
+    /// `stop`, a loss that is NaN or infinite leaves the parameters as they are.
+    pub fn step(&mut self, batch: &[Tensor], rules: &[(Rule, u64)], stop: bool) -> Result<f64> {
         self.check_batch(batch)?;
-        let pointers: smallvec::SmallVec<[*mut u8; 4]> = batch.iter().map(|t| t.view().address()).collect();
+        let pointers: Pointers = batch.iter().map(|t| t.view().address()).collect();
         let mut loss = [0.0];
-        self.run(Batches::Given(&pointers), rules, &mut loss)?;
+        self.run(&Batches::Given(&pointers), rules, stop, &mut loss)?;
         Ok(loss[0])
     }
 
     /// `losses.len()` steps, each on `samples` rows of `data` (the batch's tensors, whole) in the order of `order`, which
-    /// holds as many row numbers for each step; the losses are written.
+    /// holds as many row numbers for each step; the losses are written. With `stop`, the first that is NaN or infinite is
+    /// the last. Returns how many steps were taken.
     pub fn run_batches(
         &mut self,
         data: &[Tensor],
         order: &[i64],
         rules: &[(Rule, u64)],
+        stop: bool,
         losses: &mut [f64],
-    ) -> Result<()> {
+    ) -> Result<usize> {
         let rows = Rows::new(&self.batch, data, order, losses.len())?;
         self.check_labels(data, &rows)?;
         if self.gathered.is_empty() {
             self.gathered = self.batch.iter().map(|m| Storage::alloc(m.numel() * m.dtype.size())).collect();
         }
-        self.run(Batches::Rows(&rows), rules, losses)
+        self.run(&Batches::Rows(&rows), rules, stop, losses)
     }
 
     /// Bytes of the arena.
@@ -186,49 +182,51 @@ impl Plan {
         Ok(())
     }
 
-    fn run(&mut self, batches: Batches<'_>, rules: &[(Rule, u64)], losses: &mut [f64]) -> Result<()> {
+    fn run(&mut self, batches: &Batches<'_>, rules: &[(Rule, u64)], stop: bool, losses: &mut [f64]) -> Result<usize> {
         let _training = Training::begin(&self.params)?;
         let (seed, call) = random::state();
         debug_assert_eq!(seed, self.drawn_from.0, "a plan is made anew for another seed");
-        let steps = losses.len() as u64;
-        random::set_state((seed, call + self.draws * steps));
+        let (steps, done) = (losses.len(), AtomicUsize::new(losses.len()));
         let losses = Losses(losses.as_mut_ptr());
         let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
         let base = call.wrapping_sub(self.drawn_from.1);
         let width = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
         threads::region(width, &|team| {
             let losses = &losses;
-            let mut pointers: smallvec::SmallVec<[*mut u8; 4]> = smallvec::SmallVec::new();
+            let mut pointers: Pointers = SmallVec::new();
             for i in 0..steps {
-                batches.fetch(i as usize, gathered, team, &mut pointers);
+                batches.fetch(i, gathered, team, &mut pointers);
                 // SAFETY: the arena is this plan's, borrowed mutably; the batch was checked.
                 let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
-                let step = run::Step { rules, ahead: i, replay: base.wrapping_add(i * draws) };
-                run::step(program, &memory, team, &step);
+                let replay = base.wrapping_add(i as u64 * draws);
+                run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
                 team.barrier();
+                let loss = run::loss(program, &memory);
                 if team.rank() == 0 {
                     // SAFETY: one member writes, inside the slice.
-                    unsafe { *losses.0.add(i as usize) = loss_value(program, &memory) };
+                    unsafe { *losses.0.add(i) = loss };
+                }
+                if stop && !loss.is_finite() {
+                    done.store(i + 1, Ordering::Relaxed);
+                    break;
                 }
             }
         });
+        let done = done.into_inner();
+        random::set_state((seed, call.wrapping_add(self.draws * done as u64)));
         for tensor in self.params.iter().chain(&self.also_written) {
             tensor.storage().bump();
         }
-        Ok(())
+        Ok(done)
     }
-}
-
-fn loss_value(program: &Program, memory: &Memory<'_>) -> f64 {
-    with_float!(program.dtype.unwrap_or(DType::F32), T => {
-        // SAFETY: one element, complete.
-        f64::from(unsafe { memory.slice::<T>(program.loss, 0, 1) }[0])
-    })
 }
 
 struct Losses(*mut f64);
 // SAFETY: only member 0 writes through it.
 unsafe impl Sync for Losses {}
+
+/// Addresses of a batch.
+type Pointers = SmallVec<[*mut u8; 4]>;
 
 /// Where a step's batch comes from.
 enum Batches<'a> {
@@ -243,7 +241,7 @@ unsafe impl Sync for Batches<'_> {}
 
 impl Batches<'_> {
     /// The addresses of step `i`'s batch, gathered by the team if its rows do not lie together.
-    fn fetch(&self, i: usize, gathered: &[Storage], team: &Team, pointers: &mut smallvec::SmallVec<[*mut u8; 4]>) {
+    fn fetch(&self, i: usize, gathered: &[Storage], team: &Team, pointers: &mut Pointers) {
         match self {
             Self::Given(given) => {
                 pointers.clear();
@@ -292,7 +290,7 @@ impl<'a> Rows<'a> {
         Ok(Self { data, row_bytes, order, samples })
     }
 
-    fn fetch(&self, i: usize, gathered: &[Storage], team: &Team, pointers: &mut smallvec::SmallVec<[*mut u8; 4]>) {
+    fn fetch(&self, i: usize, gathered: &[Storage], team: &Team, pointers: &mut Pointers) {
         let order = &self.order[i * self.samples..(i + 1) * self.samples];
         let together = order.windows(2).all(|w| w[1] == w[0] + 1);
         pointers.clear();
@@ -339,4 +337,3 @@ impl Drop for Training<'_> {
         }
     }
 }
-

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use crate::element::DType;
-use crate::kernels::activation::Activation;
 use crate::error::Result;
+use crate::kernels::activation::Activation;
 use crate::ops::{Op, cross_entropy};
 use crate::rng::Draw;
 use crate::tensor::{Layout, Tensor};
@@ -88,9 +88,27 @@ pub enum RowOp {
     /// out = y > 0 ? g · scale : 0, the gradient of `ReLU` and dropout together
     MaskGrad { scale: f64, g: Features, y: Features, out: Features },
     /// Batch norm while training
-    Norm { eps: f64, momentum: f64, affine: Option<(BufferId, BufferId)>, running: Option<(BufferId, BufferId)>, x: Features, y: Features, mean: BufferId, inv_std: BufferId },
+    Norm {
+        eps: f64,
+        momentum: f64,
+        affine: Option<(BufferId, BufferId)>,
+        running: Option<(BufferId, BufferId)>,
+        x: Features,
+        y: Features,
+        mean: BufferId,
+        inv_std: BufferId,
+    },
     /// Its gradients
-    NormGrad { weight: Option<BufferId>, g: Features, x: Features, mean: BufferId, inv_std: BufferId, out: Features, grad_weight: BufferId, grad_bias: BufferId },
+    NormGrad {
+        weight: Option<BufferId>,
+        g: Features,
+        x: Features,
+        mean: BufferId,
+        inv_std: BufferId,
+        out: Features,
+        grad_weight: BufferId,
+        grad_bias: BufferId,
+    },
     /// sums\[f\] = Σ g\[f\]
     Sum { g: Features, sums: BufferId },
     /// y = a + b
@@ -297,6 +315,12 @@ impl Update {
 }
 
 impl Stage {
+    /// Whether it changes parameters.
+    #[must_use]
+    pub fn updates(&self) -> bool {
+        matches!(self, Self::Update(_) | Self::Weight(Weight { update: Some(_), .. }))
+    }
+
     /// What it reads and writes.
     #[must_use]
     pub fn touches(&self) -> Touches {
@@ -357,14 +381,14 @@ impl Stage {
 }
 
 /// A lowered step.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Program {
     /// All memory.
     pub buffers: Vec<Buffer>,
     /// The stages in order, each with whether the team meets before it.
     pub stages: Vec<(bool, Stage)>,
-    /// The loss, one element.
-    pub loss: BufferId,
+    /// The loss: its buffer, place in it, and type.
+    pub loss: (BufferId, usize, DType),
     /// Bytes of the arena.
     pub arena: usize,
     /// Roughly how many nanoseconds one thread needs for a step.
@@ -374,11 +398,21 @@ pub struct Program {
 }
 
 impl Program {
+    /// One without stages.
+    #[must_use]
+    pub fn new(dtype: Option<DType>) -> Self {
+        let loss = (0, 0, dtype.unwrap_or(DType::F32));
+        Self { buffers: Vec::new(), stages: Vec::new(), loss, arena: 0, work: 0, dtype }
+    }
+
     /// Put barriers where a stage touches what a stage since the last barrier touched.
     pub fn set_barriers(&mut self) {
         let mut since = Touches::default();
         for (barrier, stage) in &mut self.stages {
-            let touches = stage.touches();
+            let mut touches = stage.touches();
+            if stage.updates() {
+                touches.reads.push(self.loss.0);
+            }
             *barrier = since.conflicts(&touches);
             if *barrier {
                 since = Touches::default();

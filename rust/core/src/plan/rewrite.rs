@@ -77,7 +77,8 @@ fn relu_behind_dropout(graph: &Graph, n: NodeId) -> Option<(ValueId, ValueId, f6
     let backward = &graph.nodes[maker(graph, dropped_grad)?];
     let drawn = downcast::<Dropout>(backward)?;
     let forward = graph.nodes.iter().find(|f| {
-        f.inputs == [relu] && downcast::<Dropout>(f).is_some_and(|d| d.draw == drawn.draw && d.threshold == drawn.threshold)
+        f.inputs == [relu]
+            && downcast::<Dropout>(f).is_some_and(|d| d.draw == drawn.draw && d.threshold == drawn.threshold)
     })?;
     // With p = 1 the scale is 0 and the output says nothing about the mask, but then every gradient is 0 anyway.
     Some((backward.inputs[0], forward.outputs[0], drawn.scale))

@@ -39,7 +39,9 @@ impl Block<'_> {
                         add_scalar(b, memory.row_mut(*y, f, n));
                     }
                 }
-                RowOp::Activate { act, x, y } if x == y => self.each(|f| act.forward_in_place::<T>(memory.row_mut(*x, f, n))),
+                RowOp::Activate { act, x, y } if x == y => {
+                    self.each(|f| act.forward_in_place::<T>(memory.row_mut(*x, f, n)))
+                }
                 RowOp::Activate { act, x, y } => {
                     self.each(|f| act.forward::<T>(memory.row(*x, f, n), memory.row_mut(*y, f, n)));
                 }
@@ -59,10 +61,18 @@ impl Block<'_> {
                     if x != y {
                         self.each(|f| memory.row_mut::<T>(*y, f, n).copy_from_slice(memory.row(*x, f, n)));
                     }
-                    let area =
-                        dropout::Features { c: self.features, features: self.rows.clone(), samples: 0..n, stride: y.ld };
+                    let area = dropout::Features {
+                        c: self.features,
+                        features: self.rows.clone(),
+                        samples: 0..n,
+                        stride: y.ld,
+                    };
                     let len = (self.rows.len() - 1) * y.ld + n;
-                    dropout::features_in_place(mask, &area, memory.slice_mut::<T>(y.buffer, self.rows.start * y.ld, len));
+                    dropout::features_in_place(
+                        mask,
+                        &area,
+                        memory.slice_mut::<T>(y.buffer, self.rows.start * y.ld, len),
+                    );
                 }
                 RowOp::MaskGrad { scale, g, y, out } => {
                     let scale = T::from_f64(*scale);

@@ -7,7 +7,7 @@ use super::program::{CrossEntropyStage, Program, Rows, Stage, Update, Weight};
 use super::rows;
 use crate::element::Float;
 use crate::kernels::matmul::{self, MatRef, Product};
-use crate::kernels::{loss, transpose};
+use crate::kernels::{loss as losses, transpose};
 use crate::ops::{Run, cross_entropy};
 use crate::optim::Rule;
 use crate::tensor::View;
@@ -23,6 +23,8 @@ pub struct Step<'a> {
     pub ahead: u64,
     /// Added to the call number of every draw.
     pub replay: u64,
+    /// Whether a loss that is NaN or infinite leaves the parameters as they are.
+    pub stop: bool,
 }
 
 /// Rows that one member takes at a time: dropout draws for 8 features at once.
@@ -42,6 +44,10 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
     for (barrier, stage) in &program.stages {
         if *barrier {
             team.barrier();
+        }
+        // All members see the same loss: it was complete before the last barrier.
+        if step.stop && stage.updates() && !loss(program, memory).is_finite() {
+            continue;
         }
         match stage {
             Stage::Op { op, inputs, outputs } => {
@@ -74,6 +80,16 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
     }
+}
+
+/// The loss, once it is complete.
+#[must_use]
+pub fn loss(program: &Program, memory: &Memory<'_>) -> f64 {
+    let (buffer, offset, dtype) = program.loss;
+    with_float!(dtype, T => {
+        // SAFETY: one element, complete.
+        f64::from(unsafe { memory.slice::<T>(buffer, offset, 1) }[0])
+    })
 }
 
 /// `dst[c · ld_dst + r] = src[r · ld_src + c]`
@@ -229,21 +245,25 @@ fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, t
         let rule = cross_entropy_of::<T>(stage, memory);
         let logits = memory.slice::<T>(stage.logits.buffer, start, span);
         let labels = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset + start, len);
-        let mut samples = loss::SampleLosses {
+        let mut samples = losses::SampleLosses {
             loss: memory.slice_mut(stage.losses, start, len),
             max: memory.slice_mut(stage.max, start, len),
             sum: memory.slice_mut(stage.sum, start, len),
         };
-        loss::cross_entropy_columns(rule, logits, stride, labels, &mut samples);
+        losses::cross_entropy_columns(rule, logits, stride, labels, &mut samples);
         let Some(grad) = stage.grad else { return };
         // Every member finds the divisor for itself: it is a sum over labels, which are at hand.
         let all = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
-        let scale = if stage.mean { T::ONE / cross_entropy::label_weight(rule.weight, stage.ignore_index, all) } else { T::ONE };
+        let scale = if stage.mean {
+            T::ONE / cross_entropy::label_weight(rule.weight, stage.ignore_index, all)
+        } else {
+            T::ONE
+        };
         let scales = memory.slice_mut::<T>(stage.scale, start, len);
         scales.fill(scale);
-        let samples = loss::SampleScales { scale: scales, max: samples.max, sum: samples.sum };
+        let samples = losses::SampleScales { scale: scales, max: samples.max, sum: samples.sum };
         let out = memory.slice_mut::<T>(grad.buffer, start, span);
-        loss::cross_entropy_columns_backward(rule, logits, stride, labels, samples, out);
+        losses::cross_entropy_columns_backward(rule, logits, stride, labels, samples, out);
     }
 }
 
@@ -264,8 +284,11 @@ fn run_loss<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Tea
 
 /// # Safety
 /// Nobody writes the class weights meanwhile.
-unsafe fn cross_entropy_of<'a, T: Float>(stage: &CrossEntropyStage, memory: &Memory<'a>) -> loss::CrossEntropy<'a, T> {
-    loss::CrossEntropy {
+unsafe fn cross_entropy_of<'a, T: Float>(
+    stage: &CrossEntropyStage,
+    memory: &Memory<'a>,
+) -> losses::CrossEntropy<'a, T> {
+    losses::CrossEntropy {
         classes: stage.classes,
         // SAFETY: by this function's contract.
         weight: stage.weight.map_or(&[], |w| unsafe { memory.slice(w, 0, stage.classes) }),

@@ -1,7 +1,7 @@
 //! Tracing: what one eager step did, op by op.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ops::Op;
@@ -27,8 +27,6 @@ pub struct Trace {
     pub obstacle: Option<String>,
     /// Detached tensors, and what they were detached from.
     same: HashMap<u64, u64>,
-    /// Tensors that depend on the batch: reading their values in Python is an obstacle.
-    live: HashSet<u64>,
 }
 
 impl Trace {
@@ -46,10 +44,9 @@ thread_local! {
     static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
 }
 
-/// Start to record what runs on this thread; `batch` are the tensors that change from step to step.
-pub fn start(batch: &[Tensor]) {
-    let live = batch.iter().map(Tensor::id).collect();
-    TRACE.set(Some(Trace { live, ..Trace::default() }));
+/// Start to record what runs on this thread.
+pub fn start() {
+    TRACE.set(Some(Trace::default()));
 }
 
 /// Stop recording.
@@ -69,9 +66,6 @@ pub fn same(detached: &Tensor, of: &Tensor) {
     TRACE.with_borrow_mut(|trace| {
         if let Some(trace) = trace {
             trace.same.insert(detached.id(), of.id());
-            if trace.live.contains(&of.id()) {
-                trace.live.insert(detached.id());
-            }
         }
     });
 }
@@ -80,9 +74,6 @@ pub fn same(detached: &Tensor, of: &Tensor) {
 pub fn record(op: &Arc<dyn Op>, inputs: &[&Tensor], outputs: &[Tensor]) {
     TRACE.with_borrow_mut(|trace| {
         let Some(trace) = trace else { return };
-        if inputs.iter().any(|t| trace.live.contains(&t.id())) || op.draws() {
-            trace.live.extend(outputs.iter().map(Tensor::id));
-        }
         trace.steps.push(Step {
             op: Arc::clone(op),
             inputs: inputs.iter().map(|t| (*t).clone()).collect(),
@@ -91,13 +82,11 @@ pub fn record(op: &Arc<dyn Op>, inputs: &[&Tensor], outputs: &[Tensor]) {
     });
 }
 
-/// Python reads the values of `tensor`: what it does with them cannot be planned if they depend on the batch.
-pub fn read(tensor: &Tensor, how: &str) {
+/// Python reads values: what it does with them cannot be repeated.
+pub fn read(how: &str) {
     TRACE.with_borrow_mut(|trace| {
-        if let Some(trace) = trace
-            && trace.live.contains(&tensor.id())
-        {
-            trace.obstacle.get_or_insert_with(|| format!("a value that depends on the batch was read by {how}"));
+        if let Some(trace) = trace {
+            trace.obstacle.get_or_insert_with(|| format!("values were read by {how}"));
         }
     });
 }

@@ -349,8 +349,6 @@ pub fn grad(
 impl Tensor {
     /// Whether nobody else can see its elements.
     fn is_unshared(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
-            && Arc::strong_count(&self.0.storage) == 1
-            && self.0.layout.is_contiguous()
+        Arc::strong_count(&self.0) == 1 && Arc::strong_count(&self.0.storage) == 1 && self.0.layout.is_contiguous()
     }
 }

@@ -2,7 +2,7 @@
 
 use fastnn_core::ops::cross_entropy::{Reduction, cross_entropy};
 use fastnn_core::optim::{Adam, Rule};
-use fastnn_core::plan::{Options, Parameter, Plan, trace};
+use fastnn_core::plan::{Parameter, Plan, trace};
 use fastnn_core::tensor::tape;
 use fastnn_core::{Float, Result, Tensor, ops};
 
@@ -49,7 +49,8 @@ pub fn noise<T: Float>(n: usize, seed: u64) -> Vec<T> {
         .collect()
 }
 
-pub const RULE: Rule = Rule::Adam(Adam { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, amsgrad: false, maximize: false });
+pub const RULE: Rule =
+    Rule::Adam(Adam { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, amsgrad: false, maximize: false });
 
 impl Model {
     pub fn new<T: Float>(net: Net) -> Self {
@@ -70,7 +71,10 @@ impl Model {
         for p in &params {
             p.set_requires_grad(true).unwrap();
         }
-        let state = params.iter().map(|p| vec![Tensor::zeros(p.shape(), p.dtype()), Tensor::zeros(p.shape(), p.dtype())]).collect();
+        let state = params
+            .iter()
+            .map(|p| vec![Tensor::zeros(p.shape(), p.dtype()), Tensor::zeros(p.shape(), p.dtype())])
+            .collect();
         Self { net, params, running, state, steps: 0 }
     }
 
@@ -132,7 +136,7 @@ impl Model {
     /// Trace an eager step and plan it.
     pub fn plan(&mut self, batch: &[Tensor; 2]) -> Result<Plan> {
         let drawn_from = ops::random::state();
-        trace::start(batch);
+        trace::start();
         let loss = self.eager(batch)?;
         let trace = trace::finish().unwrap();
         let params: Vec<Parameter> = self
@@ -141,13 +145,13 @@ impl Model {
             .zip(&self.state)
             .map(|(p, s)| Parameter { value: p.clone(), state: s.clone(), grad: p.grad().unwrap() })
             .collect();
-        let plan = Plan::new(&trace, batch, &loss, &params, drawn_from, Options::default())?;
+        let plan = Plan::new(&trace, batch, &loss, &params, drawn_from)?;
         self.update();
         Ok(plan)
     }
 
     pub fn planned(&mut self, plan: &mut Plan, batch: &[Tensor; 2]) -> Result<f64> {
         self.steps += 1;
-        plan.step(batch, &vec![(RULE, self.steps); self.params.len()])
+        plan.step(batch, &vec![(RULE, self.steps); self.params.len()], false)
     }
 }

@@ -1,0 +1,277 @@
+//! The planned steps of a `TrainStep`: one plan for each shape of batch.
+
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use fastnn_core::optim::Rule;
+use fastnn_core::plan::{Parameter, Plan, trace};
+use fastnn_core::tensor::Meta;
+use fastnn_core::{Tensor as Core, ops};
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use smallvec::SmallVec;
+
+use crate::convert;
+use crate::error::Raise;
+use crate::optim::PySlots;
+use crate::tensor::Tensor;
+
+/// Nanoseconds of work from which on a step lets other Python threads run.
+const LONG: usize = 20_000;
+
+/// A parameter of a plan: which of which group, and the tensors that the plan writes.
+struct Place {
+    group: usize,
+    index: usize,
+    param: u64,
+    state: SmallVec<[u64; 4]>,
+}
+
+/// A plan, and what it was made for.
+struct Entry {
+    batch: [Meta; 2],
+    seed: u64,
+    places: Vec<Place>,
+    plan: Plan,
+}
+
+/// A batch that is being traced.
+struct Tracing {
+    batch: [Core; 2],
+    drawn_from: (u64, u64),
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: Vec<Entry>,
+    tracing: Option<Tracing>,
+}
+
+/// The plans of one `TrainStep`.
+#[pyclass(module = "fastnn._core", frozen)]
+#[derive(Default)]
+pub struct Planner {
+    inner: Mutex<Inner>,
+}
+
+/// An optimizer's groups: the slots of each, and its settings.
+type Groups<'py> = Vec<(PyRefMut<'py, PySlots>, Bound<'py, PyDict>)>;
+
+fn groups<'py>(slots: Vec<PyRefMut<'py, PySlots>>, settings: Vec<Bound<'py, PyDict>>) -> Groups<'py> {
+    slots.into_iter().zip(settings).collect()
+}
+
+/// The present rule of each group, checked; the slots follow what was assigned to parameters since.
+fn rules(py: Python<'_>, groups: &mut Groups<'_>) -> PyResult<SmallVec<[Rule; 2]>> {
+    groups
+        .iter_mut()
+        .map(|(slots, settings)| {
+            let rule = slots.rule(settings)?;
+            rule.validate().raise()?;
+            slots.refresh(py)?;
+            slots.slots.ensure_state(&rule);
+            Ok(rule)
+        })
+        .collect()
+}
+
+/// A batch as plans take it: contiguous, off the tape.
+fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<[Core; 2]> {
+    let one = |value: &Bound<'_, PyAny>| ops::contiguous(&convert::any(value)?.detach()).raise();
+    Ok([one(x)?, one(y)?])
+}
+
+impl Entry {
+    fn takes(&self, batch: &[Core; 2], seed: u64) -> bool {
+        let fits =
+            |(meta, tensor): (&Meta, &Core)| meta.dtype == tensor.dtype() && meta.shape.as_slice() == tensor.shape();
+        self.seed == seed && self.batch.iter().zip(batch).all(fits)
+    }
+
+    /// Whether the optimizer still holds the tensors that the plan writes.
+    fn current(&self, groups: &Groups<'_>) -> bool {
+        self.places.iter().all(|place| {
+            let slots = &groups[place.group].0.slots;
+            slots.params[place.index].id() == place.param
+                && slots.state[place.index].iter().map(Core::id).eq(place.state.iter().copied())
+        })
+    }
+
+    /// The rule and the number of the next update of every parameter.
+    fn updates(&self, rules: &[Rule], groups: &Groups<'_>) -> SmallVec<[(Rule, u64); 8]> {
+        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1)).collect()
+    }
+
+    fn count(&self, groups: &mut Groups<'_>, steps: u64) {
+        for place in &self.places {
+            groups[place.group].0.slots.steps[place.index] += steps;
+        }
+    }
+}
+
+impl Planner {
+    fn lock(&self) -> PyResult<MutexGuard<'_, Inner>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Ok(inner),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(PyRuntimeError::new_err("TrainStep: expected one thread at a time; it is running in another"))
+            }
+        }
+    }
+}
+
+/// Run a plan that needs this much work, without the GIL if it is long. Plans hold no Python objects but arrays kept alive.
+fn without_gil<R: Send>(py: Python<'_>, work: usize, run: impl FnOnce() -> R + Send) -> R {
+    if work >= LONG { py.detach(run) } else { run() }
+}
+
+#[pymethods]
+impl Planner {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forget all plans: the model has changed.
+    fn clear(&self) -> PyResult<()> {
+        self.lock()?.entries.clear();
+        Ok(())
+    }
+
+    /// Begin to trace a step on this batch; returns the tensors to run the model on.
+    fn start(&self, x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<(Tensor, Tensor)> {
+        let batch = batch(x, y)?;
+        let mut inner = self.lock()?;
+        trace::start();
+        inner.tracing = Some(Tracing { batch: batch.clone(), drawn_from: ops::random::state() });
+        let [x, y] = batch;
+        Ok((x.into(), y.into()))
+    }
+
+    /// Give up tracing.
+    fn abort(&self) -> PyResult<()> {
+        let _ = trace::finish();
+        self.lock()?.tracing = None;
+        Ok(())
+    }
+
+    /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. Returns why
+    /// it cannot be planned, if it cannot.
+    #[pyo3(signature = (loss, slots, settings, /))]
+    fn finish(
+        &self,
+        py: Python<'_>,
+        loss: PyRef<'_, Tensor>,
+        slots: Vec<PyRefMut<'_, PySlots>>,
+        settings: Vec<Bound<'_, PyDict>>,
+    ) -> PyResult<Option<String>> {
+        let trace = trace::finish();
+        let mut inner = self.lock()?;
+        let (Some(trace), Some(tracing)) = (trace, inner.tracing.take()) else {
+            return Err(PyRuntimeError::new_err("Planner.finish: expected a trace; none was begun"));
+        };
+        let mut groups = groups(slots, settings);
+        rules(py, &mut groups)?;
+        let (mut params, mut places) = (Vec::new(), Vec::new());
+        for (group, (slots, _)) in groups.iter().enumerate() {
+            let slots = &slots.slots;
+            for (index, value) in slots.params.iter().enumerate() {
+                let Some(grad) = value.grad() else { continue };
+                let state = slots.state[index].clone();
+                places.push(Place { group, index, param: value.id(), state: state.iter().map(Core::id).collect() });
+                params.push(Parameter { value: value.clone(), state, grad });
+            }
+        }
+        let [x, y] = &tracing.batch;
+        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from) {
+            Ok(plan) => {
+                let entry = Entry { batch: [x.meta(), y.meta()], seed: tracing.drawn_from.0, places, plan };
+                inner.entries.push(entry);
+                Ok(None)
+            }
+            Err(reason) => Ok(Some(reason.message().to_owned())),
+        }
+    }
+
+    /// One planned step; the loss, or None where there is no plan for such a batch.
+    #[pyo3(signature = (x, y, slots, settings, stop, /))]
+    fn step(
+        &self,
+        py: Python<'_>,
+        x: &Bound<'_, PyAny>,
+        y: &Bound<'_, PyAny>,
+        slots: Vec<PyRefMut<'_, PySlots>>,
+        settings: Vec<Bound<'_, PyDict>>,
+        stop: bool,
+    ) -> PyResult<Option<f64>> {
+        let batch = batch(x, y)?;
+        let mut groups = groups(slots, settings);
+        let rules = rules(py, &mut groups)?;
+        let mut inner = self.lock()?;
+        let seed = ops::random::state().0;
+        let Some(entry) = inner.entries.iter_mut().find(|e| e.takes(&batch, seed) && e.current(&groups)) else {
+            return Ok(None);
+        };
+        let updates = entry.updates(&rules, &groups);
+        let plan = &mut entry.plan;
+        let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
+        if !stop || loss.is_finite() {
+            entry.count(&mut groups, 1);
+        }
+        Ok(Some(loss))
+    }
+
+    /// Planned steps on rows of whole arrays, `samples` a step in the order of `order`; the losses, or None where there is no plan
+    /// for such batches. With `stop`, a loss that is not finite is the last.
+    #[pyo3(signature = (x, y, order, samples, slots, settings, stop, /))]
+    #[allow(clippy::too_many_arguments)]
+    fn run_batches<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'_, PyAny>,
+        y: &Bound<'_, PyAny>,
+        order: PyReadonlyArray1<'_, i64>,
+        samples: usize,
+        slots: Vec<PyRefMut<'_, PySlots>>,
+        settings: Vec<Bound<'_, PyDict>>,
+        stop: bool,
+    ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
+        let data = batch(x, y)?;
+        let mut groups = groups(slots, settings);
+        let rules = rules(py, &mut groups)?;
+        let mut inner = self.lock()?;
+        let seed = ops::random::state().0;
+        let fits = |entry: &Entry| {
+            let rows = |(meta, whole): (&Meta, &Core)| {
+                meta.dtype == whole.dtype()
+                    && meta.shape.first() == Some(&samples)
+                    && meta.shape.get(1..) == whole.shape().get(1..)
+            };
+            entry.seed == seed && entry.batch.iter().zip(&data).all(rows) && entry.current(&groups)
+        };
+        let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
+        let order = order.as_slice()?;
+        let updates = entry.updates(&rules, &groups);
+        let mut losses = vec![0.0; order.len() / samples];
+        let plan = &mut entry.plan;
+        let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;
+        losses.truncate(done);
+        let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
+        entry.count(&mut groups, updated as u64);
+        Ok(Some(PyArray1::from_vec(py, losses)))
+    }
+
+    /// The stages of every plan, a line each.
+    fn describe(&self) -> PyResult<String> {
+        Ok(self.lock()?.entries.iter().map(|e| e.plan.describe()).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// While tracing: something runs that no plan can repeat.
+#[pyfunction]
+#[pyo3(signature = (reason, /))]
+pub fn unplannable(reason: &str) {
+    trace::obstacle(reason);
+}
