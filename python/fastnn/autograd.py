@@ -139,7 +139,8 @@ def gradcheck(
     checked = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "requires_grad=True."
         )
     for x in checked:
         if x.dtype != _core.float64:
