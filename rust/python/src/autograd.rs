@@ -26,7 +26,6 @@ fn inner(tensors: &[PyRef<'_, Tensor>]) -> Vec<fastnn_core::Tensor> {
 /// Gradients of `outputs` with respect to `inputs`, as `torch.autograd.grad`; the leaves' own stay as they are.
 #[pyfunction]
 #[pyo3(signature = (outputs, inputs, grad_outputs, retain_graph, allow_unused, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn grad(
     py: Python<'_>,
     outputs: Vec<PyRef<'_, Tensor>>,
@@ -44,7 +43,9 @@ pub fn grad(
         )));
     }
     if inputs.iter().any(|t| !t.requires_grad()) {
-        return Err(pyo3::exceptions::PyRuntimeError::new_err("One of the differentiated Tensors does not require grad"));
+        return Err(pyo3::exceptions::PyRuntimeError::new_err(
+            "One of the differentiated Tensors does not require grad",
+        ));
     }
     let grads: Vec<_> = grad_outputs.iter().map(|g| g.as_ref().map(|g| g.inner.clone())).collect();
     let found = py.detach(|| tape::grad(&outputs, &grads, &inputs, retain_graph)).raise()?;

@@ -109,7 +109,6 @@ macro_rules! of_the_shape_of {
         #[doc = $text]
         #[pyfunction]
         #[pyo3(signature = (input, *, dtype=None, device=None, requires_grad=false))]
-        #[allow(clippy::needless_pass_by_value)]
         pub fn $name(
             input: convert::Arg,
             dtype: Option<dtype::Arg>,
@@ -147,7 +146,6 @@ pub fn full(
 /// One value in the shape and dtype of another tensor.
 #[pyfunction]
 #[pyo3(signature = (input, fill_value, *, dtype=None, device=None, requires_grad=false))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn full_like(
     input: convert::Arg,
     fill_value: Number,
@@ -213,7 +211,11 @@ pub fn randint(
     let (low, high, size) = match args.len() {
         2 => (0, args.get_item(0)?.extract()?, args.get_item(1)?),
         3 => (args.get_item(0)?.extract()?, args.get_item(1)?.extract()?, args.get_item(2)?),
-        n => return Err(type_error(format!("randint: expected high and size, or low, high and size; got {n} arguments"))),
+        n => {
+            return Err(type_error(format!(
+                "randint: expected high and size, or low, high and size; got {n} arguments"
+            )));
+        }
     };
     let shape = convert::shape("randint", &PyTuple::new(args.py(), [size])?)?;
     let dtype = dtype.map_or(DType::I64, |d| d.0);
@@ -231,7 +233,6 @@ pub fn randperm(n: usize, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, P
 /// 1 with the probability at an element's place, else 0.
 #[pyfunction]
 #[pyo3(signature = (input, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
     make(None, false, || ops::random::bernoulli(&input.0))
 }
@@ -249,9 +250,10 @@ pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
 pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
     let seed = seed.call_method0("__index__")?;
     // Negative seeds are allowed, as in PyTorch.
-    let seed = seed.extract::<u64>().or_else(|_| seed.extract::<i64>().map(|s| s as u64)).map_err(|_| {
-        crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {seed}"))
-    })?;
+    let seed = seed
+        .extract::<u64>()
+        .or_else(|_| seed.extract::<i64>().map(|s| s as u64))
+        .map_err(|_| crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {seed}")))?;
     ops::random::manual_seed(seed);
     Ok(())
 }

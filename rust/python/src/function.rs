@@ -81,7 +81,10 @@ impl Context {
             }
             tensors.push(kept.tensor.clone().map(Tensor::from));
         }
-        PyTuple::new(py, tensors.into_iter().map(|t| t.map(|t| Py::new(py, t)).transpose()).collect::<PyResult<Vec<_>>>()?)
+        PyTuple::new(
+            py,
+            tensors.into_iter().map(|t| t.map(|t| Py::new(py, t)).transpose()).collect::<PyResult<Vec<_>>>()?,
+        )
     }
 
     /// Which arguments of forward want a gradient.
@@ -97,7 +100,6 @@ impl Context {
 
     /// Accepted for PyTorch's sake: an output through which no gradient flows.
     #[pyo3(signature = (*args))]
-    #[allow(clippy::unused_self)]
     fn mark_non_differentiable(&self, args: &Bound<'_, PyTuple>) {
         let _ = args;
     }
@@ -246,7 +248,9 @@ pub fn apply_function<'py>(
         };
         // A saved output is kept without its place on the tape, or the op would keep itself alive.
         for kept in context.get().saved().iter_mut() {
-            if kept.tensor.as_ref().is_some_and(|t| t.id() == original.id()) && !inputs.iter().any(|i| i.id() == original.id()) {
+            if kept.tensor.as_ref().is_some_and(|t| t.id() == original.id())
+                && !inputs.iter().any(|i| i.id() == original.id())
+            {
                 kept.tensor = Some(original.detach());
             }
         }

@@ -9,9 +9,9 @@ use fastnn_core::tensor::tape;
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
+use crate::convert::{self, Number};
 use crate::error::Raise;
 use crate::gil;
-use crate::convert::{self, Number};
 use crate::operators::{self, Operand, Pair};
 use crate::tensor::Tensor;
 
@@ -96,30 +96,27 @@ fn change<'py>(
 #[pymethods]
 impl Tensor {
     #[pyo3(signature = (other, *, alpha=Scalar::Int(1).into()))]
-    fn add_<'py>(slf: Bound<'py, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'py, Self>> {
+    fn add_(slf: Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'_, Self>> {
         scaled(slf, ADD, other, alpha.0, operators::ADD)
     }
 
     #[pyo3(signature = (other, *, alpha=Scalar::Int(1).into()))]
-    fn sub_<'py>(slf: Bound<'py, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'py, Self>> {
+    fn sub_(slf: Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'_, Self>> {
         scaled(slf, SUB, other, alpha.0, operators::SUB)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
-    fn mul_<'py>(slf: Bound<'py, Self>, other: Operand) -> PyResult<Bound<'py, Self>> {
+    fn mul_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
         arithmetic(&slf, operators::MUL, MUL, &other)?;
         Ok(slf)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
-    fn div_<'py>(slf: Bound<'py, Self>, other: Operand) -> PyResult<Bound<'py, Self>> {
+    fn div_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
         arithmetic(&slf, operators::DIV, DIV, &other)?;
         Ok(slf)
     }
 
     #[pyo3(signature = (src, non_blocking=false))]
-    #[allow(clippy::needless_pass_by_value)]
-    fn copy_<'py>(slf: Bound<'py, Self>, src: convert::Arg, non_blocking: bool) -> PyResult<Bound<'py, Self>> {
+    fn copy_(slf: Bound<'_, Self>, src: convert::Arg, non_blocking: bool) -> PyResult<Bound<'_, Self>> {
         let _ = non_blocking;
         let src = src.0;
         let dtype = slf.borrow().inner.dtype();
@@ -147,7 +144,9 @@ impl Tensor {
 
     #[pyo3(signature = (mean=0.0, std=1.0))]
     fn normal_(slf: Bound<'_, Self>, mean: f64, std: f64) -> PyResult<Bound<'_, Self>> {
-        change(slf, None, fresh(move |x| ops::random::normal_(x, mean, std)), move |x| ops::random::normal_(x, mean, std))
+        change(slf, None, fresh(move |x| ops::random::normal_(x, mean, std)), move |x| {
+            ops::random::normal_(x, mean, std)
+        })
     }
 
     #[pyo3(signature = (p=0.5))]
@@ -166,7 +165,13 @@ fn fresh(fill: impl FnOnce(&Core) -> Result<()>) -> impl FnOnce(&Core) -> Result
 }
 
 /// target ← target ± alpha · other.
-fn scaled(slf: Bound<'_, Tensor>, how: Change, other: Operand, alpha: Scalar, pair: Pair) -> PyResult<Bound<'_, Tensor>> {
+fn scaled(
+    slf: Bound<'_, Tensor>,
+    how: Change,
+    other: Operand,
+    alpha: Scalar,
+    pair: Pair,
+) -> PyResult<Bound<'_, Tensor>> {
     let other = match (alpha, other) {
         (Scalar::Int(1), other) => other,
         (_, Operand::Tensor(t)) => Operand::Tensor(ops::mul_scalar(&t, alpha).raise()?),

@@ -43,11 +43,8 @@ fn item(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         ))
     })?;
     // An empty list has no dtype of its own.
-    let tensor = if tensor.numel() == 0 && tensor.dtype().is_float() {
-        Core::empty(tensor.shape(), DType::I64)
-    } else {
-        tensor
-    };
+    let tensor =
+        if tensor.numel() == 0 && tensor.dtype().is_float() { Core::empty(tensor.shape(), DType::I64) } else { tensor };
     if tensor.dtype().is_float() {
         return Err(PyIndexError::new_err(format!(
             "tensors used as indices must be int64 or bool tensors; got {}",
@@ -79,7 +76,9 @@ impl Tensor {
     fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<Self> {
         let items = items(index)?;
         if self.inner.ndim() == 0 && items.iter().any(|i| matches!(i, Index::At(_) | Index::Slice { .. })) {
-            return Err(PyIndexError::new_err("invalid index of a 0-dim tensor. Use `tensor.item()` to get its number."));
+            return Err(PyIndexError::new_err(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` to get its number.",
+            ));
         }
         gil::run(py, self.inner.numel(), || ops::index(&self.inner, &items)).map(Self::from)
     }
@@ -113,17 +112,14 @@ impl Tensor {
         Ok(ops::item(&ops::any(&found, None, false).raise()?).raise()?.to_f64() != 0.0)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn gather(&self, py: Python<'_>, dim: i64, index: convert::Arg) -> PyResult<Self> {
         gil::run(py, index.0.numel(), || ops::gather(&self.inner, dim, &index.0)).map(Self::from)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn scatter_add(&self, py: Python<'_>, dim: i64, index: convert::Arg, src: convert::Arg) -> PyResult<Self> {
         gil::run(py, self.inner.numel(), || ops::scatter_add(&self.inner, dim, &index.0, &src.0)).map(Self::from)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn index_select(&self, py: Python<'_>, dim: i64, index: convert::Arg) -> PyResult<Self> {
         gil::run(py, self.inner.numel(), || ops::index_select(&self.inner, dim, &index.0)).map(Self::from)
     }
@@ -145,11 +141,8 @@ impl Tensor {
             return Ok(PyTuple::new(py, found)?.into_any());
         }
         let columns: Vec<&Core> = found.iter().collect();
-        let rows = if columns.is_empty() {
-            Core::empty(&[0, 0], DType::I64)
-        } else {
-            ops::stack(&columns, 1).raise()?
-        };
+        let rows =
+            if columns.is_empty() { Core::empty(&[0, 0], DType::I64) } else { ops::stack(&columns, 1).raise()? };
         Ok(Bound::new(py, Self::from(rows))?.into_any())
     }
 
@@ -170,13 +163,14 @@ impl Tensor {
     #[pyo3(signature = (dim=0))]
     fn unbind<'py>(&self, py: Python<'py>, dim: i64) -> PyResult<Bound<'py, PyTuple>> {
         let d = fastnn_core::tensor::layout::dim_index("unbind", dim, self.inner.ndim()).raise()?;
-        let n = *self.inner.shape().get(d).ok_or_else(|| value_error("unbind: expected a dimension; got a 0-d tensor"))?;
+        let n =
+            *self.inner.shape().get(d).ok_or_else(|| value_error("unbind: expected a dimension; got a 0-d tensor"))?;
         let rows = (0..n as i64).map(|i| ops::select(&self.inner, dim, i)).collect::<fastnn_core::Result<Vec<_>>>();
         tuple(py, rows.raise()?)
     }
 }
 
-fn tuple<'py>(py: Python<'py>, tensors: Vec<Core>) -> PyResult<Bound<'py, PyTuple>> {
+fn tuple(py: Python<'_>, tensors: Vec<Core>) -> PyResult<Bound<'_, PyTuple>> {
     let tensors = tensors.into_iter().map(|t| Py::new(py, Tensor::from(t))).collect::<PyResult<Vec<_>>>()?;
     PyTuple::new(py, tensors)
 }

@@ -1,5 +1,8 @@
 //! `fastnn._core`: borrow, release the GIL, call, raise.
 
+// Python's arguments come by value, and its methods have a `self`. PyTorch and NumPy are names of things, not of items.
+#![allow(clippy::needless_pass_by_value, clippy::unused_self, clippy::doc_markdown)]
+
 mod autograd;
 mod convert;
 mod creation;
@@ -34,8 +37,8 @@ mod core_module {
     #[pymodule_export]
     use crate::creation::{
         arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
-        manual_seed, ones, ones_like, permutation, rand, rand_like, randint, randn, randn_like, randperm, set_rng_state,
-        tensor, zeros, zeros_like,
+        manual_seed, ones, ones_like, permutation, rand, rand_like, randint, randn, randn_like, randperm,
+        set_rng_state, tensor, zeros, zeros_like,
     };
     #[pymodule_export]
     use crate::dtype::PyDType;
@@ -43,8 +46,8 @@ mod core_module {
     use crate::function::{Context, apply_function};
     #[pymodule_export]
     use crate::functional::{
-        batch_norm, bilinear, dropout, elu, gelu, hardtanh, leaky_relu, linear, log_softmax, prelu, relu, relu6, selu, sigmoid, silu,
-        softmax, softplus, tanh,
+        batch_norm, bilinear, dropout, elu, gelu, hardtanh, leaky_relu, linear, log_softmax, prelu, relu, relu6, selu,
+        sigmoid, silu, softmax, softplus, tanh,
     };
     #[pymodule_export]
     use crate::joining::{
@@ -59,8 +62,8 @@ mod core_module {
     };
     #[pymodule_export]
     use crate::methods::functions::{
-        abs, ceil, cos, erf, exp, expm1, floor, isfinite, isinf, isnan, log, log1p, logical_not, neg, reciprocal, round,
-        rsqrt, sign, sin, sqrt, square, t, trunc,
+        abs, ceil, cos, erf, exp, expm1, floor, isfinite, isinf, isnan, log, log1p, logical_not, neg, reciprocal,
+        round, rsqrt, sign, sin, sqrt, square, t, trunc,
     };
     #[pymodule_export]
     use crate::methods::pair_functions::{

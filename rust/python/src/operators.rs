@@ -39,7 +39,10 @@ impl Operand {
     /// The operand that an argument is.
     pub fn argument(op: &str, object: &Bound<'_, PyAny>) -> PyResult<Self> {
         Self::of(object)?.ok_or_else(|| {
-            type_error(format!("{op}: expected a tensor, an array or a number; got {}", crate::error::type_name(object)))
+            type_error(format!(
+                "{op}: expected a tensor, an array or a number; got {}",
+                crate::error::type_name(object)
+            ))
         })
     }
 }

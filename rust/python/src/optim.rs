@@ -63,7 +63,8 @@ impl Slots {
         }
     }
 
-    /// Make the state of every parameter that has none.
+    /// Make the state of every parameter that has none. For the planned step.
+    #[allow(dead_code)]
     pub fn ensure_state(&mut self, rule: &Rule) {
         self.follow(rule);
         for i in 0..self.params.len() {
@@ -185,12 +186,15 @@ fn parameter(name: &str, object: &Bound<'_, PyAny>) -> PyResult<(Core, Option<Py
         }
         (core, Some(tensor.clone().unbind()))
     } else if let Ok(array) = object.cast::<PyUntypedArray>() {
-        let shared = convert::share(array)
-            .filter(|core| core.storage().writable())
-            .ok_or_else(|| value_error(format!("{name}: expected writable float32 or float64 arrays in native byte order")))?;
+        let shared = convert::share(array).filter(|core| core.storage().writable()).ok_or_else(|| {
+            value_error(format!("{name}: expected writable float32 or float64 arrays in native byte order"))
+        })?;
         (shared, None)
     } else {
-        return Err(type_error(format!("optimizer can only optimize Tensors, but one of the params is {}", type_name(object))));
+        return Err(type_error(format!(
+            "optimizer can only optimize Tensors, but one of the params is {}",
+            type_name(object)
+        )));
     };
     if !core.dtype().is_float() {
         return Err(type_error(format!("{name}: expected floating-point parameters; got {}", core.dtype())));
@@ -222,7 +226,12 @@ impl PySlots {
 
     /// Update all parameters that have a gradient, with the settings of `group` as they are now.
     #[pyo3(signature = (group, grads=None, /))]
-    fn step(&mut self, py: Python<'_>, group: &Bound<'_, PyDict>, grads: Option<Vec<Option<convert::Arg>>>) -> PyResult<()> {
+    fn step(
+        &mut self,
+        py: Python<'_>,
+        group: &Bound<'_, PyDict>,
+        grads: Option<Vec<Option<convert::Arg>>>,
+    ) -> PyResult<()> {
         let rule = self.rule(group)?;
         rule.validate().raise()?;
         self.refresh(py)?;
@@ -282,10 +291,12 @@ impl PySlots {
 
     /// How often parameter `index` was updated.
     fn steps_of(&self, index: usize) -> PyResult<u64> {
-        self.slots.steps.get(index).copied().ok_or_else(|| crate::error::to_py(Error::index(format!(
-            "state: expected an index in [0, {}); got {index}",
-            self.slots.steps.len()
-        ))))
+        self.slots.steps.get(index).copied().ok_or_else(|| {
+            crate::error::to_py(Error::index(format!(
+                "state: expected an index in [0, {}); got {index}",
+                self.slots.steps.len()
+            )))
+        })
     }
 
     /// Read states as [`state`](Self::state) gives them, one for each parameter; all are checked first.

@@ -78,7 +78,11 @@ impl Tensor {
     }
 }
 
-fn nested<'py>(py: Python<'py>, shape: &[usize], flat: &mut impl Iterator<Item = Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+fn nested<'py>(
+    py: Python<'py>,
+    shape: &[usize],
+    flat: &mut impl Iterator<Item = Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let Some((&n, rest)) = shape.split_first() else {
         return flat.next().ok_or_else(|| value_error("expected as many elements as the shape has"));
     };
@@ -213,7 +217,10 @@ impl Tensor {
             return Ok(());
         };
         let Ok(grad) = value.cast::<Self>() else {
-            return Err(type_error(format!("assigned grad expected to be a Tensor or None but got {}", type_name(value))));
+            return Err(type_error(format!(
+                "assigned grad expected to be a Tensor or None but got {}",
+                type_name(value)
+            )));
         };
         let grad = grad.borrow().inner.clone();
         if grad.shape() != self.inner.shape() {
@@ -275,7 +282,9 @@ impl Tensor {
         create_graph: bool,
     ) -> PyResult<()> {
         if create_graph {
-            return Err(PyRuntimeError::new_err("backward: expected create_graph=False; fastnn has first derivatives only"));
+            return Err(PyRuntimeError::new_err(
+                "backward: expected create_graph=False; fastnn has first derivatives only",
+            ));
         }
         let (inner, gradient) = (self.inner.clone(), gradient.map(|g| g.0));
         py.detach(|| tape::backward(&inner, gradient.as_ref(), retain_graph.unwrap_or(false))).raise()
@@ -321,7 +330,10 @@ impl Tensor {
             && !array.getattr(intern!(py, "dtype"))?.eq(&dtype)?
         {
             if copy == Some(false) {
-                return Err(value_error(format!("expected an array of {dtype} without a copy; got {}", self.inner.dtype())));
+                return Err(value_error(format!(
+                    "expected an array of {dtype} without a copy; got {}",
+                    self.inner.dtype()
+                )));
             }
             return array.call_method1(intern!(py, "astype"), (dtype,));
         } else {
@@ -398,7 +410,10 @@ impl Tensor {
         crate::gil::run(py, self.inner.numel(), || ops::copy(&self.inner)).map(Self::from)
     }
 
-    fn __deepcopy__<'py>(slf: &Bound<'py, Self>, memo: &Bound<'py, pyo3::types::PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    fn __deepcopy__<'py>(
+        slf: &Bound<'py, Self>,
+        memo: &Bound<'py, pyo3::types::PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let key = slf.as_ptr().addr();
         if let Some(done) = memo.get_item(key)? {

@@ -33,7 +33,8 @@ fn overlap(a: &Core, b: &Core) -> bool {
 
 /// Whether any two contiguous ones share memory. Others are updated as copies.
 pub fn any_overlap(params: &[Core]) -> bool {
-    let mut ranges: Vec<_> = params.iter().filter(|p| p.layout().is_contiguous() && p.numel() > 0).map(addresses).collect();
+    let mut ranges: Vec<_> =
+        params.iter().filter(|p| p.layout().is_contiguous() && p.numel() > 0).map(addresses).collect();
     ranges.sort_by_key(|r| r.start);
     ranges.windows(2).any(|w| w[0].end > w[1].start)
 }
@@ -46,7 +47,11 @@ impl Item {
             grad = ops::copy(&grad)?;
         }
         if let Some(bad) = state.iter().find(|s| s.shape() != param.shape() || s.dtype() != param.dtype()) {
-            return Err(Error::value(format!("step: expected state of shape {}; got {}", show(param.shape()), show(bad.shape()))));
+            return Err(Error::value(format!(
+                "step: expected state of shape {}; got {}",
+                show(param.shape()),
+                show(bad.shape())
+            )));
         }
         let scalars = match param.dtype() {
             DType::F64 => Scalars::F64(rule.at(t)),
