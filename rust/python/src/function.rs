@@ -157,7 +157,7 @@ impl PythonOp {
             Ok(tuple) => tuple.iter().collect(),
             Err(_) => vec![answer],
         };
-        let extra_are_none = answers.iter().skip(self.places.len()).all(|a| a.is_none());
+        let extra_are_none = answers.iter().skip(self.places.len()).all(PyAnyMethods::is_none);
         if answers.len() < self.places.len() || !extra_are_none {
             return Err(Error::state(format!(
                 "function {}Backward returned an incorrect number of gradients (expected {}, got {})",

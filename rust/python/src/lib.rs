@@ -24,6 +24,7 @@ mod settings;
 mod show;
 mod tensor;
 mod update;
+mod values;
 
 use pyo3::prelude::*;
 
