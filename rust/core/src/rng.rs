@@ -10,8 +10,8 @@
 //! | counter word 1 | high half of the block index, `^ stream` |
 //! | counter word 2, 3 | low and high half of `call` |
 //!
-//! A block is 128 bits, and [`Draw`] says how many positions it serves. A block index stays below 2³² (that is, a draw
-//! below 2³³ numbers) for streams never to meet.
+//! A block is 128 bits; [`uniform`], [`normal`] and the others say which positions it serves. A block index stays below
+//! 2³² (so a draw has at least 2³³ numbers) for streams never to meet.
 //!
 //! Source: Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3,
 //! <https://doi.org/10.1145/2063384.2063405>.

@@ -463,8 +463,8 @@ fn forward_block_in_place<T: Float, const W: usize>(
     let line = LineBlock::new(mean, inv_std, weight, at_block(affine.bias, column, T::ZERO));
     for row in 0..shape.rows {
         let x = window_mut::<T, W>(x, row * shape.stride + column);
-        for k in 0..W {
-            x[k] = line.at(k, x[k]);
+        for (k, x) in x.iter_mut().enumerate() {
+            *x = line.at(k, *x);
         }
     }
 }

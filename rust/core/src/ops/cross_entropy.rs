@@ -139,7 +139,8 @@ fn losses(samples: Dims, dtype: DType, reduction: Reduction) -> Outputs {
 }
 
 /// Σ w_y over the samples that count: the divisor of a mean.
-pub(super) fn label_weight<T: Float>(weight: &[T], ignore_index: i64, labels: &[i64]) -> T {
+#[must_use]
+pub fn label_weight<T: Float>(weight: &[T], ignore_index: i64, labels: &[i64]) -> T {
     let counted = labels.iter().filter(|&&label| label != ignore_index);
     if weight.is_empty() {
         return T::from_f64(counted.count() as f64);

@@ -80,7 +80,7 @@ const WORK_PER_THREAD: usize = 10_000;
 
 impl Plan {
     /// Plan what `trace` did with `batch` to get `loss` and the gradients of `params`. `drawn_from` is the generator's
-    /// state before the trace.
+    /// state before the trace; what was drawn since is what a step draws.
     pub fn new(
         trace: &Trace,
         batch: &[Tensor],
@@ -117,7 +117,7 @@ impl Plan {
             params: params.iter().map(|p| p.value.clone()).collect(),
             also_written: params.iter().flat_map(|p| p.state.clone()).collect(),
             drawn_from,
-            draws: trace.steps.iter().filter(|s| s.op.draws()).count() as u64,
+            draws: random::state().1.wrapping_sub(drawn_from.1),
         })
     }
 

@@ -8,7 +8,7 @@ use super::rows;
 use crate::element::Float;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss, transpose};
-use crate::ops::Run;
+use crate::ops::{Run, cross_entropy};
 use crate::optim::Rule;
 use crate::tensor::View;
 use crate::threads::Team;
@@ -238,7 +238,7 @@ fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, t
         let Some(grad) = stage.grad else { return };
         // Every member finds the divisor for itself: it is a sum over labels, which are at hand.
         let all = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
-        let scale = if stage.mean { T::ONE / rule.label_weight(all) } else { T::ONE };
+        let scale = if stage.mean { T::ONE / cross_entropy::label_weight(rule.weight, stage.ignore_index, all) } else { T::ONE };
         let scales = memory.slice_mut::<T>(stage.scale, start, len);
         scales.fill(scale);
         let samples = loss::SampleScales { scale: scales, max: samples.max, sum: samples.sum };
@@ -255,7 +255,9 @@ fn run_loss<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Tea
     unsafe {
         let labels = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
         let sum = crate::kernels::reduce::sum_flat(memory.slice::<T>(stage.losses, 0, stage.samples));
-        let loss = if stage.mean { sum / cross_entropy_of::<T>(stage, memory).label_weight(labels) } else { sum };
+        let weight = cross_entropy_of::<T>(stage, memory).weight;
+        let divisor = if stage.mean { cross_entropy::label_weight(weight, stage.ignore_index, labels) } else { T::ONE };
+        let loss = sum / divisor;
         memory.slice_mut::<T>(stage.loss, 0, 1)[0] = loss;
     }
 }

@@ -1,10 +1,10 @@
 //! Dense nets trained eagerly and by plan, for tests and the example that times them.
 
-use fastnn_core::ops::cross_entropy::cross_entropy;
+use fastnn_core::ops::cross_entropy::{Reduction, cross_entropy};
 use fastnn_core::optim::{Adam, Rule};
 use fastnn_core::plan::{Options, Parameter, Plan, trace};
 use fastnn_core::tensor::tape;
-use fastnn_core::{DType, Float, Result, Tensor, ops};
+use fastnn_core::{Float, Result, Tensor, ops};
 
 /// A dense net: widths, batch, and what stands between layers.
 #[derive(Clone, Copy, Debug)]
@@ -97,10 +97,10 @@ impl Model {
             }
             h = ops::activation::relu(&h)?;
             if self.net.dropout > 0.0 {
-                h = ops::dropout::dropout(&h, self.net.dropout)?;
+                h = ops::dropout::dropout(&h, self.net.dropout, true)?;
             }
         }
-        cross_entropy(&h, y)
+        cross_entropy(&h, y, None, Reduction::Mean, -100, 0.0)
     }
 
     /// One eager step; the gradients stay.

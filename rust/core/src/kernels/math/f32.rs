@@ -7,7 +7,7 @@
 //!
 //! | exp | exp_m1 | ln | ln_1p | tanh | sigmoid | erf | sin | cos | pow |
 //! |---|---|---|---|---|---|---|---|---|---|
-//! | @exp | @exp_m1 | @ln | @ln_1p | @tanh | @sigmoid | @erf | @sin | @cos | @pow |
+//! | 0.91 | 1.44 | 0.89 | 1.60 | 2.50 | 2.41 | 1.06 | 0.51 | 0.51 | 0.51 |
 
 // A loop can only be vectorised around a function that is inlined into it.
 #![allow(clippy::inline_always)]

@@ -21,25 +21,30 @@ pub const ROW_BLOCK: usize = 112;
 /// Bytes of a cache line.
 pub(super) const LINE: usize = 64;
 
-/// Rows of a block while B stays in L2: the block's part of A (56 × 256 × 4 = 57 kB) shares it.
+/// Rows of a block while B stays in L2: the block's part of A (56 × 400 × 4 = 90 kB) shares it.
 const SHORT_ROW_BLOCK: usize = 56;
 /// Above this, B comes from L3 for every block of rows, and higher blocks halve the traffic.
 const B_BYTES_IN_L2: usize = 1 << 20;
-/// Steps of the inner dimension in a chunk: a packed panel of B, 256 × 32 × 4 = 32 kB, fits in L1.
-const CHUNK: usize = 256;
+/// Steps of the inner dimension in a chunk: a panel of B, 400 × 32 × 4 = 51 kB on AVX-512 and half of that on AVX2, is
+/// read from L2 once a tile, which costs little, and sums go through memory the less often.
+const CHUNK: usize = 400;
 /// Chunks are equally long, so that no short one is left; one this much longer than [`CHUNK`] is not divided.
-const CHUNK_SLACK: usize = 128;
+const CHUNK_SLACK: usize = 112;
 
-/// A that is read for this many panels is packed: a copy costs about a tenth of a cycle an element, a panel one cycle.
+/// A that is read for this many panels is packed. A copy waits for memory, which a product of few panels hides.
 const PANELS_TO_PACK_A: usize = 8;
+/// The same for A read by columns if its steps are aliasing: every panel then reads A from L2 or beyond.
+const PANELS_TO_PACK_ALIASING_COLUMNS: usize = 5;
 /// B that is read for this many tiles is packed.
 const TILES_TO_PACK_B: usize = 24;
 /// B smaller than this stays in L1 and is read in place.
 const B_BYTES_IN_L1: usize = 24 << 10;
 /// Shorter inner dimensions leave too little work between a copy and the next.
 const MIN_DEPTH_TO_PACK: usize = 48;
-/// Strides that are a multiple of this meet in so few sets of the caches that a tile's lines evict each other.
+/// Rows that are a multiple of this apart meet in so few sets of L1 that, read in place, they evict each other ...
 const ALIASING_BYTES: usize = 1024;
+/// ... unless there are fewer of them than a set has ways: 12 on recent Intel cores, of which B needs 2.
+const ALIASING_ROWS: usize = 10;
 
 /// How an operand is read. By columns, the elements of a step lie side by side; by rows (A only), the steps.
 #[derive(Clone, Copy, PartialEq)]
@@ -65,19 +70,24 @@ struct Plan {
 impl Plan {
     fn new<T: Float>(isa: &Isa<T>, p: &Product<T>, m: usize, n: usize) -> Self {
         let across = n.div_ceil(isa.lanes).min(2);
-        let max_rows = isa.max_rows[across - 1];
+        let aliasing = |stride: isize| (stride.unsigned_abs() * size_of::<T>()).is_multiple_of(ALIASING_BYTES);
+        let max_rows = match isa.max_rows[across - 1] {
+            // A block of one tile has nothing to evict.
+            highest if p.a.col_stride == 1 && aliasing(p.a.row_stride) && m > highest => highest.min(ALIASING_ROWS),
+            highest => highest,
+        };
         let tiles = m.div_ceil(max_rows);
         let panel = across * isa.lanes;
         let panels = n.div_ceil(panel);
         let b_bytes = p.k * n * size_of::<T>();
 
         let deep = p.k >= MIN_DEPTH_TO_PACK;
-        let aliasing = |stride: isize| (stride.unsigned_abs() * size_of::<T>()).is_multiple_of(ALIASING_BYTES);
-        let pack_a = |stride: isize| stride < 0 || deep && (panels >= PANELS_TO_PACK_A || aliasing(stride));
+        let pack_a = |stride: isize, enough: usize| stride < 0 || deep && panels >= enough;
+        let enough_columns = if aliasing(p.a.col_stride) { PANELS_TO_PACK_ALIASING_COLUMNS } else { PANELS_TO_PACK_A };
         let a = match (p.a.row_stride, p.a.col_stride) {
-            (rows, 1) if pack_a(rows) => Access::CopiedRows,
+            (rows, 1) if pack_a(rows, PANELS_TO_PACK_A) => Access::CopiedRows,
             (_, 1) => Access::Rows,
-            (1, steps) if pack_a(steps) => Access::CopiedColumns,
+            (1, steps) if pack_a(steps, enough_columns) => Access::CopiedColumns,
             (1, _) => Access::Columns,
             _ => Access::Transposed,
         };

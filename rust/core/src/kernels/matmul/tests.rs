@@ -222,6 +222,18 @@ fn a_product_inside_of_a_product() {
 }
 
 #[test]
+fn a_team_of_one_computes_all() {
+    for size in [(40, 20, 30), (20, 90, 30)] {
+        let case = Case::<f64>::new(size, (Order::Rows(0), Order::Rows(0)), 1, true);
+        let mut c = case.c.clone();
+        let p = case.product(&mut c);
+        // SAFETY: the case holds all elements.
+        unsafe { run(&Team::SOLO, &p) };
+        assert_eq!(c, case.expected());
+    }
+}
+
+#[test]
 fn negative_strides() {
     let (m, n, k) = (20, 40, 60);
     let (a, b): (Vec<f32>, Vec<f32>) = (numbers(m * k, 1), numbers(k * n, 2));

@@ -49,6 +49,8 @@ const MAX_GROUPS: usize = 4;
 
 /// A pointer whose origin the compiler forgets. It would compute every row's address from the first one's, and spill
 /// sums to keep 14 addresses in 16 registers.
+// The pointer goes through the block as a number; nothing reads what it points to.
+#[allow(clippy::pointers_in_nomem_asm_block)]
 #[inline(always)]
 fn opaque<T>(mut ptr: *const T) -> *const T {
     #[cfg(target_arch = "x86_64")]

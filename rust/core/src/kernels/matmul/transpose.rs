@@ -2,8 +2,19 @@
 
 #[allow(clippy::wildcard_imports)]
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::pack::{Strip, transpose_from};
+
+/// Steps of f32 in a cache line, if it is aligned; of f64, 2 lines.
+const LINE_STEPS: usize = 16;
+
+/// All pairs of a first row, every `rows`th, and of some steps, rows first.
+fn lines(count: usize, depth: usize, rows: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    (0..depth)
+        .step_by(LINE_STEPS)
+        .flat_map(move |p| (0..count).step_by(rows).map(move |first| (first, p..depth.min(p + LINE_STEPS))))
+}
 
 /// Pack a strip whose `step_stride` is 1 (any other goes the slow way).
 ///
@@ -15,10 +26,11 @@ pub(super) unsafe fn f32_avx2(s: &Strip<f32>, dst: *mut f32) {
     let depth = if s.step_stride == 1 { s.depth / N * N } else { 0 };
     // SAFETY: rows past `count` read the last row instead, and are stored below `width`.
     unsafe {
-        for first in (0..s.count).step_by(N) {
+        // A line of every row, then the next: the packed steps that they make stay in L1 until they are whole.
+        for (first, line) in lines(s.count, depth, N) {
             let rows: [*const f32; N] =
                 std::array::from_fn(|i| s.src.offset((first + i).min(s.count - 1) as isize * s.stride));
-            for p in (0..depth).step_by(N) {
+            for p in line.step_by(N) {
                 // Rows i and i + 4 share a register, in 2 halves; the lower half holds steps 0..4 or 4..8.
                 let half = |i: usize, q: usize| {
                     let low = _mm_loadu_ps(rows[i].add(p + q));
@@ -53,10 +65,11 @@ pub(super) unsafe fn f64_avx2(s: &Strip<f64>, dst: *mut f64) {
     let depth = if s.step_stride == 1 { s.depth / N * N } else { 0 };
     // SAFETY: rows past `count` read the last row instead, and are stored below `width`.
     unsafe {
-        for first in (0..s.count).step_by(N) {
+        // A line of every row, then the next: the packed steps that they make stay in L1 until they are whole.
+        for (first, line) in lines(s.count, depth, N) {
             let rows: [*const f64; N] =
                 std::array::from_fn(|i| s.src.offset((first + i).min(s.count - 1) as isize * s.stride));
-            for p in (0..depth).step_by(N) {
+            for p in line.step_by(N) {
                 let half = |i: usize, q: usize| {
                     let low = _mm_loadu_pd(rows[i].add(p + q));
                     let high = _mm_loadu_pd(rows[i + 2].add(p + q));

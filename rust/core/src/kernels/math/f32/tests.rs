@@ -35,18 +35,18 @@ fn sigmoid_f64(x: f64) -> f64 {
     if x < 0.0 { libm::exp(x) / (1.0 + libm::exp(x)) } else { 1.0 / (1.0 + libm::exp(-x)) }
 }
 
-/// Name, function, reference, the largest error allowed in ulp.
+/// Name, function, reference, the largest error in ulp: the one measured over all arguments, rounded up.
 type Row = (&'static str, OverSlice, fn(f64) -> f64, f64);
 const FUNCTIONS: [Row; 9] = [
-    ("exp", over::exp, libm::exp, 2.0),
-    ("exp_m1", over::exp_m1, libm::expm1, 2.0),
-    ("ln", over::ln, libm::log, 2.0),
-    ("ln_1p", over::ln_1p, libm::log1p, 2.0),
-    ("tanh", over::tanh, libm::tanh, 4.0),
-    ("sigmoid", over::sigmoid, sigmoid_f64, 4.0),
-    ("erf", over::erf, libm::erf, 4.0),
-    ("sin", over::sin, libm::sin, 2.0),
-    ("cos", over::cos, libm::cos, 2.0),
+    ("exp", over::exp, libm::exp, 0.91),
+    ("exp_m1", over::exp_m1, libm::expm1, 1.44),
+    ("ln", over::ln, libm::log, 0.89),
+    ("ln_1p", over::ln_1p, libm::log1p, 1.60),
+    ("tanh", over::tanh, libm::tanh, 2.50),
+    ("sigmoid", over::sigmoid, sigmoid_f64, 2.41),
+    ("erf", over::erf, libm::erf, 1.06),
+    ("sin", over::sin, libm::sin, 0.51),
+    ("cos", over::cos, libm::cos, 0.51),
 ];
 
 /// The distance in units of the last place of `want`'s binade; 0 where both are NaN, or the same infinity.
@@ -102,7 +102,7 @@ fn errors_are_within_bounds() {
 }
 
 #[test]
-#[ignore = "all 2^32 arguments of nine functions: ten minutes with --release"]
+#[ignore = "all 2^32 arguments of nine functions: half an hour with --release"]
 fn errors_are_within_bounds_everywhere() {
     check_sweep(1);
 }
@@ -128,7 +128,7 @@ fn check_pow(pairs: u64) {
         }
     }
     println!("pow: {worst:?}");
-    assert!(worst.0 <= 4.0, "{worst:?}");
+    assert!(worst.0 <= 0.51, "{worst:?}");
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! A planned step gives the bits of the eager one, for any number of threads.
+
+mod common;
+
+use std::sync::Mutex;
+
+use common::{Model, NETS, Net};
+use fastnn_core::{Float, ops, threads};
+
+/// The generator and the number of threads belong to the process.
+static PROCESS: Mutex<()> = Mutex::new(());
+
+const STEPS: u64 = 4;
+
+/// Awkward sizes besides the nets that are timed: one sample more than a vector, widths of 1, batch norm, dropout.
+const AWKWARD: [Net; 4] = [
+    Net { name: "odd", widths: &[3, 1, 17, 2], batch: 17, batch_norm: false, dropout: 0.0 },
+    Net { name: "odd norm", widths: &[5, 33, 7, 3], batch: 9, batch_norm: true, dropout: 0.25 },
+    Net { name: "one sample", widths: &[6, 9, 4], batch: 1, batch_norm: false, dropout: 0.5 },
+    Net { name: "linear", widths: &[40, 12], batch: 33, batch_norm: false, dropout: 0.0 },
+];
+
+fn bits(model: &Model) -> Vec<u64> {
+    let tensors = model.params.iter().chain(model.state.iter().flatten());
+    let running = model.running.iter().flat_map(|(m, v)| [m, v]);
+    tensors.chain(running).flat_map(|t| t.to_vec_f64()).map(f64::to_bits).collect()
+}
+
+fn eager<T: Float>(net: Net) -> (Vec<f64>, Vec<u64>) {
+    ops::random::manual_seed(5);
+    let mut model = Model::new::<T>(net);
+    let losses = (0..STEPS)
+        .map(|i| {
+            let loss = model.eager(&model.batch::<T>(i)).unwrap();
+            model.update();
+            loss.to_vec_f64()[0]
+        })
+        .collect();
+    (losses, bits(&model))
+}
+
+fn planned<T: Float>(net: Net) -> (Vec<f64>, Vec<u64>) {
+    ops::random::manual_seed(5);
+    let mut model = Model::new::<T>(net);
+    let mut plan = model.plan(&model.batch::<T>(0)).unwrap();
+    let mut losses = vec![f64::NAN];
+    for i in 1..STEPS {
+        let batch = model.batch::<T>(i);
+        losses.push(model.planned(&mut plan, &batch).unwrap());
+    }
+    (losses, bits(&model))
+}
+
+fn check<T: Float>(net: Net) {
+    let _process = PROCESS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    threads::set_num_threads(1).unwrap();
+    let (losses, expected) = eager::<T>(net);
+    for threads in [1, 2, 3, 7] {
+        threads::set_num_threads(threads).unwrap();
+        let (got_losses, got) = planned::<T>(net);
+        assert_eq!(got_losses[1..], losses[1..], "losses of {} with {threads} threads", net.name);
+        let wrong = got.iter().zip(&expected).position(|(a, b)| a != b);
+        assert_eq!(wrong, None, "{} with {threads} threads", net.name);
+    }
+}
+
+#[test]
+fn awkward_nets_in_float32() {
+    AWKWARD.into_iter().for_each(check::<f32>);
+}
+
+#[test]
+fn awkward_nets_in_float64() {
+    AWKWARD.into_iter().for_each(check::<f64>);
+}
+
+#[test]
+fn the_nets_that_are_timed() {
+    NETS.into_iter().filter(|n| n.name != "wide").for_each(check::<f32>);
+}
