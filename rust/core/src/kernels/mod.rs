@@ -1,13 +1,5 @@
 //! Loops over slices: no shapes, no graph, no allocation.
 
-// A body that `simd!` compiles for each level must take everything it calls with it, and selects instead of branching.
-#![allow(clippy::inline_always, clippy::needless_bitwise_bool)]
-
-pub mod activation;
-pub mod dropout;
-pub mod elementwise;
-pub mod integer;
-pub mod binary;
 pub mod activation;
 pub mod binary;
 pub mod dropout;
