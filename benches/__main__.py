@@ -86,7 +86,7 @@ def main() -> None:
     nets.limit_threads(args.threads)
     import fastnn
 
-    print(f"{platform.machine()}, {fastnn.isa()}, {args.threads} threads; medians of interleaved rounds\n")
+    print(f"{platform.machine()}, {fastnn._core.isa()}, {args.threads} threads; medians of interleaved rounds\n")
     wanted = [n for n in args.names if n != "kernels"]
     if wanted or not args.names:
         print(steps(wanted, args.seconds, check=not args.no_check))

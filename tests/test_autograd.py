@@ -34,7 +34,7 @@ def test_backward_twice_needs_retain_graph() -> None:
 
 def test_backward_of_a_vector_needs_a_gradient() -> None:
     x = leaf(1.0, 2.0)
-    with pytest.raises(RuntimeError, match="^backward: grad can be implicitly created only for scalar outputs$"):
+    with pytest.raises(RuntimeError, match=r"^backward: grad can be implicitly created only for scalar outputs$"):
         (x * 2).backward()
     (x * 2).backward(np.array([1.0, 10.0]))
     assert x.grad.tolist() == [2.0, 20.0]
@@ -62,7 +62,7 @@ def test_in_place_change_that_spoils_a_backward() -> None:
     kept = x * 1
     y = kept * w
     kept += 1
-    with pytest.raises(RuntimeError, match="has been modified by an inplace operation"):
+    with pytest.raises(RuntimeError, match=r"has been modified by an inplace operation"):
         y.sum().backward()
 
 
@@ -139,7 +139,7 @@ def test_function_that_raises() -> None:
             raise KeyError("no gradient today")
 
     y = Picky.apply(leaf(1.0)).sum()
-    with pytest.raises(KeyError, match="^'no gradient today'$"):
+    with pytest.raises(KeyError, match=r"^'no gradient today'$"):
         y.backward()
 
 
@@ -179,7 +179,7 @@ def test_saved_tensor_that_was_changed() -> None:
     y = Cube.apply(x, 1.0).sum()
     with fnn.no_grad():
         x.add_(1)
-    with pytest.raises(RuntimeError, match="has been modified by an inplace operation"):
+    with pytest.raises(RuntimeError, match=r"has been modified by an inplace operation"):
         y.backward()
 
 
@@ -191,7 +191,7 @@ def test_grad_leaves_grad_alone() -> None:
     assert found.tolist() == [6.0]
     assert nothing is None
     assert x.grad is None
-    with pytest.raises(RuntimeError, match="appears to not have been used in the graph"):
+    with pytest.raises(RuntimeError, match=r"appears to not have been used in the graph"):
         autograd.grad(y, [unused])
 
 
@@ -205,12 +205,12 @@ def test_gradcheck_catches_a_wrong_gradient() -> None:
         def backward(ctx: Any, grad: fnn.Tensor) -> fnn.Tensor:
             return grad * 1.01
 
-    with pytest.raises(RuntimeError, match="^Jacobian mismatch for output 0 with respect to input 0"):
+    with pytest.raises(RuntimeError, match=r"^Jacobian mismatch for output 0 with respect to input 0"):
         autograd.gradcheck(Wrong.apply, leaf(0.5, 1.5))
     assert not autograd.gradcheck(Wrong.apply, leaf(0.5, 1.5), raise_exception=False)
     assert autograd.gradcheck(lambda a, b: (a * b).exp(), [leaf(0.5, 1.5), leaf(-1.0, 0.2)])
 
 
 def test_gradcheck_wants_float64() -> None:
-    with pytest.raises(ValueError, match="^gradcheck: expected inputs of dtype float64; got fastnn.float32$"):
+    with pytest.raises(ValueError, match=r"^gradcheck: expected inputs of dtype float64; got fastnn.float32$"):
         autograd.gradcheck(lambda x: x * 2, fnn.ones(2, requires_grad=True))

@@ -58,7 +58,7 @@ def test_read_only_arrays_are_shared_but_not_written() -> None:
     tensor = fnn.from_numpy(array)
     assert tensor.tolist() == [0.0, 1.0, 2.0]
     assert not tensor.numpy().flags.writeable
-    with pytest.raises(ValueError, match="^add_: expected a writable tensor; got a read-only array$"):
+    with pytest.raises(ValueError, match=r"^add_: expected a writable tensor; got a read-only array$"):
         tensor.add_(1)
     assert array.tolist() == [0.0, 1.0, 2.0]
 
@@ -117,9 +117,9 @@ def test_tensor_copies_and_as_tensor_shares() -> None:
     assert np.shares_memory(fnn.as_tensor(array).numpy(), array)
     tensor = fnn.from_numpy(array)
     assert fnn.as_tensor(tensor) is tensor
-    with pytest.raises(ValueError, match="^expected nested lists of equal lengths; got "):
+    with pytest.raises(ValueError, match=r"^expected nested lists of equal lengths; got "):
         fnn.tensor([[1.0], [1.0, 2.0]])
-    with pytest.raises(TypeError, match="^expected a tensor, an array or numbers; got dict$"):
+    with pytest.raises(TypeError, match=r"^expected a tensor, an array or numbers; got dict$"):
         fnn.tensor({})
 
 
@@ -133,9 +133,9 @@ def test_dtypes() -> None:
     assert x.to("cpu") is x.to(fnn.float32) is x.cpu() is x
     assert x.to(np.float64).dtype == x.to(dtype="float64").dtype == fnn.float64
     for call in (lambda: x.to("cuda"), lambda: fnn.zeros(1, device="cuda")):
-        with pytest.raises(ValueError, match="^expected device 'cpu', the only one fastnn has; got 'cuda'$"):
+        with pytest.raises(ValueError, match=r"^expected device 'cpu', the only one fastnn has; got 'cuda'$"):
             call()
-    with pytest.raises(TypeError, match="expected dtype float32, float64, int64 or bool; got float16"):
+    with pytest.raises(TypeError, match=r"expected dtype float32, float64, int64 or bool; got float16"):
         fnn.zeros(1, dtype="float16")
 
 
@@ -232,13 +232,13 @@ def test_index_by_tensors_and_its_errors() -> None:
     for index in (3, (0, -5), [3]):
         with pytest.raises(IndexError):
             x[index]
-    with pytest.raises(IndexError, match="^tensors used as indices must be int64 or bool tensors; got float32$"):
+    with pytest.raises(IndexError, match=r"^tensors used as indices must be int64 or bool tensors; got float32$"):
         x[fnn.tensor([0.0])]
-    with pytest.raises(ValueError, match="^slice: expected a step of at least 1; got -1$"):
+    with pytest.raises(ValueError, match=r"^slice: expected a step of at least 1; got -1$"):
         x[::-1]
-    with pytest.raises(IndexError, match="^invalid index of a 0-dim tensor"):
+    with pytest.raises(IndexError, match=r"^invalid index of a 0-dim tensor"):
         fnn.tensor(1.0)[0]
-    with pytest.raises(TypeError, match="are valid indices; got str$"):
+    with pytest.raises(TypeError, match=r"are valid indices; got str$"):
         x["a"]
 
 
@@ -271,7 +271,12 @@ def test_numbers_leave_the_dtype_alone(op: Any, number: Any) -> None:
 def test_promotion() -> None:
     i, f, d, m = fnn.tensor([2]), fnn.tensor([2.0]), fnn.tensor([2.0], dtype=fnn.float64), fnn.tensor([True])
     table = [(i + 1, "int64"), (i + 1.5, "float32"), (i + f, "float32"), (f + d, "float64"), (i / 2, "float32")]
-    table += [(m + 1, "int64"), (i + m, "int64"), (f * m, "float32"), (f + fnn.tensor(1.0, dtype=fnn.float64), "float32")]
+    table += [
+        (m + 1, "int64"),
+        (i + m, "int64"),
+        (f * m, "float32"),
+        (f + fnn.tensor(1.0, dtype=fnn.float64), "float32"),
+    ]
     for found, dtype in table:
         assert found.dtype == dtype
 
@@ -281,9 +286,9 @@ def test_logic() -> None:
     x, y = fnn.tensor(a), fnn.tensor(b)
     for found, expected in ((x & y, a & b), (x | y, a | b), (x ^ y, a ^ b), (~x, ~a)):
         np.testing.assert_array_equal(found.numpy(), expected)
-    with pytest.raises(TypeError, match="^&: expected bool tensors; got float32$"):
+    with pytest.raises(TypeError, match=r"^&: expected bool tensors; got float32$"):
         fnn.ones(1) & x
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with pytest.raises(TypeError, match=r"unsupported operand"):
         x + "a"
 
 
@@ -324,13 +329,13 @@ def test_numbers_in_python() -> None:
     assert fnn.tensor([[1, 2], [3, 4]]).tolist() == [[1, 2], [3, 4]]
     assert [row.tolist() for row in fnn.tensor([[1.0], [2.0]])] == [[1.0], [2.0]]
     assert 2 in fnn.tensor([1, 2])
-    with pytest.raises(RuntimeError, match="^a Tensor with 2 elements cannot be converted to Scalar$"):
+    with pytest.raises(RuntimeError, match=r"^a Tensor with 2 elements cannot be converted to Scalar$"):
         fnn.zeros(2).item()
-    with pytest.raises(RuntimeError, match="^Boolean value of Tensor with more than one value is ambiguous$"):
+    with pytest.raises(RuntimeError, match=r"^Boolean value of Tensor with more than one value is ambiguous$"):
         bool(fnn.zeros(2))
-    with pytest.raises(TypeError, match="^len\\(\\) of a 0-d tensor$"):
+    with pytest.raises(TypeError, match=r"^len\(\) of a 0-d tensor$"):
         len(fnn.tensor(1.0))
-    with pytest.raises(TypeError, match="^iteration over a 0-d tensor$"):
+    with pytest.raises(TypeError, match=r"^iteration over a 0-d tensor$"):
         iter(fnn.tensor(1.0))
 
 
@@ -372,7 +377,7 @@ def test_grad_is_checked() -> None:
     x = fnn.ones(2, requires_grad=True)
     with pytest.raises(ValueError, match=r"^grad: expected a gradient of shape \(2,\); got \(3,\)$"):
         x.grad = fnn.ones(3)
-    with pytest.raises(TypeError, match="^grad: expected a gradient of dtype float32; got float64$"):
+    with pytest.raises(TypeError, match=r"^grad: expected a gradient of dtype float32; got float64$"):
         x.grad = fnn.ones(2, dtype=fnn.float64)
 
 

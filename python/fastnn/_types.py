@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastnn import _core
 from fastnn._core import Tensor
 
-TensorLike: TypeAlias = Tensor | NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TensorLike: TypeAlias = "Tensor | NDArray[Any]"
 """A tensor, or an array where a tensor is taken."""
 
 

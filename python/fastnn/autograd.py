@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Function", "enable_grad", "grad", "gradcheck", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
@@ -139,7 +141,8 @@ def gradcheck(
     checked = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "requires_grad=True."
         )
     for x in checked:
         if x.dtype != _core.float64:

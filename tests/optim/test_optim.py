@@ -149,13 +149,13 @@ def test_bad_settings(name: str, settings: dict[str, Any], message: str) -> None
 
 
 def test_no_parameters() -> None:
-    with pytest.raises(ValueError, match="^optimizer got an empty parameter list$"):
+    with pytest.raises(ValueError, match=r"^optimizer got an empty parameter list$"):
         optim.SGD([])
 
 
 def test_a_result_is_no_parameter() -> None:
     x = fnn.ones(2, requires_grad=True)
-    with pytest.raises(ValueError, match="^can't optimize a non-leaf Tensor$"):
+    with pytest.raises(ValueError, match=r"^can't optimize a non-leaf Tensor$"):
         optim.SGD([x * 2])
 
 
@@ -168,13 +168,13 @@ def test_a_read_only_array_is_no_parameter() -> None:
 
 def test_parameters_twice() -> None:
     w = fnn.ones(2, requires_grad=True)
-    with pytest.raises(ValueError, match="^some parameters appear in more than one parameter group$"):
+    with pytest.raises(ValueError, match=r"^some parameters appear in more than one parameter group$"):
         optim.SGD([{"params": [w]}, {"params": [w]}])
 
 
 def test_arrays_that_overlap() -> None:
     w = np.zeros(10)
-    with pytest.raises(ValueError, match="^SGD: expected parameters that share no memory$"):
+    with pytest.raises(ValueError, match=r"^SGD: expected parameters that share no memory$"):
         optim.SGD([w[:6], w[4:]])
 
 
@@ -241,7 +241,7 @@ def test_loading_is_all_or_nothing() -> None:
     with pytest.raises(ValueError, match=message):
         optimizer.load_state_dict(saved)
     assert optimizer.param_groups[0]["lr"] == 1e-3
-    with pytest.raises(ValueError, match="^loaded state dict has a different number of parameter groups$"):
+    with pytest.raises(ValueError, match=r"^loaded state dict has a different number of parameter groups$"):
         optimizer.load_state_dict(optim.Adam([w]).state_dict())
 
 

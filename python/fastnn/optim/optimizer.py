@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Parameters: TypeAlias = (
     "Iterable[Tensor] | Iterable[NDArray[Any]] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]"
@@ -54,7 +56,7 @@ class Optimizer:
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
-            groups = [{"params": groups}]  # type: ignore[list-item]
+            groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)  # type: ignore[arg-type]
 

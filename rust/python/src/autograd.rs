@@ -26,7 +26,6 @@ fn inner(tensors: &[PyRef<'_, Tensor>]) -> Vec<fastnn_core::Tensor> {
 /// Gradients of `outputs` with respect to `inputs`, as `torch.autograd.grad`; the leaves' own stay as they are.
 #[pyfunction]
 #[pyo3(signature = (outputs, inputs, grad_outputs, retain_graph, allow_unused, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn grad(
     py: Python<'_>,
     outputs: Vec<PyRef<'_, Tensor>>,

@@ -109,7 +109,6 @@ macro_rules! of_the_shape_of {
         #[doc = $text]
         #[pyfunction]
         #[pyo3(signature = (input, *, dtype=None, device=None, requires_grad=false))]
-        #[allow(clippy::needless_pass_by_value)]
         pub fn $name(
             input: convert::Arg,
             dtype: Option<dtype::Arg>,
@@ -147,7 +146,6 @@ pub fn full(
 /// One value in the shape and dtype of another tensor.
 #[pyfunction]
 #[pyo3(signature = (input, fill_value, *, dtype=None, device=None, requires_grad=false))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn full_like(
     input: convert::Arg,
     fill_value: Number,
@@ -235,7 +233,6 @@ pub fn randperm(n: usize, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, P
 /// 1 with the probability at an element's place, else 0.
 #[pyfunction]
 #[pyo3(signature = (input, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
     make(None, false, || ops::random::bernoulli(&input.0))
 }

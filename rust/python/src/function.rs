@@ -100,7 +100,6 @@ impl Context {
 
     /// Accepted for PyTorch's sake: an output through which no gradient flows.
     #[pyo3(signature = (*args))]
-    #[allow(clippy::unused_self)]
     fn mark_non_differentiable(&self, args: &Bound<'_, PyTuple>) {
         let _ = args;
     }
@@ -158,7 +157,7 @@ impl PythonOp {
             Ok(tuple) => tuple.iter().collect(),
             Err(_) => vec![answer],
         };
-        let extra_are_none = answers.iter().skip(self.places.len()).all(|a| a.is_none());
+        let extra_are_none = answers.iter().skip(self.places.len()).all(PyAnyMethods::is_none);
         if answers.len() < self.places.len() || !extra_are_none {
             return Err(Error::state(format!(
                 "function {}Backward returned an incorrect number of gradients (expected {}, got {})",

@@ -18,7 +18,6 @@ macro_rules! activations {
         $(#[doc = $text]
         #[pyfunction]
         #[pyo3(signature = (input, $($setting,)* /))]
-        #[allow(clippy::needless_pass_by_value)]
         pub fn $name(py: Python<'_>, input: Arg, $($setting: $t),*) -> PyResult<Tensor> {
             unary(py, &input.0, |x| activation::$name(x, $($setting),*))
         })+
@@ -53,7 +52,6 @@ impl Tensor {
 /// x · Φ(x), exactly or by way of tanh.
 #[pyfunction]
 #[pyo3(signature = (input, approximate, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn gelu(py: Python<'_>, input: Arg, approximate: &str) -> PyResult<Tensor> {
     let tanh = match approximate {
         "none" => false,
@@ -66,7 +64,6 @@ pub fn gelu(py: Python<'_>, input: Arg, approximate: &str) -> PyResult<Tensor> {
 /// x, or weight · x below 0.
 #[pyfunction]
 #[pyo3(signature = (input, weight, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn prelu(py: Python<'_>, input: Arg, weight: Arg) -> PyResult<Tensor> {
     unary(py, &input.0, |x| activation::prelu(x, &weight.0))
 }
@@ -74,7 +71,6 @@ pub fn prelu(py: Python<'_>, input: Arg, weight: Arg) -> PyResult<Tensor> {
 /// eˣ / Σ eˣ along a dimension.
 #[pyfunction]
 #[pyo3(signature = (input, dim, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn softmax(py: Python<'_>, input: Arg, dim: i64) -> PyResult<Tensor> {
     unary(py, &input.0, |x| soft::softmax(x, dim))
 }
@@ -82,7 +78,6 @@ pub fn softmax(py: Python<'_>, input: Arg, dim: i64) -> PyResult<Tensor> {
 /// The logarithm of softmax.
 #[pyfunction]
 #[pyo3(signature = (input, dim, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn log_softmax(py: Python<'_>, input: Arg, dim: i64) -> PyResult<Tensor> {
     unary(py, &input.0, |x| soft::log_softmax(x, dim))
 }
@@ -90,7 +85,6 @@ pub fn log_softmax(py: Python<'_>, input: Arg, dim: i64) -> PyResult<Tensor> {
 /// x · Wᵀ + b
 #[pyfunction]
 #[pyo3(signature = (input, weight, bias=None, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn linear(py: Python<'_>, input: Arg, weight: Arg, bias: Option<Arg>) -> PyResult<Tensor> {
     let work = input.0.numel().saturating_mul(weight.0.shape().first().copied().unwrap_or(1)) / 8;
     let bias = bias.as_ref().map(|b| &b.0);
@@ -100,7 +94,7 @@ pub fn linear(py: Python<'_>, input: Arg, weight: Arg, bias: Option<Arg>) -> PyR
 /// Normalise each channel.
 #[pyfunction]
 #[pyo3(signature = (input, running_mean, running_var, weight, bias, training, momentum, eps, /))]
-#[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments)]
 pub fn batch_norm(
     py: Python<'_>,
     input: Arg,
@@ -126,7 +120,6 @@ pub fn batch_norm(
 /// y_k = x₁ᵀ · W_k · x₂ + b_k
 #[pyfunction]
 #[pyo3(signature = (input1, input2, weight, bias=None, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn bilinear(py: Python<'_>, input1: Arg, input2: Arg, weight: Arg, bias: Option<Arg>) -> PyResult<Tensor> {
     let bias = bias.as_ref().map(|b| &b.0);
     gil::run(py, weight.0.numel(), || ops::bilinear::bilinear(&input1.0, &input2.0, &weight.0, bias)).map(Tensor::from)
@@ -135,7 +128,6 @@ pub fn bilinear(py: Python<'_>, input1: Arg, input2: Arg, weight: Arg, bias: Opt
 /// Zero elements with probability p, and scale the others up.
 #[pyfunction]
 #[pyo3(signature = (input, p, training, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool) -> PyResult<Tensor> {
     unary(py, &input.0, |x| ops::dropout::dropout(x, p, training))
 }

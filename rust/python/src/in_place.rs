@@ -96,30 +96,27 @@ fn change<'py>(
 #[pymethods]
 impl Tensor {
     #[pyo3(signature = (other, *, alpha=Scalar::Int(1).into()))]
-    fn add_<'py>(slf: Bound<'py, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'py, Self>> {
+    fn add_(slf: Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'_, Self>> {
         scaled(slf, ADD, other, alpha.0, operators::ADD)
     }
 
     #[pyo3(signature = (other, *, alpha=Scalar::Int(1).into()))]
-    fn sub_<'py>(slf: Bound<'py, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'py, Self>> {
+    fn sub_(slf: Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'_, Self>> {
         scaled(slf, SUB, other, alpha.0, operators::SUB)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
-    fn mul_<'py>(slf: Bound<'py, Self>, other: Operand) -> PyResult<Bound<'py, Self>> {
+    fn mul_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
         arithmetic(&slf, operators::MUL, MUL, &other)?;
         Ok(slf)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
-    fn div_<'py>(slf: Bound<'py, Self>, other: Operand) -> PyResult<Bound<'py, Self>> {
+    fn div_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
         arithmetic(&slf, operators::DIV, DIV, &other)?;
         Ok(slf)
     }
 
     #[pyo3(signature = (src, non_blocking=false))]
-    #[allow(clippy::needless_pass_by_value)]
-    fn copy_<'py>(slf: Bound<'py, Self>, src: convert::Arg, non_blocking: bool) -> PyResult<Bound<'py, Self>> {
+    fn copy_(slf: Bound<'_, Self>, src: convert::Arg, non_blocking: bool) -> PyResult<Bound<'_, Self>> {
         let _ = non_blocking;
         let src = src.0;
         let dtype = slf.borrow().inner.dtype();

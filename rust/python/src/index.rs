@@ -112,17 +112,14 @@ impl Tensor {
         Ok(ops::item(&ops::any(&found, None, false).raise()?).raise()?.to_f64() != 0.0)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn gather(&self, py: Python<'_>, dim: i64, index: convert::Arg) -> PyResult<Self> {
         gil::run(py, index.0.numel(), || ops::gather(&self.inner, dim, &index.0)).map(Self::from)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn scatter_add(&self, py: Python<'_>, dim: i64, index: convert::Arg, src: convert::Arg) -> PyResult<Self> {
         gil::run(py, self.inner.numel(), || ops::scatter_add(&self.inner, dim, &index.0, &src.0)).map(Self::from)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn index_select(&self, py: Python<'_>, dim: i64, index: convert::Arg) -> PyResult<Self> {
         gil::run(py, self.inner.numel(), || ops::index_select(&self.inner, dim, &index.0)).map(Self::from)
     }
@@ -173,7 +170,7 @@ impl Tensor {
     }
 }
 
-fn tuple<'py>(py: Python<'py>, tensors: Vec<Core>) -> PyResult<Bound<'py, PyTuple>> {
+fn tuple(py: Python<'_>, tensors: Vec<Core>) -> PyResult<Bound<'_, PyTuple>> {
     let tensors = tensors.into_iter().map(|t| Py::new(py, Tensor::from(t))).collect::<PyResult<Vec<_>>>()?;
     PyTuple::new(py, tensors)
 }

@@ -28,7 +28,6 @@ fn join(
 /// The tensors one after another along a dimension that they have.
 #[pyfunction]
 #[pyo3(signature = (tensors, dim=0))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn cat(py: Python<'_>, tensors: Vec<Arg>, dim: i64) -> PyResult<Tensor> {
     join(py, "cat", &tensors, dim, ops::cat)
 }
@@ -36,7 +35,6 @@ pub fn cat(py: Python<'_>, tensors: Vec<Arg>, dim: i64) -> PyResult<Tensor> {
 /// The tensors one after another along a new dimension.
 #[pyfunction]
 #[pyo3(signature = (tensors, dim=0))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn stack(py: Python<'_>, tensors: Vec<Arg>, dim: i64) -> PyResult<Tensor> {
     join(py, "stack", &tensors, dim, ops::stack)
 }
@@ -44,13 +42,12 @@ pub fn stack(py: Python<'_>, tensors: Vec<Arg>, dim: i64) -> PyResult<Tensor> {
 /// `input` where the condition holds, else `other`; of the condition alone, where it holds.
 #[pyfunction]
 #[pyo3(name = "where", signature = (condition, input=None, other=None, /))]
-#[allow(clippy::needless_pass_by_value)]
-pub fn where_<'py>(
-    py: Python<'py>,
+pub fn where_(
+    py: Python<'_>,
     condition: Arg,
     input: Option<Operand>,
     other: Option<Operand>,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Bound<'_, PyAny>> {
     let (input, other) = match (input, other) {
         (None, None) => {
             let condition = Bound::new(py, Tensor::from(condition.0))?;
@@ -77,7 +74,6 @@ pub fn where_<'py>(
 /// The matrix product.
 #[pyfunction]
 #[pyo3(signature = (input, other, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn matmul(py: Python<'_>, input: Arg, other: Arg) -> PyResult<Tensor> {
     crate::operators::product(py, &input.0, &other.0).map(Tensor::from)
 }
@@ -85,7 +81,6 @@ pub fn matmul(py: Python<'_>, input: Arg, other: Arg) -> PyResult<Tensor> {
 /// The mask whose row i is 1 at `labels[i]`, as int64.
 #[pyfunction]
 #[pyo3(signature = (tensor, num_classes=-1))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn one_hot(tensor: Arg, num_classes: i64) -> PyResult<Tensor> {
     ops::one_hot(&tensor.0, usize::try_from(num_classes).ok()).raise().map(Tensor::from)
 }

@@ -1,5 +1,8 @@
 //! `fastnn._core`: borrow, release the GIL, call, raise.
 
+// Python's arguments come by value, and its methods have a `self`. PyTorch and NumPy are names of things, not of items.
+#![allow(clippy::needless_pass_by_value, clippy::unused_self, clippy::doc_markdown)]
+
 mod autograd;
 mod convert;
 mod creation;
@@ -22,6 +25,7 @@ mod show;
 mod step;
 mod tensor;
 mod update;
+mod values;
 
 use pyo3::prelude::*;
 

@@ -30,7 +30,6 @@ fn inner(arg: Option<&Arg>) -> Option<&Core> {
 /// The cross entropy of logits, with labels or probabilities.
 #[pyfunction]
 #[pyo3(signature = (input, target, weight, ignore_index, reduction, label_smoothing, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn cross_entropy(
     py: Python<'_>,
     input: Arg,
@@ -48,7 +47,6 @@ pub fn cross_entropy(
 /// −weight · x at the label.
 #[pyfunction]
 #[pyo3(signature = (input, target, weight, ignore_index, reduction, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn nll_loss(
     py: Python<'_>,
     input: Arg,
@@ -67,7 +65,6 @@ macro_rules! of_two {
         #[doc = $text]
         #[pyfunction]
         #[pyo3(signature = (input, target, reduction, $($setting,)? /))]
-        #[allow(clippy::needless_pass_by_value)]
         pub fn $name(py: Python<'_>, input: Arg, target: Arg, reduction: &str $(, $setting: f64)?) -> PyResult<Tensor> {
             let how = self::reduction(stringify!($name), reduction)?;
             compute(py, &input.0, || point::$name(&input.0, &target.0, $($setting,)? how))
@@ -84,7 +81,6 @@ of_two! {
 /// The cross entropy of probabilities of two classes.
 #[pyfunction]
 #[pyo3(signature = (input, target, weight, reduction, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn binary_cross_entropy(
     py: Python<'_>,
     input: Arg,
@@ -100,7 +96,6 @@ pub fn binary_cross_entropy(
 /// The cross entropy of logits of two classes.
 #[pyfunction]
 #[pyo3(signature = (input, target, weight, reduction, pos_weight, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn binary_cross_entropy_with_logits(
     py: Python<'_>,
     input: Arg,
@@ -117,7 +112,6 @@ pub fn binary_cross_entropy_with_logits(
 /// The Kullback–Leibler divergence.
 #[pyfunction]
 #[pyo3(signature = (input, target, reduction, log_target, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn kl_div(py: Python<'_>, input: Arg, target: Arg, reduction: &str, log_target: bool) -> PyResult<Tensor> {
     if reduction == "batchmean" {
         return compute(py, &input.0, || point::kl_div_batchmean(&input.0, &target.0, log_target));

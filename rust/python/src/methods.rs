@@ -29,7 +29,6 @@ macro_rules! elementwise {
             $(#[doc = concat!("`Tensor.", stringify!($name), "`")]
             #[pyfunction]
             #[pyo3(signature = (input, /))]
-            #[allow(clippy::needless_pass_by_value)]
             pub fn $name(py: Python<'_>, input: convert::Arg) -> PyResult<Tensor> {
                 gil::run(py, input.0.numel(), || ops::$name(&input.0)).map(Tensor::from)
             })+
@@ -45,8 +44,7 @@ macro_rules! pairs {
     ($($name:ident: $pair:ident),+ $(,)?) => {
         #[pymethods]
         impl Tensor {
-            $(#[allow(clippy::needless_pass_by_value)]
-            fn $name(&self, py: Python<'_>, other: Operand) -> PyResult<Self> {
+            $(            fn $name(&self, py: Python<'_>, other: Operand) -> PyResult<Self> {
                 operators::$pair.run(py, &self.inner, &other).map(Self::from)
             })+
         }
@@ -58,7 +56,6 @@ macro_rules! pairs {
             $(#[doc = concat!("`Tensor.", stringify!($name), "`")]
             #[pyfunction]
             #[pyo3(signature = (input, other, /))]
-            #[allow(clippy::needless_pass_by_value)]
             pub fn $name(py: Python<'_>, input: convert::Arg, other: Operand) -> PyResult<Tensor> {
                 operators::$pair.run(py, &input.0, &other).map(Tensor::from)
             })+
@@ -79,21 +76,19 @@ fn sizes(args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
 #[pymethods]
 impl Tensor {
     #[pyo3(signature = (other, *, alpha=1.0))]
-    fn add<'py>(slf: &Bound<'py, Self>, other: Operand, alpha: f64) -> PyResult<Self> {
+    fn add(slf: &Bound<'_, Self>, other: Operand, alpha: f64) -> PyResult<Self> {
         scaled(slf, other, alpha, operators::ADD)
     }
 
     #[pyo3(signature = (other, *, alpha=1.0))]
-    fn sub<'py>(slf: &Bound<'py, Self>, other: Operand, alpha: f64) -> PyResult<Self> {
+    fn sub(slf: &Bound<'_, Self>, other: Operand, alpha: f64) -> PyResult<Self> {
         scaled(slf, other, alpha, operators::SUB)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn matmul(&self, py: Python<'_>, other: convert::Arg) -> PyResult<Self> {
         product(py, &self.inner, &other.0).map(Self::from)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn mm(&self, py: Python<'_>, mat2: convert::Arg) -> PyResult<Self> {
         if self.inner.ndim() != 2 || mat2.0.ndim() != 2 {
             return Err(value_error(format!(
@@ -116,13 +111,11 @@ impl Tensor {
         self.clamp(py, min, max)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn masked_fill(&self, mask: convert::Arg, value: Number) -> PyResult<Self> {
         ops::masked_fill(&self.inner, &mask.0, value.0).raise().map(Self::from)
     }
 
     #[pyo3(signature = (condition, other))]
-    #[allow(clippy::needless_pass_by_value)]
     fn r#where(&self, condition: convert::Arg, other: Operand) -> PyResult<Self> {
         let other = match other {
             Operand::Tensor(t) => t,
@@ -141,7 +134,6 @@ impl Tensor {
         ops::view(&self.inner, &sizes(shape)?).raise().map(Self::from)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn view_as(&self, other: convert::Arg) -> PyResult<Self> {
         let shape: Vec<i64> = other.0.shape().iter().map(|&n| n as i64).collect();
         ops::view(&self.inner, &shape).raise().map(Self::from)
@@ -179,7 +171,6 @@ impl Tensor {
         ops::expand_keeping(&self.inner, &convert::dims(sizes)?).raise().map(Self::from)
     }
 
-    #[allow(clippy::needless_pass_by_value)]
     fn expand_as(&self, other: convert::Arg) -> PyResult<Self> {
         ops::expand(&self.inner, other.0.shape()).raise().map(Self::from)
     }
@@ -223,12 +214,11 @@ impl Tensor {
         if let Some(kwargs) = kwargs {
             for (key, value) in kwargs {
                 match key.extract::<String>()?.as_str() {
-                    "dtype" if value.is_none() => {}
+                    "dtype" | "device" if value.is_none() => {}
+                    "non_blocking" => {}
                     "dtype" => wanted = Some(value.extract::<dtype::Arg>()?.0),
-                    "device" if value.is_none() => {}
                     "device" => convert::check_device(Some(&value))?,
                     "copy" => copy = value.is_truthy()?,
-                    "non_blocking" => {}
                     other => return Err(crate::error::type_error(format!("to: unexpected argument {other}"))),
                 }
             }

@@ -63,7 +63,8 @@ impl Slots {
         }
     }
 
-    /// Make the state of every parameter that has none.
+    /// Make the state of every parameter that has none. For the planned step.
+    #[allow(dead_code)]
     pub fn ensure_state(&mut self, rule: &Rule) {
         self.follow(rule);
         for i in 0..self.params.len() {

@@ -13,6 +13,8 @@ use crate::methods::Dims;
 use crate::operators::{self, Operand};
 use crate::tensor::Tensor;
 
+/// An extreme of all elements, along a dimension, and of two tensors.
+type Extreme = (fn(&Core) -> Result<Core>, fn(&Core, i64, bool) -> Result<(Core, Core)>, operators::Pair);
 type Reduction = fn(&Core, Option<&[i64]>, bool) -> Result<Core>;
 
 fn reduce(py: Python<'_>, x: &Core, dim: Option<&Dims>, keepdim: bool, op: Reduction) -> PyResult<Tensor> {
@@ -45,7 +47,7 @@ fn extreme<'py>(
     name: &str,
     dim: Option<&Bound<'py, PyAny>>,
     keepdim: bool,
-    (all, along, pair): (fn(&Core) -> Result<Core>, fn(&Core, i64, bool) -> Result<(Core, Core)>, operators::Pair),
+    (all, along, pair): Extreme,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let x = &slf.borrow().inner;
@@ -67,7 +69,6 @@ fn correction(unbiased: Option<bool>, correction: Option<f64>) -> f64 {
 #[pymethods]
 impl Tensor {
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
-    #[allow(clippy::needless_pass_by_value)]
     fn sum(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
         if dtype.is_none() {
             return reduce(py, &self.inner, dim.as_ref(), keepdim, ops::sum);
@@ -76,7 +77,6 @@ impl Tensor {
     }
 
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
-    #[allow(clippy::needless_pass_by_value)]
     fn mean(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
         let x = converted(&self.inner, dtype)?;
         if !x.dtype().is_float() {
@@ -86,31 +86,26 @@ impl Tensor {
     }
 
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
-    #[allow(clippy::needless_pass_by_value)]
     fn prod(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
         reduce(py, &converted(&self.inner, dtype)?, dim.as_ref(), keepdim, ops::prod)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    #[allow(clippy::needless_pass_by_value)]
     fn amax(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
         reduce(py, &self.inner, dim.as_ref(), keepdim, ops::amax)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    #[allow(clippy::needless_pass_by_value)]
     fn amin(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
         reduce(py, &self.inner, dim.as_ref(), keepdim, ops::amin)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    #[allow(clippy::needless_pass_by_value)]
     fn any(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
         reduce(py, &self.inner, dim.as_ref(), keepdim, ops::any)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    #[allow(clippy::needless_pass_by_value)]
     fn all(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
         reduce(py, &self.inner, dim.as_ref(), keepdim, ops::all)
     }
@@ -136,7 +131,6 @@ impl Tensor {
     }
 
     #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
-    #[allow(clippy::needless_pass_by_value)]
     fn var(
         &self,
         py: Python<'_>,
@@ -150,7 +144,6 @@ impl Tensor {
     }
 
     #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
-    #[allow(clippy::needless_pass_by_value)]
     fn std(
         &self,
         py: Python<'_>,
@@ -182,7 +175,6 @@ impl Tensor {
 
     /// The 2-norm over the given dimensions, or of all elements.
     #[pyo3(signature = (p=2.0, dim=None, keepdim=false))]
-    #[allow(clippy::needless_pass_by_value)]
     fn norm(&self, py: Python<'_>, p: f64, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
         let dims = dim.as_ref().map(|d| d.0.as_slice());
         let x = &self.inner;
@@ -204,7 +196,6 @@ impl Tensor {
 /// Whether all elements of two tensors are equal, and their shapes.
 #[pyfunction]
 #[pyo3(signature = (input, other, /))]
-#[allow(clippy::needless_pass_by_value)]
 pub fn equal(input: convert::Arg, other: convert::Arg) -> PyResult<bool> {
     if input.0.shape() != other.0.shape() {
         return Ok(false);

@@ -137,7 +137,7 @@ pub fn tensor(tensor: &Tensor) -> String {
     let values = |offset: isize| {
         fastnn_core::with_element!(tensor.dtype(), T => {
             // SAFETY: only offsets of the tensor's layout are asked for.
-            #[allow(clippy::unnecessary_cast)]
+            #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
             unsafe { *view.ptr::<T>().offset(offset) as f64 }
         })
     };

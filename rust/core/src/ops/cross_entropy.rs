@@ -121,6 +121,9 @@ pub(super) fn infer_labels(op: &'static str, inputs: &[Meta], reduction: Reducti
 }
 
 fn weight_fits(op: &'static str, weight: Option<&Meta>, c: usize) -> Result<()> {
+    if c == 0 {
+        return Err(Error::value(format!("{op}: expected at least 1 class; got 0")));
+    }
     match weight {
         Some(weight) if weight.shape[..] != [c] => {
             Err(shape_error(op, &format!("weight of shape {}", show(&[c])), &weight.shape))

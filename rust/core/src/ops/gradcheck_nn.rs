@@ -17,13 +17,13 @@ pub fn noise(shape: &[usize], seed: u64) -> Tensor {
     Tensor::from_slice(&random::<f64>(shape.iter().product(), seed), shape)
 }
 
-/// The same numbers as another float type.
+/// The same numbers as another float type; integers as they are.
 pub fn to(x: &Tensor, dtype: DType) -> Tensor {
     let values = x.to_vec_f64();
     match dtype {
+        _ if !x.dtype().is_float() => x.clone(),
         DType::F32 => Tensor::from_slice(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), x.shape()),
-        DType::F64 => Tensor::from_slice(&values, x.shape()),
-        DType::I64 | DType::Bool => x.clone(),
+        _ => Tensor::from_slice(&values, x.shape()),
     }
 }
 

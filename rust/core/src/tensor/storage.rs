@@ -38,7 +38,16 @@ impl Storage {
     /// Uninitialised memory of our own; whoever asks for it writes every element before anyone reads.
     #[must_use]
     pub fn alloc(bytes: usize) -> Self {
-        let memory = Memory::from_size_align(bytes.max(1), ALIGNMENT).expect("size fits in memory");
+        let memory = Memory::from_size_align(spare::rounded(bytes), ALIGNMENT).expect("size fits in memory");
+        if let Some(ptr) = spare::take(memory.size()) {
+            return Self {
+                ptr,
+                bytes,
+                owner: Owner::Ours(memory),
+                version: AtomicU64::new(0),
+                claimed: AtomicBool::new(false),
+            };
+        }
         // SAFETY: the size is not zero.
         let ptr = unsafe { alloc(memory) };
         if ptr.is_null() {
@@ -114,9 +123,80 @@ impl fmt::Debug for Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if let Owner::Ours(memory) = self.owner {
+        if let Owner::Ours(memory) = self.owner
+            && !spare::keep(self.ptr, memory.size())
+        {
             // SAFETY: allocated in `alloc` with this very layout.
             unsafe { dealloc(self.ptr, memory) };
+        }
+    }
+}
+
+/// Small blocks that this thread gave back and will want again: an aligned block from the allocator costs more than the
+/// addition of two small tensors.
+mod spare {
+    use std::alloc::{Layout as Memory, dealloc};
+    use std::cell::RefCell;
+
+    use super::ALIGNMENT;
+
+    /// Sizes are 64 bytes times a power of two, up to 64 · 2⁷ = 8 KiB.
+    const CLASSES: usize = 8;
+    /// Blocks kept of each size.
+    const BLOCKS: usize = 32;
+
+    struct Spare([Vec<*mut u8>; CLASSES]);
+
+    thread_local! {
+        static SPARE: RefCell<Spare> = const { RefCell::new(Spare([const { Vec::new() }; CLASSES])) };
+    }
+
+    /// The size of the block that so many bytes get.
+    pub(super) const fn rounded(bytes: usize) -> usize {
+        if bytes > ALIGNMENT << (CLASSES - 1) {
+            bytes
+        } else if bytes <= ALIGNMENT {
+            ALIGNMENT
+        } else {
+            bytes.next_power_of_two()
+        }
+    }
+
+    /// Of a rounded size.
+    const fn class(size: usize) -> Option<usize> {
+        if size > ALIGNMENT << (CLASSES - 1) { None } else { Some((size / ALIGNMENT).trailing_zeros() as usize) }
+    }
+
+    /// A block of this rounded size, if one is spare.
+    pub(super) fn take(size: usize) -> Option<*mut u8> {
+        let class = class(size)?;
+        // No blocks are kept by a thread that ends.
+        SPARE.try_with(|spare| spare.borrow_mut().0[class].pop()).ok().flatten()
+    }
+
+    /// Keep a block for later; false if it is to be freed.
+    pub(super) fn keep(ptr: *mut u8, size: usize) -> bool {
+        let Some(class) = class(size) else { return false };
+        SPARE
+            .try_with(|spare| {
+                let blocks = &mut spare.borrow_mut().0[class];
+                let room = blocks.len() < BLOCKS;
+                if room {
+                    blocks.push(ptr);
+                }
+                room
+            })
+            .unwrap_or(false)
+    }
+
+    impl Drop for Spare {
+        fn drop(&mut self) {
+            for (class, blocks) in self.0.iter_mut().enumerate() {
+                for ptr in blocks.drain(..) {
+                    // SAFETY: allocated with this rounded size, and owned by nobody else.
+                    unsafe { dealloc(ptr, Memory::from_size_align_unchecked(ALIGNMENT << class, ALIGNMENT)) };
+                }
+            }
         }
     }
 }
