@@ -21,7 +21,7 @@ use crate::with_float;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Activate(pub Activation);
 
-/// grad_x: inputs g, then x and y as far as [`Activation::needs_input`] and [`Activation::needs_output`] say.
+/// `grad_x`: inputs g, then x and y as far as [`Activation::needs_input`] and [`Activation::needs_output`] say.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ActivateGrad(pub Activation);
 
@@ -125,7 +125,7 @@ impl Op for ActivateGrad {
 #[derive(Clone, Copy, Debug)]
 pub struct Prelu;
 
-/// Both gradients of [`Prelu`]: inputs g, x, weight; outputs grad_x, grad_weight.
+/// Both gradients of [`Prelu`]: inputs g, x, weight; outputs `grad_x`, `grad_weight`.
 #[derive(Clone, Copy, Debug)]
 pub struct PreluGrad;
 
@@ -328,7 +328,7 @@ mod tests {
     fn every_activation_has_its_gradient_and_the_same_bits_for_any_team() {
         for f in ALL {
             let x = noise(&[3, 7], 1);
-            gradcheck(&[x.clone()], |t| activate(&t[0], f));
+            gradcheck(std::slice::from_ref(&x), |t| activate(&t[0], f));
             same_bits_for_any_team(&Activate(f), &[x]);
         }
     }

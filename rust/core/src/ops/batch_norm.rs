@@ -29,7 +29,7 @@ use crate::with_float;
 /// Features that are done at once: as many variances stand on the stack.
 const BLOCK: usize = 256;
 
-/// Inputs x, or x, weight, bias; outputs y, mean, inv_std.
+/// Inputs x, or x, weight, bias; outputs y, mean, `inv_std`.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     /// The share of the newest batch in the running statistics.
@@ -42,7 +42,7 @@ pub struct BatchNorm {
     pub running: Option<(Tensor, Tensor)>,
 }
 
-/// Inputs g, x, mean, inv_std, and weight if there is one; outputs grad_x, grad_weight, grad_bias.
+/// Inputs g, x, mean, `inv_std`, and weight if there is one; outputs `grad_x`, `grad_weight`, `grad_bias`.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormGrad {
     /// As [`BatchNorm::eps`].
@@ -424,7 +424,7 @@ mod tests {
             let c = shape[1];
             let (x, w, b) = (shaped(shape, 1), noise(&[c], 2), noise(&[c], 3));
             gradcheck(&[x.clone(), w.clone(), b.clone()], |t| batch_norm(&t[0], None, Some(&t[1]), Some(&t[2]), TRAIN));
-            gradcheck(&[x.clone()], |t| batch_norm(&t[0], None, None, None, TRAIN));
+            gradcheck(std::slice::from_ref(&x), |t| batch_norm(&t[0], None, None, None, TRAIN));
             gradcheck(&[x, w, b], |t| {
                 let (mean, var) = (Tensor::full(&[c], 0.5, t[0].dtype()), Tensor::full(&[c], 2.0, t[0].dtype()));
                 batch_norm(&t[0], Some((&mean, &var)), Some(&t[1]), Some(&t[2]), EVALUATE)

@@ -21,7 +21,7 @@ use crate::with_float;
 #[derive(Clone, Copy, Debug)]
 pub struct OuterRows;
 
-/// Inputs g (*, in1 · in2), a, b; outputs grad_a, grad_b.
+/// Inputs g (*, in1 · in2), a, b; outputs `grad_a`, `grad_b`.
 #[derive(Clone, Copy, Debug)]
 pub struct OuterRowsGrad;
 

@@ -5,7 +5,7 @@
 //! l = (1 − ε) · (−w_y · p_y) + ε/c · Σⱼ (−wⱼ · pⱼ)              y the label, w the class weights, ε the smoothing
 //! l = −Σⱼ wⱼ · tⱼ · pⱼ,  t = (1 − ε) · target + ε/c             with probabilities
 //! ```
-//! The result is l, its sum, or its mean: Σ l / Σ w_y with labels, Σ l / n with probabilities. A sample whose label is
+//! The result is l, its sum, or its mean: Σ l / Σ `w_y` with labels, Σ l / n with probabilities. A sample whose label is
 //! `ignore_index` has no part in either sum; with none left, the mean is NaN, as in `PyTorch`.
 
 use std::ops::Range;
@@ -138,7 +138,7 @@ fn losses(samples: Dims, dtype: DType, reduction: Reduction) -> Outputs {
     if reduction == Reduction::None { smallvec![each] } else { smallvec![Meta::new(&[], dtype), each] }
 }
 
-/// Σ w_y over the samples that count: the divisor of a mean.
+/// Σ `w_y` over the samples that count: the divisor of a mean.
 #[must_use]
 pub fn label_weight<T: Float>(weight: &[T], ignore_index: i64, labels: &[i64]) -> T {
     let counted = labels.iter().filter(|&&label| label != ignore_index);
@@ -486,10 +486,10 @@ mod tests {
                         cross_entropy(&to(&x, dtype), &target, Some(&to(&w, dtype)), reduction, -7, EPS).unwrap();
                     close(&found, &expected, tolerance);
                 }
-                gradcheck(&[x.clone()], |t| {
+                gradcheck(std::slice::from_ref(&x), |t| {
                     cross_entropy(&t[0], &target, Some(&to(&w, t[0].dtype())), reduction, -7, EPS)
                 });
-                gradcheck(&[x.clone()], |t| cross_entropy(&t[0], &target, None, reduction, -7, 0.0));
+                gradcheck(std::slice::from_ref(&x), |t| cross_entropy(&t[0], &target, None, reduction, -7, 0.0));
                 let op = CrossEntropy { reduction, ignore_index: -7, label_smoothing: EPS };
                 same_bits_for_any_team(&op, &[x.clone(), target.clone()]);
                 let g = if reduction == Reduction::None { noise(&kept, 2) } else { noise(&[], 2) };

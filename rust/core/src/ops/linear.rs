@@ -27,11 +27,11 @@ const COLUMNS: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub struct Linear;
 
-/// grad_x: inputs g, weight.
+/// `grad_x`: inputs g, weight.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearGradInput;
 
-/// grad_weight: inputs g, x.
+/// `grad_weight`: inputs g, x.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearGradWeight;
 

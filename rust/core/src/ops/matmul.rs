@@ -140,11 +140,6 @@ unsafe fn stacked<T: Float>(team: &Team, a: &Stack<'_, T>, b: &Stack<'_, T>, y: 
     }
 }
 
-/// The gradients' ops are given operands that fit.
-fn stack_of(op: &'static str, a: &[usize], b: &[usize]) -> Result<Dims> {
-    broadcast(op, a, b)
-}
-
 fn contiguous(shape: &[usize]) -> Layout {
     Layout::contiguous(shape)
 }
@@ -171,9 +166,8 @@ impl Op for Matmul {
         if k != k2 {
             return misfit("shapes (*, k) and (*, k, n)");
         }
-        let mut shape = match stack_of("matmul", a_stack, b_stack) {
-            Ok(shape) => shape,
-            Err(_) => return misfit("leading dimensions that broadcast together"),
+        let Ok(mut shape) = broadcast("matmul", a_stack, b_stack) else {
+            return misfit("leading dimensions that broadcast together");
         };
         shape.extend((a.len() > 1).then_some(m).into_iter().chain((b.len() > 1).then_some(n)));
         Ok(smallvec![Meta { shape, dtype }])
@@ -258,7 +252,7 @@ impl Op for MatmulGradLeft {
 
 impl MatmulGradRight {
     /// Rows and columns of a and of g, read as one tall matrix each.
-    fn tall(&self, a: &[usize], g: &[usize]) -> [usize; 3] {
+    fn tall(self, a: &[usize], g: &[usize]) -> [usize; 3] {
         let k = a[a.len() - 1];
         let rows = a[..a.len() - 1].iter().product();
         let n = if self.ndim == 1 { 1 } else { g[g.len() - 1] };

@@ -119,7 +119,7 @@ impl Op for NllLossGrad {
     }
 }
 
-/// −w_y · x_y, reduced.
+/// −`w_y` · `x_y`, reduced.
 pub fn nll_loss(
     log_probabilities: &Tensor,
     target: &Tensor,
@@ -147,10 +147,12 @@ mod tests {
                 (0..kept.iter().product::<usize>()).map(|i| if i == 1 { -7 } else { (i * 3 % 4) as i64 }).collect();
             let y = Tensor::from_slice(&y, kept);
             for reduction in [Reduction::None, Reduction::Mean, Reduction::Sum] {
-                let p = log_softmax(&x, if shape.len() > 1 { 1 } else { 0 }).unwrap();
+                let p = log_softmax(&x, i64::from(shape.len() > 1)).unwrap();
                 let expected = cross_entropy(&x, &y, Some(&w), reduction, -7, 0.0).unwrap().to_vec_f64();
                 close(&nll_loss(&p, &y, Some(&w), reduction, -7).unwrap(), &expected, 1e-13);
-                gradcheck(&[p.clone()], |t| nll_loss(&t[0], &y, Some(&to(&w, t[0].dtype())), reduction, -7));
+                gradcheck(std::slice::from_ref(&p), |t| {
+                    nll_loss(&t[0], &y, Some(&to(&w, t[0].dtype())), reduction, -7)
+                });
                 same_bits_for_any_team(&NllLoss { reduction, ignore_index: -7 }, &[p, y.clone()]);
             }
         }

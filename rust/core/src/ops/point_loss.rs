@@ -20,7 +20,7 @@ use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
-/// Inputs input, target, then weight and pos_weight as far as the flags say, all of one shape; outputs the loss and,
+/// Inputs input, target, then weight and `pos_weight` as far as the flags say, all of one shape; outputs the loss and,
 /// if it is reduced, the sums of chunks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PointLossOp {
@@ -56,7 +56,7 @@ impl PointLossOp {
         }
     }
 
-    /// Weight and pos_weight among the inputs that follow the target.
+    /// Weight and `pos_weight` among the inputs that follow the target.
     fn weights<'a, T: Float>(self, rest: &[View<'a>]) -> [Option<&'a [T]>; 2] {
         let mut rest = rest.iter().map(View::slice::<T>);
         let weight = if self.weight { rest.next() } else { None };
@@ -124,6 +124,8 @@ impl Op for PointLossOp {
                 // SAFETY: members have different shares.
                 return self.losses::<T>(inputs, share.clone(), unsafe { outputs[0].part(share) });
             }
+            // A chunk stays in L1.
+            #[allow(clippy::large_stack_arrays)]
             let mut losses = [T::default(); CHUNK];
             for chunk in run.team.share(n.div_ceil(CHUNK)) {
                 let range = chunk * CHUNK..n.min((chunk + 1) * CHUNK);
@@ -195,7 +197,7 @@ impl Op for PointLossGrad {
                     None => scales.copy_from_slice(&g[range.clone()]),
                 }
                 for (scale, &w) in scales.iter_mut().zip(weight.map_or(&[][..], |w| &w[range.clone()])) {
-                    *scale = *scale * w;
+                    *scale *= w;
                 }
                 // SAFETY: members have different shares.
                 let out = unsafe { outputs[0].part::<T>(range.clone()) };

@@ -270,14 +270,14 @@ mod tests {
     fn gradients_are_right_and_bits_do_not_depend_on_the_team() {
         let x = noise(&[4, 3, 5], 1);
         for dim in 0..3 {
-            gradcheck(&[x.clone()], |t| softmax(&t[0], dim));
-            gradcheck(&[x.clone()], |t| log_softmax(&t[0], dim));
-            gradcheck(&[x.clone()], |t| logsumexp(&t[0], dim, false));
-            gradcheck(&[x.clone()], |t| logsumexp(&t[0], dim, true));
+            gradcheck(std::slice::from_ref(&x), |t| softmax(&t[0], dim));
+            gradcheck(std::slice::from_ref(&x), |t| log_softmax(&t[0], dim));
+            gradcheck(std::slice::from_ref(&x), |t| logsumexp(&t[0], dim, false));
+            gradcheck(std::slice::from_ref(&x), |t| logsumexp(&t[0], dim, true));
             let dim = dim as usize;
-            same_bits_for_any_team(&Softmax { dim }, &[x.clone()]);
-            same_bits_for_any_team(&LogSoftmax { dim }, &[x.clone()]);
-            same_bits_for_any_team(&LogSumExp { dim, keepdim: false }, &[x.clone()]);
+            same_bits_for_any_team(&Softmax { dim }, std::slice::from_ref(&x));
+            same_bits_for_any_team(&LogSoftmax { dim }, std::slice::from_ref(&x));
+            same_bits_for_any_team(&LogSumExp { dim, keepdim: false }, std::slice::from_ref(&x));
             same_bits_for_any_team(&SoftmaxGrad { dim }, &[noise(&[4, 3, 5], 2), x.clone()]);
             same_bits_for_any_team(&LogSoftmaxGrad { dim }, &[noise(&[4, 3, 5], 2), x.clone()]);
         }
