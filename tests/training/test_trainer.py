@@ -119,6 +119,29 @@ def test_iterables(source):
     assert history["loss"][0] == pytest.approx(expected["loss"][0], rel=0.1)
 
 
+def test_metrics_of_a_list_of_batches():
+    batches = [(X[:35], Y[:35]), (X[35:], Y[35:])]
+    by_list = trainer(metrics=["accuracy"]).fit(batches, epochs=2, verbose=False)
+    by_arrays = trainer(metrics=["accuracy"]).fit(X, Y, epochs=2, batch_size=35, shuffle=False, verbose=False)
+    assert by_list["accuracy"] == by_arrays["accuracy"]
+    assert set(trainer(metrics=["accuracy"]).fit(lambda: iter(batches), verbose=False)) == {"loss", "seconds"}
+
+
+@pytest.mark.parametrize("form", [tuple, list])
+@pytest.mark.parametrize("rows", [np.array, fnn.tensor, lambda a: a.tolist()])
+def test_validation_data_are_a_pair(form, rows):
+    fitted = trainer()
+    history = fitted.fit(X, Y, validation_data=form([rows(X[:9]), rows(Y[:9])]), verbose=False)
+    assert history["val_loss"] == [fitted.evaluate(X[:9], Y[:9])["loss"]]
+
+
+@pytest.mark.parametrize("form", [tuple, list])
+def test_validation_data_are_two_batches(form):
+    fitted = trainer()
+    history = fitted.fit(X, Y, validation_data=form([(X[:8], Y[:8]), (X[8:9], Y[8:9])]), verbose=False)
+    assert history["val_loss"][0] == pytest.approx(fitted.evaluate(X[:9], Y[:9])["loss"])
+
+
 def test_steps_per_epoch_goes_on_where_it_was():
     seen = []
     batches = [(np.full((2, 4), value, np.float32), Y[:2]) for value in range(3)]
@@ -281,6 +304,10 @@ def test_progress_bar(capsys):
         (lambda t: t.fit(X, Y, validation_data=(X, Y[1:])), ValueError, "Trainer.fit: expected validation x and validation y of one length; got 70 and 69"),
         (lambda t: t.fit(X, Y, callbacks=[print]), TypeError, f"Trainer.fit: expected callbacks to be Callback objects; got {print!r}"),
         (lambda t: t.fit([["a", "b"]], [1]), TypeError, "Trainer.fit: expected x to hold real numbers; got dtype <U1"),
+        (lambda t: t.fit((pair for pair in [(X, Y)]), epochs=2), ValueError, "Trainer.fit: expected x to serve 2 epochs; got a generator, which serves one: pass the function that makes it"),
+        (lambda t: t.fit(X, Y, epochs=3, validation_data=(pair for pair in [(X, Y)])), ValueError, "Trainer.fit: expected validation_data to serve 3 epochs; got a generator, which serves one: pass the function that makes it"),
+        (lambda t: t.fit(iter([(X, Y)]), train_metrics=True), ValueError, "Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable"),
+        (lambda t: t.predict(map), TypeError, "Trainer.predict: expected x to be an array of real numbers; got type"),
         (lambda t: t.fit([[1, 2], [1]], [1, 2]), ValueError, "Trainer.fit: expected x to have rows of one length"),
         (lambda t: t.evaluate(X, Y[1:]), ValueError, "Trainer.evaluate: expected x and y of one length; got 70 and 69"),
         (lambda t: t.predict(X[:0]), ValueError, "Trainer.predict: expected at least one row in x; got shape (0, 4)"),
