@@ -62,7 +62,13 @@ impl Storage {
     /// `ptr` must be valid for `bytes` bytes, and aligned for the elements, for as long as `keep` lives.
     #[must_use]
     pub unsafe fn foreign(ptr: *mut u8, bytes: usize, writable: bool, keep: Box<dyn Any + Send + Sync>) -> Self {
-        Self { ptr, bytes, owner: Owner::Foreign { _keep: keep, writable }, version: AtomicU64::new(0), claimed: AtomicBool::new(false) }
+        Self {
+            ptr,
+            bytes,
+            owner: Owner::Foreign { _keep: keep, writable },
+            version: AtomicU64::new(0),
+            claimed: AtomicBool::new(false),
+        }
     }
 
     /// Its first byte.
