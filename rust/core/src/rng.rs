@@ -16,9 +16,6 @@
 //! Source: Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3,
 //! <https://doi.org/10.1145/2063384.2063405>.
 
-// A kernel can only be vectorised around a draw that is inlined into it.
-#![allow(clippy::inline_always)]
-
 use crate::element::{DType, Float};
 use crate::simd;
 

@@ -4,9 +4,6 @@
 //! every instruction set. A type rather than a closure, since only `#[inline(always)]` functions are sure to be
 //! vectorised.
 
-// As above; and a loop that evaluates both sides needs no branch.
-#![allow(clippy::inline_always, clippy::needless_bitwise_bool, clippy::return_self_not_must_use)]
-
 use crate::element::{Element, Float};
 use crate::simd;
 

@@ -29,7 +29,6 @@ use crate::{with_element, with_float};
 #[derive(Clone, Copy, Debug)]
 struct AddScaled<T>(T);
 
-#[allow(clippy::inline_always)]
 impl Zip<f32> for AddScaled<f32> {
     type Out = f32;
     #[inline(always)]
@@ -37,7 +36,6 @@ impl Zip<f32> for AddScaled<f32> {
         Float::mul_add(self.0, b, y)
     }
 }
-#[allow(clippy::inline_always)]
 impl Zip<f64> for AddScaled<f64> {
     type Out = f64;
     #[inline(always)]
@@ -45,7 +43,6 @@ impl Zip<f64> for AddScaled<f64> {
         Float::mul_add(self.0, b, y)
     }
 }
-#[allow(clippy::inline_always)]
 impl Zip<i64> for AddScaled<i64> {
     type Out = i64;
     #[inline(always)]
@@ -53,7 +50,6 @@ impl Zip<i64> for AddScaled<i64> {
         y.plus(self.0.times(b))
     }
 }
-#[allow(clippy::inline_always)]
 impl Zip<u8> for AddScaled<u8> {
     type Out = u8;
     #[inline(always)]
@@ -68,7 +64,6 @@ struct Constant<T>(T);
 
 impl<T: Element> Map<T> for Constant<T> {
     type Out = T;
-    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn call(self, _: T) -> T {
         self.0
@@ -77,7 +72,6 @@ impl<T: Element> Map<T> for Constant<T> {
 
 impl<T: Float> Map<T> for Clamp<T> {
     type Out = T;
-    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn call(self, x: T) -> T {
         self.eval(x)

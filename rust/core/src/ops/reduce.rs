@@ -53,17 +53,14 @@ enum Kind {
 struct Product;
 
 impl<T: Float> Fold<T> for Product {
-    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn start(self) -> T {
         T::ONE
     }
-    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn step(self, acc: T, x: T) -> T {
         acc * x
     }
-    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn merge(self, a: T, b: T) -> T {
         a * b
@@ -617,17 +614,14 @@ struct Variance {
 struct Deviations<T>(T);
 
 impl<T: Float> Fold<T> for Deviations<T> {
-    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn start(self) -> T {
         T::ZERO
     }
-    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn step(self, acc: T, x: T) -> T {
         (x - self.0).mul_add(x - self.0, acc)
     }
-    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn merge(self, a: T, b: T) -> T {
         a + b

@@ -253,7 +253,6 @@ macro_rules! rounding_maps {
         struct $name;
         impl Map<f32> for $name {
             type Out = f32;
-            #[allow(clippy::inline_always)]
             #[inline(always)]
             fn call(self, x: f32) -> f32 {
                 x.$method()
@@ -261,7 +260,6 @@ macro_rules! rounding_maps {
         }
         impl Map<f64> for $name {
             type Out = f64;
-            #[allow(clippy::inline_always)]
             #[inline(always)]
             fn call(self, x: f64) -> f64 {
                 x.$method()
