@@ -4,7 +4,6 @@
 #![allow(clippy::needless_bitwise_bool)]
 
 pub mod activation;
-pub mod binary;
 pub mod dropout;
 pub mod elementwise;
 pub mod integer;
