@@ -100,7 +100,7 @@ def _fastnn_model(problem: Problem) -> tuple[Any, Any, Any]:
 
     fnn.manual_seed(0)
     model = fnn.nn.Sequential(*_layers(fnn.nn, problem.net))
-    _load(model, problem, fnn.no_grad, lambda a: fnn.tensor(a))
+    _load(model, problem, fnn.no_grad, fnn.tensor)
     return model, fnn.nn.CrossEntropyLoss(), fnn.optim.Adam(model.parameters(), lr=LR)
 
 
@@ -188,7 +188,9 @@ def jax_jitted(problem: Problem) -> Step:
     import optax
 
     net = problem.net
-    params = [{"w": jnp.asarray(w.T), "b": jnp.asarray(b)} for w, b in zip(problem.weights, problem.biases, strict=True)]
+    params = [
+        {"w": jnp.asarray(w.T), "b": jnp.asarray(b)} for w, b in zip(problem.weights, problem.biases, strict=True)
+    ]
     if net.batch_norm:
         for p in params[:-1]:
             p["gamma"], p["beta"] = jnp.ones_like(p["b"]), jnp.zeros_like(p["b"])

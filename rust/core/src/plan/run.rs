@@ -89,7 +89,8 @@ pub fn loss(program: &Program, memory: &Memory<'_>) -> f64 {
     let (buffer, offset, dtype) = program.loss;
     with_float!(dtype, T => {
         // SAFETY: one element, complete.
-        f64::from(unsafe { memory.slice::<T>(buffer, offset, 1) }[0])
+        let loss = unsafe { memory.slice::<T>(buffer, offset, 1)[0] };
+        loss.to_f64()
     })
 }
 
