@@ -22,6 +22,7 @@ mod run;
 pub mod trace;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use fuse::Trained;
@@ -170,7 +171,7 @@ impl Plan {
             }
         }
         for limits in program::labels(&self.program) {
-            let Some(labels) = limits.batch_tensor.map(|i| batch[i].view()) else { continue };
+            let labels = batch[limits.batch_tensor].view();
             labels.slice::<i64>().iter().enumerate().try_for_each(|(i, &label)| limits.check(label, i))?;
         }
         Ok(())
@@ -178,8 +179,7 @@ impl Plan {
 
     fn check_labels(&self, data: &[Tensor], rows: &Rows<'_>) -> Result<()> {
         for limits in program::labels(&self.program) {
-            let Some(labels) = limits.batch_tensor.map(|i| data[i].view()) else { continue };
-            let labels = labels.slice::<i64>();
+            let labels = data[limits.batch_tensor].view().slice::<i64>();
             for &row in rows.order {
                 limits.check(labels[row as usize], row as usize)?;
             }
@@ -192,6 +192,7 @@ impl Plan {
         let (seed, call) = random::state();
         debug_assert_eq!(seed, self.drawn_from.0, "a plan is made anew for another seed");
         let (steps, done) = (losses.len(), AtomicUsize::new(losses.len()));
+        let failed = Mutex::new(None);
         let losses = Losses(losses.as_mut_ptr());
         let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
         let base = call.wrapping_sub(self.drawn_from.1);
@@ -206,8 +207,13 @@ impl Plan {
                 // SAFETY: the arena is this plan's, borrowed mutably; the batch was checked.
                 let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
                 let replay = base.wrapping_add(i as u64 * draws);
-                run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
+                let result = run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
                 team.barrier();
+                if let Err(error) = result {
+                    done.store(i, Ordering::Relaxed);
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    break;
+                }
                 let loss = run::loss(program, &memory);
                 if team.rank() == 0 {
                     // SAFETY: one member writes, inside the slice.

@@ -7,6 +7,7 @@ use super::memory::Memory;
 use super::program::{CrossEntropyStage, Program, Rows, Stage, Update, Weight};
 use super::rows;
 use crate::element::Float;
+use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss as losses, transpose};
 use crate::ops::{Run, cross_entropy};
@@ -33,15 +34,15 @@ const ROW_GRANULE: usize = 8;
 /// Narrow matrices are shared row by row.
 const NARROW: usize = 2 * ROW_GRANULE;
 
-/// Run one step. The caller meets the team before and after.
-pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+/// Run one step. The caller meets the team before and after. An error is every member's, and comes before any update.
+pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
     let Some(dtype) = program.dtype else {
         return stages::<f32>(program, memory, team, step);
     };
-    with_float!(dtype, T => stages::<T>(program, memory, team, step));
+    with_float!(dtype, T => stages::<T>(program, memory, team, step))
 }
 
-fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
     for (barrier, stage) in &program.stages {
         if *barrier {
             team.barrier();
@@ -54,6 +55,8 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             Stage::Op { op, inputs, outputs } => {
                 let inputs: smallvec::SmallVec<[View<'_>; 4]> = inputs.iter().map(|o| memory.view(o)).collect();
                 let outputs: smallvec::SmallVec<[View<'_>; 4]> = outputs.iter().map(|o| memory.view(o)).collect();
+                // Members see the same values, and so come to the same verdict.
+                op.check(&inputs)?;
                 op.run(&Run { team, replay: step.replay }, &inputs, &outputs);
             }
             Stage::ToFeatures { from, to, samples, features } => {
@@ -76,11 +79,12 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             }
             Stage::Rows(rows) => run_rows::<T>(rows, memory, team, step.replay),
             Stage::Weight(weight) => run_weight::<T>(weight, memory, team, step),
-            Stage::CrossEntropy(stage) => run_cross_entropy::<T>(stage, memory, team),
+            Stage::CrossEntropy(stage) => run_cross_entropy::<T>(stage, memory, team)?,
             Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
     }
+    Ok(())
 }
 
 /// The loss, once it is complete.
@@ -271,10 +275,15 @@ fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, st
 /// Parameters below this size are updated by one member.
 const SMALL_UPDATE: usize = 4096;
 
-fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
+fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) -> Result<()> {
+    if !stage.checked {
+        // SAFETY: complete since the last barrier.
+        let labels = unsafe { memory.slice(stage.labels.buffer, stage.labels.layout.offset, stage.samples) };
+        cross_entropy::check_labels("cross_entropy", labels, stage.classes, stage.ignore_index)?;
+    }
     let share = team.share_aligned(stage.samples, LINE);
     if share.is_empty() {
-        return;
+        return Ok(());
     }
     let (start, len, stride) = (share.start, share.len(), stage.logits.ld);
     let span = (stage.classes - 1) * stride + len;
@@ -290,7 +299,7 @@ fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, t
             sum: memory.slice_mut(stage.sum, start, len),
         };
         losses::cross_entropy_columns(rule, logits, stride, labels, &mut samples);
-        let Some(grad) = stage.grad else { return };
+        let Some(grad) = stage.grad else { return Ok(()) };
         // Every member finds the divisor for itself: it is a sum over labels, which are at hand.
         let all = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
         let scale = if stage.mean {
@@ -304,6 +313,7 @@ fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, t
         let out = memory.slice_mut::<T>(grad.buffer, start, span);
         losses::cross_entropy_columns_backward(rule, logits, stride, labels, samples, out);
     }
+    Ok(())
 }
 
 fn run_loss<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
