@@ -100,7 +100,7 @@ def fastnn_model(problem: Problem) -> tuple[Any, Any, Any]:
 
     fnn.manual_seed(0)
     model = fnn.nn.Sequential(*_layers(fnn.nn, problem.net))
-    _load(model, problem, fnn.no_grad, lambda a: fnn.tensor(a))
+    _load(model, problem, fnn.no_grad, fnn.tensor)
     return model, fnn.nn.CrossEntropyLoss(), fnn.optim.Adam(model.parameters(), lr=LR)
 
 
@@ -168,17 +168,11 @@ def torch_fused(problem: Problem) -> Step:
 
 def torch_compiled(problem: Problem) -> Step:
     """PyTorch with `torch.compile` and its fused Adam."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        step = _torch_step(problem, fused=True, compiled=True)
-        step()
-    return _restarted(step, lambda: _torch_step(problem, fused=True, compiled=True))
+    import torch
 
-
-def _restarted(step: Step, make: Callable[[], Step]) -> Step:
-    """The first step compiled; begin again from the first weights with the compiled code cached."""
-    del step
-    return make()
+    # Each net is compiled as if it were the only one: the compiler gives up on a function after a few variants.
+    torch._dynamo.reset()
+    return _torch_step(problem, fused=True, compiled=True)
 
 
 def jax_jitted(problem: Problem) -> Step:
@@ -188,7 +182,9 @@ def jax_jitted(problem: Problem) -> Step:
     import optax
 
     net = problem.net
-    params = [{"w": jnp.asarray(w.T), "b": jnp.asarray(b)} for w, b in zip(problem.weights, problem.biases, strict=True)]
+    params = [
+        {"w": jnp.asarray(w.T), "b": jnp.asarray(b)} for w, b in zip(problem.weights, problem.biases, strict=True)
+    ]
     if net.batch_norm:
         for p in params[:-1]:
             p["gamma"], p["beta"] = jnp.ones_like(p["b"]), jnp.zeros_like(p["b"])

@@ -373,6 +373,14 @@ def test_copies() -> None:
         copy.deepcopy(x * 2)
 
 
+def test_hash_outlives_an_assignment_to_data() -> None:
+    x = fnn.zeros(2)
+    found = {x: "x"}
+    x.data = fnn.ones(3, dtype=fnn.float64)
+    assert found[x] == "x"
+    assert x.shape == (3,)
+
+
 def test_grad_is_checked() -> None:
     x = fnn.ones(2, requires_grad=True)
     with pytest.raises(ValueError, match=r"^grad: expected a gradient of shape \(2,\); got \(3,\)$"):

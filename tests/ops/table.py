@@ -133,7 +133,7 @@ BINARY = [
     Op("matmul", lambda a, b: a @ b, np.matmul,
        (((1, 1), (1, 1)), ((5, 3), (3, 2)), ((17,), (17,)), ((4, 5), (5,)), ((3,), (3, 4)), ((2, 1, 5, 3), (4, 3, 6)),
         ((65, 33), (33, 130))),
-       bad=((((2, 3), (4, 5)), "matmul: expected inner dimensions that match; got (2, 3) and (4, 5)"),)),
+       bad=((((2, 3), (4, 5)), "matmul: expected shapes (*, k) and (*, k, n); got (2, 3) and (4, 5)"),)),
 ]
 
 REDUCTIONS = [
@@ -194,18 +194,10 @@ LAYERS = [
 
 def _loss(name: str, run: Any, reference: Any, shapes: Any, **kw: Any) -> list[Op]:
     """A row for each reduction; 'none' is summed with uneven weights so that its gradient is checked element by element."""
-    rows = []
-    for reduction in kw.pop("reductions", ("mean", "sum", "none")):
-        rows.append(
-            Op(
-                f"{name} {reduction}",
-                lambda *a, r=reduction: run(*a, r),
-                lambda *a, r=reduction: reference(*a, r),
-                shapes,
-                **kw,
-            )
-        )
-    return rows
+    reductions = kw.pop("reductions", ("mean", "sum", "none"))
+    return [
+        Op(f"{name} {r}", lambda *a, r=r: run(*a, r), lambda *a, r=r: reference(*a, r), shapes, **kw) for r in reductions
+    ]
 
 
 LOGITS = (((1, 2),), ((5, 3),), ((33, 17),), ((130, 10),))

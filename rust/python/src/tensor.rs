@@ -15,12 +15,14 @@ use crate::error::{Raise, type_error, type_name, value_error};
 pub struct Tensor {
     /// The core's tensor. Another takes its place when `data` is assigned.
     pub inner: Core,
+    /// The id of the first core tensor: a hash that outlives an assignment to `data`.
+    pub hash: u64,
 }
 
 impl From<Core> for Tensor {
     #[inline]
     fn from(inner: Core) -> Self {
-        Self { inner }
+        Self { hash: inner.id(), inner }
     }
 }
 

@@ -455,6 +455,7 @@ impl Lowering<'_> {
             classes,
             samples,
             logits: features,
+            checked: labels.layout.offset == 0 && matches!(self.program.buffers[labels.buffer].home, Home::Batch(_)),
             labels,
             weight,
             ignore_index: op.ignore_index,

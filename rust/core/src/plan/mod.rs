@@ -13,6 +13,7 @@
 mod fuse;
 mod graph;
 mod memory;
+mod pace;
 mod place;
 mod program;
 mod rewrite;
@@ -21,10 +22,13 @@ mod run;
 pub mod trace;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use fuse::Trained;
 use graph::Graph;
 use memory::Memory;
+use pace::Pace;
 use program::Program;
 use smallvec::SmallVec;
 use trace::Trace;
@@ -55,6 +59,7 @@ pub struct Plan {
     batch: Vec<Meta>,
     /// Memory for a gathered batch, made at the first gather.
     gathered: Vec<Storage>,
+    pace: Pace,
     params: Vec<Tensor>,
     /// Everything that a step writes besides: states, running statistics.
     also_written: Vec<Tensor>,
@@ -101,6 +106,7 @@ impl Plan {
             arena,
             batch: batch.iter().map(Tensor::meta).collect(),
             gathered: Vec::new(),
+            pace: Pace::default(),
             params: params.iter().map(|p| p.value.clone()).collect(),
             also_written: params.iter().flat_map(|p| p.state.clone()).collect(),
             drawn_from,
@@ -165,7 +171,7 @@ impl Plan {
             }
         }
         for limits in program::labels(&self.program) {
-            let Some(labels) = limits.batch_tensor.map(|i| batch[i].view()) else { continue };
+            let labels = batch[limits.batch_tensor].view();
             labels.slice::<i64>().iter().enumerate().try_for_each(|(i, &label)| limits.check(label, i))?;
         }
         Ok(())
@@ -173,8 +179,7 @@ impl Plan {
 
     fn check_labels(&self, data: &[Tensor], rows: &Rows<'_>) -> Result<()> {
         for limits in program::labels(&self.program) {
-            let Some(labels) = limits.batch_tensor.map(|i| data[i].view()) else { continue };
-            let labels = labels.slice::<i64>();
+            let labels = data[limits.batch_tensor].view().slice::<i64>();
             for &row in rows.order {
                 limits.check(labels[row as usize], row as usize)?;
             }
@@ -187,10 +192,13 @@ impl Plan {
         let (seed, call) = random::state();
         debug_assert_eq!(seed, self.drawn_from.0, "a plan is made anew for another seed");
         let (steps, done) = (losses.len(), AtomicUsize::new(losses.len()));
+        let failed = Mutex::new(None);
         let losses = Losses(losses.as_mut_ptr());
         let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
         let base = call.wrapping_sub(self.drawn_from.1);
-        let width = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
+        let most = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
+        let width = if most == 1 { 1 } else { self.pace.width(most) };
+        let begun = (most > 1).then(Instant::now);
         threads::region(width, &|team| {
             let losses = &losses;
             let mut pointers: Pointers = SmallVec::new();
@@ -199,8 +207,13 @@ impl Plan {
                 // SAFETY: the arena is this plan's, borrowed mutably; the batch was checked.
                 let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
                 let replay = base.wrapping_add(i as u64 * draws);
-                run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
+                let result = run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
                 team.barrier();
+                if let Err(error) = result {
+                    done.store(i, Ordering::Relaxed);
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    break;
+                }
                 let loss = run::loss(program, &memory);
                 if team.rank() == 0 {
                     // SAFETY: one member writes, inside the slice.
@@ -213,6 +226,9 @@ impl Plan {
             }
         });
         let done = done.into_inner();
+        if let Some(begun) = begun {
+            self.pace.took(begun.elapsed(), done as u32);
+        }
         random::set_state((seed, call.wrapping_add(self.draws * done as u64)));
         for tensor in self.params.iter().chain(&self.also_written) {
             tensor.storage().bump();

@@ -158,7 +158,7 @@ pub struct Weight {
     pub g: Features,
     /// The layer's input, sample-major.
     pub x: Operand,
-    /// Where the gradient goes.
+    /// Where the gradient goes, if no update uses it up.
     pub grad: BufferId,
     /// The update to do while the gradient's rows are hot.
     pub update: Option<Update>,
@@ -177,6 +177,8 @@ pub struct CrossEntropyStage {
     pub labels: Operand,
     /// Class weights.
     pub weight: Option<BufferId>,
+    /// Whether the labels are the batch's own, which are checked before the step.
+    pub checked: bool,
     /// Labels that do not count.
     pub ignore_index: i64,
     /// ε
@@ -353,9 +355,9 @@ impl Stage {
             }
             Self::Weight(w) => {
                 t.read([w.g.buffer, w.x.buffer]);
-                t.write([w.grad]);
-                if let Some(update) = &w.update {
-                    update.touches(&mut t);
+                match &w.update {
+                    Some(update) => update.touches(&mut t),
+                    None => t.write([w.grad]),
                 }
             }
             Self::CrossEntropy(c) => {
@@ -425,8 +427,8 @@ impl Program {
 /// What labels a step's cross entropy takes.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelLimits {
-    /// Which tensor of the batch holds them, if one does.
-    pub batch_tensor: Option<usize>,
+    /// Which tensor of the batch holds them.
+    pub batch_tensor: usize,
     classes: usize,
     ignore_index: i64,
 }
@@ -441,17 +443,15 @@ impl LabelLimits {
     }
 }
 
-/// The limits on labels of each cross entropy.
+/// The limits on labels of each cross entropy whose labels are the batch's own.
 pub fn labels(program: &Program) -> impl Iterator<Item = LabelLimits> + '_ {
     program.stages.iter().filter_map(|(_, stage)| match stage {
-        Stage::CrossEntropy(c) => Some(LabelLimits {
-            batch_tensor: match program.buffers[c.labels.buffer].home {
-                Home::Batch(i) if c.labels.layout.offset == 0 => Some(i),
-                _ => None,
-            },
-            classes: c.classes,
-            ignore_index: c.ignore_index,
-        }),
+        Stage::CrossEntropy(c) if c.checked => match program.buffers[c.labels.buffer].home {
+            Home::Batch(batch_tensor) => {
+                Some(LabelLimits { batch_tensor, classes: c.classes, ignore_index: c.ignore_index })
+            }
+            _ => None,
+        },
         _ => None,
     })
 }

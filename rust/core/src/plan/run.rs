@@ -1,16 +1,18 @@
 //! Running a program: every member of the team walks all stages and does its share of each.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::memory::Memory;
 use super::program::{CrossEntropyStage, Program, Rows, Stage, Update, Weight};
 use super::rows;
 use crate::element::Float;
+use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss as losses, transpose};
 use crate::ops::{Run, cross_entropy};
 use crate::optim::Rule;
-use crate::tensor::View;
+use crate::tensor::{Storage, View};
 use crate::threads::Team;
 use crate::with_float;
 
@@ -32,15 +34,15 @@ const ROW_GRANULE: usize = 8;
 /// Narrow matrices are shared row by row.
 const NARROW: usize = 2 * ROW_GRANULE;
 
-/// Run one step. The caller meets the team before and after.
-pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+/// Run one step. The caller meets the team before and after. An error is every member's, and comes before any update.
+pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
     let Some(dtype) = program.dtype else {
         return stages::<f32>(program, memory, team, step);
     };
-    with_float!(dtype, T => stages::<T>(program, memory, team, step));
+    with_float!(dtype, T => stages::<T>(program, memory, team, step))
 }
 
-fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
     for (barrier, stage) in &program.stages {
         if *barrier {
             team.barrier();
@@ -53,6 +55,8 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             Stage::Op { op, inputs, outputs } => {
                 let inputs: smallvec::SmallVec<[View<'_>; 4]> = inputs.iter().map(|o| memory.view(o)).collect();
                 let outputs: smallvec::SmallVec<[View<'_>; 4]> = outputs.iter().map(|o| memory.view(o)).collect();
+                // Members see the same values, and so come to the same verdict.
+                op.check(&inputs)?;
                 op.run(&Run { team, replay: step.replay }, &inputs, &outputs);
             }
             Stage::ToFeatures { from, to, samples, features } => {
@@ -75,11 +79,12 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             }
             Stage::Rows(rows) => run_rows::<T>(rows, memory, team, step.replay),
             Stage::Weight(weight) => run_weight::<T>(weight, memory, team, step),
-            Stage::CrossEntropy(stage) => run_cross_entropy::<T>(stage, memory, team),
+            Stage::CrossEntropy(stage) => run_cross_entropy::<T>(stage, memory, team)?,
             Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
     }
+    Ok(())
 }
 
 /// The loss, once it is complete.
@@ -88,7 +93,8 @@ pub fn loss(program: &Program, memory: &Memory<'_>) -> f64 {
     let (buffer, offset, dtype) = program.loss;
     with_float!(dtype, T => {
         // SAFETY: one element, complete.
-        f64::from(unsafe { memory.slice::<T>(buffer, offset, 1) }[0])
+        let loss = unsafe { memory.slice::<T>(buffer, offset, 1)[0] };
+        loss.to_f64()
     })
 }
 
@@ -134,6 +140,7 @@ fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u6
                 c: memory.ptr::<T>(p.y.buffer),
                 ldc: p.y.ld,
                 accumulate: false,
+                one_block: false,
             };
             // SAFETY: operands have the sizes they were lowered for; members write disjoint rows.
             unsafe { matmul::block(&product, share.clone(), 0..stage.samples, &mut finish) };
@@ -156,6 +163,35 @@ fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u6
 
 fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
     let share = share_of_rows(team, stage.rows);
+    let Some(update) = &stage.update else {
+        // SAFETY: members write disjoint rows.
+        return unsafe { weight_product::<T>(stage, memory, memory.ptr(stage.grad), false, share, &mut |_| ()) };
+    };
+    // Used up as soon as it is made, the gradient needs no more memory than a block of rows.
+    with_scratch(matmul::ROW_BLOCK.min(stage.rows) * stage.cols, |scratch: *mut T| {
+        let rule = rule_at::<T>(update, step);
+        let mut finish = |rows: Range<usize>| {
+            let range = rows.start * stage.cols..rows.end * stage.cols;
+            // SAFETY: these rows are this member's, and the scratch holds their gradient.
+            unsafe { apply_update(update, &rule, memory, std::slice::from_raw_parts(scratch, range.len()), range) };
+        };
+        // SAFETY: members have scratch of their own.
+        unsafe { weight_product::<T>(stage, memory, scratch, true, share, &mut finish) };
+    });
+}
+
+/// The rows `share` of a weight's gradient.
+///
+/// # Safety
+/// `grad` has room, and nobody else uses these rows of it.
+unsafe fn weight_product<T: Float>(
+    stage: &Weight,
+    memory: &Memory<'_>,
+    grad: *mut T,
+    one_block: bool,
+    share: Range<usize>,
+    finish: &mut dyn FnMut(Range<usize>),
+) {
     // SAFETY: the operand begins inside its buffer.
     let x = unsafe { memory.ptr::<T>(stage.x.buffer).add(stage.x.layout.offset) };
     let product = Product {
@@ -164,20 +200,26 @@ fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, step: 
         k: stage.samples,
         a: MatRef { ptr: memory.ptr::<T>(stage.g.buffer), row_stride: stage.g.ld as isize, col_stride: 1 },
         b: MatRef { ptr: x, row_stride: stage.cols as isize, col_stride: 1 },
-        c: memory.ptr::<T>(stage.grad),
+        c: grad,
         ldc: stage.cols,
         accumulate: false,
+        one_block,
     };
-    let update = stage.update.as_ref().map(|u| (u, rule_at::<T>(u, step)));
-    let mut finish = |rows: Range<usize>| {
-        if let Some((update, rule)) = &update {
-            let range = rows.start * stage.cols..rows.end * stage.cols;
-            // SAFETY: these rows are this member's.
-            unsafe { apply_update(update, rule, memory, stage.grad, range.start, range) };
-        }
-    };
-    // SAFETY: operands have the sizes they were lowered for; members write disjoint rows.
-    unsafe { matmul::block(&product, share, 0..stage.cols, &mut finish) };
+    // SAFETY: operands have the sizes they were lowered for.
+    unsafe { matmul::block(&product, share, 0..stage.cols, finish) };
+}
+
+thread_local! {
+    /// Kept from step to step, so that only the first one allocates.
+    static SCRATCH: Cell<Option<Storage>> = const { Cell::new(None) };
+}
+
+/// Call `f` with room for `len` elements, this thread's own.
+fn with_scratch<T: Float>(len: usize, f: impl FnOnce(*mut T)) {
+    let bytes = len * T::DTYPE.size();
+    let storage = SCRATCH.take().filter(|s| s.bytes() >= bytes).unwrap_or_else(|| Storage::alloc(bytes));
+    f(storage.ptr().cast());
+    SCRATCH.set(Some(storage));
 }
 
 fn rule_at<T: Float>(update: &Update, step: &Step<'_>) -> crate::optim::Step<T> {
@@ -188,7 +230,7 @@ fn rule_at<T: Float>(update: &Update, step: &Step<'_>) -> crate::optim::Step<T> 
 /// Most memories an update rule keeps for a parameter.
 const MAX_STATE: usize = 4;
 
-/// Update `range` of a parameter with the gradient that begins at `grad_start` of `grad`.
+/// Update `range` of a parameter with that part of its gradient.
 ///
 /// # Safety
 /// Nobody else uses these elements.
@@ -196,14 +238,12 @@ unsafe fn apply_update<T: Float>(
     update: &Update,
     rule: &crate::optim::Step<T>,
     memory: &Memory<'_>,
-    grad: usize,
-    grad_start: usize,
+    grad: &[T],
     range: Range<usize>,
 ) {
     // SAFETY: by this function's contract.
     unsafe {
         let param = memory.slice_mut::<T>(update.value, range.start, range.len());
-        let grad = memory.slice::<T>(grad, grad_start, range.len());
         let mut state: smallvec::SmallVec<[&mut [T]; MAX_STATE]> =
             update.state.iter().map(|&s| memory.slice_mut::<T>(s, range.start, range.len())).collect();
         rule.update(param, grad, &mut state);
@@ -224,7 +264,10 @@ fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, st
         with_float!(update.dtype, T => {
             let rule = rule_at::<T>(update, step);
             // SAFETY: shares are disjoint.
-            unsafe { apply_update(update, &rule, memory, *grad, range.start, range) };
+            unsafe {
+                let grad = memory.slice::<T>(*grad, range.start, range.len());
+                apply_update(update, &rule, memory, grad, range);
+            }
         });
     }
 }
@@ -232,10 +275,15 @@ fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, st
 /// Parameters below this size are updated by one member.
 const SMALL_UPDATE: usize = 4096;
 
-fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
+fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) -> Result<()> {
+    if !stage.checked {
+        // SAFETY: complete since the last barrier.
+        let labels = unsafe { memory.slice(stage.labels.buffer, stage.labels.layout.offset, stage.samples) };
+        cross_entropy::check_labels("cross_entropy", labels, stage.classes, stage.ignore_index)?;
+    }
     let share = team.share_aligned(stage.samples, LINE);
     if share.is_empty() {
-        return;
+        return Ok(());
     }
     let (start, len, stride) = (share.start, share.len(), stage.logits.ld);
     let span = (stage.classes - 1) * stride + len;
@@ -251,7 +299,7 @@ fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, t
             sum: memory.slice_mut(stage.sum, start, len),
         };
         losses::cross_entropy_columns(rule, logits, stride, labels, &mut samples);
-        let Some(grad) = stage.grad else { return };
+        let Some(grad) = stage.grad else { return Ok(()) };
         // Every member finds the divisor for itself: it is a sum over labels, which are at hand.
         let all = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
         let scale = if stage.mean {
@@ -265,6 +313,7 @@ fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, t
         let out = memory.slice_mut::<T>(grad.buffer, start, span);
         losses::cross_entropy_columns_backward(rule, logits, stride, labels, samples, out);
     }
+    Ok(())
 }
 
 fn run_loss<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
