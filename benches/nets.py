@@ -95,7 +95,7 @@ def _load(model: Any, problem: Problem, no_grad: Any, convert: Callable[[np.ndar
             layer.bias.copy_(convert(bias))
 
 
-def _fastnn_model(problem: Problem) -> tuple[Any, Any, Any]:
+def fastnn_model(problem: Problem) -> tuple[Any, Any, Any]:
     import fastnn as fnn
 
     fnn.manual_seed(0)
@@ -108,7 +108,7 @@ def fastnn_planned(problem: Problem) -> Step:
     """Ours: one call a step."""
     import fastnn as fnn
 
-    step = fnn.TrainStep(*_fastnn_model(problem))
+    step = fnn.TrainStep(*fastnn_model(problem))
     batches = problem.cycle()
     return lambda: step(*next(batches))
 
@@ -117,7 +117,7 @@ def fastnn_eager(problem: Problem) -> Step:
     """Ours: the loop that everybody writes."""
     import fastnn as fnn
 
-    model, loss_fn, optimizer = _fastnn_model(problem)
+    model, loss_fn, optimizer = fastnn_model(problem)
     batches = ((fnn.from_numpy(x), fnn.from_numpy(y)) for x, y in problem.cycle())
 
     def step() -> float:

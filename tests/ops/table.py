@@ -133,7 +133,7 @@ BINARY = [
     Op("matmul", lambda a, b: a @ b, np.matmul,
        (((1, 1), (1, 1)), ((5, 3), (3, 2)), ((17,), (17,)), ((4, 5), (5,)), ((3,), (3, 4)), ((2, 1, 5, 3), (4, 3, 6)),
         ((65, 33), (33, 130))),
-       bad=((((2, 3), (4, 5)), "matmul: expected inner dimensions that match; got (2, 3) and (4, 5)"),)),
+       bad=((((2, 3), (4, 5)), "matmul: expected shapes (*, k) and (*, k, n); got (2, 3) and (4, 5)"),)),
 ]
 
 REDUCTIONS = [
