@@ -12,7 +12,7 @@
 //! and the same for `min`; `argmax`, `argmin`, `any` and `all` have no gradient. A NaN is the greatest and the smallest; of
 //! equal elements the first is found. Integers and masks are summed and multiplied as int64.
 //!
-//! The order of a sum is fixed by the shape ([`reduce`](crate::kernels::reduce)): 16 lanes along a dimension; chunks of
+//! The order of a sum is fixed by the shape ([`crate::kernels::reduce`]): 16 lanes along a dimension; chunks of
 //! 4096, which the team shares, where one number comes of all elements.
 
 mod dims;
