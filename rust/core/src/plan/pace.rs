@@ -72,7 +72,7 @@ impl Pace {
             } else {
                 self.steps = 0;
             }
-        } else if self.steps % WINDOW == 0 {
+        } else if self.steps.is_multiple_of(WINDOW) {
             self.keep_window();
         }
     }
