@@ -48,15 +48,23 @@ def steps(names: list[str], seconds: float, *, check: bool) -> str:
         fused = times.get("torch fused")
         eager = f"{fused / times['fastnn eager']:.2f}" if fused else "–"
         shape = "-".join(map(str, net.widths))
-        rows.append([
-            f"{net.name} {shape}, batch {net.batch}",
-            *(micro.get(k, "–") for k in (*nets.OURS, *nets.PEERS)),
-            f"{best}",
-            ratio,
-            eager,
-        ])
+        rows.append(
+            [
+                f"{net.name} {shape}, batch {net.batch}",
+                *(micro.get(k, "–") for k in (*nets.OURS, *nets.PEERS)),
+                f"{best}",
+                ratio,
+                eager,
+            ]
+        )
         print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
-    header = ["net", *(f"{k}, µs" for k in (*nets.OURS, *nets.PEERS)), "best peer", "its time / ours", "torch fused / our eager"]
+    header = [
+        "net",
+        *(f"{k}, µs" for k in (*nets.OURS, *nets.PEERS)),
+        "best peer",
+        "its time / ours",
+        "torch fused / our eager",
+    ]
     return table("One training step with Adam", header, rows)
 
 

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 
 
-def interleaved(candidates: dict[str, Callable[[], object]], seconds: float = 4.0, rounds: int = 40) -> dict[str, float]:
+def interleaved(
+    candidates: dict[str, Callable[[], object]], seconds: float = 4.0, rounds: int = 40
+) -> dict[str, float]:
     """Median seconds a call, per candidate; every round runs each of them for about the same time."""
     slice_seconds = seconds / rounds / len(candidates)
     repeats: dict[str, int] = {}

@@ -95,12 +95,12 @@ def _load(model: Any, problem: Problem, no_grad: Any, convert: Callable[[np.ndar
             layer.bias.copy_(convert(bias))
 
 
-def _fastnn_model(problem: Problem) -> tuple[Any, Any, Any]:
+def fastnn_model(problem: Problem) -> tuple[Any, Any, Any]:
     import fastnn as fnn
 
     fnn.manual_seed(0)
     model = fnn.nn.Sequential(*_layers(fnn.nn, problem.net))
-    _load(model, problem, fnn.no_grad, lambda a: fnn.tensor(a))
+    _load(model, problem, fnn.no_grad, fnn.tensor)
     return model, fnn.nn.CrossEntropyLoss(), fnn.optim.Adam(model.parameters(), lr=LR)
 
 
@@ -108,7 +108,7 @@ def fastnn_planned(problem: Problem) -> Step:
     """Ours: one call a step."""
     import fastnn as fnn
 
-    step = fnn.TrainStep(*_fastnn_model(problem))
+    step = fnn.TrainStep(*fastnn_model(problem))
     batches = problem.cycle()
     return lambda: step(*next(batches))
 
@@ -117,7 +117,7 @@ def fastnn_eager(problem: Problem) -> Step:
     """Ours: the loop that everybody writes."""
     import fastnn as fnn
 
-    model, loss_fn, optimizer = _fastnn_model(problem)
+    model, loss_fn, optimizer = fastnn_model(problem)
     batches = ((fnn.from_numpy(x), fnn.from_numpy(y)) for x, y in problem.cycle())
 
     def step() -> float:
@@ -188,7 +188,9 @@ def jax_jitted(problem: Problem) -> Step:
     import optax
 
     net = problem.net
-    params = [{"w": jnp.asarray(w.T), "b": jnp.asarray(b)} for w, b in zip(problem.weights, problem.biases, strict=True)]
+    params = [
+        {"w": jnp.asarray(w.T), "b": jnp.asarray(b)} for w, b in zip(problem.weights, problem.biases, strict=True)
+    ]
     if net.batch_norm:
         for p in params[:-1]:
             p["gamma"], p["beta"] = jnp.ones_like(p["b"]), jnp.zeros_like(p["b"])

@@ -8,6 +8,7 @@ from typing_extensions import Self, disjoint_base, final
 
 __all__ = [
     "FunctionCtx",
+    "Planner",
     "Slots",
     "Tensor",
     "__version__",
@@ -152,6 +153,7 @@ __all__ = [
     "transpose",
     "trunc",
     "unbind",
+    "unplannable",
     "unsqueeze",
     "var",
     "where",
@@ -442,6 +444,35 @@ class FunctionCtx:
     def set_materialize_grads(self, /, value: builtins.float) -> None: ...
 
 @final
+class Planner:
+    def __new__(cls) -> Self: ...
+    def abort(self, /) -> None: ...
+    def clear(self, /) -> None: ...
+    def describe(self, /) -> str: ...
+    def finish(self, loss: Tensor, slots: Sequence[Slots], settings: Sequence[dict[str, Any]], /) -> str | None: ...
+    def run_batches(
+        self,
+        x: _Input,
+        y: _Input,
+        order: NDArray[np.int64],
+        samples: int,
+        slots: Sequence[Slots],
+        settings: Sequence[dict[str, Any]],
+        stop: builtins.bool,
+        /,
+    ) -> NDArray[np.float64] | None: ...
+    def start(self, /, x: _Input, y: _Input) -> tuple[Tensor, Tensor]: ...
+    def step(
+        self,
+        x: _Input,
+        y: _Input,
+        slots: Sequence[Slots],
+        settings: Sequence[dict[str, Any]],
+        stop: builtins.bool,
+        /,
+    ) -> builtins.float | None: ...
+
+@final
 class Slots:
     def __new__(cls, kind: str, params: Sequence[Any]) -> Self: ...
     def __len__(self, /) -> int: ...
@@ -682,6 +713,7 @@ def tensor(
 def transpose(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def trunc(input: _Input, /) -> Tensor: ...
 def unbind(input: _Input, /, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]: ...
+def unplannable(reason: str, /) -> None: ...
 def unsqueeze(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def var(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def where(condition: _Input, input: _Operand | None = None, other: _Operand | None = None, /) -> Any: ...

@@ -194,18 +194,10 @@ LAYERS = [
 
 def _loss(name: str, run: Any, reference: Any, shapes: Any, **kw: Any) -> list[Op]:
     """A row for each reduction; 'none' is summed with uneven weights so that its gradient is checked element by element."""
-    rows = []
-    for reduction in kw.pop("reductions", ("mean", "sum", "none")):
-        rows.append(
-            Op(
-                f"{name} {reduction}",
-                lambda *a, r=reduction: run(*a, r),
-                lambda *a, r=reduction: reference(*a, r),
-                shapes,
-                **kw,
-            )
-        )
-    return rows
+    reductions = kw.pop("reductions", ("mean", "sum", "none"))
+    return [
+        Op(f"{name} {r}", lambda *a, r=r: run(*a, r), lambda *a, r=r: reference(*a, r), shapes, **kw) for r in reductions
+    ]
 
 
 LOGITS = (((1, 2),), ((5, 3),), ((33, 17),), ((130, 10),))

@@ -21,11 +21,11 @@ _SIMPLE = (bool, int, float, str, tuple, type(None))
 class TrainStep:
     """Train on a batch: ``step(x, y)`` returns the loss before the update.
 
-    The first step on a batch of a new shape runs eagerly and is traced; the ops are then fused and placed in one arena,
-    and every further step is one call, with the GIL released, that allocates nothing. The numbers are the same, bit for
-    bit. Settings of the optimizer are read at every step; a change of the model (a mode, an attribute, ``requires_grad``)
-    is noticed, and the next step is traced again. Python code in ``forward`` runs only while tracing, so a number that it
-    computes is fixed from then on.
+    The first step on a batch of a new shape runs eagerly and is traced; the ops are then fused and placed in one
+    arena, and every further step is one call, with the GIL released, that allocates nothing. The numbers are the same,
+    bit for bit. Settings of the optimizer are read at every step; a change of the model (a mode, an attribute,
+    ``requires_grad``) is noticed, and the next step is traced again. Python code in ``forward`` runs only while
+    tracing, so a number that it computes is fixed from then on.
 
     What cannot be planned runs eagerly, and ``reason`` says why.
 

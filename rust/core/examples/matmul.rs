@@ -34,6 +34,7 @@ fn time(name: &str, (m, n, k): (usize, usize, usize), a: (isize, isize), b: (isi
         c: c.as_mut_ptr(),
         ldc,
         accumulate: false,
+        one_block: false,
     };
     let flops = 2.0 * (m * n * k) as f64;
     // Calls of less than a microsecond are timed together.

@@ -4,8 +4,8 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::{Model, NETS, Net};
-use fastnn_core::{Float, ops, threads};
+use common::{Model, NETS, Net, RULE};
+use fastnn_core::{Float, Tensor, ops, threads};
 
 /// The generator and the number of threads belong to the process.
 static PROCESS: Mutex<()> = Mutex::new(());
@@ -23,7 +23,7 @@ const AWKWARD: [Net; 4] = [
 fn bits(model: &Model) -> Vec<u64> {
     let tensors = model.params.iter().chain(model.state.iter().flatten());
     let running = model.running.iter().flat_map(|(m, v)| [m, v]);
-    tensors.chain(running).flat_map(|t| t.to_vec_f64()).map(f64::to_bits).collect()
+    tensors.chain(running).flat_map(Tensor::to_vec_f64).map(f64::to_bits).collect()
 }
 
 fn eager<T: Float>(net: Net) -> (Vec<f64>, Vec<u64>) {
@@ -46,7 +46,9 @@ fn planned<T: Float>(net: Net) -> (Vec<f64>, Vec<u64>) {
     let mut losses = vec![f64::NAN];
     for i in 1..STEPS {
         let batch = model.batch::<T>(i);
-        losses.push(model.planned(&mut plan, &batch).unwrap());
+        model.steps += 1;
+        let updates = vec![(RULE, model.steps); model.params.len()];
+        losses.push(plan.step(&batch, &updates, false).unwrap());
     }
     (losses, bits(&model))
 }

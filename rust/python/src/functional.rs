@@ -26,14 +26,14 @@ macro_rules! activations {
 activations! {
     relu(): "max(0, x)";
     relu6(): "min(max(0, x), 6)";
-    leaky_relu(negative_slope: f64): "x, or negative_slope · x below 0";
+    leaky_relu(negative_slope: f64): "x, or `negative_slope · x` below 0";
     elu(alpha: f64): "x, or alpha · (eˣ − 1) below 0";
     selu(): "scale · elu(x, alpha)";
     silu(): "x · sigmoid(x)";
     sigmoid(): "1 / (1 + e⁻ˣ)";
     tanh(): "The hyperbolic tangent";
     softplus(beta: f64, threshold: f64): "log(1 + exp(beta · x)) / beta";
-    hardtanh(min_val: f64, max_val: f64): "x held between min_val and max_val";
+    hardtanh(min_val: f64, max_val: f64): "x held between `min_val` and `max_val`";
 }
 
 #[pymethods]
@@ -117,7 +117,7 @@ pub fn batch_norm(
     unary(py, &input.0, |x| norm::batch_norm(x, running, weight, bias, settings))
 }
 
-/// y_k = x₁ᵀ · W_k · x₂ + b_k
+/// `y_k = x₁ᵀ · W_k · x₂ + b_k`
 #[pyfunction]
 #[pyo3(signature = (input1, input2, weight, bias=None, /))]
 pub fn bilinear(py: Python<'_>, input1: Arg, input2: Arg, weight: Arg, bias: Option<Arg>) -> PyResult<Tensor> {

@@ -1,7 +1,7 @@
 //! `fastnn._core`: borrow, release the GIL, call, raise.
 
-// Python's arguments come by value, and its methods have a `self`. PyTorch and NumPy are names of things, not of items.
-#![allow(clippy::needless_pass_by_value, clippy::unused_self, clippy::doc_markdown)]
+// Python's arguments come by value, and its methods have a `self`.
+#![allow(clippy::needless_pass_by_value, clippy::unused_self)]
 
 mod autograd;
 mod convert;

@@ -13,9 +13,6 @@
 //! Source: Srivastava et al. 2014, <https://jmlr.org/papers/v15/srivastava14a.html>; scaled while training, as in
 //! `PyTorch` ("inverted" dropout).
 
-// A loop can only be vectorised around a function that is inlined into it.
-#![allow(clippy::inline_always)]
-
 use std::ops::Range;
 
 use crate::element::Float;

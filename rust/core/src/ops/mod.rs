@@ -210,6 +210,7 @@ pub fn apply(op: impl Op, inputs: &[&Tensor]) -> Result<Tensor> {
 }
 
 /// Run an op: shape rule, checks, kernels, tape, trace.
+#[allow(clippy::needless_pass_by_value)] // the tape keeps it
 pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tensor; 1]>> {
     let input_meta: SmallVec<[Meta; 3]> = inputs.iter().map(|t| t.meta()).collect();
     let output_meta = op.infer(&input_meta)?;

@@ -54,6 +54,7 @@ fn describe<T: Float>(a: Matrix<T>, b: Matrix<T>, c: Matrix<T>) -> Product<T> {
         c: c.ptr,
         ldc: c.row as usize,
         accumulate: false,
+        one_block: false,
     }
 }
 

@@ -7,10 +7,6 @@
 //!
 //! To add an optimizer: a file with its settings, its formula and its kernel, and a line in `rules!` below.
 
-// Arithmetic on one element must be inlined into the kernel that has the instruction set. PyTorch, AdamW and RMSprop
-// are names of things, not of items.
-#![allow(clippy::inline_always, clippy::doc_markdown)]
-
 mod adadelta;
 mod adagrad;
 mod adam;

@@ -13,6 +13,7 @@
 mod fuse;
 mod graph;
 mod memory;
+mod pace;
 mod place;
 mod program;
 mod rewrite;
@@ -21,10 +22,12 @@ mod run;
 pub mod trace;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use fuse::Trained;
 use graph::Graph;
 use memory::Memory;
+use pace::Pace;
 use program::Program;
 use smallvec::SmallVec;
 use trace::Trace;
@@ -55,6 +58,7 @@ pub struct Plan {
     batch: Vec<Meta>,
     /// Memory for a gathered batch, made at the first gather.
     gathered: Vec<Storage>,
+    pace: Pace,
     params: Vec<Tensor>,
     /// Everything that a step writes besides: states, running statistics.
     also_written: Vec<Tensor>,
@@ -101,6 +105,7 @@ impl Plan {
             arena,
             batch: batch.iter().map(Tensor::meta).collect(),
             gathered: Vec::new(),
+            pace: Pace::default(),
             params: params.iter().map(|p| p.value.clone()).collect(),
             also_written: params.iter().flat_map(|p| p.state.clone()).collect(),
             drawn_from,
@@ -190,7 +195,9 @@ impl Plan {
         let losses = Losses(losses.as_mut_ptr());
         let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
         let base = call.wrapping_sub(self.drawn_from.1);
-        let width = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
+        let most = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
+        let width = if most == 1 { 1 } else { self.pace.width(most) };
+        let begun = (most > 1).then(Instant::now);
         threads::region(width, &|team| {
             let losses = &losses;
             let mut pointers: Pointers = SmallVec::new();
@@ -213,6 +220,9 @@ impl Plan {
             }
         });
         let done = done.into_inner();
+        if let Some(begun) = begun {
+            self.pace.took(begun.elapsed(), done as u32);
+        }
         random::set_state((seed, call.wrapping_add(self.draws * done as u64)));
         for tensor in self.params.iter().chain(&self.also_written) {
             tensor.storage().bump();

@@ -158,7 +158,7 @@ pub struct Weight {
     pub g: Features,
     /// The layer's input, sample-major.
     pub x: Operand,
-    /// Where the gradient goes.
+    /// Where the gradient goes, if no update uses it up.
     pub grad: BufferId,
     /// The update to do while the gradient's rows are hot.
     pub update: Option<Update>,
@@ -353,9 +353,9 @@ impl Stage {
             }
             Self::Weight(w) => {
                 t.read([w.g.buffer, w.x.buffer]);
-                t.write([w.grad]);
-                if let Some(update) = &w.update {
-                    update.touches(&mut t);
+                match &w.update {
+                    Some(update) => update.touches(&mut t),
+                    None => t.write([w.grad]),
                 }
             }
             Self::CrossEntropy(c) => {

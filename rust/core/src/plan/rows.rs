@@ -40,7 +40,7 @@ impl Block<'_> {
                     }
                 }
                 RowOp::Activate { act, x, y } if x == y => {
-                    self.each(|f| act.forward_in_place::<T>(memory.row_mut(*x, f, n)))
+                    self.each(|f| act.forward_in_place::<T>(memory.row_mut(*x, f, n)));
                 }
                 RowOp::Activate { act, x, y } => {
                     self.each(|f| act.forward::<T>(memory.row(*x, f, n), memory.row_mut(*y, f, n)));

@@ -1,5 +1,6 @@
 //! Running a program: every member of the team walks all stages and does its share of each.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::memory::Memory;
@@ -10,7 +11,7 @@ use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss as losses, transpose};
 use crate::ops::{Run, cross_entropy};
 use crate::optim::Rule;
-use crate::tensor::View;
+use crate::tensor::{Storage, View};
 use crate::threads::Team;
 use crate::with_float;
 
@@ -88,7 +89,8 @@ pub fn loss(program: &Program, memory: &Memory<'_>) -> f64 {
     let (buffer, offset, dtype) = program.loss;
     with_float!(dtype, T => {
         // SAFETY: one element, complete.
-        f64::from(unsafe { memory.slice::<T>(buffer, offset, 1) }[0])
+        let loss = unsafe { memory.slice::<T>(buffer, offset, 1)[0] };
+        loss.to_f64()
     })
 }
 
@@ -134,6 +136,7 @@ fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u6
                 c: memory.ptr::<T>(p.y.buffer),
                 ldc: p.y.ld,
                 accumulate: false,
+                one_block: false,
             };
             // SAFETY: operands have the sizes they were lowered for; members write disjoint rows.
             unsafe { matmul::block(&product, share.clone(), 0..stage.samples, &mut finish) };
@@ -156,6 +159,35 @@ fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u6
 
 fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
     let share = share_of_rows(team, stage.rows);
+    let Some(update) = &stage.update else {
+        // SAFETY: members write disjoint rows.
+        return unsafe { weight_product::<T>(stage, memory, memory.ptr(stage.grad), false, share, &mut |_| ()) };
+    };
+    // Used up as soon as it is made, the gradient needs no more memory than a block of rows.
+    with_scratch(matmul::ROW_BLOCK.min(stage.rows) * stage.cols, |scratch: *mut T| {
+        let rule = rule_at::<T>(update, step);
+        let mut finish = |rows: Range<usize>| {
+            let range = rows.start * stage.cols..rows.end * stage.cols;
+            // SAFETY: these rows are this member's, and the scratch holds their gradient.
+            unsafe { apply_update(update, &rule, memory, std::slice::from_raw_parts(scratch, range.len()), range) };
+        };
+        // SAFETY: members have scratch of their own.
+        unsafe { weight_product::<T>(stage, memory, scratch, true, share, &mut finish) };
+    });
+}
+
+/// The rows `share` of a weight's gradient.
+///
+/// # Safety
+/// `grad` has room, and nobody else uses these rows of it.
+unsafe fn weight_product<T: Float>(
+    stage: &Weight,
+    memory: &Memory<'_>,
+    grad: *mut T,
+    one_block: bool,
+    share: Range<usize>,
+    finish: &mut dyn FnMut(Range<usize>),
+) {
     // SAFETY: the operand begins inside its buffer.
     let x = unsafe { memory.ptr::<T>(stage.x.buffer).add(stage.x.layout.offset) };
     let product = Product {
@@ -164,20 +196,26 @@ fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, step: 
         k: stage.samples,
         a: MatRef { ptr: memory.ptr::<T>(stage.g.buffer), row_stride: stage.g.ld as isize, col_stride: 1 },
         b: MatRef { ptr: x, row_stride: stage.cols as isize, col_stride: 1 },
-        c: memory.ptr::<T>(stage.grad),
+        c: grad,
         ldc: stage.cols,
         accumulate: false,
+        one_block,
     };
-    let update = stage.update.as_ref().map(|u| (u, rule_at::<T>(u, step)));
-    let mut finish = |rows: Range<usize>| {
-        if let Some((update, rule)) = &update {
-            let range = rows.start * stage.cols..rows.end * stage.cols;
-            // SAFETY: these rows are this member's.
-            unsafe { apply_update(update, rule, memory, stage.grad, range.start, range) };
-        }
-    };
-    // SAFETY: operands have the sizes they were lowered for; members write disjoint rows.
-    unsafe { matmul::block(&product, share, 0..stage.cols, &mut finish) };
+    // SAFETY: operands have the sizes they were lowered for.
+    unsafe { matmul::block(&product, share, 0..stage.cols, finish) };
+}
+
+thread_local! {
+    /// Kept from step to step, so that only the first one allocates.
+    static SCRATCH: Cell<Option<Storage>> = const { Cell::new(None) };
+}
+
+/// Call `f` with room for `len` elements, this thread's own.
+fn with_scratch<T: Float>(len: usize, f: impl FnOnce(*mut T)) {
+    let bytes = len * T::DTYPE.size();
+    let storage = SCRATCH.take().filter(|s| s.bytes() >= bytes).unwrap_or_else(|| Storage::alloc(bytes));
+    f(storage.ptr().cast());
+    SCRATCH.set(Some(storage));
 }
 
 fn rule_at<T: Float>(update: &Update, step: &Step<'_>) -> crate::optim::Step<T> {
@@ -188,7 +226,7 @@ fn rule_at<T: Float>(update: &Update, step: &Step<'_>) -> crate::optim::Step<T> 
 /// Most memories an update rule keeps for a parameter.
 const MAX_STATE: usize = 4;
 
-/// Update `range` of a parameter with the gradient that begins at `grad_start` of `grad`.
+/// Update `range` of a parameter with that part of its gradient.
 ///
 /// # Safety
 /// Nobody else uses these elements.
@@ -196,14 +234,12 @@ unsafe fn apply_update<T: Float>(
     update: &Update,
     rule: &crate::optim::Step<T>,
     memory: &Memory<'_>,
-    grad: usize,
-    grad_start: usize,
+    grad: &[T],
     range: Range<usize>,
 ) {
     // SAFETY: by this function's contract.
     unsafe {
         let param = memory.slice_mut::<T>(update.value, range.start, range.len());
-        let grad = memory.slice::<T>(grad, grad_start, range.len());
         let mut state: smallvec::SmallVec<[&mut [T]; MAX_STATE]> =
             update.state.iter().map(|&s| memory.slice_mut::<T>(s, range.start, range.len())).collect();
         rule.update(param, grad, &mut state);
@@ -224,7 +260,10 @@ fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, st
         with_float!(update.dtype, T => {
             let rule = rule_at::<T>(update, step);
             // SAFETY: shares are disjoint.
-            unsafe { apply_update(update, &rule, memory, *grad, range.start, range) };
+            unsafe {
+                let grad = memory.slice::<T>(*grad, range.start, range.len());
+                apply_update(update, &rule, memory, grad, range);
+            }
         });
     }
 }

@@ -201,7 +201,7 @@ impl Tensor {
             let ptr = self.view().ptr::<T>();
             for_each_offset(self.layout(), |offset| {
                 // SAFETY: the layout's offsets lie in its storage.
-                #[allow(clippy::unnecessary_cast)]
+                #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
                 out.push(unsafe { *ptr.offset(offset) } as f64);
             });
         });

@@ -217,6 +217,7 @@ pub fn is_grad_enabled() -> bool {
 }
 
 /// Switch recording on or off on this thread; returns what it was.
+#[allow(clippy::must_use_candidate)] // called for its effect
 pub fn set_grad_enabled(value: bool) -> bool {
     ENABLED.replace(value)
 }

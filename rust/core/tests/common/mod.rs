@@ -149,9 +149,4 @@ impl Model {
         self.update();
         Ok(plan)
     }
-
-    pub fn planned(&mut self, plan: &mut Plan, batch: &[Tensor; 2]) -> Result<f64> {
-        self.steps += 1;
-        plan.step(batch, &vec![(RULE, self.steps); self.params.len()], false)
-    }
 }

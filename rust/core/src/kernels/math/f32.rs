@@ -9,9 +9,6 @@
 //! |---|---|---|---|---|---|---|---|---|---|
 //! | 0.91 | 1.44 | 0.89 | 1.60 | 2.50 | 2.41 | 1.06 | 0.51 | 0.51 | 0.51 |
 
-// A loop can only be vectorised around a function that is inlined into it.
-#![allow(clippy::inline_always)]
-
 use std::f32::consts::LOG2_E;
 use std::f64::consts::FRAC_PI_2;
 

@@ -4,9 +4,6 @@
 //! matters more than speed: these do not vectorise. The bits are the same on every instruction set all the same: `libm` is
 //! pure Rust, compiled once for the baseline target, and the compiler never contracts to fused multiply-adds.
 
-// As in `f32`, whose functions have the same signatures.
-#![allow(clippy::inline_always)]
-
 /// eˣ.
 #[inline(always)]
 #[must_use]

@@ -136,7 +136,7 @@ pub(super) unsafe fn run<T: Float>(
         (
             p.a.ptr.offset(rows.start as isize * p.a.row_stride),
             p.b.ptr.offset(cols.start as isize * p.b.col_stride),
-            p.c.add(rows.start * p.ldc + cols.start),
+            p.c.add(if p.one_block { 0 } else { rows.start * p.ldc } + cols.start),
         )
     };
     let (m, n) = (rows.len(), cols.len());
@@ -158,8 +158,9 @@ pub(super) unsafe fn run<T: Float>(
 unsafe fn clear<T: Float>(p: &Product<T>, rows: Range<usize>, cols: Range<usize>) {
     if !p.accumulate && !cols.is_empty() {
         for r in rows {
+            let row = if p.one_block { r % ROW_BLOCK } else { r };
             // SAFETY: the caller's promise.
-            unsafe { std::slice::from_raw_parts_mut(p.c.add(r * p.ldc + cols.start), cols.len()).fill(T::ZERO) };
+            unsafe { std::slice::from_raw_parts_mut(p.c.add(row * p.ldc + cols.start), cols.len()).fill(T::ZERO) };
         }
     }
 }
@@ -192,6 +193,7 @@ unsafe fn all_blocks<T: Float>(
     for first_tile in (0..plan.tiles).step_by(plan.tiles_per_block) {
         let tiles = first_tile..plan.tiles.min(first_tile + plan.tiles_per_block);
         let rows = part(p.m, plan.tiles, tiles.start).start..part(p.m, plan.tiles, tiles.end - 1).end;
+        let first_row = if p.one_block { rows.start } else { 0 };
         for chunk in 0..plan.chunks {
             let steps = part(p.k, plan.chunks, chunk);
             // SAFETY: tiles, steps and panels exist, and the buffers have room for a block of rows and for all of B.
@@ -226,7 +228,7 @@ unsafe fn all_blocks<T: Float>(
                             a_stride,
                             b,
                             b_stride,
-                            c: p.c.add(tile_rows.start * p.ldc + first_col),
+                            c: p.c.add((tile_rows.start - first_row) * p.ldc + first_col),
                             ldc: p.ldc,
                             last,
                             accumulate: p.accumulate || chunk > 0,

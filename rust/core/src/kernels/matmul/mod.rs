@@ -62,6 +62,9 @@ pub struct Product<T> {
     pub ldc: usize,
     /// Whether the sums start at C's old values instead of 0.
     pub accumulate: bool,
+    /// Whether each block of rows that `on_rows` gets is written at `c`, over the one before: for a product whose rows
+    /// are used up at once, and need no memory of their own. Room for [`ROW_BLOCK`] rows is enough then.
+    pub one_block: bool,
 }
 
 /// Compute `rows` × `cols` of C on this thread. `on_rows` is called once for every row, in ascending blocks of at most
@@ -151,7 +154,7 @@ pub fn matmul<T: Float>(
     let b = operand("B", (k, n), b, b_strides);
     assert!(m <= 1 || ldc >= n, "matmul: expected rows of C at least {n} apart; got {ldc}");
     operand("C", (m, n), c, (ldc, 1));
-    let p = Product { m, n, k, a, b, c: c.as_mut_ptr(), ldc, accumulate };
+    let p = Product { m, n, k, a, b, c: c.as_mut_ptr(), ldc, accumulate, one_block: false };
     // SAFETY: bounds were checked, and the borrows keep C apart from A and B.
     unsafe { block(&p, 0..m, 0..n, &mut |_| ()) }
 }

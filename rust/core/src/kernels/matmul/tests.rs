@@ -106,7 +106,7 @@ impl<T: Float> Case<T> {
         let (m, n, k) = self.size;
         let a = operand("A", (m, k), &self.a, self.a_strides);
         let b = operand("B", (k, n), &self.b, self.b_strides);
-        Product { m, n, k, a, b, c: c.as_mut_ptr(), ldc: self.ldc, accumulate: self.accumulate }
+        Product { m, n, k, a, b, c: c.as_mut_ptr(), ldc: self.ldc, accumulate: self.accumulate, one_block: false }
     }
 
     fn check(&self, expected: &[T], level: Level) {
@@ -234,6 +234,29 @@ fn a_team_of_one_computes_all() {
 }
 
 #[test]
+fn blocks_may_be_written_over_each_other() {
+    for size in [(300, 40, 70), (5, 3, 0), (130, 33, 400)] {
+        let case = Case::<f32>::new(size, (Order::Rows(0), Order::Rows(0)), 0, false);
+        let (m, n, _) = size;
+        let expected = case.expected();
+        at_all_levels(|_| {
+            let mut scratch = vec![7.0; ROW_BLOCK * n];
+            let mut unused = case.c.clone();
+            let p = Product { c: scratch.as_mut_ptr(), ldc: n, one_block: true, ..case.product(&mut unused) };
+            let mut seen = Vec::new();
+            // SAFETY: the case holds the operands, and the scratch a block of rows.
+            unsafe {
+                block(&p, 0..m, 0..n, &mut |rows| {
+                    seen.extend_from_slice(std::slice::from_raw_parts(p.c, rows.len() * n));
+                });
+            }
+            let wrong = (0..m).find(|&i| seen[i * n..(i + 1) * n] != expected[i * case.ldc..i * case.ldc + n]);
+            assert_eq!(wrong, None, "{size:?}");
+        });
+    }
+}
+
+#[test]
 fn negative_strides() {
     let (m, n, k) = (20, 40, 60);
     let (a, b): (Vec<f32>, Vec<f32>) = (numbers(m * k, 1), numbers(k * n, 2));
@@ -252,6 +275,7 @@ fn negative_strides() {
             c: c.as_mut_ptr(),
             ldc: n,
             accumulate: false,
+            one_block: false,
         };
         // SAFETY: strides lead from the last row to the first.
         unsafe { block(&p, 0..m, 0..n, &mut |_| ()) };

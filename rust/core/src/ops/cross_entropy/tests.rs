@@ -1,0 +1,100 @@
+use super::*;
+use crate::ops::gradcheck_nn::{close, gradcheck, message, noise, same_bits_for_any_team, to};
+
+const REDUCTIONS: [Reduction; 3] = [Reduction::None, Reduction::Mean, Reduction::Sum];
+/// Far from 0, so that a setting left unread shows.
+const EPS: f64 = 0.25;
+
+fn labels(n: usize, c: usize, ignore: Option<usize>) -> Vec<i64> {
+    (0..n).map(|i| if Some(i) == ignore { -7 } else { (i * 3 % c) as i64 }).collect()
+}
+
+/// Losses of all samples of (n, c, d), and the divisor of their mean.
+fn reference(x: &Tensor, labels: &[i64], w: &[f64]) -> (Vec<f64>, f64) {
+    let [_, c, d] = classes(x.shape());
+    let x = x.to_vec_f64();
+    let loss = |(i, &y): (usize, &i64)| {
+        if y == -7 {
+            return 0.0;
+        }
+        let at = |j: usize| x[i / d * c * d + j * d + i % d];
+        let log = (0..c).map(|j| at(j).exp()).sum::<f64>().ln();
+        let smooth: f64 = (0..c).map(|j| -w[j] * (at(j) - log)).sum();
+        (1.0 - EPS) * -w[y as usize] * (at(y as usize) - log) + EPS / c as f64 * smooth
+    };
+    let divisor = labels.iter().filter(|y| **y != -7).map(|y| w[*y as usize]).sum();
+    (labels.iter().enumerate().map(loss).collect(), divisor)
+}
+
+fn weights(c: usize) -> Tensor {
+    Tensor::from_slice(&(0..c).map(|j| 0.5 + j as f64 * 0.25).collect::<Vec<_>>(), &[c])
+}
+
+#[test]
+fn values_and_gradients_with_labels() {
+    for shape in [&[5][..], &[6, 3], &[40, 10], &[9, 37], &[2, 4, 19]] {
+        let x = noise(shape, 1);
+        let [n, c, d] = classes(shape);
+        let y = labels(n * d, c, (n > 1).then_some(1));
+        let mut kept = shape.to_vec();
+        kept.remove(usize::from(shape.len() > 1));
+        let (target, w) = (Tensor::from_slice(&y, &kept), weights(c));
+        let (each, divisor) = reference(&x, &y, &w.to_vec_f64());
+        let total: f64 = each.iter().sum();
+        for (reduction, expected) in REDUCTIONS.into_iter().zip([each, vec![total / divisor], vec![total]]) {
+            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
+                let found = cross_entropy(&to(&x, dtype), &target, Some(&to(&w, dtype)), reduction, -7, EPS).unwrap();
+                close(&found, &expected, tolerance);
+            }
+            gradcheck(std::slice::from_ref(&x), |t| {
+                cross_entropy(&t[0], &target, Some(&to(&w, t[0].dtype())), reduction, -7, EPS)
+            });
+            gradcheck(std::slice::from_ref(&x), |t| cross_entropy(&t[0], &target, None, reduction, -7, 0.0));
+            let op = CrossEntropy { reduction, ignore_index: -7, label_smoothing: EPS };
+            same_bits_for_any_team(&op, &[x.clone(), target.clone()]);
+            let g = if reduction == Reduction::None { noise(&kept, 2) } else { noise(&[], 2) };
+            let op = CrossEntropyGrad { reduction, ignore_index: -7, label_smoothing: EPS };
+            same_bits_for_any_team(&op, &[g, x.clone(), target.clone()]);
+        }
+    }
+}
+
+#[test]
+fn probabilities_of_one_class_give_the_loss_of_its_label() {
+    let (x, w) = (noise(&[6, 3], 1), weights(3));
+    let y = labels(6, 3, None);
+    let hot: Vec<f64> = (0..18).map(|i| f64::from(y[i / 3] == (i % 3) as i64)).collect();
+    let target = Tensor::from_slice(&hot, &[6, 3]);
+    let (each, _) = reference(&x, &y, &w.to_vec_f64());
+    let total: f64 = each.iter().sum();
+    for (reduction, expected) in REDUCTIONS.into_iter().zip([each, vec![total / 6.0], vec![total]]) {
+        close(&cross_entropy(&x, &target, Some(&w), reduction, -7, EPS).unwrap(), &expected, 1e-13);
+        gradcheck(&[x.clone(), noise(&[6, 3], 5)], |t| {
+            cross_entropy(&t[0], &t[1], Some(&to(&w, t[0].dtype())), reduction, -7, EPS)
+        });
+        same_bits_for_any_team(&CrossEntropySoft { reduction, label_smoothing: EPS }, &[x.clone(), target.clone()]);
+    }
+}
+
+#[test]
+fn a_mean_over_nothing_is_nan() {
+    let mean = |n: usize, y: &[i64]| {
+        let target = Tensor::from_slice(y, &[n]);
+        cross_entropy(&noise(&[n, 3], 1), &target, None, Reduction::Mean, -7, 0.0).unwrap().to_vec_f64()[0]
+    };
+    assert!(mean(2, &[-7, -7]).is_nan() && mean(0, &[]).is_nan());
+}
+
+#[test]
+fn wrong_labels_and_shapes_are_named() {
+    let run = |labels: &[i64], shape: &[usize]| {
+        let target = Tensor::from_slice(labels, shape);
+        message(cross_entropy(&noise(&[5, 10], 1), &target, None, Reduction::Mean, -100, 0.0))
+    };
+    let expected = "cross_entropy: expected labels in [0, 10) or ignore_index -100; got 17 at position 3";
+    assert_eq!(run(&[0, 9, -100, 17, 1], &[5]), expected);
+    assert_eq!(run(&[0; 4], &[4]), "cross_entropy: expected target of shape (5,); got (4,)");
+    let target = Tensor::zeros(&[5], DType::Bool);
+    let wrong = cross_entropy(&noise(&[5, 10], 1), &target, None, Reduction::Mean, -100, 0.0);
+    assert_eq!(message(wrong), "cross_entropy: expected labels of dtype int64; got bool");
+}
