@@ -83,7 +83,7 @@ pub fn label_error(op: &str, label: i64, position: usize, classes: usize, ignore
 }
 
 /// Refuse labels outside.
-pub(super) fn check_labels(op: &str, labels: &[i64], classes: usize, ignore_index: i64) -> Result<()> {
+pub fn check_labels(op: &str, labels: &[i64], classes: usize, ignore_index: i64) -> Result<()> {
     let outside = |&&label: &&i64| label != ignore_index && !(0..classes as i64).contains(&label);
     match labels.iter().enumerate().find(|(_, label)| outside(label)) {
         Some((position, &label)) => Err(label_error(op, label, position, classes, ignore_index)),

@@ -175,6 +175,8 @@ pub struct CrossEntropyStage {
     pub logits: Features,
     /// The labels, i64.
     pub labels: Operand,
+    /// Whether they are a tensor of the batch as it is, one a sample, and so are checked before the step.
+    pub labels_checked: bool,
     /// Class weights.
     pub weight: Option<BufferId>,
     /// Labels that do not count.
@@ -329,8 +331,8 @@ impl Stage {
             Self::Op { op, inputs, outputs } => {
                 t.read(inputs.iter().map(|o| o.buffer));
                 t.write(outputs.iter().map(|o| o.buffer));
-                if op.in_place() {
-                    t.write([inputs[0].buffer]);
+                if op.changes_outside() {
+                    t.write(inputs.iter().map(|o| o.buffer));
                 }
             }
             Self::ToFeatures { from, to, .. } => {
@@ -422,11 +424,11 @@ impl Program {
     }
 }
 
-/// What labels a step's cross entropy takes.
+/// What labels a cross entropy takes.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelLimits {
-    /// Which tensor of the batch holds them, if one does.
-    pub batch_tensor: Option<usize>,
+    /// Which tensor of the batch holds them.
+    pub batch_tensor: usize,
     classes: usize,
     ignore_index: i64,
 }
@@ -441,17 +443,15 @@ impl LabelLimits {
     }
 }
 
-/// The limits on labels of each cross entropy.
+/// The limits on labels that are checked before a step.
 pub fn labels(program: &Program) -> impl Iterator<Item = LabelLimits> + '_ {
     program.stages.iter().filter_map(|(_, stage)| match stage {
-        Stage::CrossEntropy(c) => Some(LabelLimits {
-            batch_tensor: match program.buffers[c.labels.buffer].home {
-                Home::Batch(i) if c.labels.layout.offset == 0 => Some(i),
-                _ => None,
-            },
-            classes: c.classes,
-            ignore_index: c.ignore_index,
-        }),
+        Stage::CrossEntropy(c) if c.labels_checked => match program.buffers[c.labels.buffer].home {
+            Home::Batch(batch_tensor) => {
+                Some(LabelLimits { batch_tensor, classes: c.classes, ignore_index: c.ignore_index })
+            }
+            _ => None,
+        },
         _ => None,
     })
 }

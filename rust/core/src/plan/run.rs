@@ -7,6 +7,7 @@ use super::memory::Memory;
 use super::program::{CrossEntropyStage, Program, Rows, Stage, Update, Weight};
 use super::rows;
 use crate::element::Float;
+use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss as losses, transpose};
 use crate::ops::{Run, cross_entropy};
@@ -33,15 +34,16 @@ const ROW_GRANULE: usize = 8;
 /// Narrow matrices are shared row by row.
 const NARROW: usize = 2 * ROW_GRANULE;
 
-/// Run one step. The caller meets the team before and after.
-pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+/// Run one step. The caller meets the team before and after. An error is that of an op which looks at values, such as
+/// labels computed in the step; all members see the same one at the same stage, and no parameter was changed.
+pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
     let Some(dtype) = program.dtype else {
         return stages::<f32>(program, memory, team, step);
     };
-    with_float!(dtype, T => stages::<T>(program, memory, team, step));
+    with_float!(dtype, T => stages::<T>(program, memory, team, step))
 }
 
-fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
     for (barrier, stage) in &program.stages {
         if *barrier {
             team.barrier();
@@ -54,6 +56,7 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             Stage::Op { op, inputs, outputs } => {
                 let inputs: smallvec::SmallVec<[View<'_>; 4]> = inputs.iter().map(|o| memory.view(o)).collect();
                 let outputs: smallvec::SmallVec<[View<'_>; 4]> = outputs.iter().map(|o| memory.view(o)).collect();
+                op.check(&inputs)?;
                 op.run(&Run { team, replay: step.replay }, &inputs, &outputs);
             }
             Stage::ToFeatures { from, to, samples, features } => {
@@ -76,11 +79,18 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             }
             Stage::Rows(rows) => run_rows::<T>(rows, memory, team, step.replay),
             Stage::Weight(weight) => run_weight::<T>(weight, memory, team, step),
-            Stage::CrossEntropy(stage) => run_cross_entropy::<T>(stage, memory, team),
+            Stage::CrossEntropy(stage) => {
+                if !stage.labels_checked {
+                    let labels = memory.view(&stage.labels);
+                    cross_entropy::check_labels("cross_entropy", labels.slice(), stage.classes, stage.ignore_index)?;
+                }
+                run_cross_entropy::<T>(stage, memory, team);
+            }
             Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
     }
+    Ok(())
 }
 
 /// The loss, once it is complete.
