@@ -89,8 +89,19 @@ def _class_weights(c: int) -> Array:
     return np.linspace(0.5, 2.0, c)
 
 
+_CONSTANTS: dict[Any, Any] = {}
+
+
+def _constant(values: Array, dtype: Any = None) -> Any:
+    """The same tensor each time: one made while a step is traced would be an obstacle to its plan."""
+    key = (values.tobytes(), values.shape, str(values.dtype), str(dtype))
+    if key not in _CONSTANTS:
+        _CONSTANTS[key] = fnn.tensor(values, dtype=dtype)
+    return _CONSTANTS[key]
+
+
 def _as(like: Any, values: Array) -> Any:
-    return fnn.tensor(values, dtype=like.dtype)
+    return _constant(values, like.dtype)
 
 
 ELEMENTWISE = [
@@ -168,9 +179,9 @@ SHAPES = [
     Op("squeeze unsqueeze", lambda x: x.unsqueeze(1).squeeze(1) * 1, lambda x: x, SMALL_MATRIX),
     Op("slice", lambda x: x[1:, ::2] * 1, lambda x: x[1:, ::2], (((5, 3),), ((33, 17),))),
     Op("row", lambda x: x[-1] * 1, lambda x: x[-1], (((5, 3),), ((33, 17),))),
-    Op("gather", lambda x: x.gather(1, fnn.tensor(np.array([[0, 2], [1, 1]]))),
+    Op("gather", lambda x: x.gather(1, _constant(np.array([[0, 2], [1, 1]]))),
        lambda x: np.take_along_axis(x[:2], np.array([[0, 2], [1, 1]]), 1), (((2, 3),),)),
-    Op("index_select", lambda x: x.index_select(0, fnn.tensor(np.array([3, 0, 3]))), lambda x: x[[3, 0, 3]],
+    Op("index_select", lambda x: x.index_select(0, _constant(np.array([3, 0, 3]))), lambda x: x[[3, 0, 3]],
        (((5, 3),), ((33, 17),))),
     Op("cat", lambda a, b: fnn.cat([a, b], dim=1), lambda a, b: np.concatenate([a, b], 1), (((3, 2), (3, 5)),)),
     Op("stack", lambda a, b: fnn.stack([a, b], dim=1), lambda a, b: np.stack([a, b], 1), (((3, 5), (3, 5)),)),
@@ -205,17 +216,17 @@ SAME = (((1,), (1,)), ((5, 3), (5, 3)), ((33, 17), (33, 17)))
 
 LOSSES = [
     *_loss("cross_entropy",
-           lambda x, r: F.cross_entropy(x, fnn.tensor(_labels(*x.shape)), reduction=r),
+           lambda x, r: F.cross_entropy(x, _constant(_labels(*x.shape)), reduction=r),
            lambda x, r: ref.cross_entropy(x, _labels(*x.shape), reduction=r), LOGITS),
     *_loss("cross_entropy weight smoothing",
-           lambda x, r: F.cross_entropy(x, fnn.tensor(_labels(*x.shape)), weight=_as(x, _class_weights(x.shape[1])),
+           lambda x, r: F.cross_entropy(x, _constant(_labels(*x.shape)), weight=_as(x, _class_weights(x.shape[1])),
                                         ignore_index=1, reduction=r, label_smoothing=0.3),
            lambda x, r: ref.cross_entropy(x, _labels(*x.shape), _class_weights(x.shape[1]), 1, r, 0.3), LOGITS),
     *_loss("cross_entropy probabilities",
            lambda x, t, r: F.cross_entropy(x, t, reduction=r, label_smoothing=0.2),
            lambda x, t, r: ref.cross_entropy(x, t, reduction=r, label_smoothing=0.2), SAME[1:], low=0.1, high=1.0),
     *_loss("nll_loss",
-           lambda x, r: F.nll_loss(x, fnn.tensor(_labels(*x.shape)), weight=_as(x, _class_weights(x.shape[1])), reduction=r),
+           lambda x, r: F.nll_loss(x, _constant(_labels(*x.shape)), weight=_as(x, _class_weights(x.shape[1])), reduction=r),
            lambda x, r: ref.nll_loss(x, _labels(*x.shape), _class_weights(x.shape[1]), r), LOGITS),
     *_loss("mse_loss", lambda x, t, r: F.mse_loss(x, t, reduction=r), ref.mse_loss, SAME),
     *_loss("l1_loss", lambda x, t, r: F.l1_loss(x, t, reduction=r), ref.l1_loss, SAME, apart=0.03),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
 import pytest
 
 import fastnn as fnn
+from fastnn import nn, optim
 from fastnn.autograd import gradcheck
 from tests.ops.table import CASES, IDS, OPS, Op
 
@@ -71,6 +73,41 @@ def test_threads_do_not_change_a_bit(op: Op, case: int) -> None:
     finally:
         fnn.set_num_threads(before)
     assert len(seen) == 1
+
+
+class Row(nn.Module):
+    """A model whose parameters are a row's inputs; the batch is not used."""
+
+    def __init__(self, op: Op, arrays: list[np.ndarray]) -> None:
+        super().__init__()
+        self.op = op
+        self.inputs = [nn.Parameter(fnn.tensor(a)) for a in arrays]
+        for i, parameter in enumerate(self.inputs):
+            self.register_parameter(f"input{i}", parameter)
+        with fnn.no_grad():
+            shape = op.run(*self.inputs).shape
+        # Uneven, so that an element in the wrong place shows.
+        self.register_buffer("weights", fnn.linspace(0.5, 1.5, max(1, math.prod(shape))).reshape(shape))
+
+    def forward(self, x: fnn.Tensor) -> fnn.Tensor:
+        return (self.op.run(*self.inputs) * self.weights).sum()
+
+
+@pytest.mark.parametrize(("op", "case"), [c for c in CASES if c[0].grad], ids=[i for i, c in zip(IDS, CASES, strict=True) if c[0].grad])  # fmt: skip
+def test_three_planned_steps_have_the_bits_of_three_eager_ones(op: Op, case: int) -> None:
+    eager, planned = (Row(op, op.inputs(case, np.float32)) for _ in range(2))
+    optimizer = optim.SGD(eager.parameters(), lr=1e-3)
+    step = fnn.TrainStep(planned, lambda loss, _: loss, optim.SGD(planned.parameters(), lr=1e-3))
+    batch = np.zeros((8, 1), np.float32), np.zeros(8, np.int64)
+    for _ in range(3):
+        loss = eager(None)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert step(*batch) == loss.item()
+        assert step.reason is None
+    for parameter, expected in zip(planned.inputs, eager.inputs, strict=True):
+        assert values(parameter).tobytes() == values(expected).tobytes()
 
 
 BAD = [(op, shapes, message) for op in OPS for shapes, message in op.bad]

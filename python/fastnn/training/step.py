@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor
+from fastnn._grad_mode import no_grad
 from fastnn._types import TensorLike
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
@@ -36,7 +37,7 @@ class TrainStep:
 
     Attributes:
         reason: Why the step runs eagerly; ``None`` if it is planned.
-        stop_on_nonfinite: Whether a step whose loss is NaN or infinite makes no update, and ends :meth:`run_batches`.
+        stop_on_nonfinite: Whether a step whose loss is NaN or infinite changes nothing, and ends :meth:`run_batches`.
     """
 
     def __init__(self, model: Module, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer) -> None:
@@ -124,33 +125,56 @@ class TrainStep:
 
     def _trace(self, x: TensorLike, y: TensorLike) -> float:
         optimizer = self.optimizer
+        statistics = _Statistics(self.model)
         inputs, targets = self._planner.start(x, y)
         try:
-            loss = self.loss(self.model(inputs), targets)
-            optimizer.zero_grad()
-            loss.backward()
+            loss = self._differentiate(inputs, targets)
         except BaseException:
             self._planner.abort()
+            statistics.restore()
             raise
         self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups)
         if self._version != _core.config_version():
             self._look_again()
             if self._planner.describe() == "":
                 self.reason = "forward changes attributes of a module"
-        return self._update(loss)
+        return self._update(loss, statistics)
 
     def _run_eagerly(self, x: TensorLike, y: TensorLike) -> float:
-        loss = self.loss(self.model(_tensor(x)), _tensor(y))
+        statistics = _Statistics(self.model)
+        try:
+            loss = self._differentiate(_tensor(x), _tensor(y))
+        except BaseException:
+            statistics.restore()
+            raise
+        return self._update(loss, statistics)
+
+    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
+        loss = self.loss(self.model(x), y)
         self.optimizer.zero_grad()
         loss.backward()
-        return self._update(loss)
+        return loss
 
-    def _update(self, loss: Tensor) -> float:
+    def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
         if not self.stop_on_nonfinite or math.isfinite(value):
             self.optimizer.step()
+        else:
+            statistics.restore()
         self.optimizer.zero_grad()
         return value
+
+
+class _Statistics:
+    """A model's buffers as they were before a step, to undo one that fails."""
+
+    def __init__(self, model: Module) -> None:
+        self._kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+
+    def restore(self) -> None:
+        with no_grad():
+            for buffer, kept in self._kept:
+                buffer.copy_(kept)
 
 
 def _tensor(value: TensorLike) -> Tensor:
@@ -165,13 +189,18 @@ def _state_of(model: object) -> object:
         (
             id(module),
             [(name, value) for name, value in vars(module).items() if isinstance(value, _SIMPLE)],
-            [(name, id(p), p is not None and p.requires_grad) for name, p in module._parameters.items()],
-            [(name, id(b)) for name, b in module._buffers.items()],
+            [(name, _tensor_state(p)) for name, p in module._parameters.items()],
+            [(name, _tensor_state(b)) for name, b in module._buffers.items()],
             [(name, id(m)) for name, m in module._modules.items()],
             len(module._forward_hooks) + len(module._forward_pre_hooks),
         )
         for module in model.modules()
     ]
+
+
+def _tensor_state(tensor: Tensor | None) -> object:
+    # The memory, because `data` may be replaced; a plan keeps what it uses, so no other tensor has it meanwhile.
+    return None if tensor is None else (id(tensor), tensor.data_ptr(), tensor.shape, tensor.dtype, tensor.requires_grad)
 
 
 def _obstacle(model: Module, optimizer: Optimizer) -> str | None:

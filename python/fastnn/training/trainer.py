@@ -64,7 +64,7 @@ class Trainer:
         metrics: Names (``"accuracy"``, ``"binary_accuracy"``, ``"top_k"``, ``"top_3"``, ``"mse"``, ``"rmse"``,
             ``"mae"``, ``"r2"``), or functions of the arrays (y_pred, y_true); also a mapping of names and either.
         on_nonfinite: When a loss is NaN or infinite: ``"raise"`` a ValueError that names the layer it comes from, or
-            ``"stop"`` with a warning that does; the step makes no update in either case. Or ``"ignore"`` it.
+            ``"stop"`` with a warning that does; the step changes nothing in either case. Or ``"ignore"`` it.
 
     Attributes:
         history: Of the last fit.

@@ -20,6 +20,8 @@ use crate::tensor::Tensor;
 /// Nanoseconds of work from which on a step lets other Python threads run.
 const LONG: usize = 20_000;
 
+const BUSY: &str = "TrainStep: expected one thread at a time; it is running in another";
+
 /// A parameter of a plan: which of which group, and the tensors that the plan writes.
 struct Place {
     group: usize,
@@ -58,8 +60,15 @@ pub struct Planner {
 /// An optimizer's groups: the slots of each, and its settings.
 type Groups<'py> = Vec<(PyRefMut<'py, PySlots>, Bound<'py, PyDict>)>;
 
-fn groups<'py>(slots: Vec<PyRefMut<'py, PySlots>>, settings: Vec<Bound<'py, PyDict>>) -> Groups<'py> {
-    slots.into_iter().zip(settings).collect()
+fn groups<'py>(slots: Vec<Bound<'py, PySlots>>, settings: Vec<Bound<'py, PyDict>>) -> PyResult<Groups<'py>> {
+    slots
+        .into_iter()
+        .zip(settings)
+        .map(|(slots, settings)| match slots.try_borrow_mut() {
+            Ok(slots) => Ok((slots, settings)),
+            Err(_) => Err(PyRuntimeError::new_err(BUSY)),
+        })
+        .collect()
 }
 
 /// The present rule of each group, checked; the slots follow what was assigned to parameters since.
@@ -115,9 +124,7 @@ impl Planner {
         match self.inner.try_lock() {
             Ok(inner) => Ok(inner),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => {
-                Err(PyRuntimeError::new_err("TrainStep: expected one thread at a time; it is running in another"))
-            }
+            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(BUSY)),
         }
     }
 }
@@ -144,6 +151,9 @@ impl Planner {
     fn start(&self, x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<(Tensor, Tensor)> {
         let batch = batch(x, y)?;
         let mut inner = self.lock()?;
+        if inner.tracing.is_some() {
+            return Err(PyRuntimeError::new_err(BUSY));
+        }
         trace::start();
         inner.tracing = Some(Tracing { batch: batch.clone(), drawn_from: ops::random::state() });
         let [x, y] = batch;
@@ -164,7 +174,7 @@ impl Planner {
         &self,
         py: Python<'_>,
         loss: PyRef<'_, Tensor>,
-        slots: Vec<PyRefMut<'_, PySlots>>,
+        slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
     ) -> PyResult<Option<String>> {
         let trace = trace::finish();
@@ -172,7 +182,7 @@ impl Planner {
         let (Some(trace), Some(tracing)) = (trace, inner.tracing.take()) else {
             return Err(PyRuntimeError::new_err("Planner.finish: expected a trace; none was begun"));
         };
-        let mut groups = groups(slots, settings);
+        let mut groups = groups(slots, settings)?;
         rules(py, &mut groups)?;
         let (mut params, mut places) = (Vec::new(), Vec::new());
         for (group, (slots, _)) in groups.iter().enumerate() {
@@ -202,12 +212,12 @@ impl Planner {
         py: Python<'_>,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
-        slots: Vec<PyRefMut<'_, PySlots>>,
+        slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<f64>> {
         let batch = batch(x, y)?;
-        let mut groups = groups(slots, settings);
+        let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
         let seed = ops::random::state().0;
@@ -234,12 +244,12 @@ impl Planner {
         y: &Bound<'_, PyAny>,
         order: PyReadonlyArray1<'_, i64>,
         samples: usize,
-        slots: Vec<PyRefMut<'_, PySlots>>,
+        slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
         let data = batch(x, y)?;
-        let mut groups = groups(slots, settings);
+        let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
         let seed = ops::random::state().0;

@@ -455,7 +455,7 @@ impl Lowering<'_> {
             classes,
             samples,
             logits: features,
-            checked: labels.layout.offset == 0 && matches!(self.program.buffers[labels.buffer].home, Home::Batch(_)),
+            labels_checked: self.is_whole_batch_of(node.inputs[1], samples),
             labels,
             weight,
             ignore_index: op.ignore_index,
@@ -475,6 +475,15 @@ impl Lowering<'_> {
         }
         self.push(Stage::Loss(stage));
         Some(())
+    }
+
+    /// Whether a value is a tensor of the batch as it comes, one element a sample.
+    fn is_whole_batch_of(&self, v: ValueId, samples: usize) -> bool {
+        let root = &self.graph.values[self.graph.root(v)];
+        matches!(root.source, Source::Batch(_))
+            && root.meta.shape.first() == Some(&samples)
+            && root.meta.numel() == samples
+            && self.graph.values[v].layout.offset == 0
     }
 
     /// Whether a value is the constant 1 with which backward begins.

@@ -19,6 +19,7 @@ mod program;
 mod rewrite;
 mod rows;
 mod run;
+mod statistics;
 pub mod trace;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,6 +32,7 @@ use memory::Memory;
 use pace::Pace;
 use program::Program;
 use smallvec::SmallVec;
+use statistics::Statistics;
 use trace::Trace;
 
 use crate::error::{Error, Result};
@@ -63,6 +65,7 @@ pub struct Plan {
     params: Vec<Tensor>,
     /// Everything that a step writes besides: states, running statistics.
     also_written: Vec<Tensor>,
+    statistics: Statistics,
     /// The generator's seed and call number before the traced step, and how many calls a step makes.
     drawn_from: (u64, u64),
     draws: u64,
@@ -101,6 +104,7 @@ impl Plan {
         // Rows are padded to whole vectors; what is never written is at least never a signalling pattern.
         // SAFETY: fresh memory of that size.
         unsafe { std::ptr::write_bytes(arena.ptr(), 0, arena.bytes()) };
+        let statistics = Statistics::of(&program);
         Ok(Self {
             program,
             arena,
@@ -108,7 +112,8 @@ impl Plan {
             gathered: Vec::new(),
             pace: Pace::default(),
             params: params.iter().map(|p| p.value.clone()).collect(),
-            also_written: params.iter().flat_map(|p| p.state.clone()).collect(),
+            also_written: params.iter().flat_map(|p| p.state.clone()).chain(statistics.tensors.clone()).collect(),
+            statistics,
             drawn_from,
             draws: random::state().1.wrapping_sub(drawn_from.1),
         })
@@ -127,7 +132,7 @@ impl Plan {
     }
 
     /// One step on `batch`; returns the loss. `rules` has each parameter's update rule and the number of this update. With
-    /// `stop`, a loss that is NaN or infinite leaves the parameters as they are.
+    /// `stop`, a loss that is NaN or infinite leaves parameters and running statistics as they are, and so does an error.
     pub fn step(&mut self, batch: &[Tensor], rules: &[(Rule, u64)], stop: bool) -> Result<f64> {
         self.check_batch(batch)?;
         let pointers: Pointers = batch.iter().map(|t| t.view().address()).collect();
@@ -138,7 +143,8 @@ impl Plan {
 
     /// `losses.len()` steps, each on `samples` rows of `data` (the batch's tensors, whole) in the order of `order`, which
     /// holds as many row numbers for each step; the losses are written. With `stop`, the first that is NaN or infinite is
-    /// the last. Returns how many steps were taken.
+    /// the last. Returns how many steps were taken: fewer also where the next one meets an error, which it raises if it
+    /// is the first.
     pub fn run_batches(
         &mut self,
         data: &[Tensor],
@@ -192,13 +198,14 @@ impl Plan {
         let (seed, call) = random::state();
         debug_assert_eq!(seed, self.drawn_from.0, "a plan is made anew for another seed");
         let (steps, done) = (losses.len(), AtomicUsize::new(losses.len()));
-        let failed = Mutex::new(None);
         let losses = Losses(losses.as_mut_ptr());
         let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
         let base = call.wrapping_sub(self.drawn_from.1);
         let most = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
         let width = if most == 1 { 1 } else { self.pace.width(most) };
         let begun = (most > 1).then(Instant::now);
+        let (statistics, failed) = (&self.statistics, Mutex::new(None));
+        statistics.keep();
         threads::region(width, &|team| {
             let losses = &losses;
             let mut pointers: Pointers = SmallVec::new();
@@ -208,10 +215,17 @@ impl Plan {
                 let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
                 let replay = base.wrapping_add(i as u64 * draws);
                 let result = run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
+                // Loss and statistics were complete before the last barrier.
+                if team.rank() == 0 && i + 1 < steps && result.is_ok() && run::loss(program, &memory).is_finite() {
+                    statistics.keep();
+                }
                 team.barrier();
                 if let Err(error) = result {
-                    done.store(i, Ordering::Relaxed);
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    if team.rank() == 0 {
+                        statistics.restore();
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        done.store(i, Ordering::Relaxed);
+                    }
                     break;
                 }
                 let loss = run::loss(program, &memory);
@@ -220,12 +234,18 @@ impl Plan {
                     unsafe { *losses.0.add(i) = loss };
                 }
                 if stop && !loss.is_finite() {
+                    if team.rank() == 0 {
+                        statistics.restore();
+                    }
                     done.store(i + 1, Ordering::Relaxed);
                     break;
                 }
             }
         });
         let done = done.into_inner();
+        if let (0, Some(error)) = (done, failed.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+            return Err(error);
+        }
         if let Some(begun) = begun {
             self.pace.took(begun.elapsed(), done as u32);
         }

@@ -175,10 +175,10 @@ pub struct CrossEntropyStage {
     pub logits: Features,
     /// The labels, i64.
     pub labels: Operand,
+    /// Whether they are a tensor of the batch as it is, one a sample, and so are checked before the step.
+    pub labels_checked: bool,
     /// Class weights.
     pub weight: Option<BufferId>,
-    /// Whether the labels are the batch's own, which are checked before the step.
-    pub checked: bool,
     /// Labels that do not count.
     pub ignore_index: i64,
     /// ε
@@ -331,8 +331,8 @@ impl Stage {
             Self::Op { op, inputs, outputs } => {
                 t.read(inputs.iter().map(|o| o.buffer));
                 t.write(outputs.iter().map(|o| o.buffer));
-                if op.in_place() {
-                    t.write([inputs[0].buffer]);
+                if op.changes_outside() {
+                    t.write(inputs.iter().map(|o| o.buffer));
                 }
             }
             Self::ToFeatures { from, to, .. } => {
@@ -424,7 +424,7 @@ impl Program {
     }
 }
 
-/// What labels a step's cross entropy takes.
+/// What labels a cross entropy takes.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelLimits {
     /// Which tensor of the batch holds them.
@@ -443,10 +443,10 @@ impl LabelLimits {
     }
 }
 
-/// The limits on labels of each cross entropy whose labels are the batch's own.
+/// The limits on labels that are checked before a step.
 pub fn labels(program: &Program) -> impl Iterator<Item = LabelLimits> + '_ {
     program.stages.iter().filter_map(|(_, stage)| match stage {
-        Stage::CrossEntropy(c) if c.checked => match program.buffers[c.labels.buffer].home {
+        Stage::CrossEntropy(c) if c.labels_checked => match program.buffers[c.labels.buffer].home {
             Home::Batch(batch_tensor) => {
                 Some(LabelLimits { batch_tensor, classes: c.classes, ignore_index: c.ignore_index })
             }

@@ -34,7 +34,8 @@ const ROW_GRANULE: usize = 8;
 /// Narrow matrices are shared row by row.
 const NARROW: usize = 2 * ROW_GRANULE;
 
-/// Run one step. The caller meets the team before and after. An error is every member's, and comes before any update.
+/// Run one step. The caller meets the team before and after. An error is that of an op which looks at values, such as
+/// labels computed in the step; all members see the same one at the same stage, and no parameter was changed.
 pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
     let Some(dtype) = program.dtype else {
         return stages::<f32>(program, memory, team, step);
@@ -55,7 +56,6 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             Stage::Op { op, inputs, outputs } => {
                 let inputs: smallvec::SmallVec<[View<'_>; 4]> = inputs.iter().map(|o| memory.view(o)).collect();
                 let outputs: smallvec::SmallVec<[View<'_>; 4]> = outputs.iter().map(|o| memory.view(o)).collect();
-                // Members see the same values, and so come to the same verdict.
                 op.check(&inputs)?;
                 op.run(&Run { team, replay: step.replay }, &inputs, &outputs);
             }
@@ -79,7 +79,13 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             }
             Stage::Rows(rows) => run_rows::<T>(rows, memory, team, step.replay),
             Stage::Weight(weight) => run_weight::<T>(weight, memory, team, step),
-            Stage::CrossEntropy(stage) => run_cross_entropy::<T>(stage, memory, team)?,
+            Stage::CrossEntropy(stage) => {
+                if !stage.labels_checked {
+                    let labels = memory.view(&stage.labels);
+                    cross_entropy::check_labels("cross_entropy", labels.slice(), stage.classes, stage.ignore_index)?;
+                }
+                run_cross_entropy::<T>(stage, memory, team);
+            }
             Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
@@ -275,15 +281,10 @@ fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, st
 /// Parameters below this size are updated by one member.
 const SMALL_UPDATE: usize = 4096;
 
-fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) -> Result<()> {
-    if !stage.checked {
-        // SAFETY: complete since the last barrier.
-        let labels = unsafe { memory.slice(stage.labels.buffer, stage.labels.layout.offset, stage.samples) };
-        cross_entropy::check_labels("cross_entropy", labels, stage.classes, stage.ignore_index)?;
-    }
+fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
     let share = team.share_aligned(stage.samples, LINE);
     if share.is_empty() {
-        return Ok(());
+        return;
     }
     let (start, len, stride) = (share.start, share.len(), stage.logits.ld);
     let span = (stage.classes - 1) * stride + len;
@@ -299,7 +300,7 @@ fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, t
             sum: memory.slice_mut(stage.sum, start, len),
         };
         losses::cross_entropy_columns(rule, logits, stride, labels, &mut samples);
-        let Some(grad) = stage.grad else { return Ok(()) };
+        let Some(grad) = stage.grad else { return };
         // Every member finds the divisor for itself: it is a sum over labels, which are at hand.
         let all = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
         let scale = if stage.mean {
@@ -313,7 +314,6 @@ fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, t
         let out = memory.slice_mut::<T>(grad.buffer, start, span);
         losses::cross_entropy_columns_backward(rule, logits, stride, labels, samples, out);
     }
-    Ok(())
 }
 
 fn run_loss<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
