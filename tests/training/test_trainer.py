@@ -1,4 +1,5 @@
 import copy
+import re
 import threading
 
 import numpy as np
@@ -280,9 +281,20 @@ def test_progress_bar(capsys):
     text = capsys.readouterr().err
     assert "epoch 2/2" in text
     assert "loss=" in text
-    assert "val_accuracy=" in text
+    last = text.replace("\r", "\n").splitlines()[-1]
+    assert re.search(r"^epoch 2/2: 100%\|.*\| 00:0\d, 00:00 left, loss=0\.\d{4}, val_accuracy=[01]\.\d{4}$", last)
+    assert len(last.replace("█", "")) < 80  # or it is cut where terminals end
+    trainer().fit(X, Y, epochs=0)
     trainer().fit(X, Y, verbose=False)
     assert not capsys.readouterr().err
+
+
+def test_progress_of_an_unknown_number_of_batches(capsys):
+    trainer().fit(lambda: iter([(X, Y)] * 3), epochs=2)
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert "epoch 1/2: 0 batches, 00:00" in lines
+    assert any(line.startswith("epoch 1/2:  50%|") for line in lines)  # the first epoch tells
+    assert lines[-1].startswith("epoch 2/2: 100%|")
 
 
 @pytest.mark.parametrize(
