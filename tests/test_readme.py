@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+
 import fastnn as fnn
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 def test_the_example_trains(monkeypatch):
     monkeypatch.chdir(ROOT)  # the example reads data/
     fnn.manual_seed(0)
