@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fastnn_core::ops::Scalar;
 use fastnn_core::plan::trace;
-use fastnn_core::tensor::{Layout, Storage};
+use fastnn_core::tensor::{Layout, Storage, room};
 use fastnn_core::{DType, Tensor as Core, ops};
 use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -276,5 +276,7 @@ pub fn shape(op: &str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<usize>> {
     if numel.is_none_or(|n| n > isize::MAX as usize) {
         return Err(value_error(format!("{op}: expected sizes of at least 0 that fit in memory; got {sizes:?}")));
     }
-    Ok(sizes.into_iter().map(|n| n as usize).collect())
+    let sizes: Vec<usize> = sizes.into_iter().map(|n| n as usize).collect();
+    room::check(op, &sizes, DType::F32).raise()?;
+    Ok(sizes)
 }

@@ -1,6 +1,7 @@
 //! New tensors: from data, filled, drawn.
 
 use fastnn_core::ops::{self, Scalar};
+use fastnn_core::tensor::room;
 use fastnn_core::{DType, Result, Tensor as Core};
 use numpy::PyUntypedArray;
 use pyo3::prelude::*;
@@ -184,6 +185,7 @@ pub fn linspace(
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    room::check("linspace", &[steps], DType::F64).raise()?;
     make(device, requires_grad, || Ok(ops::linspace(start, end, steps, or_f32(dtype))))
 }
 
@@ -197,6 +199,7 @@ pub fn eye(
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    room::check("eye", &[n, m.unwrap_or(n)], DType::F64).raise()?;
     make(device, requires_grad, || Ok(ops::eye(n, m.unwrap_or(n), or_f32(dtype))))
 }
 
@@ -227,6 +230,7 @@ pub fn randint(
 #[pyo3(signature = (n, *, dtype=None, device=None))]
 pub fn randperm(n: usize, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
     let dtype = dtype.map_or(DType::I64, |d| d.0);
+    room::check("randperm", &[n], DType::I64).raise()?;
     make(device, false, || ops::cast(&ops::random::randperm(n)?, dtype))
 }
 
@@ -248,7 +252,8 @@ pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
 #[pyfunction]
 #[pyo3(signature = (seed, /))]
 pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
-    let seed = seed.call_method0("__index__")?;
+    let expected = || crate::error::type_error(format!("manual_seed: expected an int; got {}", type_name(seed)));
+    let seed = seed.call_method0("__index__").map_err(|_| expected())?;
     // Negative seeds are allowed, as in PyTorch.
     let seed = seed
         .extract::<u64>()

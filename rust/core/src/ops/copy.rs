@@ -16,8 +16,9 @@ use crate::with_element;
 
 /// A row-major copy, converted to a dtype.
 #[derive(Clone, Copy, Debug)]
-struct Copy {
-    dtype: DType,
+pub struct Copy {
+    /// Of the copy.
+    pub dtype: DType,
 }
 
 impl Op for Copy {

@@ -3,15 +3,14 @@
 use super::Scalar;
 use crate::element::DType;
 use crate::error::{Error, Result};
-use crate::tensor::{Tensor, layout::show};
+use crate::tensor::{Tensor, layout::show, room};
 use crate::with_element;
 
 /// All elements `value`; of dtype float32, int64 or bool if none is named, after the kind of the value.
 #[must_use]
 pub fn full(shape: &[usize], value: impl Into<Scalar>, dtype: Option<DType>) -> Tensor {
     let value = value.into();
-    let n = shape.iter().product();
-    with_element!(dtype.unwrap_or(value.dtype()), T => Tensor::from_slice(&vec![value.element::<T>(); n], shape))
+    with_element!(dtype.unwrap_or(value.dtype()), T => Tensor::filled(shape, value.element::<T>()))
 }
 
 /// All elements 1.
@@ -42,6 +41,7 @@ pub fn arange(
     let whole = |s: Scalar| if let Scalar::Int(i) = s { Some(i) } else { None };
     let integers = whole(start).zip(whole(end)).zip(whole(step));
     let dtype = dtype.unwrap_or(if integers.is_some() { DType::I64 } else { DType::F32 });
+    room::check("arange", &[n], DType::I64)?;
     let value = |i: usize| match integers {
         Some(((start, _), step)) => Scalar::Int(start + i as i64 * step),
         None => Scalar::Float(a + i as f64 * s),
@@ -95,6 +95,7 @@ pub fn one_hot(labels: &Tensor, classes: Option<usize>) -> Result<Tensor> {
         }
         None => (greatest + 1.0) as usize,
     };
+    room::check("one_hot", &[labels_f64.len(), classes], DType::I64)?;
     let mut values = vec![0_i64; labels_f64.len() * classes];
     for (i, &label) in labels_f64.iter().enumerate() {
         if label < 0.0 || label >= classes as f64 {

@@ -43,7 +43,7 @@ use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
 use crate::tensor::tape::{self, Backward, Node};
-use crate::tensor::{Layout, Meta, Tensor, View};
+use crate::tensor::{Layout, Meta, Tensor, View, room};
 use crate::threads::{self, Team};
 
 pub use binary::{Arithmetic, Binary, add, div, mul, pow, promote, sub};
@@ -51,7 +51,7 @@ pub use compare::{
     eq, eq_scalar, ge, ge_scalar, gt, gt_scalar, isfinite, isinf, isnan, le, le_scalar, logical_and, logical_not,
     logical_or, logical_xor, lt, lt_scalar, ne, ne_scalar,
 };
-pub use copy::{cast, contiguous, copy};
+pub use copy::{Copy, cast, contiguous, copy};
 pub use create::{arange, eye, full, linspace, one_hot, ones};
 pub use in_place::{
     add_, add_scalar_, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, sub_, sub_scalar_, zero_,
@@ -213,11 +213,15 @@ pub fn apply(op: impl Op, inputs: &[&Tensor]) -> Result<Tensor> {
 pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tensor; 1]>> {
     let input_meta: SmallVec<[Meta; 3]> = inputs.iter().map(|t| t.meta()).collect();
     let output_meta = op.infer(&input_meta)?;
+    let view = if let [first, ..] = inputs { op.view(first.layout()) } else { None };
+    if let Some(layout) = &view {
+        room::countable(op.name(), &layout.shape)?;
+    } else {
+        output_meta.iter().try_for_each(|m| room::check(op.name(), &m.shape, m.dtype))?;
+    }
     let recorded = op.differentiable() && tape::is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
 
-    if let [first, ..] = inputs
-        && let Some(layout) = op.view(first.layout())
-    {
+    if let (Some(layout), [first, ..]) = (view, inputs) {
         let outputs: SmallVec<[Tensor; 1]> = smallvec![first.alias(layout)];
         return Ok(finish(&op, inputs, outputs, input_meta, output_meta, recorded));
     }

@@ -17,7 +17,7 @@ use crate::ops::batch_norm::{BatchNorm, BatchNormGrad};
 use crate::ops::cross_entropy::{CrossEntropy, CrossEntropyGrad, Reduction};
 use crate::ops::dropout::Dropout;
 use crate::ops::linear::{Linear, LinearGradInput, LinearGradWeight, SumRows};
-use crate::ops::{Arithmetic, Binary};
+use crate::ops::{Arithmetic, Binary, Copy};
 use crate::tensor::{Layout, Tensor};
 
 /// A parameter that the step updates.
@@ -218,6 +218,15 @@ impl Lowering<'_> {
         self.push(Stage::Rows(Rows { features, samples, product: None, ops: Vec::new(), copies: Vec::new() }))
     }
 
+    /// As [`row_stage`](Self::row_stage), but a new one if one of these vectors is made in the step: maybe after that.
+    fn row_stage_with(&mut self, inputs: &[ValueId], vectors: &[ValueId]) -> usize {
+        if vectors.iter().all(|&v| matches!(self.graph.values[self.graph.root(v)].source, Source::Outside(_))) {
+            return self.row_stage(inputs);
+        }
+        let [samples, features] = *self.shape(inputs[0]) else { unreachable!("rows come from matrices") };
+        self.push(Stage::Rows(Rows { features, samples, product: None, ops: Vec::new(), copies: Vec::new() }))
+    }
+
     fn add_row_op(&mut self, stage: usize, op: RowOp, made: &[(ValueId, Features)]) {
         let Stage::Rows(rows) = &mut self.program.stages[stage].1 else { unreachable!("row ops join stages of rows") };
         rows.ops.push(op);
@@ -402,7 +411,7 @@ impl Lowering<'_> {
                 _ => None,
             };
             let running = norm.running.as_ref().map(|(m, v)| (self.outside(m), self.outside(v)));
-            let (x, stage) = (self.features(first), self.row_stage(&[first]));
+            let (x, stage) = (self.features(first), self.row_stage_with(&[first], &node.inputs[1..]));
             let y = self.in_place_or_new(first, n, node.outputs[0]);
             let (mean, inv_std) = (self.new_vector(node.outputs[1]), self.new_vector(node.outputs[2]));
             let (eps, momentum) = (norm.eps, norm.momentum);
@@ -418,7 +427,8 @@ impl Lowering<'_> {
                 Some(&w) => Some(self.vector(w)?),
                 None => None,
             };
-            let (g, stage) = (self.features(first), self.row_stage(&[first, x]));
+            let vectors = node.inputs.get(4..).unwrap_or_default();
+            let (g, stage) = (self.features(first), self.row_stage_with(&[first, x], vectors));
             let out = self.in_place_or_new(first, n, node.outputs[0]);
             let (grad_weight, grad_bias) = (self.new_vector(node.outputs[1]), self.new_vector(node.outputs[2]));
             let op = RowOp::NormGrad { weight, g, x: x_features, mean, inv_std, out, grad_weight, grad_bias };
@@ -511,14 +521,27 @@ impl Lowering<'_> {
         self.push(Stage::Op { op: Arc::clone(&node.op), inputs, outputs });
     }
 
+    /// A value's elements in a row from the start of a buffer: a copy, if it is a view such as a transpose or a stretched sum.
+    fn row_major(&mut self, v: ValueId) -> BufferId {
+        let operand = self.operand(v);
+        if operand.layout.is_contiguous() && operand.layout.offset == 0 {
+            return operand.buffer;
+        }
+        let meta = self.graph.values[v].meta.clone();
+        let (buffer, layout) = (self.arena(meta.numel(), meta.dtype), Layout::contiguous(&meta.shape));
+        let output = Operand { buffer, layout, dtype: meta.dtype };
+        self.push(Stage::Op { op: Arc::new(Copy { dtype: meta.dtype }), inputs: vec![operand], outputs: vec![output] });
+        buffer
+    }
+
     /// Updates that no product did, the loss, and the order of stages.
     fn finish(mut self, loss: ValueId) -> Program {
         let fused: Vec<usize> = self.program.stages.iter().filter_map(|(_, s)| fused_param(s)).collect();
         for param in 0..self.trained.len() {
             if !fused.contains(&param) {
-                let grad = self.operand(self.trained[param].grad);
+                let grad = self.row_major(self.trained[param].grad);
                 let update = self.update_of(param);
-                self.updates.push((update, grad.buffer));
+                self.updates.push((update, grad));
             }
         }
         let loss = self.operand(loss);

@@ -1,6 +1,7 @@
 //! Tensors: buffers, views of them, and their place on the tape.
 
 pub mod layout;
+pub mod room;
 mod storage;
 pub mod tape;
 pub mod view;
@@ -96,13 +97,24 @@ impl Tensor {
     /// All elements the same value, converted to `dtype`.
     #[must_use]
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Self {
-        let n = shape.iter().product();
         match dtype {
-            DType::F32 => Self::from_slice(&vec![value as f32; n], shape),
-            DType::F64 => Self::from_slice(&vec![value; n], shape),
-            DType::I64 => Self::from_slice(&vec![value as i64; n], shape),
-            DType::Bool => Self::from_slice(&vec![u8::from(value != 0.0); n], shape),
+            DType::F32 => Self::filled(shape, value as f32),
+            DType::F64 => Self::filled(shape, value),
+            DType::I64 => Self::filled(shape, value as i64),
+            DType::Bool => Self::filled(shape, u8::from(value != 0.0)),
         }
+    }
+
+    /// All elements the same value.
+    #[must_use]
+    pub fn filled<T: Element>(shape: &[usize], value: T) -> Self {
+        let tensor = Self::empty(shape, T::DTYPE);
+        let first = tensor.0.storage.ptr().cast::<T>();
+        for i in 0..tensor.numel() {
+            // SAFETY: fresh memory of that many elements, nobody else's yet.
+            unsafe { first.add(i).write(value) };
+        }
+        tensor
     }
 
     /// A copy of `data` in row-major order.
