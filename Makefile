@@ -11,7 +11,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench bench-peers lint fmt clippy cargo-test pytest ruff mypy stubtest clean
+.PHONY: help build demo test bench bench-peers lint fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -45,15 +45,15 @@ build: $(VENV)/.wheel-installed ## build the wheel into dist/ and install it int
 demo: build ## train on real digits; pictures go to examples/out/
 	$(BIN)/python examples/digits.py
 
-test: fmt clippy cargo-test pytest ruff mypy stubtest ## every check
+test: fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check ## every check
 
-bench: build $(VENV)/.test-tools ## benchmark against the peers that are installed
-	$(BIN)/python -m pytest benches --benchmark-only -q
+bench: build ## benchmark against the peers that are installed
+	$(BIN)/python -m benches
 
 bench-peers: build $(VENV)/.peers ## install the peers, then benchmark
 	$(MAKE) bench
 
-lint: fmt clippy ruff mypy ## all checks that run no tests
+lint: fmt clippy rustdoc ruff mypy ## all checks that run no tests
 
 fmt: ## rustfmt, check only
 	cargo fmt --all --check
@@ -61,8 +61,13 @@ fmt: ## rustfmt, check only
 clippy: $(VENV)/.venv-made ## clippy, warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+rustdoc: ## documentation of the engine, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --package fastnn-core --no-deps --locked
+
+# The examples are left to clippy.
 cargo-test: ## tests of the crate that knows no Python
-	cargo test --package fastnn-core --locked
+	cargo test --package fastnn-core --locked --lib --tests
+	cargo test --package fastnn-core --locked --doc
 
 pytest: build $(VENV)/.test-tools ## tests of the installed wheel
 	$(BIN)/python -m pytest
@@ -76,6 +81,9 @@ mypy: build $(VENV)/.test-tools ## types of the package, strict
 
 stubtest: build $(VENV)/.test-tools ## the typed stub against the built module
 	$(BIN)/stubtest fastnn._core
+
+wheel-check: build $(VENV)/.test-tools ## what the wheel holds and weighs
+	$(BIN)/python tests/check_wheel.py dist/*.whl
 
 clean: ## remove everything that the targets make
 	rm -rf $(VENV) dist target examples/out .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

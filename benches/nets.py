@@ -168,17 +168,11 @@ def torch_fused(problem: Problem) -> Step:
 
 def torch_compiled(problem: Problem) -> Step:
     """PyTorch with `torch.compile` and its fused Adam."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        step = _torch_step(problem, fused=True, compiled=True)
-        step()
-    return _restarted(step, lambda: _torch_step(problem, fused=True, compiled=True))
+    import torch
 
-
-def _restarted(step: Step, make: Callable[[], Step]) -> Step:
-    """The first step compiled; begin again from the first weights with the compiled code cached."""
-    del step
-    return make()
+    # Each net is compiled as if it were the only one: the compiler gives up on a function after a few variants.
+    torch._dynamo.reset()
+    return _torch_step(problem, fused=True, compiled=True)
 
 
 def jax_jitted(problem: Problem) -> Step:

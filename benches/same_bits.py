@@ -1,7 +1,7 @@
 """`python -m benches.same_bits`: SHA-256 of all that a model holds after training, however it was trained.
 
-The net `regul` of :mod:`benches.nets`, by the eager loop, by the `TrainStep` loop and by `Trainer.fit`, with 1, 2, 3 and
-7 threads: the digests are to be one and the same. They differ between machines whose instruction sets differ.
+The net `regul` of :mod:`benches.nets`, by the eager loop, by the `TrainStep` loop and by `Trainer.fit`, with 1, 2, 3
+and 7 threads: the digests are to be one and the same. They differ between machines whose instruction sets differ.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ REGUL = next(net for net in nets.NETS if net.name == "regul")
 BATCHES_PER_EPOCH = 20
 
 
-class Digits(NamedTuple):
-    """Rows for one epoch; they stand in for real digits, of which there are too few here."""
+class Rows(NamedTuple):
+    """The data of one epoch."""
 
     x: np.ndarray
     y: np.ndarray
 
     @staticmethod
-    def make(net: nets.Net) -> Digits:
+    def make(net: nets.Net) -> Rows:
         rng = np.random.default_rng(0)
         rows = net.batch * BATCHES_PER_EPOCH
         x = rng.normal(size=(rows, net.widths[0])).astype(np.float32)
-        return Digits(x, rng.integers(0, net.widths[-1], rows))
+        return Rows(x, rng.integers(0, net.widths[-1], rows))
 
     def batches(self, size: int, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for step in range(steps):
@@ -42,31 +42,31 @@ class Digits(NamedTuple):
             yield self.x[start : start + size], self.y[start : start + size]
 
 
-def eager_loop(model: Any, loss_fn: Any, optimizer: Any, digits: Digits, steps: int) -> None:
+def eager_loop(model: Any, loss_fn: Any, optimizer: Any, rows: Rows, steps: int) -> None:
     """The loop that everybody knows."""
-    for x, y in digits.batches(REGUL.batch, steps):
+    for x, y in rows.batches(REGUL.batch, steps):
         loss = loss_fn(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
-def step_loop(model: Any, loss_fn: Any, optimizer: Any, digits: Digits, steps: int) -> None:
+def step_loop(model: Any, loss_fn: Any, optimizer: Any, rows: Rows, steps: int) -> None:
     """One planned step after the other."""
     step = fnn.TrainStep(model, loss_fn, optimizer)
-    for x, y in digits.batches(REGUL.batch, steps):
+    for x, y in rows.batches(REGUL.batch, steps):
         step(x, y)
     if step.reason is not None:
         raise AssertionError(f"the steps were not planned: {step.reason}")
 
 
-def fit(model: Any, loss_fn: Any, optimizer: Any, digits: Digits, steps: int) -> None:
+def fit(model: Any, loss_fn: Any, optimizer: Any, rows: Rows, steps: int) -> None:
     """Whole epochs, their batches in the order in which they lie."""
     trainer = fnn.Trainer(model, loss_fn, optimizer)
     epochs, rest = divmod(steps, BATCHES_PER_EPOCH)
     if rest:
         raise ValueError(f"fit: expected steps to be a multiple of {BATCHES_PER_EPOCH}; got {steps}")
-    trainer.fit(digits.x, digits.y, epochs=epochs, batch_size=REGUL.batch, shuffle=False, verbose=False)
+    trainer.fit(rows.x, rows.y, epochs=epochs, batch_size=REGUL.batch, shuffle=False, verbose=False)
     if trainer.step.reason is not None:
         raise AssertionError(f"the steps were not planned: {trainer.step.reason}")
 
@@ -81,7 +81,7 @@ def digest(train: Callable[..., None], threads: int, steps: int) -> str:
     before = fnn.get_num_threads()
     fnn.set_num_threads(threads)
     try:
-        train(model, loss_fn, optimizer, Digits.make(REGUL), steps)
+        train(model, loss_fn, optimizer, Rows.make(REGUL), steps)
     finally:
         fnn.set_num_threads(before)
     total = hashlib.sha256()

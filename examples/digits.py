@@ -25,7 +25,7 @@ DATA = HERE.parent / "data" / "mnist10k.npz"
 TRAIN_ROWS = 8000
 BATCH_SIZE = 64
 DROPOUT = 0.5
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 4e-3
 SEED = 0
 
 
@@ -152,36 +152,53 @@ def print_table(results: list[Result]) -> None:
         print(f"{who:{width}}  {epochs:6}  {seconds:7.2f}  {accuracy:12.2%}")
 
 
-def draw(trainer: fnn.Trainer, digits: Digits, out: Path) -> list[Path]:
-    """Draw the curves, the confusion matrix, and the first layer's weights."""
+def draw_confusion(confusion: NDArray[np.int64]) -> Any:
+    """Draw how often each digit was taken for each."""
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes: Any = figure.subplots()
+    # The root of the share of the row, so that the few mistakes can be seen.
+    axes.imshow(np.sqrt(confusion / confusion.sum(axis=1, keepdims=True)), cmap="Blues")
+    for row, column in zip(*confusion.nonzero(), strict=True):
+        colour = "white" if row == column else "black"
+        axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=9)
+    title = f"{confusion.trace():,} of {confusion.sum():,} test images are right"
+    axes.set(xlabel="taken for", ylabel="digit", xticks=range(10), yticks=range(10), title=title)
+    axes.set_xticks(np.arange(9) + 0.5, minor=True)
+    axes.set_yticks(np.arange(9) + 0.5, minor=True)
+    axes.grid(which="minor", color="0.9", linewidth=0.6)
+    axes.tick_params(which="both", length=0)
+    return figure
+
+
+def draw_weights(weights: NDArray[np.float32]) -> Any:
+    """Draw what 50 neurons look for, ``weights`` being one image for each neuron."""
+    from matplotlib.figure import Figure
+
+    # The greatest weights first.
+    strongest = np.argsort(-np.square(weights).sum(axis=(1, 2)))[:50]
+    limit = float(np.quantile(np.abs(weights[strongest]), 0.995))
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure.suptitle("What the first layer looks for: ink on red excites a neuron, ink on blue inhibits it", fontsize=10)
+    grid = figure.subplots(5, 10)
+    for axes, neuron in zip(grid.flat, strongest, strict=True):
+        image = axes.imshow(weights[neuron], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes.axis("off")
+    figure.colorbar(image, ax=grid, label="weight", shrink=0.7, aspect=30)
+    return figure
+
+
+def draw(trainer: fnn.Trainer, digits: Digits, out: Path) -> list[Path]:
+    """Draw the curves, the confusion matrix, and the first layer's weights."""
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "curves.png", out / "confusion.png", out / "weights.png"]
     trainer.history.plot(paths[0])
 
     confusion = np.zeros((10, 10), np.int64)
     np.add.at(confusion, (digits.y_test, trainer.predict(digits.x_test).argmax(axis=1)), 1)
-    figure = Figure(figsize=(6, 5.4), layout="constrained")
-    axes: Any = figure.subplots()
-    # Coloured by the share of the row, so that the few mistakes can be seen.
-    axes.imshow(np.sqrt(confusion / confusion.sum(axis=1, keepdims=True)), cmap="Blues")
-    for row, column in np.ndindex(10, 10):
-        colour = "white" if row == column else "black"
-        axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    axes.set(xlabel="predicted", ylabel="shown", xticks=range(10), yticks=range(10), title="2,000 test images")
-    figure.savefig(paths[1], dpi=120)
-
-    weights = trainer.model[0].weight.detach().numpy().reshape(256, 28, 28)
-    # The neurons that the next layers listen to: those with the greatest weights.
-    strongest = np.argsort(-np.abs(weights).sum(axis=(1, 2)))[:64]
-    figure = Figure(figsize=(8, 8.4), layout="constrained")
-    figure.suptitle("First layer: the 64 neurons with the greatest weights")
-    limit = float(np.quantile(np.abs(weights[strongest]), 0.995))
-    for axes, neuron in zip(figure.subplots(8, 8).flat, strongest, strict=True):
-        axes.imshow(weights[neuron], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axes.axis("off")
-    figure.savefig(paths[2], dpi=120)
+    draw_confusion(confusion).savefig(paths[1], dpi=110)
+    draw_weights(trainer.model[0].weight.detach().numpy().reshape(-1, 28, 28)).savefig(paths[2], dpi=110)
     return paths
 
 

@@ -211,7 +211,7 @@ def test_the_plan_has_the_bits_of_the_eager_loop(name: str) -> None:
         (lambda o, y: F.binary_cross_entropy(o * 0 + y.float().unsqueeze(1) / 8, o.detach() * 0), ValueError, None),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("label", [9, -10**9, 10**15])
+@pytest.mark.parametrize("label", [9, -(10**9), 10**15])
 def test_wrong_labels_change_nothing(loss: Any, error: type[Exception], message: str | None, label: int) -> None:
     fnn.manual_seed(1)
     model = nn.Sequential(nn.Linear(WIDTH, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, CLASSES))
@@ -220,7 +220,7 @@ def test_wrong_labels_change_nothing(loss: Any, error: type[Exception], message:
     bad[7] = label
     order = np.concatenate([np.arange(N), np.arange(N) + N])
     twice, later = np.concatenate([X, X]), np.concatenate([Y, bad])
-    for round in range(3):
+    for _round in range(3):
         before = {name: value.numpy().tobytes() for name, value in model.state_dict().items()}
         for call in (lambda: step(X, bad), lambda: step.run_batches(X, bad, np.arange(N), 0, 1, N)):
             with pytest.raises(error) as caught:

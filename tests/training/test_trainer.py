@@ -1,4 +1,5 @@
 import copy
+import re
 import threading
 
 import numpy as np
@@ -117,6 +118,29 @@ def test_iterables(source):
     assert len(history["val_loss"]) == 3
     # The second batch is larger than in `arrays`, so only the first losses can be the same.
     assert history["loss"][0] == pytest.approx(expected["loss"][0], rel=0.1)
+
+
+def test_metrics_of_a_list_of_batches():
+    batches = [(X[:35], Y[:35]), (X[35:], Y[35:])]
+    by_list = trainer(metrics=["accuracy"]).fit(batches, epochs=2, verbose=False)
+    by_arrays = trainer(metrics=["accuracy"]).fit(X, Y, epochs=2, batch_size=35, shuffle=False, verbose=False)
+    assert by_list["accuracy"] == by_arrays["accuracy"]
+    assert set(trainer(metrics=["accuracy"]).fit(lambda: iter(batches), verbose=False)) == {"loss", "seconds"}
+
+
+@pytest.mark.parametrize("form", [tuple, list])
+@pytest.mark.parametrize("rows", [np.array, fnn.tensor, lambda a: a.tolist()])
+def test_validation_data_are_a_pair(form, rows):
+    fitted = trainer()
+    history = fitted.fit(X, Y, validation_data=form([rows(X[:9]), rows(Y[:9])]), verbose=False)
+    assert history["val_loss"] == [fitted.evaluate(X[:9], Y[:9])["loss"]]
+
+
+@pytest.mark.parametrize("form", [tuple, list])
+def test_validation_data_are_two_batches(form):
+    fitted = trainer()
+    history = fitted.fit(X, Y, validation_data=form([(X[:8], Y[:8]), (X[8:9], Y[8:9])]), verbose=False)
+    assert history["val_loss"][0] == pytest.approx(fitted.evaluate(X[:9], Y[:9])["loss"])
 
 
 def test_steps_per_epoch_goes_on_where_it_was():
@@ -257,9 +281,20 @@ def test_progress_bar(capsys):
     text = capsys.readouterr().err
     assert "epoch 2/2" in text
     assert "loss=" in text
-    assert "val_accuracy=" in text
+    last = text.replace("\r", "\n").splitlines()[-1]
+    assert re.search(r"^epoch 2/2: 100%\|.*\| 00:0\d, 00:00 left, loss=0\.\d{4}, val_accuracy=[01]\.\d{4}$", last)
+    assert len(last.replace("█", "")) < 80  # or it is cut where terminals end
+    trainer().fit(X, Y, epochs=0)
     trainer().fit(X, Y, verbose=False)
     assert not capsys.readouterr().err
+
+
+def test_progress_of_an_unknown_number_of_batches(capsys):
+    trainer().fit(lambda: iter([(X, Y)] * 3), epochs=2)
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert "epoch 1/2: 0 batches, 00:00" in lines
+    assert any(line.startswith("epoch 1/2:  50%|") for line in lines)  # the first epoch tells
+    assert lines[-1].startswith("epoch 2/2: 100%|")
 
 
 @pytest.mark.parametrize(
@@ -281,6 +316,10 @@ def test_progress_bar(capsys):
         (lambda t: t.fit(X, Y, validation_data=(X, Y[1:])), ValueError, "Trainer.fit: expected validation x and validation y of one length; got 70 and 69"),
         (lambda t: t.fit(X, Y, callbacks=[print]), TypeError, f"Trainer.fit: expected callbacks to be Callback objects; got {print!r}"),
         (lambda t: t.fit([["a", "b"]], [1]), TypeError, "Trainer.fit: expected x to hold real numbers; got dtype <U1"),
+        (lambda t: t.fit((pair for pair in [(X, Y)]), epochs=2), ValueError, "Trainer.fit: expected x to serve 2 epochs; got a generator, which serves one: pass the function that makes it"),
+        (lambda t: t.fit(X, Y, epochs=3, validation_data=(pair for pair in [(X, Y)])), ValueError, "Trainer.fit: expected validation_data to serve 3 epochs; got a generator, which serves one: pass the function that makes it"),
+        (lambda t: t.fit(iter([(X, Y)]), train_metrics=True), ValueError, "Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable"),
+        (lambda t: t.predict(map), TypeError, "Trainer.predict: expected x to be an array of real numbers; got type"),
         (lambda t: t.fit([[1, 2], [1]], [1, 2]), ValueError, "Trainer.fit: expected x to have rows of one length"),
         (lambda t: t.evaluate(X, Y[1:]), ValueError, "Trainer.evaluate: expected x and y of one length; got 70 and 69"),
         (lambda t: t.predict(X[:0]), ValueError, "Trainer.predict: expected at least one row in x; got shape (0, 4)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from types import GeneratorType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -54,6 +55,8 @@ def to_array(where: str, name: str, value: Any) -> NDArray[Any]:
             array = np.asarray(value)
         except ValueError:
             raise ValueError(f"{where}: expected {name} to have rows of one length") from None
+    if array.dtype.kind == "O":
+        raise TypeError(f"{where}: expected {name} to be an array of real numbers; got {type(value).__name__}")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{where}: expected {name} to hold real numbers; got dtype {array.dtype}")
     if array.ndim == 0:
@@ -87,6 +90,16 @@ def pair(where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Batch:
     if not len(inputs):
         raise ValueError(f"{where}: expected at least one row in {prefix}x; got shape {inputs.shape}")
     return inputs, outputs
+
+
+def is_pair(value: Any) -> bool:
+    """Whether this is ``(x, y)``, and not two batches: nested lists are taken for arrays if they are not pairs."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    first = value[0]
+    if hasattr(first, "__array__"):
+        return True
+    return not isinstance(first, tuple) and (isinstance(value, tuple) or (isinstance(first, list) and len(first) != 2))
 
 
 def check_batch_size(where: str, batch_size: Any) -> int:
@@ -148,6 +161,10 @@ class IterableData:
         source: Yields ``(x, y)``.
         types: What they are converted to.
         batches: How many make an epoch. ``None`` for all; an iterator then serves one epoch only.
+
+    Attributes:
+        in_memory: Whether it is a list, so that to go through it once more costs nothing.
+        serves_once: Whether it surely ends with the first epoch.
     """
 
     def __init__(
@@ -161,6 +178,9 @@ class IterableData:
         self._limit = batches
         self._running: Iterator[Any] | None = None
         self.batches: int | None = batches
+        self.in_memory = isinstance(source, (list, tuple)) and batches is None
+        # Another iterator may begin anew when it is asked for one.
+        self.serves_once = isinstance(source, GeneratorType) and batches is None
         if batches is None and hasattr(source, "__len__"):
             self.batches = len(source)  # type: ignore[arg-type]
 

@@ -56,6 +56,7 @@ class History(Mapping[str, list[float]]):
         """
         try:
             from matplotlib.figure import Figure  # noqa: PLC0415
+            from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
         except ImportError as error:
             raise ImportError("History.plot needs matplotlib: pip install fastnn[plot]") from error
         names = [name for name in self._values if name != "seconds" and not name.startswith("val_")]
@@ -63,13 +64,14 @@ class History(Mapping[str, list[float]]):
         if not self.epochs:
             raise ValueError("History.plot: expected at least one epoch; got none")
         # Figures in IPython and notebooks show themselves; pyplot would keep every one of them alive.
-        figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+        figure = Figure(figsize=(4.5 * len(names), 3.4), layout="constrained")
         numbers = [epoch + 1 for epoch in self.epochs]
         for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             for key, label in ((name, "training"), (f"val_{name}", "validation")):
                 if key in self._values:
                     axes.plot(numbers, self._values[key], marker=".", label=label)
             axes.set(xlabel="epoch", ylabel=name)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
             axes.legend()
         if path is not None:

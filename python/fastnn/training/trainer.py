@@ -140,8 +140,8 @@ class Trainer:
             callbacks: Told of every epoch.
             initial_epoch: Number of epochs that are done.
             steps_per_epoch: Batches that make an epoch; only with an iterable, which begins again when it ends.
-            train_metrics: Whether metrics are also measured on the training arrays, after every epoch. ``None``: if
-                there is no validation.
+            train_metrics: Whether metrics are also measured on the training data, after every epoch; only with arrays
+                and lists of batches. ``None``: if there is no validation.
             verbose: Whether there is a progress bar.
 
         Returns:
@@ -158,8 +158,17 @@ class Trainer:
         training, validation = self._training_data(
             x, y, types, batch_size, validation_data, validation_split, shuffle, drop_last, steps_per_epoch
         )
+        for given, what in ((training, "x"), (validation, "validation_data")):
+            if isinstance(given, IterableData) and given.serves_once and epochs - initial_epoch > 1:
+                raise ValueError(
+                    f"Trainer.fit: expected {what} to serve {epochs - initial_epoch} epochs; "
+                    f"got a generator, which serves one: pass the function that makes it"
+                )
+        again = isinstance(training, ArrayData) or training.in_memory
+        if train_metrics and not again:
+            raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
         if train_metrics is None:
-            train_metrics = validation is None
+            train_metrics = validation is None and again
         with _Exclusive(self.model):
             progress = Progress(shown=verbose, epochs=epochs, initial_epoch=initial_epoch, batches=training.batches)
             return self._fit_epochs(
@@ -217,9 +226,7 @@ class Trainer:
 
     def _given(self, where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Any:
         """Return a pair of arrays, or an :class:`IterableData`."""
-        # Two arrays, and not two batches.
-        two = y is None and isinstance(x, (tuple, list)) and len(x) == 2
-        if two and (hasattr(x[0], "__array__") or (isinstance(x, tuple) and not isinstance(x[0], tuple))):
+        if y is None and data.is_pair(x):
             x, y = x
         if y is not None:
             return data.pair(where, x, y, types, prefix)
@@ -337,8 +344,9 @@ class Trainer:
         self, training: ArrayData | IterableData, validation: Any, train_metrics: bool
     ) -> dict[str, float]:
         logs: dict[str, float] = {}
-        if train_metrics and self.metrics and isinstance(training, ArrayData):
-            measured = self._measure((training.x, training.y), _EVALUATION_BATCH)
+        if train_metrics and self.metrics:
+            given = (training.x, training.y) if isinstance(training, ArrayData) else training
+            measured = self._measure(given, _EVALUATION_BATCH)
             logs |= {name: measured[name] for name in self.metrics}
         if validation is not None:
             measured = self._measure(validation, _EVALUATION_BATCH)

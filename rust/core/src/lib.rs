@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds | what it may see |
 //! |---|---|---|
-//! | [`simd`] | the instruction-set level, chosen once at run time | – |
+//! | [`mod@simd`] | the instruction-set level, chosen once at run time | – |
 //! | [`threads`] | the team that walks a parallel region together | – |
 //! | [`rng`] | randomness by position (Philox) | – |
 //! | [`kernels`] | loops over slices; no shapes, no graph, no allocation | `simd`, `element` |

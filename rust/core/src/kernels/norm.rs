@@ -7,7 +7,7 @@
 //! dx = weight · inv_std / n · (n · dy − Σ dy − x̂ · Σ dy·x̂)      inv_std = 1 / √(σ² + ε)
 //! ```
 //!
-//! The variance is the mean of (x − μ)², taken after the mean: E[x²] − μ² cancels. Σ is in the order of [`super::reduce`] over
+//! The variance is the mean of (x − μ)², taken after the mean: `E[x²] − μ²` cancels. Σ is in the order of [`super::reduce`] over
 //! the samples of a feature, so that every layout gives the same bits.
 //!
 //! Source: Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>, Algorithm 1.

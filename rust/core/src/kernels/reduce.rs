@@ -340,32 +340,8 @@ pub fn sum_columns<T: Float>(x: &[T], rows: usize, cols: usize, stride: usize, o
 /// Threads share it by [`chunk_sums`]: `sum_flat(x) == sum_flat(chunk_sums(x))` for more than one chunk.
 #[must_use]
 pub fn sum_flat<T: Float>(x: &[T]) -> T {
-    flat(x, sum)
-}
-
-/// Σ x² of all elements, in the order of [`sum_flat`].
-#[must_use]
-pub fn sum_sq_flat<T: Float>(x: &[T]) -> T {
-    flat(x, sum_sq)
-}
-
-/// Σ x of every [`CHUNK`] elements of `x`. A thread may take any run of whole chunks.
-pub fn chunk_sums<T: Float>(x: &[T], out: &mut [T]) {
-    for (x, out) in x.chunks(CHUNK).zip(out) {
-        *out = sum(x);
-    }
-}
-
-/// Σ x² of every [`CHUNK`] elements of `x`.
-pub fn chunk_sums_sq<T: Float>(x: &[T], out: &mut [T]) {
-    for (x, out) in x.chunks(CHUNK).zip(out) {
-        *out = sum_sq(x);
-    }
-}
-
-fn flat<T: Float>(x: &[T], leaf: fn(&[T]) -> T) -> T {
     if x.len() <= CHUNK {
-        return leaf(x);
+        return sum(x);
     }
     // The largest power of CHUNK below the length: each chunk of it is one of at most CHUNK partial sums.
     let mut span = CHUNK;
@@ -374,9 +350,16 @@ fn flat<T: Float>(x: &[T], leaf: fn(&[T]) -> T) -> T {
     }
     let mut lanes = [T::ZERO; LANES];
     for (i, x) in x.chunks(span).enumerate() {
-        lanes[i % LANES] += flat(x, leaf);
+        lanes[i % LANES] += sum_flat(x);
     }
     tree(lanes, |a, b| a + b)
+}
+
+/// Σ x of every [`CHUNK`] elements of `x`. A thread may take any run of whole chunks.
+pub fn chunk_sums<T: Float>(x: &[T], out: &mut [T]) {
+    for (x, out) in x.chunks(CHUNK).zip(out) {
+        *out = sum(x);
+    }
 }
 
 /// The first position of the maximum, or of the first NaN. 0 if there is no element.

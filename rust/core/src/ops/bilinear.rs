@@ -17,7 +17,7 @@ use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
-/// z[i · in2 + j] = a[i] · b[j]: inputs a (*, in1), b (*, in2).
+/// `z[i · in2 + j] = a[i] · b[j]`: inputs a (*, in1), b (*, in2).
 #[derive(Clone, Copy, Debug)]
 pub struct OuterRows;
 

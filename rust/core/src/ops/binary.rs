@@ -17,8 +17,7 @@ use smallvec::smallvec;
 
 use super::walk::{zip, zip_in_place};
 use super::{
-    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, log, logical_and, masked_fill, mul_scalar, neg, sub_scalar,
-    sum_to,
+    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, log, logical_and, masked_fill, neg, sub_scalar, sum_to,
 };
 use crate::element::DType;
 use crate::error::{Error, Result};
@@ -245,11 +244,6 @@ pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// aᵇ; an integer to a negative power is rounded towards 0.
 pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     binary(Arithmetic::Pow, a, b)
-}
-
-/// a + α · b
-pub fn add_scaled(a: &Tensor, b: &Tensor, alpha: impl Into<super::Scalar>) -> Result<Tensor> {
-    add(a, &mul_scalar(b, alpha)?)
 }
 
 #[cfg(test)]

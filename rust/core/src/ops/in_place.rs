@@ -1,8 +1,8 @@
 //! Ops that change their first operand.
 //!
 //! ```text
-//! add_      x ← x + α · b          copy_     x ← b             uniform_   x ~ U[low, high)
-//! sub_      x ← x − α · b          fill_     x ← s             normal_    x ~ N(mean, std²)
+//! add_      x ← x + α · b          copy_     x ← b
+//! sub_      x ← x − α · b          fill_     x ← s
 //! mul_      x ← x · b              zero_     x ← 0
 //! div_      x ← x / b              clamp_    x ← x held to [min, max]
 //! ```
@@ -15,12 +15,11 @@ use super::binary::Arithmetic;
 use super::scalar::with_view;
 use super::select::clamp_bounds;
 use super::walk::{map, map_in_place, zip_in_place};
-use super::{Op, Outputs, Run, Scalar, apply_in_place, cast, contiguous, copy, shape_error};
+use super::{Op, Outputs, Run, Scalar, apply_in_place, cast, copy, shape_error};
 use crate::element::{DType, Element, Float};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Map, Number, To, Zip};
 use crate::kernels::unary::{Clamp, Unary};
-use crate::rng::{self, Draw};
 use crate::tensor::layout::show;
 use crate::tensor::{Meta, Tensor, View};
 use crate::{with_element, with_float};
@@ -78,13 +77,6 @@ impl<T: Float> Map<T> for Clamp<T> {
     }
 }
 
-/// A random distribution.
-#[derive(Clone, Copy, Debug)]
-enum Distribution {
-    Uniform { low: f64, high: f64 },
-    Normal { mean: f64, std: f64 },
-}
-
 /// What becomes of x.
 #[derive(Clone, Copy, Debug)]
 enum Change {
@@ -97,7 +89,6 @@ enum Change {
     Copy,
     Fill(Scalar),
     Clamp(Option<Scalar>, Option<Scalar>),
-    Random(Distribution, Draw),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,10 +129,6 @@ impl Op for InPlace {
         true
     }
 
-    fn draws(&self) -> bool {
-        matches!(self.change, Change::Random(..))
-    }
-
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], _outputs: &[View<'_>]) {
         let x = &inputs[0];
         match self.change {
@@ -158,26 +145,6 @@ impl Op for InPlace {
             }),
             Change::Clamp(min, max) => with_float!(x.dtype(), T => {
                 map_in_place::<T, _>(run.team, clamp_bounds::<T>(min, max), x);
-            }),
-            Change::Random(distribution, draw) => with_float!(x.dtype(), T => {
-                let draw = Draw { call: draw.call.wrapping_add(run.replay), ..draw };
-                let share = run.team.share(x.numel());
-                // SAFETY: shares of a team do not overlap; the target is contiguous.
-                let out = unsafe { x.part::<T>(share.clone()) };
-                let (scale, shift) = match distribution {
-                    Distribution::Uniform { low, high } => {
-                        rng::uniform(draw, share.start, out);
-                        (high - low, low)
-                    }
-                    Distribution::Normal { mean, std } => {
-                        rng::normal(draw, share.start, out);
-                        (std, mean)
-                    }
-                };
-                let (scale, shift) = (T::from_f64(scale), T::from_f64(shift));
-                for x in out {
-                    *x = *x * scale + shift;
-                }
             }),
         }
     }
@@ -311,34 +278,6 @@ pub fn clamp_(x: &Tensor, min: Option<Scalar>, max: Option<Scalar>) -> Result<()
     super::float_dtype("clamp_", &[x.meta()])?;
     check_target("clamp_", x)?;
     apply_in_place(InPlace { name: "clamp_", change: Change::Clamp(min, max) }, x, &[])
-}
-
-fn random(name: &'static str, x: &Tensor, distribution: Distribution, draw: Draw) -> Result<()> {
-    super::float_dtype(name, &[x.meta()])?;
-    check_target(name, x)?;
-    let op = InPlace { name, change: Change::Random(distribution, draw) };
-    if x.layout().is_contiguous() {
-        return apply_in_place(op, x, &[]);
-    }
-    let numbers = Tensor::empty(x.shape(), x.dtype());
-    apply_in_place(op, &numbers, &[])?;
-    copy_(x, &contiguous(&numbers)?)
-}
-
-/// Fill x with uniform numbers of [low, high): element i in row-major order is position i of the draw.
-pub fn uniform_(x: &Tensor, low: f64, high: f64, draw: Draw) -> Result<()> {
-    if high < low || !(high - low).is_finite() {
-        return Err(Error::value(format!("uniform_: expected finite low ≤ high; got {low} and {high}")));
-    }
-    random("uniform_", x, Distribution::Uniform { low, high }, draw)
-}
-
-/// Fill x with normal numbers: element i in row-major order is position i of the draw.
-pub fn normal_(x: &Tensor, mean: f64, std: f64, draw: Draw) -> Result<()> {
-    if std.is_nan() || std < 0.0 {
-        return Err(Error::value(format!("normal_: expected std of at least 0; got {std}")));
-    }
-    random("normal_", x, Distribution::Normal { mean, std }, draw)
 }
 
 #[cfg(test)]

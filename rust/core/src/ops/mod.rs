@@ -46,7 +46,7 @@ use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View, room};
 use crate::threads::{self, Team};
 
-pub use binary::{Arithmetic, Binary, add, add_scaled, div, mul, pow, promote, sub};
+pub use binary::{Arithmetic, Binary, add, div, mul, pow, promote, sub};
 pub use compare::{
     eq, eq_scalar, ge, ge_scalar, gt, gt_scalar, isfinite, isinf, isnan, le, le_scalar, logical_and, logical_not,
     logical_or, logical_xor, lt, lt_scalar, ne, ne_scalar,
@@ -54,8 +54,7 @@ pub use compare::{
 pub use copy::{Copy, cast, contiguous, copy};
 pub use create::{arange, eye, full, linspace, one_hot, ones};
 pub use in_place::{
-    add_, add_scalar_, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, normal_, sub_, sub_scalar_,
-    uniform_, zero_,
+    add_, add_scalar_, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, sub_, sub_scalar_, zero_,
 };
 pub use index::{
     Index, gather, index, index_add, index_put_, index_select, narrow, nonzero, scatter_add, select, slice,
@@ -197,7 +196,7 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
 /// Work below this many nanoseconds is not worth waking a second thread.
 const SERIAL_WORK: usize = 20_000;
 
-/// Threads for this much work: one for every [`SERIAL_WORK`].
+/// Threads for this much work: one for every `SERIAL_WORK`.
 #[must_use]
 pub fn team_width(work: usize) -> usize {
     if work < SERIAL_WORK { 1 } else { (work / SERIAL_WORK + 1).min(threads::num_threads()) }

@@ -32,7 +32,7 @@ impl<T> Matrix<T> {
     /// The same matrix elsewhere.
     ///
     /// # Safety
-    /// As for [`pointer::offset`].
+    /// As for `pointer::offset`.
     pub unsafe fn at(self, offset: isize) -> Self {
         // SAFETY: by this function's contract.
         Self { ptr: unsafe { self.ptr.offset(offset) }, ..self }

@@ -12,29 +12,38 @@
 //! and the same for `min`; `argmax`, `argmin`, `any` and `all` have no gradient. A NaN is the greatest and the smallest; of
 //! equal elements the first is found. Integers and masks are summed and multiplied as int64.
 //!
-//! The order of a sum is fixed by the shape ([`reduce`](crate::kernels::reduce)): 16 lanes along a dimension; chunks of
+//! The order of a sum is fixed by the shape ([`crate::kernels::reduce`]): 16 lanes along a dimension; chunks of
 //! 4096, which the team shares, where one number comes of all elements.
+
+mod dims;
+mod extreme;
+#[cfg(test)]
+mod tests;
+mod variance;
+
+pub use extreme::{argmax, argmin, max_along, min_along};
+pub use variance::{std, var};
 
 use std::ops::Range;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::index::scatter_into_zeros;
+use dims::{axis_of, not_empty, one_run, reduced, result_shapes, runs};
+
 use super::shape::reshape_to;
 use super::{
-    Grads, Op, Outputs, Run, Saves, Scalar, apply, apply_many, cast, div, div_scalar, expand, float_dtype, permute,
-    where_,
+    Grads, Op, Outputs, Run, Saves, Scalar, apply, apply_many, cast, div, div_scalar, expand, float_dtype, where_,
 };
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::Number;
 use crate::kernels::integer;
 use crate::kernels::reduce::{self, Axis, CHUNK, Fold, Max, Min, Sum};
-use crate::tensor::layout::{dim_index, show};
+use crate::tensor::layout::show;
 use crate::tensor::tape::Backward;
 use crate::tensor::{Dims, Meta, Tensor, View};
 use crate::threads::Team;
-use crate::{with_element, with_float};
+use crate::with_float;
 
 /// What a reduction makes of its elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,71 +295,6 @@ impl Op for ProdGrad {
     }
 }
 
-/// Which dimensions are reduced; all if none is named.
-fn reduced(op: &str, x: &Tensor, dims: Option<&[i64]>) -> Result<SmallVec<[bool; 4]>> {
-    let Some(dims) = dims.filter(|dims| !dims.is_empty()) else {
-        return Ok(SmallVec::from_elem(true, x.ndim()));
-    };
-    let mut flags = SmallVec::from_elem(false, x.ndim().max(1));
-    for &d in dims {
-        let place = dim_index(op, d, x.ndim())?;
-        if std::mem::replace(&mut flags[place], true) {
-            return Err(Error::value(format!("{op}: expected each dimension once; got dim {d} twice")));
-        }
-    }
-    flags.truncate(x.ndim());
-    Ok(flags)
-}
-
-/// The shape with reduced dimensions as 1, or without them.
-fn result_shapes(shape: &[usize], flags: &[bool], keepdim: bool) -> (Dims, Dims) {
-    let kept: Dims = shape.iter().zip(flags).map(|(&n, &gone)| if gone { 1 } else { n }).collect();
-    let out = if keepdim {
-        kept.clone()
-    } else {
-        shape.iter().zip(flags).filter(|(_, gone)| !**gone).map(|(&n, _)| n).collect()
-    };
-    (kept, out)
-}
-
-/// The reduced dimensions in runs of neighbours, first run first: each `(first, end)`. Sizes of 1 part none.
-fn runs(shape: &[usize], flags: &[bool]) -> SmallVec<[(usize, usize); 2]> {
-    let mut runs: SmallVec<[(usize, usize); 2]> = SmallVec::new();
-    let mut open = false;
-    for d in (0..shape.len()).filter(|&d| shape[d] != 1) {
-        match (flags[d], open) {
-            (true, true) => runs.last_mut().expect("a run is open").1 = d + 1,
-            (true, false) => runs.push((d, d + 1)),
-            (false, _) => {}
-        }
-        open = flags[d];
-    }
-    runs
-}
-
-fn axis_of(shape: &[usize], (first, end): (usize, usize)) -> Axis {
-    let size = |range: Range<usize>| shape[range].iter().product();
-    Axis::new(size(0..first), size(first..end), size(end..shape.len()))
-}
-
-/// `x` with the reduced dimensions last, as the axis of one reduction, and that axis.
-fn one_run(x: &Tensor, flags: &[bool]) -> Result<(Tensor, Axis)> {
-    let found = runs(x.shape(), flags);
-    match found.as_slice() {
-        [] => Ok((x.clone(), Axis::new(x.numel(), 1, 1))),
-        [run] => Ok((x.clone(), axis_of(x.shape(), *run))),
-        _ => {
-            let stay = (0..x.ndim()).filter(|&d| !flags[d]);
-            let order: SmallVec<[i64; 4]> = stay.chain((0..x.ndim()).filter(|&d| flags[d])).map(|d| d as i64).collect();
-            let turned = permute(x, &order)?;
-            let len = x.shape().iter().zip(flags).filter(|(_, gone)| **gone).map(|(n, _)| n).product();
-            let outer = x.shape().iter().zip(flags).filter(|(_, gone)| !**gone).map(|(n, _)| n).product();
-            let axis = Axis::new(outer, len, 1);
-            Ok((turned, axis))
-        }
-    }
-}
-
 /// Run a reduction that may need a place for partial results.
 fn apply_reduce(op: Reduce, x: &Tensor) -> Result<Tensor> {
     Ok(apply_many(std::sync::Arc::new(op), &[x])?.swap_remove(0))
@@ -390,13 +334,6 @@ fn reduce_at_once(kind: Kind, name: &str, x: &Tensor, dims: Option<&[i64]>, keep
         kept = turned.shape().iter().enumerate().map(|(d, &n)| if d < x.ndim() - gone { n } else { 1 }).collect();
     }
     apply_reduce(Reduce { kind, axis, count: axis.len, kept, out }, &turned)
-}
-
-fn not_empty(op: &str, x: &Tensor, len: usize) -> Result<()> {
-    if len > 0 {
-        return Ok(());
-    }
-    Err(super::shape_error(op, "at least one element to choose from", x.shape()))
 }
 
 /// Σ x over the dimensions `dims`, all if None; integers and masks as int64.
@@ -462,278 +399,6 @@ pub fn sum_to(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     reshape_to(&sum(x, Some(&dims), true)?, shape)
 }
 
-/// The position of the greatest or smallest along an axis; with its value, which then is the first output.
-#[derive(Clone, Debug)]
-struct Extreme {
-    greater: bool,
-    with_value: bool,
-    dim: usize,
-    axis: Axis,
-    kept: Dims,
-    out: Dims,
-}
-
-impl Extreme {
-    fn positions<T: Number>(&self, x: &[T], axis: Axis, out: &mut [i64]) {
-        if self.greater {
-            integer::arg_axis(x, axis, |a, b| a > b, out);
-        } else {
-            integer::arg_axis(x, axis, |a, b| a < b, out);
-        }
-    }
-
-    fn float_positions<T: Float>(&self, x: &[T], axis: Axis, out: &mut [i64]) {
-        if self.greater { reduce::argmax_axis(x, axis, out) } else { reduce::argmin_axis(x, axis, out) }
-    }
-}
-
-impl Op for Extreme {
-    fn name(&self) -> &'static str {
-        match (self.with_value, self.greater) {
-            (true, true) => "max",
-            (true, false) => "min",
-            (false, true) => "argmax",
-            (false, false) => "argmin",
-        }
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
-        let indices = Meta { shape: self.out.clone(), dtype: DType::I64 };
-        if !self.with_value {
-            return Ok(smallvec![indices]);
-        }
-        let values = Meta { shape: self.out.clone(), dtype: inputs[0].dtype };
-        Ok([values, indices].into_iter().collect())
-    }
-
-    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let x = &inputs[0];
-        let indices = &outputs[outputs.len() - 1];
-        share(run.team, self.axis, |start, axis, results| {
-            // SAFETY: shares of a team do not overlap.
-            let at = unsafe { indices.part::<i64>(results.clone()) };
-            match x.dtype() {
-                DType::F32 => self.float_positions(&x.slice::<f32>()[start..], axis, at),
-                DType::F64 => self.float_positions(&x.slice::<f64>()[start..], axis, at),
-                DType::I64 => self.positions(&x.slice::<i64>()[start..], axis, at),
-                DType::Bool => self.positions(&x.slice::<u8>()[start..], axis, at),
-            }
-            if self.with_value {
-                with_element!(x.dtype(), T => {
-                    let x = &x.slice::<T>()[start..];
-                    // SAFETY: as above.
-                    let values = unsafe { outputs[0].part::<T>(results) };
-                    for (n, (value, &i)) in values.iter_mut().zip(&*at).enumerate() {
-                        *value = x[n / axis.inner * axis.block() + n % axis.inner + i as usize * axis.stride];
-                    }
-                });
-            }
-        });
-    }
-
-    fn saves(&self) -> Saves {
-        Saves::outputs(0b10)
-    }
-
-    fn differentiable(&self) -> bool {
-        self.with_value
-    }
-
-    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
-        let (g, indices) = (reshape_to(cx.grad(), &self.kept)?, reshape_to(cx.output(1), &self.kept)?);
-        Ok(smallvec![Some(scatter_into_zeros(&cx.input_meta[0].shape, self.dim, &indices, &g)?)])
-    }
-}
-
-fn extreme_along(greater: bool, x: &Tensor, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-    let name = if greater { "max" } else { "min" };
-    let dim = dim_index(name, dim, x.ndim())?;
-    if x.ndim() == 0 {
-        let (values, indices) = extreme_along(greater, &reshape_to(x, &[1])?, 0, false)?;
-        return Ok((values, indices));
-    }
-    let op = extreme_op(name, greater, true, x, dim, keepdim)?;
-    let mut outputs = apply_many(std::sync::Arc::new(op), &[x])?;
-    let indices = outputs.swap_remove(1);
-    Ok((outputs.swap_remove(0), indices))
-}
-
-fn extreme_op(name: &str, greater: bool, with_value: bool, x: &Tensor, dim: usize, keepdim: bool) -> Result<Extreme> {
-    let axis = axis_of(x.shape(), (dim, dim + 1));
-    if axis.results() > 0 {
-        not_empty(name, x, axis.len)?;
-    }
-    let flags: SmallVec<[bool; 4]> = (0..x.ndim()).map(|d| d == dim).collect();
-    let (kept, out) = result_shapes(x.shape(), &flags, keepdim);
-    Ok(Extreme { greater, with_value, dim, axis, kept, out })
-}
-
-/// The greatest along `dim` and its position. The gradient goes to that position.
-pub fn max_along(x: &Tensor, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-    extreme_along(true, x, dim, keepdim)
-}
-
-/// The smallest along `dim` and its position. The gradient goes to that position.
-pub fn min_along(x: &Tensor, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-    extreme_along(false, x, dim, keepdim)
-}
-
-fn position(greater: bool, x: &Tensor, dim: Option<i64>, keepdim: bool) -> Result<Tensor> {
-    let name = if greater { "argmax" } else { "argmin" };
-    let Some(dim) = dim.filter(|_| x.ndim() > 0) else {
-        dim.map_or(Ok(0), |d| dim_index(name, d, 0))?;
-        let flat = reshape_to(x, &[x.numel()])?;
-        let at = apply(extreme_op(name, greater, false, &flat, 0, false)?, &[&flat])?;
-        return if keepdim { reshape_to(&at, &vec![1; x.ndim()]) } else { Ok(at) };
-    };
-    let dim = dim_index(name, dim, x.ndim())?;
-    apply(extreme_op(name, greater, false, x, dim, keepdim)?, &[x])
-}
-
-/// The position of the greatest along `dim`; in row-major order of all elements if None.
-pub fn argmax(x: &Tensor, dim: Option<i64>, keepdim: bool) -> Result<Tensor> {
-    position(true, x, dim, keepdim)
-}
-
-/// The position of the smallest along `dim`; in row-major order of all elements if None.
-pub fn argmin(x: &Tensor, dim: Option<i64>, keepdim: bool) -> Result<Tensor> {
-    position(false, x, dim, keepdim)
-}
-
-/// Variance, or standard deviation, of every row of a matrix; the means are the second output.
-#[derive(Clone, Copy, Debug)]
-struct Variance {
-    rows: usize,
-    len: usize,
-    correction: f64,
-    root: bool,
-}
-
-/// Σ (x − mean)²
-#[derive(Clone, Copy, Debug)]
-struct Deviations<T>(T);
-
-impl<T: Float> Fold<T> for Deviations<T> {
-    #[inline(always)]
-    fn start(self) -> T {
-        T::ZERO
-    }
-    #[inline(always)]
-    fn step(self, acc: T, x: T) -> T {
-        (x - self.0).mul_add(x - self.0, acc)
-    }
-    #[inline(always)]
-    fn merge(self, a: T, b: T) -> T {
-        a + b
-    }
-}
-
-impl Op for Variance {
-    fn name(&self) -> &'static str {
-        if self.root { "std" } else { "var" }
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
-        let meta = Meta::new(&[self.rows], inputs[0].dtype);
-        Ok([meta.clone(), meta].into_iter().collect())
-    }
-
-    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let rows = run.team.share(self.rows);
-        with_float!(inputs[0].dtype(), T => {
-            let x = inputs[0].slice::<T>();
-            // SAFETY: shares of a team do not overlap.
-            let (vars, means) = unsafe { (outputs[0].part::<T>(rows.clone()), outputs[1].part::<T>(rows.clone())) };
-            let freedom = (self.len as f64 - self.correction).max(0.0);
-            for ((row, var), mean) in rows.zip(vars).zip(means) {
-                let x = &x[row * self.len..][..self.len];
-                *mean = reduce::sum_flat(x) / T::from_f64(self.len as f64);
-                *var = reduce::fold(Deviations(*mean), x) / T::from_f64(freedom);
-                if self.root {
-                    *var = var.sqrt();
-                }
-            }
-        });
-    }
-
-    fn saves(&self) -> Saves {
-        Saves { inputs: 1, outputs: 0b11 }
-    }
-
-    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
-        let grad = apply(VarianceGrad(*self), &[cx.grad(), cx.input(0), cx.output(0), cx.output(1)])?;
-        Ok(smallvec![Some(grad)])
-    }
-
-    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
-        inputs[0].numel() / 2
-    }
-}
-
-/// The gradient of [`Variance`]; inputs g, x, y and the means.
-#[derive(Clone, Copy, Debug)]
-struct VarianceGrad(Variance);
-
-impl Op for VarianceGrad {
-    fn name(&self) -> &'static str {
-        "var_backward"
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
-        Ok(smallvec![inputs[1].clone()])
-    }
-
-    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let Variance { rows, len, correction, root } = self.0;
-        with_float!(outputs[0].dtype(), T => {
-            let [g, x, y, means] = [0, 1, 2, 3].map(|i: usize| inputs[i].slice::<T>());
-            for row in run.team.share(rows) {
-                let freedom = T::from_f64(len as f64 - correction);
-                let scale = match root {
-                    false => g[row] * T::from_f64(2.0) / freedom,
-                    true if y[row] == T::ZERO => T::ZERO,
-                    true => g[row] / (freedom * y[row]),
-                };
-                // SAFETY: shares of a team do not overlap.
-                let out = unsafe { outputs[0].part::<T>(row * len..(row + 1) * len) };
-                for (out, &x) in out.iter_mut().zip(&x[row * len..]) {
-                    *out = scale * (x - means[row]);
-                }
-            }
-        });
-    }
-
-    fn differentiable(&self) -> bool {
-        false
-    }
-}
-
-fn spread(root: bool, x: &Tensor, dims: Option<&[i64]>, correction: f64, keepdim: bool) -> Result<Tensor> {
-    let name = if root { "std" } else { "var" };
-    float_dtype(name, &[x.meta()])?;
-    let flags = reduced(name, x, dims)?;
-    let (_, out) = result_shapes(x.shape(), &flags, keepdim);
-    let rows = out.iter().product();
-    let len = x.shape().iter().zip(&flags).filter(|(_, gone)| **gone).map(|(n, _)| n).product();
-    let stay = (0..x.ndim()).filter(|&d| !flags[d]);
-    let order: SmallVec<[i64; 4]> = stay.chain((0..x.ndim()).filter(|&d| flags[d])).map(|d| d as i64).collect();
-    let last = order.iter().enumerate().all(|(i, &d)| i as i64 == d);
-    let turned = if last { x.clone() } else { permute(x, &order)? };
-    let matrix = reshape_to(&turned, &[rows, len])?;
-    reshape_to(&apply(Variance { rows, len, correction, root }, &[&matrix])?, &out)
-}
-
-/// Σ (x − mean)² / (n − correction) over the dimensions `dims`, all if None; NaN if n is not above the correction.
-/// Correction 1, the default in Python, is the unbiased estimate.
-pub fn var(x: &Tensor, dims: Option<&[i64]>, correction: f64, keepdim: bool) -> Result<Tensor> {
-    spread(false, x, dims, correction, keepdim)
-}
-
-/// The root of [`var`]; its gradient is 0 where it is 0.
-pub fn std(x: &Tensor, dims: Option<&[i64]>, correction: f64, keepdim: bool) -> Result<Tensor> {
-    spread(true, x, dims, correction, keepdim)
-}
-
 /// The only element, as Python reads it.
 pub fn item(x: &Tensor) -> Result<Scalar> {
     if x.numel() != 1 {
@@ -751,6 +416,3 @@ pub fn item(x: &Tensor) -> Result<Scalar> {
         }
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -180,6 +180,9 @@ impl Builder<'_> {
             return Ok(());
         }
         let node = self.graph.nodes.len();
+        if step.op.in_place() && !matches!(self.graph.values[inputs[0]].source, Source::Outside(_)) {
+            return Err(Error::state(format!("{}: a value of the step is changed in place", step.op.name())));
+        }
         let outputs = step
             .outputs
             .iter()

@@ -215,7 +215,7 @@ impl Plan {
                 let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
                 let replay = base.wrapping_add(i as u64 * draws);
                 let result = run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
-                // They were complete before the last barrier.
+                // Loss and statistics were complete before the last barrier.
                 if team.rank() == 0 && i + 1 < steps && result.is_ok() && run::loss(program, &memory).is_finite() {
                     statistics.keep();
                 }

@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-/// Steps of a trial. The first wakes sleeping threads; the fastest counts.
-const TRIAL: u32 = 4;
-/// Steps between trials of the slower way: about 1 % of the time goes into trials.
-const BETWEEN_TRIALS: u32 = 400;
+/// Steps of a trial; the first few wake sleeping threads and do not count.
+const TRIAL: u32 = 8;
+const WARM_UP: u32 = 2;
+/// Steps between trials of the slower way: 1 or 2 % of the time goes into trials.
+const BETWEEN_TRIALS: u32 = 500;
 /// Steps after which the faster way's own time is taken afresh.
-const WINDOW: u32 = 32;
+const WINDOW: u32 = 50;
 /// Steps that take longer than this are always worth the team.
 const LONG: Duration = Duration::from_millis(2);
 
@@ -31,21 +32,23 @@ impl Way {
     }
 }
 
-/// What a plan knows of its own speed.
+/// What a plan knows of its own speed. Means, not the best times: where another process shares the core, it is the
+/// steps that had to wait for it that make a team slow.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// Fastest recent step of each way.
-    fastest: [Option<Duration>; 2],
+    /// Mean time of recent steps, each way.
+    mean: [Option<Duration>; 2],
     way: Way,
     trying: bool,
+    /// Steps since the trial or the time between trials began.
     steps: u32,
-    /// Fastest step of the current window.
-    window: Option<Duration>,
+    /// Time and number of the steps that count at the moment.
+    window: (Duration, u32),
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { fastest: [None; 2], way: Way::Together, trying: true, steps: 0, window: None }
+        Self { mean: [None; 2], way: Way::Together, trying: true, steps: 0, window: (Duration::ZERO, 0) }
     }
 }
 
@@ -58,45 +61,45 @@ impl Pace {
 
     /// Note how long the last `steps` steps took.
     pub fn took(&mut self, time: Duration, steps: u32) {
-        let each = time / steps.max(1);
-        self.window = Some(self.window.map_or(each, |w| w.min(each)));
         self.steps += steps;
+        if !self.trying || self.steps > WARM_UP {
+            self.window = (self.window.0 + time, self.window.1 + steps);
+        }
         if self.trying {
             if self.steps >= TRIAL {
                 self.end_trial();
             }
-        } else if self.steps >= BETWEEN_TRIALS {
-            self.keep_window();
-            if each < LONG || self.way == Way::Alone {
-                self.begin_trial();
-            } else {
-                self.steps = 0;
-            }
-        } else if self.steps % WINDOW == 0 {
-            self.keep_window();
+            return;
+        }
+        if self.window.1 >= WINDOW {
+            self.end_window();
+        }
+        if self.steps >= BETWEEN_TRIALS {
+            let long = self.mean[self.way as usize].is_some_and(|mean| mean >= LONG);
+            if long && self.way == Way::Together { self.steps = 0 } else { self.begin_trial() }
         }
     }
 
-    fn keep_window(&mut self) {
-        if let Some(fastest) = self.window.take() {
-            self.fastest[self.way as usize] = Some(fastest);
+    fn end_window(&mut self) {
+        let (time, steps) = std::mem::take(&mut self.window);
+        if steps > 0 {
+            self.mean[self.way as usize] = Some(time / steps);
         }
     }
 
     fn begin_trial(&mut self) {
-        (self.way, self.trying, self.steps, self.window) = (self.way.other(), true, 0, None);
+        (self.way, self.trying, self.steps, self.window) = (self.way.other(), true, 0, (Duration::ZERO, 0));
     }
 
     fn end_trial(&mut self) {
-        self.keep_window();
-        let [alone, together] = self.fastest;
-        match (alone, together) {
-            (None, Some(together)) if together < LONG => return self.begin_trial(),
-            (Some(_), None) => return self.begin_trial(),
-            (Some(alone), Some(together)) if alone < together => self.way = Way::Alone,
-            _ => self.way = Way::Together,
-        }
-        (self.trying, self.steps, self.window) = (false, 0, None);
+        self.end_window();
+        self.way = match self.mean {
+            [None, Some(together)] if together < LONG => return self.begin_trial(),
+            [Some(_), None] => return self.begin_trial(),
+            [Some(alone), Some(together)] if alone < together => Way::Alone,
+            _ => Way::Together,
+        };
+        (self.trying, self.steps) = (false, 0);
     }
 }
 

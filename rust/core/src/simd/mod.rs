@@ -1,4 +1,4 @@
-//! The instruction-set level, found once at run time, and [`simd!`], which compiles a kernel for each level.
+//! The instruction-set level, found once at run time, and `simd!`, which compiles a kernel for each level.
 //!
 //! One binary holds every level. `FASTNN_ISA=portable|avx2|avx512` forces one that the machine has. All levels give the
 //! same bits: kernels use only correctly rounded operations in an order that their source fixes.

@@ -156,28 +156,28 @@ simd! {
 /// A loss of one input and one target at a time, chosen at run time; each call matches once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PointLoss {
-    /// [`Mse`].
+    /// (x − t)².
     Mse,
-    /// [`L1`].
+    /// |x − t|.
     L1,
-    /// [`SmoothL1`]; [`L1`] for β = 0.
+    /// ½ · d² / β below |d| = β, |d| − ½ · β from there, d = x − t; |d| for β = 0.
     SmoothL1 {
         /// β, at least 0.
         beta: f64,
     },
-    /// [`Huber`].
+    /// ½ · d² below |d| = δ, δ · (|d| − ½ · δ) from there, d = x − t.
     Huber {
         /// δ, above 0.
         delta: f64,
     },
-    /// [`Bce`].
+    /// −t · ln x − (1 − t) · ln(1 − x), the logarithms at least −100.
     Bce,
-    /// [`BceWithLogits`]. A weight for each class: call it on each column's slices.
+    /// Binary cross entropy of sigmoid(x). A weight for each class: call it on each column's slices.
     BceWithLogits {
         /// The weight of the positive class, 1 for none.
         pos_weight: f64,
     },
-    /// [`KlDiv`], or [`KlDivLog`].
+    /// t · (ln t − x), or eᵗ · (t − x); x is a log-probability.
     KlDiv {
         /// Whether the target is a log-probability too.
         log_target: bool,

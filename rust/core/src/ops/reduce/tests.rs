@@ -1,6 +1,7 @@
 use super::*;
 use crate::kernels::testing::assert_close;
 use crate::ops::gradcheck::{between, gradcheck, uniform};
+use crate::ops::permute;
 use crate::tensor::tape::backward;
 
 /// The groups of values that reduce to one, in row-major order of the results.
