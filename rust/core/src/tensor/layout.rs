@@ -44,12 +44,10 @@ impl Layout {
     pub fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
-            if size == 0 {
-                return true;
-            }
             if size != 1 {
                 if stride != expected {
-                    return false;
+                    // Without elements there are no gaps.
+                    return self.shape.contains(&0);
                 }
                 expected *= size as isize;
             }
