@@ -1,6 +1,7 @@
 //! One pass over all parameters: each member of the team takes a range of all their elements together.
 
 use fastnn_core::optim::{Rule, Step};
+use fastnn_core::simd::Flush;
 use fastnn_core::tensor::layout::show;
 use fastnn_core::threads;
 use fastnn_core::{DType, Error, Float, Result, Tensor as Core, ops};
@@ -98,6 +99,7 @@ pub fn run(items: &[Item]) {
     let total: usize = items.iter().map(|i| i.param.numel()).sum();
     let width = ops::team_width(total * WORK / 2);
     if width <= 1 {
+        let _flush = Flush::begin();
         for item in items {
             // SAFETY: the only one who updates.
             unsafe { item.update(0, item.param.numel()) };
@@ -105,6 +107,7 @@ pub fn run(items: &[Item]) {
         return;
     }
     threads::region(width, &|team| {
+        let _flush = Flush::begin();
         let share = team.share_aligned(total, GRANULE);
         let mut before = 0;
         for item in items {

@@ -144,25 +144,7 @@ simd! {
         });
     }
 
-    /// As [`rows`], in place: x ← dropout(x).
-    pub fn rows_in_place<T: Float>(mask: Mask<T>, c: usize, first_row: usize, x: &mut [T]) {
-        walk_rows(mask.draw, c, first_row, x.len(), |halves, range| {
-            for (x, &half) in x[range].iter_mut().zip(halves) {
-                *x = mask.apply(u32::from(u16::from_le_bytes(half)), *x);
-            }
-        });
-    }
-
-    /// Drop out of a rectangle of a feature-major matrix: y ← dropout(x). Gaps between the features are left alone.
-    pub fn features<T: Float>(mask: Mask<T>, area: &Features, x: &[T], y: &mut [T]) {
-        walk_features(mask.draw, area, |words, shift, range| {
-            for ((y, &x), &word) in y[range.clone()].iter_mut().zip(&x[range]).zip(words) {
-                *y = mask.apply(word >> shift & 0xFFFF, x);
-            }
-        });
-    }
-
-    /// As [`features`], in place: x ← dropout(x).
+    /// Drop out of a rectangle of a feature-major matrix: x ← dropout(x). Gaps between the features are left alone.
     pub fn features_in_place<T: Float>(mask: Mask<T>, area: &Features, x: &mut [T]) {
         walk_features(mask.draw, area, |words, shift, range| {
             for (x, &word) in x[range].iter_mut().zip(words) {
@@ -220,18 +202,12 @@ mod tests {
                 let mut y = vec![f32::NAN; n * c];
                 rows(mask, c, 0, &x, &mut y);
                 assert_eq!(y, want, "rows of {n} × {c}, {level:?}");
-                let mut y = x.clone();
-                rows_in_place(mask, c, 0, &mut y);
-                assert_eq!(y, want, "rows of {n} × {c} in place, {level:?}");
 
                 let area = Features { c, features: 0..c, samples: 0..n, stride: n + 3 };
                 let (x, want) = (transposed(&x, &area), transposed(&want, &area));
-                let mut y = vec![-1.0; x.len()];
-                features(mask, &area, &x, &mut y);
-                assert_eq!(y, want, "features of {n} × {c}, {level:?}");
-                let mut y = x.clone();
+                let mut y = x;
                 features_in_place(mask, &area, &mut y);
-                assert_eq!(y, want, "features of {n} × {c} in place, {level:?}");
+                assert_eq!(y, want, "features of {n} × {c}, {level:?}");
             }
         }
     }
@@ -246,8 +222,8 @@ mod tests {
             let mask = Mask::new(DRAW, 0.5);
             let (x, want) = (input(n, c), expected(mask, n, c));
             let part = a.min(b)..a.max(b);
-            let mut y = x[part.start * c..part.end * c].to_vec();
-            rows_in_place(mask, c, part.start, &mut y);
+            let mut y = vec![f32::NAN; part.len() * c];
+            rows(mask, c, part.start, &x[part.start * c..part.end * c], &mut y);
             prop_assert_eq!(&y[..], &want[part.start * c..part.end * c]);
 
             let area = Features { c, features: d.min(e)..d.max(e), stride: part.len() + 1, samples: part };
@@ -261,8 +237,8 @@ mod tests {
     fn keeps_its_rate_and_its_scale() {
         for p in [0.1, 0.5, 0.77] {
             let (n, c) = (512, 512);
-            let mut y = vec![1.0_f64; n * c];
-            rows_in_place(Mask::new(DRAW, p), c, 0, &mut y);
+            let mut y = vec![f64::NAN; n * c];
+            rows(Mask::new(DRAW, p), c, 0, &vec![1.0; n * c], &mut y);
             let kept: Vec<f64> = y.iter().copied().filter(|&y| y != 0.0).collect();
             let rate = kept.len() as f64 / y.len() as f64;
             assert!((rate - (1.0 - p)).abs() < 5.0 * (p * (1.0 - p)).sqrt() / 512.0, "p = {p}: kept {rate}");
@@ -273,11 +249,10 @@ mod tests {
     /// At p = 1 no half may pass, 65535 included, and an infinite x becomes 0 as well; at p = 0 nothing changes.
     #[test]
     fn ends_are_exact() {
-        let mut y = vec![f32::INFINITY; 1 << 18];
-        rows_in_place(Mask::new(DRAW, 1.0), 64, 0, &mut y);
+        let mut y = vec![f32::NAN; 1 << 18];
+        rows(Mask::new(DRAW, 1.0), 64, 0, &vec![f32::INFINITY; 1 << 18], &mut y);
         assert!(y.iter().all(|&y| y == 0.0));
-        let mut y = vec![1.5_f32; 1 << 18];
-        rows_in_place(Mask::new(DRAW, 0.0), 64, 0, &mut y);
+        rows(Mask::new(DRAW, 0.0), 64, 0, &vec![1.5; 1 << 18], &mut y);
         assert!(y.iter().all(|&y| y == 1.5));
     }
 
@@ -299,7 +274,9 @@ mod tests {
                 let (x, mut y) = (input(n, c), vec![0.0; n * c]);
                 let area = Features { c, features: 0..c, samples: 0..n, stride: n };
                 report(&format!("{level:?} rows {n} × {c}"), n * c, &mut || rows(mask, c, 0, &x, &mut y));
-                report(&format!("{level:?} features {n} × {c}"), n * c, &mut || features(mask, &area, &x, &mut y));
+                report(&format!("{level:?} features {n} × {c}"), n * c, &mut || {
+                    features_in_place(mask, &area, &mut y);
+                });
             }
         }
     }

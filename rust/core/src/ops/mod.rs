@@ -42,6 +42,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
+use crate::simd::Flush;
 use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View, room};
 use crate::threads::{self, Team};
@@ -247,9 +248,13 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
 fn execute(op: &dyn Op, input_meta: &[Meta], output_meta: &[Meta], inputs: &[View<'_>], outputs: &[View<'_>]) {
     let width = team_width(op.work(input_meta, output_meta));
     if width == 1 {
+        let _flush = Flush::begin();
         op.run(&Run { team: &Team::SOLO, replay: 0 }, inputs, outputs);
     } else {
-        threads::region(width, &|team| op.run(&Run { team, replay: 0 }, inputs, outputs));
+        threads::region(width, &|team| {
+            let _flush = Flush::begin();
+            op.run(&Run { team, replay: 0 }, inputs, outputs);
+        });
     }
 }
 

@@ -38,6 +38,7 @@ use trace::Trace;
 use crate::error::{Error, Result};
 use crate::ops::random;
 use crate::optim::Rule;
+use crate::simd::Flush;
 use crate::tensor::{Meta, Storage, Tensor};
 use crate::threads::{self, Team};
 
@@ -207,6 +208,7 @@ impl Plan {
         let (statistics, failed) = (&self.statistics, Mutex::new(None));
         statistics.keep();
         threads::region(width, &|team| {
+            let _flush = Flush::begin();
             let losses = &losses;
             let mut pointers: Pointers = SmallVec::new();
             for i in 0..steps {

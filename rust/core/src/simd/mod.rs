@@ -3,7 +3,11 @@
 //! One binary holds every level. `FASTNN_ISA=portable|avx2|avx512` forces one that the machine has. All levels give the
 //! same bits: kernels use only correctly rounded operations in an order that their source fixes.
 
+mod subnormal;
+
 use std::sync::atomic::{AtomicU8, Ordering};
+
+pub use subnormal::Flush;
 
 /// What the machine can do, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
