@@ -16,7 +16,7 @@ from fastnn._types import TensorLike
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 
-_SIMPLE = (bool, int, float, str, tuple, type(None))
+_SIMPLE = (bool, int, float, str, type(None))
 
 
 class TrainStep:
@@ -181,26 +181,45 @@ def _tensor(value: TensorLike) -> Tensor:
     return value if isinstance(value, Tensor) else _core.as_tensor(value)
 
 
+class _Same:
+    """An object that equals itself alone. Kept alive, so that no other can take its address."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
 def _state_of(model: object) -> object:
-    """All that a trace takes for granted: modes, simple attributes, which tensors there are and which of them learn."""
+    """All that a trace takes for granted: modes, attributes, which tensors there are and which of them learn."""
     if not isinstance(model, Module):
-        return id(model)
+        return _Same(model)
     return [
         (
-            id(module),
-            [(name, value) for name, value in vars(module).items() if isinstance(value, _SIMPLE)],
-            [(name, _tensor_state(p)) for name, p in module._parameters.items()],
-            [(name, _tensor_state(b)) for name, b in module._buffers.items()],
-            [(name, id(m)) for name, m in module._modules.items()],
+            _Same(module),
+            [(name, _attribute_state(value)) for name, value in vars(module).items()],
+            [(name, _attribute_state(p)) for name, p in module._parameters.items()],
+            [(name, _attribute_state(b)) for name, b in module._buffers.items()],
+            [(name, _Same(m)) for name, m in module._modules.items()],
             len(module._forward_hooks) + len(module._forward_pre_hooks),
         )
         for module in model.modules()
     ]
 
 
-def _tensor_state(tensor: Tensor | None) -> object:
-    # The memory, because `data` may be replaced; a plan keeps what it uses, so no other tensor has it meanwhile.
-    return None if tensor is None else (id(tensor), tensor.data_ptr(), tensor.shape, tensor.dtype, tensor.requires_grad)
+def _attribute_state(value: object) -> object:
+    if isinstance(value, Tensor):
+        # The memory too: `data` may be replaced. A plan keeps what it uses, so no other tensor has it meanwhile.
+        return _Same(value), value.data_ptr(), value.shape, value.dtype, value.requires_grad
+    if isinstance(value, tuple):
+        return tuple(map(_attribute_state, value))
+    return value if isinstance(value, _SIMPLE) else _Same(value)
 
 
 def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
