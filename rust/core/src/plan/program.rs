@@ -5,12 +5,17 @@
 //! batch norm, the bias' gradient) is one contiguous row that the thread which computed it still has in its cache; and
 //! any width, however odd, is vectorised over the batch.
 
+mod describe;
+mod touches;
+
 use std::sync::Arc;
 
+pub use describe::{describe, labels};
+pub use touches::Touches;
+
 use crate::element::DType;
-use crate::error::Result;
 use crate::kernels::activation::Activation;
-use crate::ops::{Op, cross_entropy};
+use crate::ops::Op;
 use crate::rng::Draw;
 use crate::tensor::{Layout, Tensor};
 
@@ -220,168 +225,6 @@ pub enum Stage {
     Update(Vec<(Update, BufferId)>),
 }
 
-/// What a stage touches.
-#[derive(Clone, Debug, Default)]
-pub struct Touches {
-    /// Buffers read.
-    pub reads: Vec<BufferId>,
-    /// Buffers written.
-    pub writes: Vec<BufferId>,
-}
-
-impl Touches {
-    fn read(&mut self, buffers: impl IntoIterator<Item = BufferId>) {
-        self.reads.extend(buffers);
-    }
-
-    fn write(&mut self, buffers: impl IntoIterator<Item = BufferId>) {
-        self.writes.extend(buffers);
-    }
-
-    /// Whether two stages may not run at the same time.
-    #[must_use]
-    pub fn conflicts(&self, other: &Self) -> bool {
-        let meets = |a: &[BufferId], b: &[BufferId]| a.iter().any(|x| b.contains(x));
-        meets(&self.writes, &other.writes) || meets(&self.writes, &other.reads) || meets(&self.reads, &other.writes)
-    }
-
-    /// Do all that `other` does as well.
-    pub fn add(&mut self, other: &Self) {
-        self.reads.extend_from_slice(&other.reads);
-        self.writes.extend_from_slice(&other.writes);
-    }
-}
-
-impl RowOp {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Bias { .. } => "bias",
-            Self::Activate { act, .. } => act.name(),
-            Self::ActivateGrad { .. } => "activation gradient",
-            Self::Dropout { .. } => "dropout",
-            Self::MaskGrad { .. } => "relu and dropout gradient",
-            Self::Norm { .. } => "batch norm",
-            Self::NormGrad { .. } => "batch norm gradient",
-            Self::Sum { .. } => "sum",
-            Self::Add { .. } => "add",
-        }
-    }
-
-    fn touches(&self, t: &mut Touches) {
-        match self {
-            Self::Bias { y, bias } => {
-                t.read([*bias]);
-                t.write([y.buffer]);
-            }
-            Self::Activate { x, y, .. } | Self::Dropout { x, y, .. } => {
-                t.read([x.buffer]);
-                t.write([y.buffer]);
-            }
-            Self::ActivateGrad { g, x, y, out, .. } => {
-                t.read([g.buffer]);
-                t.read(x.iter().chain(y).map(|f| f.buffer));
-                t.write([out.buffer]);
-            }
-            Self::MaskGrad { g, y, out, .. } => {
-                t.read([g.buffer, y.buffer]);
-                t.write([out.buffer]);
-            }
-            Self::Norm { affine, running, x, y, mean, inv_std, .. } => {
-                t.read([x.buffer]);
-                t.read(affine.iter().flat_map(|&(w, b)| [w, b]));
-                t.write([y.buffer, *mean, *inv_std]);
-                t.write(running.iter().flat_map(|&(m, v)| [m, v]));
-            }
-            Self::NormGrad { weight, g, x, mean, inv_std, out, grad_weight, grad_bias } => {
-                t.read([g.buffer, x.buffer, *mean, *inv_std]);
-                t.read(*weight);
-                t.write([out.buffer, *grad_weight, *grad_bias]);
-            }
-            Self::Sum { g, sums } => {
-                t.read([g.buffer]);
-                t.write([*sums]);
-            }
-            Self::Add { a, b, y } => {
-                t.read([a.buffer, b.buffer]);
-                t.write([y.buffer]);
-            }
-        }
-    }
-}
-
-impl Update {
-    fn touches(&self, t: &mut Touches) {
-        t.write([self.value]);
-        t.write(self.state.iter().copied());
-    }
-}
-
-impl Stage {
-    /// Whether it changes parameters.
-    #[must_use]
-    pub fn updates(&self) -> bool {
-        matches!(self, Self::Update(_) | Self::Weight(Weight { update: Some(_), .. }))
-    }
-
-    /// What it reads and writes.
-    #[must_use]
-    pub fn touches(&self) -> Touches {
-        let mut t = Touches::default();
-        match self {
-            Self::Op { op, inputs, outputs } => {
-                t.read(inputs.iter().map(|o| o.buffer));
-                t.write(outputs.iter().map(|o| o.buffer));
-                if op.changes_outside() {
-                    t.write(inputs.iter().map(|o| o.buffer));
-                }
-            }
-            Self::ToFeatures { from, to, .. } => {
-                t.read([from.buffer]);
-                t.write([to.buffer]);
-            }
-            Self::ToRows { from, to, .. } => {
-                t.read([from.buffer]);
-                t.write([*to]);
-            }
-            Self::Rows(rows) => {
-                if let Some(p) = &rows.product {
-                    t.read([p.weight, p.x.buffer]);
-                    t.write([p.y.buffer]);
-                }
-                for op in &rows.ops {
-                    op.touches(&mut t);
-                }
-                t.write(rows.copies.iter().map(|c| c.1));
-            }
-            Self::Weight(w) => {
-                t.read([w.g.buffer, w.x.buffer]);
-                match &w.update {
-                    Some(update) => update.touches(&mut t),
-                    None => t.write([w.grad]),
-                }
-            }
-            Self::CrossEntropy(c) => {
-                t.read([c.logits.buffer, c.labels.buffer]);
-                t.read(c.weight);
-                t.write([c.losses, c.max, c.sum, c.scale]);
-                t.write(c.grad.map(|g| g.buffer));
-            }
-            Self::Loss(c) => {
-                t.read([c.losses, c.labels.buffer]);
-                t.read(c.weight);
-                t.write([c.loss]);
-            }
-            Self::Update(updates) => {
-                for (update, grad) in updates {
-                    t.read([*grad]);
-                    update.touches(&mut t);
-                }
-            }
-        }
-        t
-    }
-}
-
 /// A lowered step.
 #[derive(Debug)]
 pub struct Program {
@@ -422,67 +265,4 @@ impl Program {
             since.add(&touches);
         }
     }
-}
-
-/// What labels a cross entropy takes.
-#[derive(Clone, Copy, Debug)]
-pub struct LabelLimits {
-    /// Which tensor of the batch holds them.
-    pub batch_tensor: usize,
-    classes: usize,
-    ignore_index: i64,
-}
-
-impl LabelLimits {
-    /// Refuse a label outside.
-    pub fn check(&self, label: i64, position: usize) -> Result<()> {
-        if label == self.ignore_index || (0..self.classes as i64).contains(&label) {
-            return Ok(());
-        }
-        Err(cross_entropy::label_error("cross_entropy", label, position, self.classes, self.ignore_index))
-    }
-}
-
-/// The limits on labels that are checked before a step.
-pub fn labels(program: &Program) -> impl Iterator<Item = LabelLimits> + '_ {
-    program.stages.iter().filter_map(|(_, stage)| match stage {
-        Stage::CrossEntropy(c) if c.labels_checked => match program.buffers[c.labels.buffer].home {
-            Home::Batch(batch_tensor) => {
-                Some(LabelLimits { batch_tensor, classes: c.classes, ignore_index: c.ignore_index })
-            }
-            _ => None,
-        },
-        _ => None,
-    })
-}
-
-/// The stages, a line each.
-#[must_use]
-pub fn describe(program: &Program) -> String {
-    let mut text = String::new();
-    for (barrier, stage) in &program.stages {
-        if *barrier {
-            text.push_str("---\n");
-        }
-        let line = match stage {
-            Stage::Op { op, .. } => format!("op {}", op.name()),
-            Stage::ToFeatures { samples, features, .. } => format!("to features ({samples}, {features})"),
-            Stage::ToRows { samples, features, .. } => format!("to rows ({samples}, {features})"),
-            Stage::Rows(rows) => {
-                let product = rows.product.map_or(String::new(), |p| format!(" product over {}", p.inner));
-                let ops: Vec<&str> = rows.ops.iter().map(RowOp::name).collect();
-                format!("rows ({}, {}){product} {}", rows.features, rows.samples, ops.join(" + "))
-            }
-            Stage::Weight(w) => {
-                let update = if w.update.is_some() { " + update" } else { "" };
-                format!("weight ({}, {}) over {}{update}", w.rows, w.cols, w.samples)
-            }
-            Stage::CrossEntropy(c) => format!("cross entropy ({}, {})", c.samples, c.classes),
-            Stage::Loss(_) => "loss".to_owned(),
-            Stage::Update(updates) => format!("update {} parameters", updates.len()),
-        };
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
