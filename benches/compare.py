@@ -6,9 +6,12 @@ import statistics
 import time
 from collections.abc import Callable
 
+# Idle threads of OpenBLAS, OpenMP and XLA spin for tens of milliseconds, and would run beside the next candidate.
+SETTLE_SECONDS = 0.06
+
 
 def interleaved(
-    candidates: dict[str, Callable[[], object]], seconds: float = 4.0, rounds: int = 40
+    candidates: dict[str, Callable[[], object]], seconds: float = 4.0, rounds: int = 25
 ) -> dict[str, float]:
     """Median seconds a call, per candidate; every round runs each of them for about the same time."""
     slice_seconds = seconds / rounds / len(candidates)
@@ -25,6 +28,8 @@ def interleaved(
     for _ in range(rounds):
         for name, run in candidates.items():
             n = repeats[name]
+            time.sleep(SETTLE_SECONDS)
+            run()  # its own threads wake up
             start = time.perf_counter()
             for _ in range(n):
                 run()
