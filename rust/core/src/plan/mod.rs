@@ -4,9 +4,9 @@
 //! trace    what ran, op by op, forward and backward            trace.rs
 //!   ↓      values instead of tensors, unneeded ops dropped      graph.rs, rewrite.rs
 //! graph
-//!   ↓      dense layers become rows of features                 fuse.rs
+//!   ↓      dense layers become rows of features                 fuse.rs, fuse/patterns.rs
 //! program  stages over buffers                                  program.rs
-//!   ↓      barriers where stages meet, a place for every buffer place.rs
+//!   ↓      barriers where stages meet, a place for every buffer program/touches.rs, place.rs
 //! run      every member of the team walks all stages            run.rs, rows.rs
 //! ```
 
