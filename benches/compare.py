@@ -6,8 +6,14 @@ import statistics
 import time
 from collections.abc import Callable
 
-# Idle threads of OpenBLAS, OpenMP and XLA spin for tens of milliseconds, and would run beside the next candidate.
-SETTLE_SECONDS = 0.06
+def settle() -> None:
+    """Wait until no thread of this process runs: idle ones of OpenBLAS, OpenMP and XLA spin for up to 100 ms, and would
+    run beside the next candidate."""
+    for _ in range(100):
+        before = time.process_time()
+        time.sleep(0.01)
+        if time.process_time() - before < 0.001:
+            return
 
 
 def interleaved(
@@ -28,7 +34,7 @@ def interleaved(
     for _ in range(rounds):
         for name, run in candidates.items():
             n = repeats[name]
-            time.sleep(SETTLE_SECONDS)
+            settle()
             run()  # its own threads wake up
             start = time.perf_counter()
             for _ in range(n):

@@ -249,7 +249,7 @@ impl Plan {
             return Err(error);
         }
         if let Some(begun) = begun {
-            self.pace.took(begun.elapsed(), done as u32);
+            self.pace.took(begun, Instant::now(), done as u32);
         }
         random::set_state((seed, call.wrapping_add(self.draws * done as u64)));
         for tensor in self.params.iter().chain(&self.also_written) {

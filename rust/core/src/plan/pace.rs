@@ -4,17 +4,25 @@
 //! estimate knows which, so a plan times its steps alone and with the team, keeps to the faster way, and tries the other
 //! one again now and then. The numbers never depend on it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Steps of a trial; the first few wake sleeping threads and do not count.
-const TRIAL: u32 = 8;
+/// Steps of a trial, and the time after which it ends even if they are fewer.
+const TRIAL: u32 = 6;
+const ENOUGH: Duration = Duration::from_millis(3);
+/// Steps at the start of a trial that do not count, since they wake sleeping threads, unless they take this long.
 const WARM_UP: u32 = 2;
-/// Steps between trials of the slower way: 1 or 2 % of the time goes into trials.
+const WARM: Duration = Duration::from_millis(1);
+/// Steps between trials of the slower way: 1 or 2 % of the time goes into trials. Every trial that fails doubles them.
 const BETWEEN_TRIALS: u32 = 500;
+const MOST_BETWEEN_TRIALS: u32 = 8000;
 /// Steps after which the faster way's own time is taken afresh.
 const WINDOW: u32 = 50;
-/// Steps that take longer than this are always worth the team.
-const LONG: Duration = Duration::from_millis(2);
+/// So many steps in a window that took at least twice the time they take alone, and cost so many steps' time, end it:
+/// somebody else has the team's cores.
+const BAD_STEPS: u32 = 3;
+const BAD_TIME: u32 = 20;
+/// After a pause of this length the team sleeps and the caches are others'. Such a step says nothing about the next ones.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The two ways to run a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +48,32 @@ pub struct Pace {
     mean: [Option<Duration>; 2],
     way: Way,
     trying: bool,
-    /// Steps since the trial or the time between trials began.
+    /// Steps since the trial or the time between trials began, and the length of the latter.
     steps: u32,
+    between: u32,
+    /// Time spent on warming up.
+    warming: Duration,
     /// Time and number of the steps that count at the moment.
     window: (Duration, u32),
+    /// What steps of the window lost against steps alone, and how many lost.
+    lost: (Duration, u32),
+    /// When the newest step ended.
+    ended: Option<Instant>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { mean: [None; 2], way: Way::Together, trying: true, steps: 0, window: (Duration::ZERO, 0) }
+        Self {
+            mean: [None; 2],
+            way: Way::Together,
+            trying: true,
+            steps: 0,
+            between: BETWEEN_TRIALS,
+            warming: Duration::ZERO,
+            window: (Duration::ZERO, 0),
+            lost: (Duration::ZERO, 0),
+            ended: None,
+        }
     }
 }
 
@@ -59,25 +84,45 @@ impl Pace {
         if self.way == Way::Alone { 1 } else { most }
     }
 
-    /// Note how long the last `steps` steps took.
-    pub fn took(&mut self, time: Duration, steps: u32) {
-        self.steps += steps;
-        if !self.trying || self.steps > WARM_UP {
-            self.window = (self.window.0 + time, self.window.1 + steps);
+    /// Note that the last `steps` steps took from `begun` until `ended`.
+    pub fn took(&mut self, begun: Instant, ended: Instant, steps: u32) {
+        let rested = self.ended.replace(ended).is_some_and(|before| begun.saturating_duration_since(before) > PAUSE);
+        if !rested && steps > 0 {
+            self.count(ended.saturating_duration_since(begun), steps);
         }
-        if self.trying {
-            if self.steps >= TRIAL {
-                self.end_trial();
-            }
+    }
+
+    fn count(&mut self, time: Duration, steps: u32) {
+        self.steps += steps;
+        if self.trying && self.steps <= WARM_UP && self.warming < WARM {
+            self.warming += time;
             return;
         }
-        if self.window.1 >= WINDOW {
+        self.window = (self.window.0 + time, self.window.1 + steps);
+        if self.trying {
+            if self.window.1 >= TRIAL || self.window.0 >= ENOUGH {
+                self.end_trial();
+            }
+        } else if self.bad(time / steps) {
             self.end_window();
+            self.change(Way::Alone, false);
+        } else {
+            if self.window.1 >= WINDOW {
+                self.end_window();
+            }
+            if self.steps >= self.between {
+                self.change(self.way.other(), true);
+            }
         }
-        if self.steps >= BETWEEN_TRIALS {
-            let long = self.mean[self.way as usize].is_some_and(|mean| mean >= LONG);
-            if long && self.way == Way::Together { self.steps = 0 } else { self.begin_trial() }
+    }
+
+    /// Whether steps together have become much slower than alone.
+    fn bad(&mut self, step: Duration) -> bool {
+        let Some(alone) = self.mean[Way::Alone as usize].filter(|_| self.way == Way::Together) else { return false };
+        if step > alone * 2 {
+            self.lost = (self.lost.0 + (step - alone), self.lost.1 + 1);
         }
+        self.lost.1 >= BAD_STEPS && self.lost.0 > alone * BAD_TIME
     }
 
     fn end_window(&mut self) {
@@ -85,21 +130,20 @@ impl Pace {
         if steps > 0 {
             self.mean[self.way as usize] = Some(time / steps);
         }
+        self.lost = (Duration::ZERO, 0);
     }
 
-    fn begin_trial(&mut self) {
-        (self.way, self.trying, self.steps, self.window) = (self.way.other(), true, 0, (Duration::ZERO, 0));
+    fn change(&mut self, way: Way, trying: bool) {
+        (self.way, self.trying, self.steps, self.warming) = (way, trying, 0, Duration::ZERO);
+        (self.window, self.lost) = ((Duration::ZERO, 0), (Duration::ZERO, 0));
     }
 
     fn end_trial(&mut self) {
         self.end_window();
-        self.way = match self.mean {
-            [None, Some(together)] if together < LONG => return self.begin_trial(),
-            [Some(_), None] => return self.begin_trial(),
-            [Some(alone), Some(together)] if alone < together => Way::Alone,
-            _ => Way::Together,
-        };
-        (self.trying, self.steps) = (false, 0);
+        let [Some(alone), Some(together)] = self.mean else { return self.change(self.way.other(), true) };
+        let faster = if alone < together { Way::Alone } else { Way::Together };
+        self.between = if faster == self.way { BETWEEN_TRIALS } else { (self.between * 2).min(MOST_BETWEEN_TRIALS) };
+        self.change(faster, false);
     }
 }
 
@@ -112,7 +156,7 @@ mod tests {
         (0..n)
             .filter(|_| {
                 let width = pace.width(2);
-                pace.took(Duration::from_micros(if width == 1 { alone } else { together }), 1);
+                pace.count(Duration::from_micros(if width == 1 { alone } else { together }), 1);
                 width == 2
             })
             .count()
@@ -122,13 +166,44 @@ mod tests {
     fn the_faster_way_is_kept_and_the_other_tried_rarely() {
         let mut pace = Pace::default();
         assert!(run(&mut pace, 4000, 60, 100) < 100);
-        assert!(run(&mut pace, 4000, 60, 30) > 3300, "it notices that the other core has become free");
+        assert!(run(&mut pace, 20_000, 60, 30) > 11_000, "it notices that the other core has become free");
         assert!(run(&mut pace, 4000, 60, 200) < 600, "and that it is taken again");
     }
 
     #[test]
-    fn long_steps_are_never_tried_alone() {
+    fn long_steps_are_tried_alone_once_in_a_while() {
         let mut pace = Pace::default();
-        assert_eq!(run(&mut pace, 2000, 9000, 5000), 2000);
+        assert!(run(&mut pace, 20_000, 9000, 5000) > 19_900);
+    }
+
+    /// A spinning thread on the other core makes every barrier wait for its time slice.
+    #[test]
+    fn a_team_that_has_lost_its_cores_is_left_at_once() {
+        let mut pace = Pace::default();
+        run(&mut pace, 600, 100, 60);
+        assert!(run(&mut pace, 10_000, 100, 10_000) < 30);
+        assert!(run(&mut Pace::default(), 10_000, 100, 10_000) < 30, "and not begun with");
+    }
+
+    #[test]
+    fn one_slow_step_changes_nothing() {
+        let mut pace = Pace::default();
+        run(&mut pace, 100, 100, 60);
+        assert_eq!(run(&mut pace, 1, 100, 10_000) + run(&mut pace, 100, 100, 60), 101);
+    }
+
+    #[test]
+    fn steps_after_a_pause_do_not_count() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let mut together = 0;
+        for i in 0..4000 {
+            let slow = if i % 5 == 0 { 1000 } else { 0 };
+            let begun = now + Duration::from_micros(10 + slow * 2);
+            let way = if pace.width(2) == 1 { 60 } else { 30 + slow };
+            now = begun + Duration::from_micros(way);
+            together += usize::from(pace.width(2) == 2);
+            pace.took(begun, now, 1);
+        }
+        assert!(together > 3900, "{together}");
     }
 }

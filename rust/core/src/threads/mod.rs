@@ -23,6 +23,7 @@
 //! | `count` | how many threads |
 //! | `pool` | the workers; panics; fork |
 //! | `mailbox` | how a worker gets a job, and the caller learns of its end |
+//! | `seats` | members on processors of their own |
 //! | `barrier` | where the members of a team meet |
 //! | `wait` | spin, yield, sleep |
 
@@ -30,6 +31,7 @@ mod barrier;
 mod count;
 mod mailbox;
 mod pool;
+mod seats;
 mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -8,10 +8,12 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::thread::Builder;
+use std::time::Instant;
 
 use super::barrier::Barrier;
 use super::count::cores;
 use super::mailbox::Mailbox;
+use super::seats::Seats;
 use super::wait::Patience;
 use super::{Poisoned, Team};
 
@@ -34,6 +36,7 @@ pub(super) struct Pool {
     /// One mailbox a worker, that of rank r at r - 1. Whoever holds the lock has the workers to itself.
     crew: Mutex<Vec<&'static Mailbox<Job>>>,
     barrier: Barrier,
+    seats: Seats,
     /// What the first panic of this region said.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -48,7 +51,7 @@ static POOL: AtomicPtr<Pool> = AtomicPtr::new(ptr::null_mut());
 
 impl Pool {
     pub(super) fn new() -> Self {
-        Self { crew: Mutex::new(Vec::new()), barrier: Barrier::new(), panic: Mutex::new(None) }
+        Self { crew: Mutex::new(Vec::new()), barrier: Barrier::new(), seats: Seats::new(), panic: Mutex::new(None) }
     }
 
     /// This process' pool.
@@ -87,13 +90,14 @@ impl Pool {
             return false;
         }
         let crew_of_job = &crew[..size - 1];
-        let patience = if size > cores() { Patience::Crowded } else { Patience::Hot };
+        let patience = if size > cores() { Patience::Crowded } else { Patience::Busy };
         // SAFETY: only the lifetime changes. Workers use `work` between `post` and `finish`. From the first `post` to the
         // last `join` nothing here unwinds, `member` catching every panic, so no worker uses it after we return.
         let work = unsafe { transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let job = Job { work, size, patience };
 
         self.barrier.reset();
+        self.seats.sit(0, &mut None);
         for mailbox in crew_of_job {
             mailbox.post(job);
         }
@@ -131,10 +135,13 @@ impl Pool {
     /// A worker's life.
     fn serve(&'static self, rank: usize, mailbox: &Mailbox<Job>) {
         IN_REGION.set(true);
-        let mut patience = Patience::Hot;
+        let (mut patience, mut moved): (_, Option<Instant>) = (Patience::Hot, None);
         loop {
             let job = mailbox.take(patience);
-            patience = job.patience;
+            patience = job.patience.between_regions();
+            if job.patience == Patience::Busy {
+                self.seats.sit(rank, &mut moved);
+            }
             self.member(rank, job);
             mailbox.finish();
         }

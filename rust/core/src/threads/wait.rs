@@ -13,11 +13,23 @@ use super::sync::{Condvar, Mutex, MutexGuard};
 /// How long to wait awake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Every member has a core: 150 µs, which bridges the serial code between two regions. Waking a sleeper takes 5 to
-    /// 50 µs.
+    /// Within a region whose members all have a core: 2 ms. Linux wakes a caller who sleeps on the processor of the worker
+    /// that woke it, where the two are in each other's way for many regions to come.
+    Busy,
+    /// Between such regions: 150 µs, which bridges the serial code there. Waking a sleeper takes 5 to 50 µs.
     Hot,
     /// More members than cores: the core one waits on is the core another needs.
     Crowded,
+}
+
+impl Patience {
+    /// How long a worker waits for the next region.
+    pub(super) const fn between_regions(self) -> Self {
+        match self {
+            Self::Busy | Self::Hot => Self::Hot,
+            Self::Crowded => Self::Crowded,
+        }
+    }
 }
 
 #[cfg(not(loom))]
@@ -25,6 +37,7 @@ impl Patience {
     /// Pauses in a row, 64 being 1 to 3 µs, and how long to stay awake.
     const fn limits(self) -> (usize, Duration) {
         match self {
+            Self::Busy => (64, Duration::from_millis(2)),
             Self::Hot => (64, Duration::from_micros(150)),
             Self::Crowded => (8, Duration::from_micros(20)),
         }
