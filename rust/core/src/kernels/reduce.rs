@@ -233,23 +233,10 @@ macro_rules! by_columns {
 }
 pub(crate) use by_columns;
 
-/// Columns from which a block is walked by rows, its lanes in the first cache: so that rows are read in runs long enough to be
-/// prefetched. Narrower blocks are walked lane by lane, each lane in registers.
-pub(crate) const WIDE: usize = 256;
-
 /// Fold `W` columns of which `x` holds the first from its start.
 #[inline(always)]
 pub(crate) fn fold_block<T: Float, const W: usize>(fold: impl Fold<T>, x: &[T], rows: usize, stride: usize) -> [T; W] {
     let mut lanes = [[fold.start(); W]; LANES];
-    if W >= WIDE {
-        for row in 0..rows {
-            let (x, acc) = (window::<T, W>(x, row * stride), &mut lanes[row % LANES]);
-            for k in 0..W {
-                acc[k] = fold.step(acc[k], x[k]);
-            }
-        }
-        return tree_columns(lanes, |a, b| fold.merge(a, b));
-    }
     for (l, lane) in lanes.iter_mut().enumerate() {
         let mut acc = [fold.start(); W];
         let mut row = l;
@@ -295,7 +282,7 @@ simd! {
 
     /// The reduction of every column of the `rows × cols` matrix `x`, whose rows are `stride` apart.
     pub fn fold_columns<T: Float, F: Fold<T>>(fold: F, x: &[T], rows: usize, cols: usize, stride: usize, out: &mut [T]) {
-        by_columns!(cols, [256, 64, 16, 4, 1], fold_columns_block::<T>(fold, x, rows, stride, out));
+        by_columns!(cols, [128, 16, 4, 1], fold_columns_block::<T>(fold, x, rows, stride, out));
     }
 
     /// Σ x·y.

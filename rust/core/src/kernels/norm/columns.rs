@@ -3,7 +3,7 @@
 use super::feature::{Line, Slope, count, moments};
 use super::{Affine, AffineGrad, MomentsMut, Rows, Scaling, at_block};
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{Sum, WIDE, by_columns, fold_block, tree_columns, window, window_mut};
+use crate::kernels::reduce::{Sum, by_columns, fold_block, tree_columns, window, window_mut};
 use crate::simd;
 
 /// Lines for `W` columns.
@@ -41,26 +41,17 @@ fn moments_block<T: Float, const W: usize>(
     let x = &x[column..];
     let mean = fold_block::<T, W>(Sum, x, shape.rows, shape.stride).map(|sum| sum / count(shape.rows));
     let mut lanes = [[T::ZERO; W]; LANES];
-    if W >= WIDE {
-        for row in 0..shape.rows {
-            let (x, acc) = (window::<T, W>(x, row * shape.stride), &mut lanes[row % LANES]);
+    for (l, lane) in lanes.iter_mut().enumerate() {
+        let mut acc = [T::ZERO; W];
+        let mut row = l;
+        while row < shape.rows {
+            let x = window::<T, W>(x, row * shape.stride);
             for k in 0..W {
                 acc[k] = (x[k] - mean[k]).mul_add(x[k] - mean[k], acc[k]);
             }
+            row += LANES;
         }
-    } else {
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            let mut acc = [T::ZERO; W];
-            let mut row = l;
-            while row < shape.rows {
-                let x = window::<T, W>(x, row * shape.stride);
-                for k in 0..W {
-                    acc[k] = (x[k] - mean[k]).mul_add(x[k] - mean[k], acc[k]);
-                }
-                row += LANES;
-            }
-            *lane = acc;
-        }
+        *lane = acc;
     }
     let squares = tree_columns(lanes, |a, b| a + b);
     let mut inv_std = [T::ZERO; W];
@@ -148,32 +139,20 @@ fn slope_block<T: Float, const W: usize>(
     let mean = *window::<T, W>(scaling.mean, column);
     let mut plain = [[T::ZERO; W]; LANES];
     let mut tilted = [[T::ZERO; W]; LANES];
-    if W >= WIDE {
-        for row in 0..shape.rows {
+    for l in 0..LANES {
+        let (mut plain_acc, mut tilted_acc) = ([T::ZERO; W], [T::ZERO; W]);
+        let mut row = l;
+        while row < shape.rows {
             let at = row * shape.stride + column;
             let (dy, x) = (window::<T, W>(dy, at), window::<T, W>(x, at));
-            let (plain, tilted) = (&mut plain[row % LANES], &mut tilted[row % LANES]);
             for k in 0..W {
-                plain[k] += dy[k];
-                tilted[k] = dy[k].mul_add(x[k] - mean[k], tilted[k]);
+                plain_acc[k] += dy[k];
+                tilted_acc[k] = dy[k].mul_add(x[k] - mean[k], tilted_acc[k]);
             }
+            row += LANES;
         }
-    } else {
-        for l in 0..LANES {
-            let (mut plain_acc, mut tilted_acc) = ([T::ZERO; W], [T::ZERO; W]);
-            let mut row = l;
-            while row < shape.rows {
-                let at = row * shape.stride + column;
-                let (dy, x) = (window::<T, W>(dy, at), window::<T, W>(x, at));
-                for k in 0..W {
-                    plain_acc[k] += dy[k];
-                    tilted_acc[k] = dy[k].mul_add(x[k] - mean[k], tilted_acc[k]);
-                }
-                row += LANES;
-            }
-            plain[l] = plain_acc;
-            tilted[l] = tilted_acc;
-        }
+        plain[l] = plain_acc;
+        tilted[l] = tilted_acc;
     }
     let (plain, tilted) = (tree_columns(plain, |a, b| a + b), tree_columns(tilted, |a, b| a + b));
     let (inv_std, weight) = (window::<T, W>(scaling.inv_std, column), at_block::<T, W>(scaling.weight, column, T::ONE));
@@ -211,23 +190,25 @@ fn backward_block<T: Float, const W: usize>(
     }
 }
 
+// 128 columns: as many as a prefetcher likes to see in a row, and few enough that rows whose stride is a power of two
+// leave each other their sets of the cache.
 simd! {
     /// Normalize every column of `x`. `y` has the strides of `x`.
     pub fn forward_columns<T: Float>(
         x: &[T], shape: Rows, affine: Affine<'_, T>, eps: T, y: &mut [T], moments: &mut MomentsMut<'_, T>,
     ) {
-        by_columns!(shape.cols, [256, 16, 4, 1], forward_block::<T>(x, shape, affine, eps, y, moments));
+        by_columns!(shape.cols, [128, 16, 4, 1], forward_block::<T>(x, shape, affine, eps, y, moments));
     }
 
     fn backward_by_columns<T: Float>(
         dy: &[T], x: &[T], shape: Rows, scaling: Scaling<'_, T>, fixed: bool, dx: &mut [T], out: &mut AffineGrad<'_, T>,
     ) {
-        by_columns!(shape.cols, [256, 16, 4, 1], backward_block::<T>(dy, x, shape, scaling, fixed, dx, out));
+        by_columns!(shape.cols, [128, 16, 4, 1], backward_block::<T>(dy, x, shape, scaling, fixed, dx, out));
     }
 
     /// Normalize every column of `x` by given statistics.
     pub fn apply_columns<T: Float>(x: &[T], shape: Rows, scaling: Scaling<'_, T>, bias: &[T], y: &mut [T]) {
-        by_columns!(shape.cols, [256, 16, 4, 1], apply_block::<T>(x, shape, scaling, bias, y));
+        by_columns!(shape.cols, [128, 16, 4, 1], apply_block::<T>(x, shape, scaling, bias, y));
     }
 }
 
