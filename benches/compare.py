@@ -23,24 +23,25 @@ def interleaved(
     slice_seconds = seconds / rounds / len(candidates)
     repeats: dict[str, int] = {}
     for name, run in candidates.items():
-        run()
-        start = time.perf_counter()
-        run()
-        once = time.perf_counter() - start
+        settle()
+        once = min(_time(run, 1) for _ in range(5))
         repeats[name] = max(1, min(2000, int(slice_seconds / max(once, 1e-7))))
-        for _ in range(repeats[name]):
-            run()
+        _time(run, repeats[name])
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
-            n = repeats[name]
             settle()
             run()  # its own threads wake up
-            start = time.perf_counter()
-            for _ in range(n):
-                run()
-            times[name].append((time.perf_counter() - start) / n)
+            times[name].append(_time(run, repeats[name]))
     return {name: statistics.median(samples) for name, samples in times.items()}
+
+
+def _time(run: Callable[[], object], repeats: int) -> float:
+    """Seconds a call."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - start) / repeats
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> str:
