@@ -154,7 +154,10 @@ class TrainStep:
     ) -> list[float] | None:
         slots, stop = self.optimizer._slots, self.stop_on_nonfinite
         losses = self._planner.run_batches(x, y, order, batch_size, slots, settings, stop)
-        return None if losses is None else losses.tolist()
+        if losses is None:
+            return None
+        self.optimizer._opt_called = True
+        return list(losses.tolist())
 
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""

@@ -36,7 +36,7 @@ class _Combined(LRScheduler):
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
 
-    def _update_lr(self, epoch: int | None = None) -> None:
+    def _update_lr(self, epoch: int | None = None) -> None:  # noqa: ARG002
         # Its turn comes, inside a sequence, which has undone its first step.
         self._initial_step()
 
@@ -55,7 +55,8 @@ def _check(where: str, optimizer: Optimizer | None, schedulers: Sequence[LRSched
             raise TypeError(f"{where}: expected schedulers; got {type(scheduler).__name__} at index {index}")
         if isinstance(scheduler, ReduceLROnPlateau):
             raise ValueError(
-                f"{where}: expected schedulers that are stepped without a measure; got ReduceLROnPlateau at index {index}"
+                f"{where}: expected schedulers that are stepped without a measure; "
+                f"got ReduceLROnPlateau at index {index}"
             )
         optimizer = optimizer or scheduler.optimizer
         if scheduler.optimizer is not optimizer:
@@ -64,7 +65,7 @@ def _check(where: str, optimizer: Optimizer | None, schedulers: Sequence[LRSched
                 f"{type(scheduler.optimizer).__name__} at index {index}"
             )
     check_optimizer(where, optimizer)
-    assert optimizer is not None  # noqa: S101  (for mypy)
+    assert optimizer is not None
     return optimizer
 
 

@@ -26,9 +26,9 @@ class CyclicLR(LRScheduler):
     At step t, in cycle c = 1, 2, … of ``step_size_up + step_size_down`` steps, with h rising from 0 to 1 and falling
     back to 0 in every cycle::
 
-        lr       = base_lr      + (max_lr - base_lr)             * h * scale
+        lr = base_lr + (max_lr - base_lr) * h * scale
         momentum = max_momentum - (max_momentum - base_momentum) * h * scale
-        scale    = 1  ("triangular"),  1 / 2 ** (c - 1)  ("triangular2"),  gamma ** t  ("exp_range")
+        scale = 1("triangular"), 1 / 2 ** (c - 1)("triangular2"), gamma ** t("exp_range")
 
     It is meant to be stepped after every batch.
 

@@ -94,7 +94,7 @@ class ExponentialLR(LRScheduler):
 
     At step t::
 
-        lr = initial_lr * gamma ** t
+        lr = initial_lr * gamma**t
 
     Args:
         optimizer: The optimizer.

@@ -62,9 +62,7 @@ class LambdaLR(_FunctionLR):
     """
 
     def _rates(self) -> list[float]:
-        return [
-            base * function(self.last_epoch) for base, function in zip(self.base_lrs, self.lr_lambdas, strict=True)
-        ]
+        return [base * function(self.last_epoch) for base, function in zip(self.base_lrs, self.lr_lambdas, strict=True)]
 
 
 class MultiplicativeLR(_FunctionLR):
@@ -91,4 +89,6 @@ class MultiplicativeLR(_FunctionLR):
         if self._is_initial:
             return self._present()
         groups = self.optimizer.param_groups
-        return [group["lr"] * function(self.last_epoch) for group, function in zip(groups, self.lr_lambdas, strict=True)]
+        return [
+            group["lr"] * function(self.last_epoch) for group, function in zip(groups, self.lr_lambdas, strict=True)
+        ]

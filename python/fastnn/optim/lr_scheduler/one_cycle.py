@@ -102,7 +102,7 @@ class OneCycleLR(LRScheduler):
         if step > self.total_steps:
             raise ValueError(f"OneCycleLR.step: expected at most {self.total_steps} steps; got {step}")
         begin = 0.0
-        for phase in self._schedule_phases:  # noqa: B007  (the last one, if none has its end ahead)
+        for phase in self._schedule_phases:
             if step <= phase["end_step"] or phase is self._schedule_phases[-1]:
                 break
             begin = phase["end_step"]

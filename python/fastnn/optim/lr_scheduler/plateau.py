@@ -63,7 +63,10 @@ class ReduceLROnPlateau(LRScheduler):
         check_optimizer(where, optimizer)
         check_at_least(where, "patience", patience, 0)
         check_at_least(where, "cooldown", cooldown, 0)
-        for name, value, choices in (("mode", mode, ("min", "max")), ("threshold_mode", threshold_mode, ("rel", "abs"))):
+        for name, value, choices in (
+            ("mode", mode, ("min", "max")),
+            ("threshold_mode", threshold_mode, ("rel", "abs")),
+        ):
             if value not in choices:
                 raise ValueError(f"{where}: expected {name} to be {choices[0]!r} or {choices[1]!r}; got {value!r}")
         self.optimizer = optimizer

@@ -18,8 +18,8 @@ _EPOCH_GIVEN = (
     "PyTorch has deprecated that: call step() alone"
 )
 _TOO_EARLY = (
-    "LRScheduler.step: expected optimizer.step() before the first scheduler.step(); the other way round, the schedule's "
-    "first value is skipped"
+    "LRScheduler.step: expected optimizer.step() before the first scheduler.step(); the other way round, "
+    "the schedule's first value is skipped"
 )
 _REPLACED = "LRScheduler.step: optimizer.step was replaced after the scheduler was made, so their order can not be seen"
 _GET_LR = "LRScheduler.get_lr: works out the next learning rate; get_last_lr() returns the present one"
