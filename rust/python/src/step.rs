@@ -288,7 +288,9 @@ impl Planner {
             for rules in &later {
                 updates.extend(entry.updates(rules, &groups));
             }
-            order = &order[..order.len().min((later.len() + 1) * samples)];
+            let steps = (later.len() + 1).min(order.len() / samples);
+            updates.truncate(steps * entry.places.len());
+            order = &order[..steps * samples];
         }
         let mut losses = vec![0.0; order.len() / samples];
         let plan = &mut entry.plan;
