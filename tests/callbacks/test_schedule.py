@@ -161,6 +161,22 @@ def test_an_error_of_the_step_takes_the_schedule_back() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.025
 
 
+def test_ctrl_c_while_looking_ahead_takes_the_schedule_back() -> None:
+    def interrupted(t: int) -> float:
+        if t == 9:
+            raise KeyboardInterrupt
+        return 1 / (1 + t)
+
+    model, optimizer = make()
+    scheduler = S.LambdaLR(optimizer, interrupted)
+    step = fnn.TrainStep(model, nn.MSELoss(), optimizer)
+    step.run_batches(X, Y, np.arange(ROWS), 0, 3, BATCH, [scheduler])
+    with pytest.raises(KeyboardInterrupt):
+        step.run_batches(X, Y, np.arange(ROWS), 3, 10, BATCH, [scheduler])
+    assert scheduler.last_epoch == optimizer._slots[0].steps_of(0) == 3
+    assert scheduler.get_last_lr() == [group["lr"] for group in optimizer.param_groups] == [0.02 / 4, 0.05 / 4]
+
+
 class Growing:
     """A function that remembers how often it was called."""
 

@@ -135,13 +135,18 @@ class TrainStep:
         if not schedulers:
             return self._run_planned(x, y, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
         ahead = Ahead(self.optimizer, schedulers)
-        settings = ahead.look(whole)
+        taken = 0
         try:
-            losses = self._run_planned(x, y, order[: ahead.steps * batch_size], batch_size, settings)
+            settings = ahead.look(whole)
+            # Python sees a Ctrl-C only once the call has run to its end.
+            taken = ahead.steps
+            losses = self._run_planned(x, y, order[: taken * batch_size], batch_size, settings)
+            taken = 0 if losses is None else self._updated(losses)
         except Exception:
-            ahead.settle(0)
+            taken = 0
             raise
-        ahead.settle(0 if losses is None else self._updated(losses))
+        finally:
+            ahead.settle(taken)
         return losses
 
     def _run_planned(

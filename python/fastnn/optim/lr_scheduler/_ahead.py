@@ -41,6 +41,7 @@ class Ahead:
         self._groups = [dict(group) for group in groups]
         self._kept = [_keep(scheduler) for scheduler in self._schedulers]
         settings: list[dict[str, Any]] = []
+        self.steps = steps
         for _ in range(steps):
             settings += [dict(group) for group in groups]
             try:
