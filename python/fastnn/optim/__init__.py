@@ -4,11 +4,15 @@ Parameters are leaf tensors, or writable NumPy arrays, whose gradients are then 
 """
 
 from fastnn.optim.adadelta import Adadelta
+from fastnn.optim.adafactor import Adafactor
 from fastnn.optim.adagrad import Adagrad
 from fastnn.optim.adam import Adam
 from fastnn.optim.adamw import AdamW
+from fastnn.optim.lbfgs import LBFGS
+from fastnn.optim.muon import Muon
 from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.rmsprop import RMSprop
+from fastnn.optim.sam import SAM
 from fastnn.optim.sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["LBFGS", "SAM", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Muon", "Optimizer", "RMSprop"]
