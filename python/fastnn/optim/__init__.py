@@ -1,4 +1,4 @@
-"""Optimizers, with PyTorch's names, defaults and formulas; each updates all parameters in one fused pass.
+"""Optimizers, with PyTorch's names, defaults and formulas. Those that go element by element make one fused pass.
 
 Parameters are leaf tensors, or writable NumPy arrays, whose gradients are then given to ``step(grads=[...])``.
 """
