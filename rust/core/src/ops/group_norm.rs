@@ -113,7 +113,10 @@ impl Kind {
         match self {
             Self::Layer(shape) | Self::Rms(shape) => {
                 if shape.is_empty() {
-                    return Err(Error::value(format!("{}: expected a normalized_shape of 1 or more sizes; got ()", self.name())));
+                    return Err(Error::value(format!(
+                        "{}: expected a normalized_shape of 1 or more sizes; got ()",
+                        self.name()
+                    )));
                 }
                 if !x.ends_with(shape) {
                     let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
@@ -393,7 +396,13 @@ pub fn rms_norm(x: &Tensor, normalized_shape: &[usize], weight: Option<&Tensor>,
 }
 
 /// Normalise groups of channels.
-pub fn group_norm(x: &Tensor, groups: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
+pub fn group_norm(
+    x: &Tensor,
+    groups: usize,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
     apply(Kind::Group(groups), x, weight, bias, eps)
 }
 

@@ -100,10 +100,7 @@ fn bits_do_not_depend_on_the_team() {
 
 #[test]
 fn an_instance_norm_moves_its_running_statistics_by_the_mean_over_samples() {
-    let (shape, running) = (
-        [3, 2, 7],
-        (Tensor::full(&[2], 3.0, DType::F64), Tensor::full(&[2], 2.0, DType::F64)),
-    );
+    let (shape, running) = ([3, 2, 7], (Tensor::full(&[2], 3.0, DType::F64), Tensor::full(&[2], 2.0, DType::F64)));
     let x = noise(&shape, 1);
     let groups = Kind::Instance.groups(&shape, true);
     let (y, means, vars) = reference(&x.to_vec_f64(), groups, &[1.0; 2], &[0.0; 2], true);
