@@ -26,8 +26,6 @@ class Scaler(Module):
     _statistics: ClassVar[tuple[str, ...]]
     num_features: int
     n_samples_seen: Tensor
-    # The version of `n_samples_seen` that was found not to be 0. Reading it at every call would keep steps from being planned.
-    _fitted_at: int
 
     def __init__(self, num_features: int, device: object, dtype: Any) -> None:
         super().__init__()
@@ -38,12 +36,6 @@ class Scaler(Module):
         for name in self._statistics:
             self.register_buffer(name, _core.zeros(num_features, dtype=dtype))
         self.register_buffer("n_samples_seen", _core.tensor(0, dtype=_core.int64))
-        self._fitted_at = -1
-
-    def reset(self) -> None:
-        """Forget what it was fitted to."""
-        for buffer in self.buffers(recurse=False):
-            buffer.zero_()
 
     def fit(self, x: TensorLike) -> Self:
         """Forget earlier data, and take the statistics of ``x``.
@@ -88,7 +80,6 @@ class Scaler(Module):
             for name, value in zip(self._statistics, total[1], strict=True):
                 self._buffer(name).copy_(value)
             self.n_samples_seen.fill_(total[0])
-        self._fitted_at = self.n_samples_seen._version
         return self
 
     def _chunks(self, x: TensorLike, method: str) -> Iterator[Tensor]:
@@ -130,11 +121,8 @@ class Scaler(Module):
             raise TypeError(f"{where}: expected a tensor or an array; got {type(x).__name__}")
         if shape[-1:] != (self.num_features,):
             raise ValueError(f"{where}: expected input of shape (*, {self.num_features}); got {shape}")
-        seen = self.n_samples_seen
-        if seen._version != self._fitted_at:
-            if seen.item() == 0:
-                raise ValueError(f"{where}: expected fit or partial_fit before the first use; got no samples yet")
-            self._fitted_at = seen._version
+        if self.n_samples_seen._peek() == 0:
+            raise ValueError(f"{where}: expected fit or partial_fit before the first use; got no samples yet")
 
     def _own_type(self, y: Tensor) -> Tensor:
         dtype = self._buffer("scale").dtype
