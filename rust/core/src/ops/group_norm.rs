@@ -125,7 +125,7 @@ impl Kind {
                 }
             }
             Self::Group(groups) => {
-                if x.len() < 2 || *groups == 0 || x[1] == 0 || x[1] % groups != 0 {
+                if x.len() < 2 || *groups == 0 || x[1] == 0 || !x[1].is_multiple_of(*groups) {
                     let expected = format!("input of shape (n, c, *) with c a multiple of {groups}");
                     return Err(shape_error(self.name(), &expected, x));
                 }

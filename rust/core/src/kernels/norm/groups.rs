@@ -5,14 +5,11 @@
 //! dx = inv_std · (h − Σ h / k − x̂ · Σ h·x̂ / k)      h = weight · dy; without Σ h where μ is not taken away
 //! ```
 
-use super::feature::{Line, Samples, apply_line, count, feature_sums, moments};
-use super::{Affine, AffineGrad, MomentsMut, Scaling, at};
+use super::feature::{Line, Samples, apply_line, count, feature_moments, feature_sums, moments, sum_samples};
+use super::{Affine, AffineGrad, Moments, MomentsMut, Scaling, at};
 use crate::element::{Float, LANES};
 use crate::kernels::reduce::{by_columns, opaque, tree, tree_columns, window, window_mut};
 use crate::simd;
-
-/// Rows whose sums are taken together: one alone would wait for each of its additions.
-const TOGETHER: usize = 4;
 
 /// A packed array of `(n, c, l)`, the channels of each sample being in `groups`. A group of a sample is a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,52 +53,15 @@ pub struct Measure<T> {
     pub centered: bool,
 }
 
-/// Σ over each of `R` neighbouring rows of `k` elements, in the order of [`crate::kernels::reduce`].
+/// The moments of one row.
 #[inline(always)]
-fn sum_rows<T: Float, const R: usize>(x: &[T], k: usize, step: impl Fn(usize, T, T) -> T) -> [T; R] {
-    let rows: [&[T]; R] = std::array::from_fn(|r| &x[r * k..][..k]);
-    let mut acc = [[T::ZERO; LANES]; R];
-    let whole = k / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for r in 0..R {
-            let x = window::<T, LANES>(rows[r], start);
-            for l in 0..LANES {
-                acc[r][l] = step(r, acc[r][l], x[l]);
-            }
-        }
+fn row_moments<T: Float>(x: &[T], measure: Measure<T>) -> Moments<T> {
+    let samples = Samples::contiguous(x.len());
+    if measure.centered {
+        return feature_moments(x, samples, measure.eps);
     }
-    acc = opaque(acc);
-    for r in 0..R {
-        for (l, &x) in rows[r][whole..].iter().enumerate() {
-            acc[r][l] = step(r, acc[r][l], x);
-        }
-    }
-    acc.map(|lanes| tree(lanes, |a, b| a + b))
-}
-
-#[inline(always)]
-fn moments_of_rows<T: Float, const R: usize>(
-    x: &[T],
-    k: usize,
-    first: usize,
-    measure: Measure<T>,
-    out: &mut MomentsMut<'_, T>,
-) {
-    let x = &x[first * k..];
-    let mean = if measure.centered {
-        sum_rows::<T, R>(x, k, |_, acc, x| acc + x).map(|sum| sum / count(k))
-    } else {
-        [T::ZERO; R]
-    };
-    let squares = sum_rows::<T, R>(x, k, |r, acc, x| (x - mean[r]).mul_add(x - mean[r], acc));
-    for r in 0..R {
-        let moments = moments(mean[r], squares[r], k, measure.eps);
-        out.mean[first + r] = moments.mean;
-        out.inv_std[first + r] = moments.inv_std;
-        if let Some(var_unbiased) = out.var_unbiased.get_mut(first + r) {
-            *var_unbiased = moments.var_unbiased;
-        }
-    }
+    let [squares] = sum_samples(x, x, samples, |[acc], x, _| [x.mul_add(x, acc)]);
+    moments(T::ZERO, squares, x.len(), measure.eps)
 }
 
 /// y ← weight · (x − mean) · `inv_std` + bias, every element having a weight and a bias of its own.
@@ -214,33 +174,25 @@ simd! {
         x: &[T], shape: Groups, first: usize, affine: Affine<'_, T>, measure: Measure<T>, y: &mut [T],
         out: &mut MomentsMut<'_, T>,
     ) {
-        let (k, channels, rows) = (shape.row(), shape.channels(), out.mean.len());
-        let mut done = 0;
-        while done < rows {
-            // Rows are normalized while they are in cache.
-            let next = if rows - done >= TOGETHER {
-                moments_of_rows::<T, TOGETHER>(x, k, done, measure, out);
-                done + TOGETHER
+        let (k, channels) = (shape.row(), shape.channels());
+        for row in 0..out.mean.len() {
+            let (x, y) = (&x[row * k..][..k], &mut y[row * k..][..k]);
+            let Moments { mean, inv_std, var_unbiased } = row_moments(x, measure);
+            (out.mean[row], out.inv_std[row]) = (mean, inv_std);
+            if let Some(var) = out.var_unbiased.get_mut(row) {
+                *var = var_unbiased;
+            }
+            let channel = (first + row) % shape.groups * channels;
+            if shape.l == 1 && !(affine.weight.is_empty() && affine.bias.is_empty()) {
+                let weight = part(affine.weight, channel, k);
+                let affine = Affine { weight, bias: part(affine.bias, channel, k) };
+                apply_each(x, mean, inv_std, affine, y);
             } else {
-                moments_of_rows::<T, 1>(x, k, done, measure, out);
-                done + 1
-            };
-            for row in done..next {
-                let (x, y) = (&x[row * k..][..k], &mut y[row * k..][..k]);
-                let (mean, inv_std) = (out.mean[row], out.inv_std[row]);
-                let channel = (first + row) % shape.groups * channels;
-                if shape.l == 1 && !(affine.weight.is_empty() && affine.bias.is_empty()) {
-                    let weight = part(affine.weight, channel, k);
-                    let affine = Affine { weight, bias: part(affine.bias, channel, k) };
-                    apply_each(x, mean, inv_std, affine, y);
-                } else {
-                    for (j, (x, y)) in x.chunks_exact(shape.l).zip(y.chunks_exact_mut(shape.l)).enumerate() {
-                        let weight = at(affine.weight, channel + j, T::ONE);
-                        apply_line(Line::new(mean, inv_std, weight, at(affine.bias, channel + j, T::ZERO)), x, y);
-                    }
+                for (j, (x, y)) in x.chunks_exact(shape.l).zip(y.chunks_exact_mut(shape.l)).enumerate() {
+                    let weight = at(affine.weight, channel + j, T::ONE);
+                    apply_line(Line::new(mean, inv_std, weight, at(affine.bias, channel + j, T::ZERO)), x, y);
                 }
             }
-            done = next;
         }
     }
 
