@@ -38,7 +38,7 @@ fn element<'py>(py: Python<'py>, tensor: &Core, offset: isize) -> PyResult<Bound
 impl Tensor {
     /// The only value, read in a way that a trace takes note of.
     fn only<'py>(&self, py: Python<'py>, how: &str) -> PyResult<Bound<'py, PyAny>> {
-        let value = self._peek(py)?;
+        let value = self.peek(py)?;
         trace::read(how);
         Ok(value)
     }
@@ -62,7 +62,8 @@ fn nested<'py>(
 #[pymethods]
 impl Tensor {
     /// The only value, for a check that no result depends on: steps in which it is read can be planned.
-    fn _peek<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(name = "_peek")]
+    fn peek<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         if self.inner.numel() != 1 {
             return Err(PyRuntimeError::new_err(format!(
                 "a Tensor with {} elements cannot be converted to Scalar",
