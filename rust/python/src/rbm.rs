@@ -82,6 +82,11 @@ impl PyRbm {
         Self::default()
     }
 
+    /// A copy of a machine needs room of its own, and nothing in this one's.
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> Self {
+        Self::default()
+    }
+
     /// Learn from rows of `x`, `samples` a batch in the order of `order`; the reconstruction error of each batch. One that
     /// is not finite is the last, and its batch changes nothing.
     #[pyo3(signature = (tensors, settings, x, order, samples, /))]
