@@ -112,9 +112,8 @@ class Machine:
             x.mean(0) - v.mean(0),
             p.mean(0) - q.mean(0),
         ]
-        for i, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
-            self.steps[i] = self.momentum * self.steps[i] + self.lr * gradient
-            parameter += self.steps[i]
+        self.steps = [self.momentum * d + self.lr * g for d, g in zip(self.steps, gradients, strict=True)]
+        self.weight, self.visible_bias, self.hidden_bias = (p + d for p, d in zip(parameters, self.steps, strict=True))
         return error
 
 
@@ -124,11 +123,8 @@ def states(n: int) -> Array:
 
 
 def energy(machine: Machine, v: Array, h: Array) -> float:
-    if machine.gaussian:
-        field_energy = 0.5 * np.sum((v - machine.visible_bias) ** 2)
-    else:
-        field_energy = -v @ machine.visible_bias
-    return float(field_energy - h @ machine.hidden_bias - h @ machine.weight @ v)
+    own = 0.5 * np.sum((v - machine.visible_bias) ** 2) if machine.gaussian else -v @ machine.visible_bias
+    return float(own - h @ machine.hidden_bias - h @ machine.weight @ v)
 
 
 def free_energy(machine: Machine, v: Array) -> float:

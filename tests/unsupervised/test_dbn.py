@@ -35,7 +35,9 @@ def test_greedy_learning_is_one_machine_after_the_other() -> None:
     assert [len(h.epochs) for h in histories] == [3, 3]
     assert histories[0]["reconstruction_error"] == expected["reconstruction_error"]
     np.testing.assert_array_equal(dbn.transform(x), upper.transform(lower.transform(x)))
-    np.testing.assert_array_equal(dbn.reconstruct(x), lower._mean_visible(upper.reconstruct(lower.transform(x))).numpy())
+    np.testing.assert_array_equal(
+        dbn.reconstruct(x), lower._mean_visible(upper.reconstruct(lower.transform(x))).numpy()
+    )
 
 
 def test_the_net_begins_where_pre_training_ended() -> None:

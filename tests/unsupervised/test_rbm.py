@@ -78,9 +78,9 @@ def test_batches_follow_the_reference(name: str, size: tuple[int, int, int]) -> 
     history = rbm.fit(x, epochs=1, batch_size=batch, shuffle=False, verbose=False)
     batches = [x[i : i + batch] for i in range(0, len(x), batch)]
     errors = [expected.batch(rows, SEED, call) * len(rows) for call, rows in enumerate(batches)]
-    for name in ("weight", "visible_bias", "hidden_bias"):
-        got = getattr(rbm, name).detach().numpy()
-        np.testing.assert_allclose(got, getattr(expected, name), rtol=1e-9, atol=1e-11, err_msg=name)
+    for what in ("weight", "visible_bias", "hidden_bias"):
+        got = getattr(rbm, what).detach().numpy()
+        np.testing.assert_allclose(got, getattr(expected, what), rtol=1e-9, atol=1e-11, err_msg=what)
     if rbm.chains is None:
         np.testing.assert_allclose(history["reconstruction_error"], sum(errors) / len(x), rtol=1e-9)
     else:

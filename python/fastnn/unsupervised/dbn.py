@@ -80,9 +80,10 @@ class DBN(Module):
 
     def forward(self, input: TensorLike) -> Tensor:
         """Return the topmost p(h = 1 | …), as an op that gradients flow through."""
-        output: Any = input
-        for rbm in self._machines:
-            output = rbm(output)
+        first, *others = self._machines
+        output = first.forward(input)
+        for rbm in others:
+            output = rbm.forward(output)
         return output
 
     def pretrain(
@@ -139,7 +140,7 @@ class DBN(Module):
     def _down(self, values: Tensor, count: int) -> NDArray[Any]:
         """Return the visible means below the first ``count`` machines."""
         for rbm in reversed(self._machines[:count]):
-            values = rbm._mean_visible(values)  # noqa: SLF001  (of one package)
+            values = rbm._mean_visible(values)
         return values.numpy()
 
     @no_grad()

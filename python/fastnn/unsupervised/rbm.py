@@ -157,20 +157,18 @@ class RBM(Module):
         if self.visible not in {"bernoulli", "gaussian"}:
             raise ValueError(f"RBM: expected visible to be 'bernoulli' or 'gaussian'; got {self.visible!r}")
         check_at_least("RBM", "k", self.k, 1)
-        ranges = (
-            ("lr", "of at least 0", lambda value: value >= 0),
-            ("momentum", "in [0, 1)", lambda value: 0 <= value < 1),
-            ("weight_decay", "of at least 0", lambda value: value >= 0),
-            ("sparsity_target", "in (0, 1)", lambda value: 0 < value < 1),
-            ("sparsity_cost", "of at least 0", lambda value: value >= 0),
-            ("sparsity_decay", "in [0, 1)", lambda value: 0 <= value < 1),
-        )
         settings: dict[str, Any] = {"visible": self.visible, "k": int(self.k)}
-        for name, expected, fits in ranges:
-            value = check_number("RBM", name, getattr(self, name))
-            if not fits(value) or math.isinf(value):
-                raise ValueError(f"RBM: expected {name} {expected}; got {getattr(self, name)}")
-            settings[name] = value
+        for name in ("lr", "weight_decay", "sparsity_cost"):
+            settings[name] = check_number("RBM", name, getattr(self, name))
+            if not 0 <= settings[name] < math.inf:
+                raise ValueError(f"RBM: expected {name} of at least 0; got {getattr(self, name)}")
+        for name in ("momentum", "sparsity_decay"):
+            settings[name] = check_number("RBM", name, getattr(self, name))
+            if not 0 <= settings[name] < 1:
+                raise ValueError(f"RBM: expected {name} in [0, 1); got {getattr(self, name)}")
+        settings["sparsity_target"] = check_number("RBM", "sparsity_target", self.sparsity_target)
+        if not 0 < settings["sparsity_target"] < 1:
+            raise ValueError(f"RBM: expected sparsity_target in (0, 1); got {self.sparsity_target}")
         return settings | {"persistent": bool(self.persistent), "sample_visible": bool(self.sample_visible)}
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -204,7 +202,9 @@ class RBM(Module):
                 f"{self._name}.{where}: expected x in [0, 1], as the visible units are Bernoulli; got {wrong:g}"
             )
         if not np.isfinite(high - low):
-            raise ValueError(f"{self._name}.{where}: expected finite numbers in x; got {high if low > -np.inf else low}")
+            raise ValueError(
+                f"{self._name}.{where}: expected finite numbers in x; got {high if low > -np.inf else low}"
+            )
         return array
 
     def fit(
@@ -317,7 +317,7 @@ class RBM(Module):
         Raises:
             ValueError: The machine was never fitted, or ``x`` has another width or values out of range.
         """
-        return self(self._data("transform", x)).numpy()
+        return self.forward(self._data("transform", x)).numpy()
 
     @no_grad()
     def reconstruct(self, x: Any) -> NDArray[Any]:
@@ -326,7 +326,7 @@ class RBM(Module):
         Raises:
             ValueError: The machine was never fitted, or ``x`` has another width or values out of range.
         """
-        return self._mean_visible(self(self._data("reconstruct", x))).numpy()
+        return self._mean_visible(self.forward(self._data("reconstruct", x))).numpy()
 
     @no_grad()
     def free_energy(self, x: Any) -> NDArray[Any]:

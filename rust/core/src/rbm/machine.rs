@@ -155,7 +155,7 @@ impl<T: Float> Machine<T> {
         let Sizes { hidden, visible, .. } = self.sizes;
         let weight = MatRef { ptr: self.weight.cast_const(), row_stride: visible as isize, col_stride: 1 };
         // SAFETY: passed on; the bias has a number for each unit.
-        unsafe { self.infer(team, (hidden, visible), weight, self.hidden_bias, Visible::Bernoulli, layer) }
+        unsafe { Self::infer(team, (hidden, visible), weight, self.hidden_bias, Visible::Bernoulli, layer) }
     }
 
     /// p(v | h) of this member's units.
@@ -166,13 +166,12 @@ impl<T: Float> Machine<T> {
         let Sizes { hidden, visible, .. } = self.sizes;
         let weight = MatRef { ptr: self.weight.cast_const(), row_stride: 1, col_stride: visible as isize };
         // SAFETY: passed on.
-        unsafe { self.infer(team, (visible, hidden), weight, self.visible_bias, self.kind, layer) }
+        unsafe { Self::infer(team, (visible, hidden), weight, self.visible_bias, self.kind, layer) }
     }
 
     /// # Safety
     /// As for [`infer_hidden`](Self::infer_hidden).
     unsafe fn infer(
-        &self,
         team: &Team,
         (units, inputs): (usize, usize),
         weight: MatRef<T>,
