@@ -1,6 +1,6 @@
 """`python -m benches.rbm`: an epoch of RBM learning over the digits, ours and scikit-learn's, interleaved in one run.
 
-784-256 on `data/mnist10k.npz`, x / 255 in float32, scikit-learn's learning rate, and batches of 10 (its default) to 100.
+784-256 on `data/mnist10k.npz`, x / 255 in float32, scikit-learn's learning rate; batches of 10 (its default) to 100.
 scikit-learn's `BernoulliRBM` is persistent contrastive divergence; ours runs as that too, and as CD-1. Before anything
 is timed, all learn for some epochs, and the exact pseudo-likelihood of the same held-out digits, measured by the same
 function, is to be as good with ours.

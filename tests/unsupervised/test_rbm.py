@@ -151,7 +151,7 @@ def test_pseudo_likelihood_of_more_rows_than_a_block() -> None:
     np.testing.assert_array_equal(rbm.pseudo_likelihood(x), np.tile(rbm.pseudo_likelihood(x[:16]), 40))
 
 
-@pytest.mark.parametrize("settings", [{}, {"k": 5}, {"persistent": True, "lr": 0.03}])
+@pytest.mark.parametrize("settings", [{}, {"k": 5}, {"persistent": True, "lr": 0.05}])
 def test_learning_raises_the_likelihood(settings: dict[str, Any]) -> None:
     """Exact, of a machine with 16 visible states, on data with two of them; over five seeds."""
     x = np.array([[1, 1, 0, 0]] * 20 + [[0, 0, 1, 1]] * 20, np.float64)
