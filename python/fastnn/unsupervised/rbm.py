@@ -280,7 +280,8 @@ class RBM(Module):
     ) -> float:
         """Run batches in chunks of a few milliseconds, each one call that holds no GIL; return the mean error."""
         data, tensors = _core.from_numpy(rows), self._tensors()
-        batch, batches, chunk, total = 0, -(-len(rows) // batch_size), 1, 0.0
+        batch, batches, chunk = 0, -(-len(rows) // batch_size), 1
+        measured: list[float] = []
         while batch < batches:
             count = min(chunk, batches - batch)
             taken = order[batch * batch_size : (batch + count) * batch_size]
@@ -291,11 +292,12 @@ class RBM(Module):
             if not math.isfinite(errors[-1]):
                 raise ValueError(self._astray(float(errors[-1]), epoch))
             batch += count
-            last = len(taken) - (count - 1) * batch_size
-            total += float(errors[:-1].sum()) * batch_size + float(errors[-1]) * last
-            progress.advance(count, total / min(batch * batch_size, len(rows)))
+            measured += errors.tolist()
+            progress.advance(count, math.fsum(measured) / batch)
             chunk = max(1, min(4 * count, int(_CHUNK_SECONDS * count / max(seconds, 1e-9))))
-        return total / len(rows)
+        # Summed at once: how long the chunks were depends on the time they took, and is not to show in the last digit.
+        last = len(rows) - (batches - 1) * batch_size
+        return (math.fsum(measured[:-1]) * batch_size + measured[-1] * last) / len(rows)
 
     def _astray(self, error: float, epoch: int) -> str:
         return (
