@@ -131,7 +131,7 @@ from fastnn._core import (
 from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
-    from fastnn import callbacks, training
+    from fastnn import callbacks, training, unsupervised
     from fastnn.serialization import load, save
     from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test
 
@@ -143,6 +143,7 @@ long = int64
 _LAZY = {
     "callbacks": ("fastnn.callbacks", None),
     "training": ("fastnn.training", None),
+    "unsupervised": ("fastnn.unsupervised", None),
     "load": ("fastnn.serialization", "load"),
     "save": ("fastnn.serialization", "save"),
     "History": ("fastnn.training", "History"),
@@ -303,6 +304,7 @@ __all__ = [
     "trunc",
     "unbind",
     "unsqueeze",
+    "unsupervised",
     "var",
     "where",
     "zeros",
