@@ -3,6 +3,7 @@
 Parameters are leaf tensors, or writable NumPy arrays, whose gradients are then given to ``step(grads=[...])``.
 """
 
+from fastnn.optim import lr_scheduler
 from fastnn.optim.adadelta import Adadelta
 from fastnn.optim.adagrad import Adagrad
 from fastnn.optim.adam import Adam
@@ -11,4 +12,4 @@ from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.rmsprop import RMSprop
 from fastnn.optim.sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
