@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
+
+_Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
+"""Inputs, targets and weights of all samples."""
 
 _SIMPLE = (bool, int, float, str, type(None))
 
@@ -34,7 +37,8 @@ class TrainStep:
 
     Args:
         model: The model, in whichever mode it is.
-        loss: Called with the model's output and the targets; returns a scalar.
+        loss: Called with the model's output, the targets and, where samples are weighted, their weights; returns a
+            scalar.
         optimizer: Of the model's parameters.
 
     Attributes:
@@ -42,7 +46,7 @@ class TrainStep:
         stop_on_nonfinite: Whether a step whose loss is NaN or infinite changes nothing, and ends :meth:`run_batches`.
     """
 
-    def __init__(self, model: Module, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer) -> None:
+    def __init__(self, model: Module, loss: Callable[..., Tensor], optimizer: Optimizer) -> None:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -52,15 +56,15 @@ class TrainStep:
         self._version = -1
         self._state: object = None
 
-    def __call__(self, x: TensorLike, y: TensorLike) -> float:
+    def __call__(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None = None) -> float:
         if self._version != _core.config_version():
             self._look_again()
         if self.reason is not None:
-            return self._run_eagerly(x, y)
+            return self._run_eagerly(x, y, sample_weight)
         optimizer = self.optimizer
-        loss = self._planner.step(x, y, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
+        loss = self._planner.step(x, y, sample_weight, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
         if loss is None:
-            return self._trace(x, y)
+            return self._trace(x, y, sample_weight)
         # A schedule asks whether it is stepped after the optimizer.
         optimizer._opt_called = True
         return loss
@@ -74,6 +78,7 @@ class TrainStep:
         n_batches: int,
         batch_size: int,
         schedulers: Sequence[LRScheduler] = (),
+        sample_weight: NDArray[Any] | None = None,
     ) -> NDArray[np.float64]:
         """Train on batches ``first_batch`` to ``first_batch + n_batches - 1``, and return their losses.
 
@@ -86,6 +91,7 @@ class TrainStep:
             batch_size: Rows a batch.
             schedulers: Stepped after every update. The settings of many steps are worked out beforehand; at the end
                 schedules and groups are as if each had been stepped in its turn.
+            sample_weight: What each row counts for, C-contiguous; ``None`` for 1.
 
         Returns:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
@@ -97,10 +103,11 @@ class TrainStep:
         last = first_batch + n_batches
         batch = first_batch
         while batch < last:
-            done = self._run_whole_batches(x, y, order[batch * batch_size : last * batch_size], batch_size, schedulers)
+            ahead = order[batch * batch_size : last * batch_size]
+            done = self._run_whole_batches((x, y, sample_weight), ahead, batch_size, schedulers)
             if done is None:
                 rows = order[batch * batch_size : (batch + 1) * batch_size]
-                done = [self(x[rows], y[rows])]
+                done = [self(x[rows], y[rows], None if sample_weight is None else sample_weight[rows])]
                 if self._updated(done):
                     for scheduler in schedulers:
                         scheduler.step()
@@ -120,8 +127,7 @@ class TrainStep:
 
     def _run_whole_batches(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        data: _Data,
         order: NDArray[np.int64],
         batch_size: int,
         schedulers: Sequence[LRScheduler],
@@ -133,11 +139,11 @@ class TrainStep:
         if whole == 0 or self.reason is not None:
             return None
         if not schedulers:
-            return self._run_planned(x, y, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
+            return self._run_planned(data, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
         ahead = Ahead(self.optimizer, schedulers)
         settings = ahead.look(whole)
         try:
-            losses = self._run_planned(x, y, order[: ahead.steps * batch_size], batch_size, settings)
+            losses = self._run_planned(data, order[: ahead.steps * batch_size], batch_size, settings)
         except Exception:
             ahead.settle(0)
             raise
@@ -146,14 +152,13 @@ class TrainStep:
 
     def _run_planned(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        data: _Data,
         order: NDArray[np.int64],
         batch_size: int,
         settings: list[dict[str, Any]],
     ) -> list[float] | None:
         slots, stop = self.optimizer._slots, self.stop_on_nonfinite
-        losses = self._planner.run_batches(x, y, order, batch_size, slots, settings, stop)
+        losses = self._planner.run_batches(*data, order, batch_size, slots, settings, stop)
         return None if losses is None else losses.tolist()
 
     def _look_again(self) -> None:
@@ -165,12 +170,12 @@ class TrainStep:
             self._planner.clear()
             self.reason = _obstacle(self.model, self.optimizer)
 
-    def _trace(self, x: TensorLike, y: TensorLike) -> float:
+    def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
         statistics = _Statistics(self.model)
-        inputs, targets = self._planner.start(x, y)
+        batch = self._planner.start(x, y, sample_weight)
         try:
-            loss = self._differentiate(inputs, targets)
+            loss = self._differentiate(*batch)
         except BaseException:
             self._planner.abort()
             statistics.restore()
@@ -182,17 +187,19 @@ class TrainStep:
                 self.reason = "forward changes attributes of a module"
         return self._update(loss, statistics)
 
-    def _run_eagerly(self, x: TensorLike, y: TensorLike) -> float:
+    def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         statistics = _Statistics(self.model)
+        weight = None if sample_weight is None else _tensor(sample_weight)
         try:
-            loss = self._differentiate(_tensor(x), _tensor(y))
+            loss = self._differentiate(_tensor(x), _tensor(y), weight)
         except BaseException:
             statistics.restore()
             raise
         return self._update(loss, statistics)
 
-    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
-        loss = self.loss(self.model(x), y)
+    def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        output = self.model(x)
+        loss = self.loss(output, y) if sample_weight is None else self.loss(output, y, sample_weight)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
