@@ -459,6 +459,7 @@ class Planner:
         self,
         x: _Input,
         y: _Input,
+        weight: _Input | None,
         order: NDArray[np.int64],
         samples: int,
         slots: Sequence[Slots],
@@ -466,11 +467,12 @@ class Planner:
         stop: builtins.bool,
         /,
     ) -> NDArray[np.float64] | None: ...
-    def start(self, /, x: _Input, y: _Input) -> tuple[Tensor, Tensor]: ...
+    def start(self, x: _Input, y: _Input, weight: _Input | None, /) -> list[Tensor]: ...
     def step(
         self,
         x: _Input,
         y: _Input,
+        weight: _Input | None,
         slots: Sequence[Slots],
         settings: Sequence[dict[str, Any]],
         stop: builtins.bool,
