@@ -19,8 +19,10 @@ from fastnn.nn.activation import (
 )
 from fastnn.nn.batchnorm import BatchNorm1d
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
-from fastnn.nn.dropout import Dropout
+from fastnn.nn.dropconnect import DropConnect
+from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
 from fastnn.nn.flatten import Flatten
+from fastnn.nn.gated import GLU, GatedLinear, Highway
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import (
     BCELoss,
@@ -34,20 +36,31 @@ from fastnn.nn.loss import (
     SmoothL1Loss,
 )
 from fastnn.nn.module import Module
+from fastnn.nn.multiplicative import FactorizationMachine, LowRankBilinear
+from fastnn.nn.noise import GaussianNoise, MaskingNoise, WeightNoise
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.residual import Residual, linear_survival
 
 __all__ = [
     "ELU",
     "GELU",
+    "GLU",
     "SELU",
+    "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Bilinear",
     "CrossEntropyLoss",
+    "DropConnect",
     "Dropout",
+    "FactorizationMachine",
+    "FeatureAlphaDropout",
     "Flatten",
+    "GatedLinear",
+    "GaussianNoise",
     "Hardtanh",
+    "Highway",
     "HuberLoss",
     "Identity",
     "KLDivLoss",
@@ -55,7 +68,9 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "LowRankBilinear",
     "MSELoss",
+    "MaskingNoise",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -64,6 +79,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -71,7 +87,9 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "WeightNoise",
     "functional",
     "init",
+    "linear_survival",
     "utils",
 ]
