@@ -129,11 +129,13 @@ from fastnn._core import (
     zeros_like,
 )
 from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
+from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import callbacks, training
+    from fastnn import augment, callbacks, training
+    from fastnn.augment import mixup
     from fastnn.serialization import load, save
-    from fastnn.training import History, Trainer, TrainStep
+    from fastnn.training import History, Trainer, TrainStep, mc_predict
 
 float = float32
 double = float64
@@ -141,8 +143,11 @@ long = int64
 
 # Imported when first used, so that `import fastnn` is quick.
 _LAZY = {
+    "augment": ("fastnn.augment", None),
     "callbacks": ("fastnn.callbacks", None),
     "training": ("fastnn.training", None),
+    "mc_predict": ("fastnn.training", "mc_predict"),
+    "mixup": ("fastnn.augment", "mixup"),
     "load": ("fastnn.serialization", "load"),
     "save": ("fastnn.serialization", "save"),
     "History": ("fastnn.training", "History"),
@@ -181,6 +186,7 @@ __all__ = [
     "argmax",
     "argmin",
     "as_tensor",
+    "augment",
     "autograd",
     "bernoulli",
     "bool",
@@ -209,6 +215,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "freeze",
     "from_numpy",
     "full",
     "full_like",
@@ -242,9 +249,11 @@ __all__ = [
     "matmul",
     "max",
     "maximum",
+    "mc_predict",
     "mean",
     "min",
     "minimum",
+    "mixup",
     "mm",
     "mul",
     "nan",
@@ -298,6 +307,7 @@ __all__ = [
     "transpose",
     "trunc",
     "unbind",
+    "unfreeze",
     "unsqueeze",
     "var",
     "where",

@@ -162,7 +162,7 @@ def test_callbacks_are_told_in_order():
         (lambda: callbacks.LearningRateScheduler(0.1), TypeError, "LearningRateScheduler: expected schedule to be a function; got 0.1"),
         (lambda: callbacks.LearningRateScheduler(lambda epoch, lr: -1), ValueError, "LearningRateScheduler: expected schedule to return a number of at least 0; got -1"),
         (lambda: callbacks.LambdaCallback(on_end=print), TypeError,
-         "LambdaCallback: expected names among on_fit_begin, on_fit_end, on_epoch_begin, on_epoch_end, on_batch_begin, on_batch_end; got 'on_end'"),
+         "LambdaCallback: expected names among on_fit_begin, on_fit_end, on_fit_error, on_epoch_begin, on_epoch_end, on_batch_begin, on_batch_end; got 'on_end'"),
         (lambda: callbacks.LambdaCallback(on_fit_end=3), TypeError, "LambdaCallback: expected on_fit_end to be a function; got 3"),
     ],
 )  # fmt: skip

@@ -89,7 +89,7 @@ class GatedLinear(Module):
 
     def forward(self, input: TensorLike) -> Tensor:
         try:
-            return F.glu(F.linear(input, self.linear.weight, self.linear.bias), -1)
+            return F.glu(self.linear(input), -1)
         except (TypeError, ValueError) as error:
             layer = f"GatedLinear({self.in_features}, {self.out_features})"
             fits = shape_of(input)[-1:] == (self.in_features,)

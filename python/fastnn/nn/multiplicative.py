@@ -52,9 +52,7 @@ class FactorizationMachine(Module):
     weight: Parameter
     factors: Parameter
 
-    def __init__(
-        self, n_features: int, k: int, std: float = 0.01, device: object = None, dtype: Any = None
-    ) -> None:
+    def __init__(self, n_features: int, k: int, std: float = 0.01, device: object = None, dtype: Any = None) -> None:
         super().__init__()
         check_at_least("FactorizationMachine", "n_features", n_features, 1)
         check_at_least("FactorizationMachine", "k", k, 1)

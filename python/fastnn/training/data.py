@@ -132,6 +132,7 @@ class ArrayData:
         self.y = y
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.augment: Callable[[NDArray[Any], NDArray[Any]], Batch] | None = None
         rows = len(x)
         self.batches = rows // batch_size if drop_last else -(-rows // batch_size)
         if not self.batches:
@@ -176,6 +177,7 @@ class IterableData:
         self._source = source
         self._types = types
         self._limit = batches
+        self.augment: Callable[[NDArray[Any], NDArray[Any]], Batch] | None = None
         self._running: Iterator[Any] | None = None
         self.batches: int | None = batches
         self.in_memory = isinstance(source, (list, tuple)) and batches is None

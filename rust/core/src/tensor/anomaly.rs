@@ -72,7 +72,7 @@ impl Note {
     pub fn place(&self, op: &str) -> String {
         let mut place = op.to_owned();
         if let Some(scope) = &self.scope {
-            let _ = write!(place, " of {scope}");
+            let _ = write!(place, " in {scope}");
         }
         place
     }

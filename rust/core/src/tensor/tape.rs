@@ -267,7 +267,7 @@ fn began(roots: &[(Tensor, Tensor)]) -> String {
             first = Some(node);
         }
     }
-    first.map_or_else(String::new, |node| format!("; the forward pass made the first nan in {}", node.place()))
+    first.map_or_else(String::new, |node| format!("; the first nan came out of the forward pass of {}", node.place()))
 }
 
 /// Refuse NaN among values of the roots, from which no gradient is worth having.
