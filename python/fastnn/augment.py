@@ -20,7 +20,7 @@ def _uniform() -> float:
 
 
 def _log_gamma_draw(shape: float) -> float:
-    """Draw the logarithm of a number from Gamma(shape, 1); a logarithm, as a small shape makes numbers below all floats.
+    """Draw the logarithm of a number from Gamma(shape, 1): a small shape makes numbers that are below all floats.
 
     Source:
         Marsaglia & Tsang 2000, https://doi.org/10.1145/358407.358414; its section 6 for shapes below 1.
@@ -60,7 +60,8 @@ def _soft_targets(y: NDArray[Any], num_classes: int | None, dtype: np.dtype[Any]
     if y.min() < 0 or y.max() >= num_classes:
         wrong = y.min() if y.min() < 0 else y.max()
         raise ValueError(f"mixup: expected targets in [0, {num_classes}); got {wrong}")
-    return np.eye(num_classes, dtype=dtype)[y]
+    soft: NDArray[Any] = np.eye(num_classes, dtype=dtype)[y]
+    return soft
 
 
 def mixup(x: TensorLike, y: TensorLike, alpha: float = 0.2, num_classes: int | None = None) -> tuple[Any, Any]:
@@ -73,7 +74,8 @@ def mixup(x: TensorLike, y: TensorLike, alpha: float = 0.2, num_classes: int | N
         x: Inputs, ``(n, *)``, floating point.
         y: Classes, ``(n,)``, integers, which become probabilities ``(n, num_classes)``; or targets ``(n, *)``, floating
             point, such as those of a regression.
-        alpha: How strongly: 0 leaves the batch as it is, 1 draws λ evenly from [0, 1]. At least 0; 0.1 to 0.4 in the paper.
+        alpha: How strongly, at least 0: 0 leaves the batch as it is, 1 draws λ evenly from [0, 1]. The paper has 0.1
+            to 0.4.
         num_classes: Number of classes; only with integers.
 
     Returns:
@@ -110,8 +112,8 @@ def mixup(x: TensorLike, y: TensorLike, alpha: float = 0.2, num_classes: int | N
 class MixUp:
     """Mix every batch of a fit: ``trainer.fit(x, y, augment=MixUp(0.2, num_classes=10))``.
 
-    See :func:`mixup`. The loss must take probabilities, as :class:`fastnn.nn.CrossEntropyLoss` does. Draws come from the
-    generator that ``fastnn.manual_seed`` sets.
+    See :func:`mixup`. The loss must take probabilities, as :class:`fastnn.nn.CrossEntropyLoss` does. Draws come from
+    the generator that ``fastnn.manual_seed`` sets.
 
     Args:
         alpha: How strongly, at least 0.

@@ -196,9 +196,9 @@ def gradcheck(
 class set_detect_anomaly:  # noqa: N801
     """Look for NaN in every backward from now on or not; as a context manager, until the end of the ``with`` block.
 
-    A backward then raises RuntimeError where an op's gradient becomes NaN, or at once if the loss is NaN. The error names
-    the op, the layer it ran in, and, if NaN began in the forward pass, the op and the layer that made the first one. Steps of
-    a ``TrainStep`` run eagerly meanwhile, and every tensor is read once more: for debugging only.
+    A backward then raises RuntimeError where an op's gradient becomes NaN, or at once if the loss is NaN. The error
+    names the op, the layer it ran in, and, if NaN began in the forward pass, the op and the layer that made the first
+    one. Steps of a ``TrainStep`` run eagerly meanwhile, and every tensor is read once more: for debugging only.
 
     Args:
         mode: Whether to look, in all threads.

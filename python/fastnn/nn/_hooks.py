@@ -62,6 +62,10 @@ def register(
     return RemovableHandle(module, hooks, key)
 
 
+def _call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return module.forward(*args, **kwargs)
+
+
 def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run ``forward`` between the hooks, as PyTorch does."""
     for hook, with_kwargs in tuple(module._forward_pre_hooks.values()):
@@ -78,10 +82,7 @@ def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any
             changed = hook(module, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-    if _core.is_anomaly_enabled():
-        output = call_in_scope(module, args, kwargs)
-    else:
-        output = module.forward(*args, **kwargs)
+    output = (call_in_scope if _core.is_anomaly_enabled() else _call)(module, args, kwargs)
     for hook, with_kwargs in tuple(module._forward_hooks.values()):
         changed = hook(module, args, kwargs, output) if with_kwargs else hook(module, args, output)
         if changed is not None:

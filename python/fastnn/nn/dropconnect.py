@@ -39,9 +39,9 @@ class DropConnect(Linear):
         TypeError: A setting, or ``x``, is of another type.
 
     Source:
-        Wan et al. 2013, http://proceedings.mlr.press/v28/wan13.html. There p is the probability to keep, every sample has
-        a mask of its own, and evaluation averages over draws from a Gaussian with the mean and variance of ``y``; here a
-        batch shares one mask, and evaluation takes the mean.
+        Wan et al. 2013, http://proceedings.mlr.press/v28/wan13.html. There p is the probability to keep, every sample
+        has a mask of its own, and evaluation averages over draws from a Gaussian with the mean and variance of ``y``;
+        here a batch shares one mask, and evaluation takes the mean.
     """
 
     p: float
@@ -76,4 +76,7 @@ class DropConnect(Linear):
             raise layer_error(layer, error, fits, f"(*, {self.in_features})", input) from None
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, p={self.p}, bias={self.bias is not None}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, p={self.p}, "
+            f"bias={self.bias is not None}"
+        )

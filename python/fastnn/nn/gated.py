@@ -143,8 +143,7 @@ class Highway(Module):
         self.transform = Linear(features, features, device=device, dtype=dtype)
         self.gate = Linear(features, features, device=device, dtype=dtype)
         self.activation = ReLU() if activation is None else activation
-        assert self.gate.bias is not None
-        init.constant_(self.gate.bias, gate_bias)
+        init.constant_(self.gate.get_parameter("bias"), gate_bias)
 
     def forward(self, input: TensorLike) -> Tensor:
         x = input if isinstance(input, Tensor) else _core.as_tensor(input)
@@ -153,4 +152,5 @@ class Highway(Module):
                 f"Highway({self.features}): expected input of shape (*, {self.features}); got {shape_of(x)}"
             )
         transformed: Tensor = self.activation(self.transform(x))
-        return x + self.gate(x).sigmoid() * (transformed - x)
+        gate: Tensor = self.gate(x).sigmoid()
+        return x + gate * (transformed - x)

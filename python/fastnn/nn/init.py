@@ -141,8 +141,8 @@ def xavier_normal_doubled_(tensor: _T) -> _T:
         ValueError: Fewer than two dimensions.
 
     Source:
-        Taught under Xavier's name or He's; the factor 2 is that of He et al. 2015, https://arxiv.org/abs/1502.01852, section
-        2.2. Keras has it as ``VarianceScaling(2, "fan_avg", "untruncated_normal")``.
+        Taught under Xavier's name or He's; the factor 2 is that of He et al. 2015, https://arxiv.org/abs/1502.01852,
+        section 2.2. Keras has it as ``VarianceScaling(2, "fan_avg", "untruncated_normal")``.
     """
     return normal_(tensor, 0.0, math.sqrt(4.0 / sum(_fans(tensor))))
 

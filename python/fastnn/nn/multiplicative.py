@@ -41,8 +41,8 @@ class FactorizationMachine(Module):
         TypeError: A setting, or ``x``, is of another type.
 
     Source:
-        Rendle 2010, https://doi.org/10.1109/ICDM.2010.127, equation 1 and lemma 3.1. Here ``factors`` is ``(k, n_features)``,
-        the paper's V transposed.
+        Rendle 2010, https://doi.org/10.1109/ICDM.2010.127, equation 1 and lemma 3.1. Here ``factors`` is
+        ``(k, n_features)``, the paper's V transposed.
     """
 
     n_features: int

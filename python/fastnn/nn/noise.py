@@ -38,8 +38,8 @@ class GaussianNoise(Module):
         ValueError: ``std`` is out of range.
 
     Source:
-        Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108, where it is shown to be Tikhonov regularization. Keras calls
-        the argument ``stddev``.
+        Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108, where it is shown to be Tikhonov regularization. Keras
+        calls the argument ``stddev``.
     """
 
     std: float
@@ -110,8 +110,8 @@ class WeightNoise(Module):
         TypeError: ``module`` is no module.
 
     Source:
-        Murray & Edwards 1994, https://doi.org/10.1109/72.317730; one draw a batch as in Graves 2011, "Practical variational
-        inference for neural networks".
+        Murray & Edwards 1994, https://doi.org/10.1109/72.317730; one draw a batch as in Graves 2011, "Practical
+        variational inference for neural networks".
     """
 
     module: Module

@@ -13,8 +13,8 @@ def layerwise_lr(model: Module, lr: float, decay: float) -> list[dict[str, Any]]
 
         lr of layer l = lr * decay**(L - l),    l = 1 … L
 
-    Layers are the modules with a parameter of two dimensions or more, in the order of ``model.named_modules()``. Others,
-    such as norms, belong to the layer before them, or to the first one.
+    Layers are the modules with a parameter of two dimensions or more, in the order of ``model.named_modules()``.
+    Others, such as norms, belong to the layer before them, or to the first one.
 
     Args:
         model: The model.
@@ -29,8 +29,8 @@ def layerwise_lr(model: Module, lr: float, decay: float) -> list[dict[str, Any]]
         TypeError: ``model`` is no module.
 
     Source:
-        Howard & Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2 ("discriminative fine-tuning"), with a decay of
-        1 / 2.6.
+        Howard & Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2 ("discriminative fine-tuning"), with a decay
+        of 1 / 2.6.
     """
     if not isinstance(model, Module):
         raise TypeError(f"layerwise_lr: expected model to be an nn.Module; got {type(model).__name__}")

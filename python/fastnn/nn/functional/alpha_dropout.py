@@ -27,7 +27,7 @@ def _alpha_dropout(where: str, input: TensorLike, p: float, training: bool, mask
 
 
 def alpha_dropout(input: TensorLike, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:  # noqa: ARG001
-    """Set elements to SELU's saturation with probability ``p``, and keep mean 0 and variance 1; not unless ``training``.
+    """Set elements to SELU's saturation with probability ``p``, and keep mean 0 and variance 1, while ``training``.
 
     See :class:`fastnn.nn.AlphaDropout`.
 

@@ -19,8 +19,8 @@ def freeze(module: _M) -> _M:
     """Leave a module, or a whole model, as it is while the rest learns.
 
     No gradients are computed for its parameters, so no optimizer changes them, not by weight decay either. Layers with
-    running statistics stay in evaluation mode, whatever :meth:`Module.train` says, and keep the statistics. Other layers,
-    such as dropout, do what they did.
+    running statistics stay in evaluation mode, whatever :meth:`Module.train` says, and keep the statistics. Other
+    layers, such as dropout, do what they did.
 
     Args:
         module: The part, changed in place.
