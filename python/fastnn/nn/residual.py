@@ -35,9 +35,9 @@ class Residual(Module):
 
     Source:
         He et al. 2016, https://arxiv.org/abs/1512.03385; Huang et al. 2016, https://arxiv.org/abs/1603.09382,
-        equations 2 and 5. torchvision's ``StochasticDepth(p, mode)`` is ``survival=1 - p, scaling="training"``. A dropped block is
-        computed all the same here, so that a step can be planned: its gradients are 0, and its batch norms see the
-        batch.
+        equations 2 and 5. torchvision's ``StochasticDepth(p, mode)`` is ``survival=1 - p, scaling="training"``. A
+        dropped block is computed all the same here, so that a step can be planned: its gradients are 0, and its batch
+        norms see the batch.
     """
 
     block: Module
