@@ -99,7 +99,7 @@ def test_switches_nest_and_are_undone() -> None:
         assert _core.is_anomaly_enabled()
         with detect_anomaly(check_nan=False):
             assert not _core.is_anomaly_enabled()
-    assert not _core.is_anomaly_enabled()
+    assert not fnn.is_anomaly_enabled()
     assert not nn.Module._hooked
     switch = set_detect_anomaly(True)
     try:

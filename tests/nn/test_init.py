@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import numpy as np
@@ -22,7 +23,7 @@ def _seed():
         (lambda t: init.normal_(t, 0, 3), 3, None),
         (lambda t: init.xavier_uniform_(t, gain=2), 2 * math.sqrt(2 / 500), 2 * math.sqrt(6 / 500)),
         (lambda t: init.xavier_normal_(t, gain=2), 2 * math.sqrt(2 / 500), None),
-        (lambda t: init.xavier_normal_doubled_(t), math.sqrt(4 / 500), None),
+        (init.xavier_normal_doubled_, math.sqrt(4 / 500), None),
         (lambda t: init.kaiming_uniform_(t, nonlinearity="relu"), math.sqrt(2 / 200), math.sqrt(6 / 200)),
         (lambda t: init.kaiming_uniform_(t, a=2, mode="fan_out"), math.sqrt(0.4 / 300), math.sqrt(1.2 / 300)),
         (lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="tanh"), 5 / 3 / math.sqrt(300), None),
@@ -164,3 +165,18 @@ def test_lsuv_stops_at_max_iter_and_within_tol():
     init.lsuv_(model, x, tol=1e6)
     weight = model.weight.detach().numpy()
     np.testing.assert_allclose(weight @ weight.T, np.eye(8), atol=1e-5)  # one look, and no scaling
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["calculate_gain", "uniform_", "normal_", "constant_", "ones_", "zeros_", "eye_", "xavier_uniform_", "xavier_normal_",
+     "kaiming_uniform_", "kaiming_normal_", "orthogonal_", "trunc_normal_", "sparse_"],
+)  # fmt: skip
+def test_arguments_and_defaults_are_pytorchs(name):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+
+    def arguments(function):
+        parameters = inspect.signature(function).parameters.values()
+        return [(p.name, p.default) for p in parameters if p.name != "generator"]
+
+    assert arguments(getattr(init, name)) == arguments(getattr(torch.nn.init, name))

@@ -77,3 +77,34 @@ impl Note {
         place
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_op_makes_nan_only_where_none_came_in() {
+        let (nan, one) = (Tensor::from_slice(&[1.0_f32, f32::NAN, 2.0], &[3]), Tensor::from_slice(&[1.0_f32; 3], &[3]));
+        assert!(Note::of(&[&one], std::slice::from_ref(&nan)).made_nan());
+        assert!(!Note::of(&[&one, &nan], std::slice::from_ref(&nan)).made_nan());
+        assert!(!Note::of(&[&one], std::slice::from_ref(&one)).made_nan());
+        assert!(!has_nan(&Tensor::from_slice(&[1_i64], &[1])));
+    }
+
+    #[test]
+    fn a_view_that_leaves_nan_out_holds_none() {
+        let matrix = Tensor::from_slice(&[1.0_f64, f64::NAN, 2.0, f64::NAN], &[2, 2]);
+        let columns = crate::ops::split(&matrix, 1, 1).unwrap();
+        assert!(!has_nan(&columns[0]));
+        assert!(has_nan(&columns[1]));
+    }
+
+    #[test]
+    fn the_place_names_the_layer() {
+        let outer = set_scope(Some("layer '1'".into()));
+        let note = Note::of(&[], &[]);
+        assert_eq!(set_scope(outer).as_deref(), Some("layer '1'"));
+        assert_eq!(note.place("log"), "log in layer '1'");
+        assert_eq!(Note::default().place("log"), "log");
+    }
+}
