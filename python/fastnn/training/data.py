@@ -16,6 +16,7 @@ from fastnn.nn.loss import Loss
 from fastnn.nn.module import Module
 
 Batch: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
+Augment: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], Batch]
 
 
 class Types(NamedTuple):
@@ -143,6 +144,7 @@ class ArrayData:
         self.sample_weight = sample_weight
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.augment: Augment | None = None
         rows = len(x)
         self.batches = rows // batch_size if drop_last else -(-rows // batch_size)
         if not self.batches:
@@ -187,6 +189,7 @@ class IterableData:
         self._source = source
         self._types = types
         self._limit = batches
+        self.augment: Augment | None = None
         self._running: Iterator[Any] | None = None
         self.batches: int | None = batches
         self.in_memory = isinstance(source, (list, tuple)) and batches is None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import TensorLike
+from fastnn._types import TensorLike, check_at_least
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
@@ -41,16 +41,21 @@ class TrainStep:
         loss: Called with the model's output, the targets and, where samples are weighted, their weights; returns a
             scalar.
         optimizer: Of the model's parameters.
+        accumulate: Into how many micro-batches a batch is split, at least 1. Forward and backward run on one after
+            another, and their gradients add up to that of the batch, for a loss whose ``reduction`` is the mean over
+            rows, or the sum; then comes one update. It takes less memory. Batch norm sees micro-batches.
 
     Attributes:
         reason: Why the step runs eagerly; ``None`` if it is planned.
         stop_on_nonfinite: Whether a step whose loss is NaN or infinite changes nothing, and ends :meth:`run_batches`.
     """
 
-    def __init__(self, model: Module, loss: Callable[..., Tensor], optimizer: Optimizer) -> None:
+    def __init__(self, model: Module, loss: Callable[..., Tensor], optimizer: Optimizer, accumulate: int = 1) -> None:
+        check_at_least("TrainStep", "accumulate", accumulate, 1)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
+        self.accumulate = accumulate
         self.reason: str | None = None
         self.stop_on_nonfinite = False
         self._planner = _core.Planner()
@@ -173,7 +178,7 @@ class TrainStep:
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
-        state = _state_of(self.model), _state_of(self.loss)
+        state = _state_of(self.model), _state_of(self.loss), _core.is_anomaly_enabled()
         if state != self._state:
             self._state = state
             self._planner.clear()
@@ -210,11 +215,33 @@ class TrainStep:
         return self._update(loss, statistics)
 
     def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        if self.accumulate > 1:
+            if sample_weight is not None:
+                raise ValueError(f"TrainStep: expected accumulate of 1 with sample_weight; got {self.accumulate}")
+            return self._accumulate(x, y)
         output = self.model(x)
         loss = self.loss(output, y) if sample_weight is None else self.loss(output, y, sample_weight)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
+
+    def _accumulate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add up the gradients of micro-batches, and return the loss of the whole batch."""
+        rows = len(x)
+        size = max(1, -(-rows // self.accumulate))
+        adds_up = getattr(self.loss, "reduction", "mean") == "sum"
+        self.optimizer.zero_grad()
+        total: Tensor | None = None
+        for start in range(0, rows, size):
+            stop = min(start + size, rows)
+            loss = self.loss(self.model(x[start:stop]), y[start:stop])
+            if not adds_up:
+                loss = loss * ((stop - start) / rows)
+            loss.backward()
+            total = loss.detach() if total is None else total + loss.detach()
+        if total is None:
+            raise ValueError("TrainStep: expected at least one row in x; got none")
+        return total
 
     def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
@@ -308,6 +335,8 @@ def _attribute_state(value: object) -> object:
 
 def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
     """What is known beforehand to need Python at every step."""
+    if _core.is_anomaly_enabled():
+        return "anomalies are being looked for"
     if not isinstance(optimizer, Optimizer):
         return f"{type(optimizer).__name__} is not one of fastnn's optimizers"
     if any(isinstance(p, np.ndarray) for group in optimizer.param_groups for p in group["params"]):

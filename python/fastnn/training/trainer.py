@@ -18,7 +18,7 @@ from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, nonfinite
 from fastnn.training import metrics as metric_functions
-from fastnn.training.data import ArrayData, IterableData, Types
+from fastnn.training.data import ArrayData, Augment, IterableData, Types
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
@@ -66,6 +66,7 @@ class Trainer:
             ``"mae"``, ``"r2"``), or functions of the arrays (y_pred, y_true); also a mapping of names and either.
         on_nonfinite: When a loss is NaN or infinite: ``"raise"`` a ValueError that names the layer it comes from, or
             ``"stop"`` with a warning that does; the step changes nothing in either case. Or ``"ignore"`` it.
+        accumulate: Into how many micro-batches every batch is split, for memory's sake; see :class:`TrainStep`.
 
     Attributes:
         history: Of the last fit.
@@ -83,7 +84,9 @@ class Trainer:
         optimizer: Any,
         metrics: Iterable[MetricLike] | Mapping[str, MetricLike] = (),
         on_nonfinite: OnNonfinite = "raise",
+        accumulate: int = 1,
     ) -> None:
+        check_at_least("Trainer", "accumulate", accumulate, 1)
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: expected model to be an nn.Module; got {type(model).__name__}")
         if not callable(loss):
@@ -98,7 +101,7 @@ class Trainer:
         self.metrics = metric_functions.resolve(metrics, loss)
         self.on_nonfinite: OnNonfinite = on_nonfinite
         self.history = History()
-        self.step = TrainStep(model, loss, optimizer)
+        self.step = TrainStep(model, loss, optimizer, accumulate)
         self._stopped: str | None = None
 
     def stop(self, reason: str) -> None:
@@ -124,6 +127,7 @@ class Trainer:
         train_metrics: bool | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        augment: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]] | None = None,
         verbose: bool = True,
     ) -> History:
         """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
@@ -149,6 +153,8 @@ class Trainer:
                 arrays.
             class_weight: What each class counts for: a mapping by class, where missing ones count for 1, or an array
                 ``(C,)``; only with arrays. It multiplies ``sample_weight``.
+            augment: Called with the arrays (x, y) of every batch; returns those to train on, such as
+                :class:`fastnn.augment.MixUp`. Not for validation and metrics.
             verbose: Whether there is a progress bar.
 
         Returns:
@@ -161,6 +167,8 @@ class Trainer:
         """
         check_at_least("Trainer.fit", "epochs", epochs, 0)
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
+        if augment is not None and not callable(augment):
+            raise TypeError(f"Trainer.fit: expected augment to be a function; got {augment!r}")
         types = Types.of(self.model, self.loss)
         training, validation = self._training_data(
             x,
@@ -181,6 +189,8 @@ class Trainer:
                     f"Trainer.fit: expected {what} to serve {epochs - initial_epoch} epochs; "
                     f"got a generator, which serves one: pass the function that makes it"
                 )
+        if augment is not None:
+            training.augment = _converted(augment, types)
         again = isinstance(training, ArrayData) or training.in_memory
         if train_metrics and not again:
             raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
@@ -301,6 +311,9 @@ class Trainer:
         except KeyboardInterrupt:
             history.interrupted = True
             self._stopped = "interrupted"
+        except BaseException as error:
+            callbacks.fit_error(error)
+            raise
         finally:
             progress.close()
             self.on_nonfinite = on_nonfinite
@@ -329,18 +342,22 @@ class Trainer:
                 count = 1
                 callbacks.batch_begin(batch)
             begin = time.perf_counter()
-            losses = self.step.run_batches(
-                arrays.x,
-                arrays.y,
-                order,
-                batch,
-                count,
-                arrays.batch_size,
-                callbacks.schedulers,
-                arrays.sample_weight,
-            )
+            if arrays.augment is None:
+                losses = self.step.run_batches(
+                    arrays.x,
+                    arrays.y,
+                    order,
+                    batch,
+                    count,
+                    arrays.batch_size,
+                    callbacks.schedulers,
+                    arrays.sample_weight,
+                ).tolist()
+            else:
+                count = 1
+                losses = [self._run_augmented(arrays, arrays.augment, order, batch, callbacks)]
             seconds = time.perf_counter() - begin
-            for offset, loss in enumerate(losses.tolist()):
+            for offset, loss in enumerate(losses):
                 rows = arrays.rows(batch + offset)
                 if not math.isfinite(loss) and self.on_nonfinite != "ignore":
                     chosen = order[rows]
@@ -350,15 +367,27 @@ class Trainer:
             batch += count
             progress.advance(count, epoch.loss)
             if callbacks.wants_batches:
-                callbacks.batch_end(batch - 1, {"loss": float(losses[-1])})
+                callbacks.batch_end(batch - 1, {"loss": losses[-1]})
             # The first call also plans, so grow no faster than fourfold.
             chunk = max(1, min(4 * count, int(_CHUNK_SECONDS * count / max(seconds, 1e-9))))
+
+    def _run_augmented(
+        self, arrays: ArrayData, augment: Augment, order: NDArray[np.int64], batch: int, callbacks: CallbackList
+    ) -> float:
+        weight = arrays.sample_weight
+        chosen = None if weight is None else weight[order[arrays.rows(batch)]]
+        x, y = augment(*arrays.batch(order, batch))
+        loss = self.step(x, y, chosen)
+        if math.isfinite(loss) or not self.step.stop_on_nonfinite:
+            for scheduler in callbacks.schedulers:
+                scheduler.step()
+        return loss
 
     def _run_iterable(self, epoch: _Epoch, iterable: IterableData, callbacks: CallbackList, progress: Progress) -> None:
         for batch, (x, y) in enumerate(iterable.epoch()):
             if callbacks.wants_batches:
                 callbacks.batch_begin(batch)
-            loss = self.step(x, y)
+            loss = self.step(*((x, y) if iterable.augment is None else iterable.augment(x, y)))
             if not math.isfinite(loss) and self.on_nonfinite != "ignore":
                 self._nonfinite(epoch.number, batch, loss, x, y, None)
                 return
@@ -445,6 +474,21 @@ class Trainer:
         with evaluation.evaluating(self.model):
             parts = [output.numpy() for output in evaluation.outputs(self.model, evaluation.slices(inputs, batch_size))]
         return np.concatenate(parts)
+
+
+def _converted(
+    augment: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]], types: Types
+) -> Callable[[NDArray[Any], NDArray[Any]], data.Batch]:
+    """Let a function of batches return arrays of the model's types."""
+
+    def converted(x: NDArray[Any], y: NDArray[Any]) -> data.Batch:
+        batch = augment(x, y)
+        if not isinstance(batch, tuple) or len(batch) != 2:
+            got = f"{len(batch)} things" if isinstance(batch, tuple) else type(batch).__name__
+            raise TypeError(f"Trainer.fit: expected augment to return a pair (x, y); got {got}")
+        return data.pair("Trainer.fit", *batch, types, "augmented ")
+
+    return converted
 
 
 class _Exclusive:
