@@ -133,7 +133,7 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, training
+    from fastnn import augment, callbacks, training, unsupervised
     from fastnn.augment import mixup
     from fastnn.serialization import load, save
     from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict
@@ -149,6 +149,7 @@ _LAZY = {
     "training": ("fastnn.training", None),
     "mc_predict": ("fastnn.training", "mc_predict"),
     "mixup": ("fastnn.augment", "mixup"),
+    "unsupervised": ("fastnn.unsupervised", None),
     "load": ("fastnn.serialization", "load"),
     "save": ("fastnn.serialization", "save"),
     "History": ("fastnn.training", "History"),
@@ -315,6 +316,7 @@ __all__ = [
     "unbind",
     "unfreeze",
     "unsqueeze",
+    "unsupervised",
     "var",
     "where",
     "zeros",

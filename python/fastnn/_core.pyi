@@ -9,6 +9,7 @@ from typing_extensions import Self, disjoint_base, final
 __all__ = [
     "FunctionCtx",
     "Planner",
+    "Rbm",
     "Slots",
     "Tensor",
     "__version__",
@@ -481,6 +482,21 @@ class Planner:
         stop: builtins.bool,
         /,
     ) -> builtins.float | None: ...
+
+@final
+class Rbm:
+    def __new__(cls) -> Self: ...
+    def __deepcopy__(self, _memo: Any, /) -> Rbm: ...
+    def sample(self, tensors: dict[str, Tensor], kind: str, v: Tensor, steps: int, mean: Tensor, /) -> None: ...
+    def train(
+        self,
+        tensors: dict[str, Tensor],
+        settings: dict[str, Any],
+        x: Tensor,
+        order: NDArray[np.int64],
+        samples: int,
+        /,
+    ) -> NDArray[np.float64]: ...
 
 @final
 class Slots:

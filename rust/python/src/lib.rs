@@ -18,6 +18,7 @@ mod losses;
 mod methods;
 mod operators;
 mod optim;
+mod rbm;
 mod reduce;
 mod rule;
 mod settings;
@@ -76,6 +77,8 @@ mod core_module {
     };
     #[pymodule_export]
     use crate::optim::PySlots;
+    #[pymodule_export]
+    use crate::rbm::PyRbm;
     #[pymodule_export]
     use crate::reduce::equal;
     #[pymodule_export]
