@@ -11,6 +11,7 @@ from fastnn.optim.adafactor import Adafactor
 from fastnn.optim.adagrad import Adagrad
 from fastnn.optim.adam import Adam
 from fastnn.optim.adamw import AdamW
+from fastnn.optim.layerwise import layerwise_lr
 from fastnn.optim.lbfgs import LBFGS
 from fastnn.optim.muon import Muon
 from fastnn.optim.optimizer import Optimizer
@@ -33,6 +34,7 @@ __all__ = [
     "Muon",
     "Optimizer",
     "RMSprop",
+    "layerwise_lr",
     "lr_scheduler",
 ]
 

@@ -36,7 +36,9 @@ mod core_module {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::autograd::{grad, is_grad_enabled, set_grad_enabled};
+    use crate::autograd::{
+        grad, is_anomaly_enabled, is_grad_enabled, set_anomaly_scope, set_detect_anomaly, set_grad_enabled,
+    };
     #[pymodule_export]
     use crate::creation::{
         arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
