@@ -7,8 +7,9 @@ from fastnn.optim.adadelta import Adadelta
 from fastnn.optim.adagrad import Adagrad
 from fastnn.optim.adam import Adam
 from fastnn.optim.adamw import AdamW
+from fastnn.optim.newton import Newton
 from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.rmsprop import RMSprop
 from fastnn.optim.sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Newton", "Optimizer", "RMSprop"]
