@@ -17,7 +17,7 @@ use smallvec::smallvec;
 
 use super::walk::{zip, zip_in_place};
 use super::{
-    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, log, logical_and, masked_fill, neg, sub_scalar, sum_to,
+    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, log, logical_and, masked_fill, neg, sub_scalar, sum_to, where_,
 };
 use crate::element::DType;
 use crate::error::{Error, Result};
@@ -145,7 +145,11 @@ impl Op for Binary {
                 let (a, b) = (cx.input(0), cx.input(1));
                 let flat = logical_and(&eq(a, &zero(a))?, &ge(b, &zero(b))?)?;
                 // The logarithm of 0 has no derivative; what is masked anyway must not make a NaN of the second one.
-                let base = if tape::is_grad_enabled() { masked_fill(a, &flat, 1)? } else { a.clone() };
+                let base = if tape::is_grad_enabled() {
+                    where_(&flat, &Tensor::full(&[], 1.0, a.dtype()), a)?
+                } else {
+                    a.clone()
+                };
                 mul(g, &masked_fill(&mul(cx.output(0), &log(&base)?)?, &flat, 0)?)
             }
         };
