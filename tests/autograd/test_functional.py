@@ -80,7 +80,9 @@ def test_what_nothing_depends_on_is_zero_or_when_strict_an_error() -> None:
     assert values(AF.jacobian(lambda _: constant, x)).tolist() == [[0.0, 0.0]] * 3
     assert values(AF.hessian(lambda t: (2 * t).sum(), x)).tolist() == [[0.0, 0.0]] * 2
     assert values(AF.hvp(lambda t: (2 * t).sum(), x, x)[1]).tolist() == [0.0, 0.0]
-    with pytest.raises(RuntimeError, match=r"^jacobian: expected outputs that depend on the inputs when strict; one does not$"):
+    with pytest.raises(
+        RuntimeError, match=r"^jacobian: expected outputs that depend on the inputs when strict; one does not$"
+    ):
         AF.jacobian(lambda _: constant, x, strict=True)
     message = "vjp: expected a result that depends on every input when strict; number 1 does not"
     with pytest.raises(RuntimeError, match=f"^{message}$"):

@@ -20,7 +20,9 @@ def _tuple(where: str, what: str, value: Any) -> tuple[bool, tuple[Tensor, ...]]
     several = isinstance(value, tuple)
     for tensor in value if several else (value,):
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"{where}: expected {what} to be a Tensor or a tuple of Tensors; got {type(tensor).__name__}")
+            raise TypeError(
+                f"{where}: expected {what} to be a Tensor or a tuple of Tensors; got {type(tensor).__name__}"
+            )
     return several, value if several else (value,)
 
 
@@ -63,7 +65,9 @@ def _filled(
     """With zeros where nothing depends; in strict mode that is an error."""
     if strict and any(g is None or (create_graph and not g.requires_grad) for g in found):
         number = next(i for i, g in enumerate(found) if g is None or (create_graph and not g.requires_grad))
-        raise RuntimeError(f"{where}: expected a result that depends on every input when strict; number {number} does not")
+        raise RuntimeError(
+            f"{where}: expected a result that depends on every input when strict; number {number} does not"
+        )
     return tuple(_core.zeros_like(x) if g is None else g for x, g in zip(like, found, strict=True))
 
 
@@ -72,7 +76,9 @@ def _cut(tensors: tuple[Tensor, ...], create_graph: bool, several: bool) -> _Ten
     return done if several else done[0]
 
 
-def _outputs(where: str, func: Callable[..., Any], inputs: tuple[Tensor, ...], strict: bool) -> tuple[bool, tuple[Tensor, ...]]:
+def _outputs(
+    where: str, func: Callable[..., Any], inputs: tuple[Tensor, ...], strict: bool
+) -> tuple[bool, tuple[Tensor, ...]]:
     several, outputs = _tuple(where, "the result of func", func(*inputs))
     if strict and not all(y.requires_grad for y in outputs):
         raise RuntimeError(f"{where}: expected outputs that depend on the inputs when strict; one does not")
@@ -80,7 +86,11 @@ def _outputs(where: str, func: Callable[..., Any], inputs: tuple[Tensor, ...], s
 
 
 def vjp(
-    func: Callable[..., Any], inputs: _Tensors, v: _Tensors | None = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: _Tensors,
+    v: _Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[_Tensors, _Tensors]:
     """Return ``func(*inputs)`` and the vector-Jacobian product::
 
@@ -111,7 +121,11 @@ def vjp(
 
 
 def jvp(
-    func: Callable[..., Any], inputs: _Tensors, v: _Tensors | None = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: _Tensors,
+    v: _Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[_Tensors, _Tensors]:
     """Return ``func(*inputs)`` and the Jacobian-vector product ``J @ v``.
 
@@ -147,9 +161,7 @@ def jvp(
     return _cut(outputs, create_graph, many_outputs), _cut(found, create_graph, many_outputs)
 
 
-def jacobian(
-    func: Callable[..., Any], inputs: _Tensors, create_graph: bool = False, strict: bool = False
-) -> Any:
+def jacobian(func: Callable[..., Any], inputs: _Tensors, create_graph: bool = False, strict: bool = False) -> Any:
     """Return the Jacobian, one backward for each element of the outputs::
 
         J[i, j] = d output[i] / d input[j],  i and j being multi-indices
@@ -231,7 +243,11 @@ def hessian(func: Callable[..., Any], inputs: _Tensors, create_graph: bool = Fal
 
 
 def vhp(
-    func: Callable[..., Any], inputs: _Tensors, v: _Tensors | None = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: _Tensors,
+    v: _Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Tensor, _Tensors]:
     """Return ``func(*inputs)`` and the vector-Hessian product ``v^T @ H``: a gradient, and a backward through it.
 
@@ -257,7 +273,11 @@ def vhp(
 
 
 def hvp(
-    func: Callable[..., Any], inputs: _Tensors, v: _Tensors | None = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: _Tensors,
+    v: _Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Tensor, _Tensors]:
     """Return ``func(*inputs)`` and the Hessian-vector product ``H @ v``.
 

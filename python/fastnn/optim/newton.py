@@ -83,7 +83,7 @@ class _Exact:
         self.scale = max(float(np.abs(self.values).max(initial=0.0)), 1e-300)
 
     def propose(self, damping: float) -> _Proposal:
-        lowest = float(self.values.min(initial=0.0))
+        lowest = float(self.values[0])
         # Where the Hessian curves down, or not at all, it is shifted until it curves up.
         shift = damping + (_FLOOR * self.scale - lowest if lowest + damping < _FLOOR * self.scale else 0.0)
         step = -self.gradient / (self.values + shift)
@@ -163,7 +163,7 @@ class Newton:
         method: ``"exact"`` or ``"cg"``.
         max_parameters: Parameters, all told, up to which ``"exact"`` is willing to form the Hessian.
         cg_iterations: Products at most in a solution by ``"cg"``; by default as many as there are parameters, 250 at most.
-        cg_tol: Residual, as a share of the gradient, at which ``"cg"`` stops; by default ``min(1/2, |g|^(1/2))``, which
+        cg_tol: Residual, as a share of the gradient, at which ``"cg"`` stops; by default ``min(1/100, |g|^(1/2))``, which
             makes the steps converge superlinearly.
 
     Raises:
@@ -250,7 +250,9 @@ class Newton:
         with enable_grad():
             loss = closure()
             if not isinstance(loss, Tensor):
-                raise TypeError(f"Newton.step: expected a closure that returns the loss, a Tensor; got {type(loss).__name__}")
+                raise TypeError(
+                    f"Newton.step: expected a closure that returns the loss, a Tensor; got {type(loss).__name__}"
+                )
             if loss.numel() != 1:
                 raise ValueError(f"Newton.step: expected a loss of one element; got shape {shape_of(loss)}")
             if not math.isfinite(loss.item()):
@@ -268,7 +270,7 @@ class Newton:
             solver = _Exact(model)
         else:
             norm = float(np.linalg.norm(model.gradient))
-            tol = min(0.5, math.sqrt(norm)) if group["cg_tol"] is None else float(group["cg_tol"])
+            tol = min(0.01, math.sqrt(norm)) if group["cg_tol"] is None else float(group["cg_tol"])
             solver = _ConjugateGradient(model, group["cg_iterations"] or min(model.gradient.size, 250), tol)
         before = [param.detach().clone() for param in params]
         for _ in range(_MOST_TRIALS):
@@ -287,6 +289,10 @@ class Newton:
                 self._adapt(ratio, proposal.curvature)
                 return
             _move(params, before, None)
+            if isinstance(solver, _ConjugateGradient):
+                # Products need a graph of parameters that have not been changed since.
+                with enable_grad():
+                    solver.model = _Model(closure().reshape(()), params)
             # A fall that rounding hides can not be told from a rise: more damping does not help.
             if predicted <= 4 * np.finfo(np.float64).eps * abs(model.loss):
                 return
@@ -362,7 +368,9 @@ def _check(group: Mapping[str, Any]) -> None:
         if not isinstance(param, Tensor):
             raise TypeError(f"Newton: expected parameters that are Tensors; got {type(param).__name__}")
         if not param.is_leaf or not param.requires_grad:
-            raise ValueError(f"Newton: expected leaves that require grad; got a tensor of shape {shape_of(param)} that is none")
+            raise ValueError(
+                f"Newton: expected leaves that require grad; got a tensor of shape {shape_of(param)} that is none"
+            )
     if len({id(param) for param in params}) != len(params):
         raise ValueError("Newton: expected each parameter once; got one twice")
     if not check_number("Newton", "lr", group["lr"]) > 0:

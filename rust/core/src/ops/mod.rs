@@ -312,9 +312,7 @@ pub fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Resul
 }
 
 fn no_derivative(op: &str) -> Error {
-    Error::state(format!(
-        "{op}: expected an op that has a derivative; this one has none (was create_graph=True needed?)"
-    ))
+    Error::state(format!("{op}: expected an op that has a derivative; this one has none"))
 }
 
 /// An error in the house form: `op: expected …; got (2, 3)`.

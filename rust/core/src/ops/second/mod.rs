@@ -26,3 +26,6 @@ fn along(vector: &Tensor, like: &Tensor, dim: usize) -> Result<Tensor> {
     shape[dim] = vector.numel();
     reshape_to(vector, &shape)
 }
+
+#[cfg(test)]
+mod tests;
