@@ -27,7 +27,7 @@ def _tuple(where: str, what: str, value: Any) -> tuple[bool, tuple[Tensor, ...]]
 
 
 def _own(tensors: tuple[Tensor, ...], create_graph: bool, requires_grad: bool) -> tuple[Tensor, ...]:
-    """Tensors that are not those which ``func`` may hold besides; on the tape of the given ones if that is asked for."""
+    """Tensors that are not those which ``func`` may hold besides; on the tape of the given ones if asked for."""
     return tuple(
         x.clone() if create_graph and x.requires_grad else x.detach().requires_grad_(requires_grad) for x in tensors
     )
@@ -329,22 +329,22 @@ def hessian_max_eigenvalue(
         value = v^T @ H @ v
         v     = H @ v / |H @ v|       until |H @ v - value * v| <= tol * |value|
 
-    ``which="magnitude"`` finds the eigenvalue of the greatest absolute value, which may be negative away from a minimum.
-    ``which="algebraic"`` finds the greatest: where the first is negative, a second iteration with ``H - first * I``,
-    whose eigenvalues are all at least 0, ends there.
+    ``which="magnitude"`` finds the eigenvalue of the greatest absolute value, which may be negative away from a
+    minimum. ``which="algebraic"`` finds the greatest: where the first is negative, a second iteration with
+    ``H - first * I``, whose eigenvalues are all at least 0, ends there.
 
     Args:
         loss_fn: Computes the loss, one element, from the parameters; called once. It must be deterministic and need
             not call backward.
         params: The parameters, leaves that require grad.
         iterations: Hessian-vector products at most, at least 1, in each of the iterations.
-        tol: Residual at which to stop, as a share of the eigenvalue; at least 0. The eigenvalue's own error is about its
-            square.
+        tol: Residual at which to stop, as a share of the eigenvalue; at least 0. The eigenvalue's own error is about
+            its square.
         which: ``"magnitude"`` or ``"algebraic"``.
 
     Returns:
-        Value, vector, iterations and residual. The start is drawn from the generator, whose state is put back, so that a
-        diagnosis changes no training.
+        Value, vector, iterations and residual. The start is drawn from the generator, whose state is put back, so that
+        a diagnosis changes no training.
 
     Raises:
         ValueError: A setting out of range, no parameters, or a loss of more than one element.
@@ -352,8 +352,9 @@ def hessian_max_eigenvalue(
         RuntimeError: An op has no second derivative.
 
     Source:
-        Power iteration: Golub & Van Loan, Matrix Computations, 4th edition, section 8.2.1; with Hessian-vector products:
-        LeCun, Simard & Pearlmutter 1993.
+        Power iteration: Golub & Van Loan, Matrix Computations, 4th edition, section 8.2.1; with Hessian-vector
+        products: LeCun, Simard & Pearlmutter 1993, "Automatic learning rate maximization by on-line estimation of the
+        Hessian's eigenvectors".
     """
     where = "hessian_max_eigenvalue"
     check_at_least(where, "iterations", iterations, 1)
@@ -386,7 +387,7 @@ def hessian_max_eigenvalue(
 
 
 def _dot(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> float:
-    return sum((x.double() * y.double()).sum().item() for x, y in zip(a, b, strict=True))
+    return float(sum((x.double() * y.double()).sum().item() for x, y in zip(a, b, strict=True)))
 
 
 def _power_iteration(

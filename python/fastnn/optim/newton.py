@@ -15,9 +15,9 @@ from fastnn._grad_mode import enable_grad, no_grad
 from fastnn._types import check_at_least, check_number, shape_of
 from fastnn.autograd import grad
 
-_Vector = NDArray[np.float64]
+_Array = NDArray[np.float64]
 
-# The gain ratios between which the damping stays, and what it is multiplied by beyond (Nocedal & Wright, Algorithm 4.1).
+# The gain ratios between which the damping stays, and what it is multiplied by beyond.
 _POOR, _GOOD, _FACTOR = 0.25, 0.75, 4.0
 # Less damping than this share of the curvature is none.
 _NEGLIGIBLE = 1e-12
@@ -29,7 +29,7 @@ _MOST_TRIALS = 60
 class _Proposal(NamedTuple):
     """A step, and by how much the quadratic model says that the loss falls."""
 
-    step: _Vector
+    step: _Array
     gain: float
     curvature: float
 
@@ -43,7 +43,7 @@ class _Model:
         self._gradients = grad(loss, params, create_graph=True, allow_unused=True)
         self.gradient = self._flat(self._gradients)
 
-    def _flat(self, parts: Iterable[Tensor | None]) -> _Vector:
+    def _flat(self, parts: Iterable[Tensor | None]) -> _Array:
         return np.concatenate(
             [
                 np.zeros(p.numel()) if g is None else np.asarray(g.detach(), np.float64).ravel()
@@ -51,7 +51,7 @@ class _Model:
             ]
         )
 
-    def product(self, v: _Vector) -> _Vector:
+    def product(self, v: _Array) -> _Array:
         """Return ``H @ v``."""
         pairs = []
         start = 0
@@ -65,10 +65,10 @@ class _Model:
         outputs, seeds = zip(*pairs, strict=True)
         return self._flat(grad(outputs, self.params, seeds, retain_graph=True, allow_unused=True))
 
-    def hessian(self) -> NDArray[np.float64]:
+    def hessian(self) -> _Array:
         """Return H, a product a column, made symmetric again after rounding."""
         full = np.stack([self.product(row) for row in np.eye(self.gradient.size)])
-        return (full + full.T) / 2
+        return np.asarray((full + full.T) / 2)
 
 
 class _Exact:
@@ -90,7 +90,7 @@ class _Exact:
         if lowest < -math.sqrt(_FLOOR) * self.scale and np.abs(self.gradient[0]) <= _FLOOR * (
             self.scale + np.linalg.norm(self.gradient)
         ):
-            # On a ridge the gradient is blind to the way down: there the step has the length of the others, at least 1e-2.
+            # On a ridge the gradient is blind to the way down: there the step is as long as the others, at least 1e-2.
             step[0] = max(float(np.linalg.norm(step[1:])), 1e-2) / (1.0 + damping / self.scale)
         gain = -float(self.gradient @ step + 0.5 * (self.values * step) @ step)
         return _Proposal(self.vectors @ step, gain, self.scale)
@@ -119,7 +119,7 @@ class _ConjugateGradient:
             curvature = max(curvature, abs(bend))
             if bend + damping <= _FLOOR * curvature:
                 if i == 0:
-                    # Steepest descent, as long as for a Hessian that curves up as much; damping shortens what is too long.
+                    # Steepest descent, as long as if it curved up as much; damping shortens what is too long.
                     scale = 1.0 / (max(abs(bend), _FLOOR) + damping)
                     step, product = scale * direction, scale * plain
                 break
@@ -149,9 +149,10 @@ class Newton:
 
     ``method="exact"`` forms the Hessian, one backward a parameter, and its eigenvalues. Where the least of them is not
     positive, the damping is raised to lie above it, and at a saddle whose gradient is blind to the way down the step
-    follows the eigenvector of that eigenvalue. ``method="cg"`` solves by conjugate gradients with Hessian-vector products,
-    two backwards each, without a matrix; at a direction of negative curvature it stops with what it has, or, if that is the
-    first, with a step along the gradient. It can not leave a point where the gradient is 0.
+    follows the eigenvector of that eigenvalue. ``method="cg"`` solves by conjugate gradients with Hessian-vector
+    products, one backward through the gradient each, without a matrix; at a direction of negative curvature it stops
+    with what it has, or, if that is the first, with a step along the gradient. It can not leave a point where the
+    gradient is 0.
 
     The closure given to :meth:`step` returns the loss **without calling backward**, and is called again for the loss at
     every trial, without recording; it must be deterministic (no dropout, always the same batch).
@@ -162,19 +163,21 @@ class Newton:
         damping: Damping of the first step, at least 0, in units of the Hessian.
         method: ``"exact"`` or ``"cg"``.
         max_parameters: Parameters, all told, up to which ``"exact"`` is willing to form the Hessian.
-        cg_iterations: Products at most in a solution by ``"cg"``; by default as many as there are parameters, 250 at most.
-        cg_tol: Residual, as a share of the gradient, at which ``"cg"`` stops; by default ``min(1/100, |g|^(1/2))``, which
-            makes the steps converge superlinearly.
+        cg_iterations: Products at most in a solution by ``"cg"``; by default as many as there are parameters, at most
+            250.
+        cg_tol: Residual, as a share of the gradient, at which ``"cg"`` stops, in [0, 1); by default
+            ``min(1/100, |g|^(1/2))``, which makes the steps converge superlinearly.
 
     Raises:
         ValueError: No parameters, too many for ``"exact"``, a setting out of range, or more than one group.
         TypeError: A parameter or a setting of another type.
 
     Source:
-        Nocedal & Wright 2006, Numerical Optimization: Algorithm 4.1 (gain ratio), section 4.3 (shifted Hessian, the hard
-        case), Algorithm 7.1 (conjugate gradients, negative curvature, forcing sequence). Levenberg damping by the ratio:
-        Martens 2010, "Deep learning via Hessian-free optimization", section 4.1, with factors 3/2 and 2/3. PyTorch has
-        no such optimizer; its ``LBFGS`` takes a closure that does call backward.
+        Nocedal & Wright 2006, Numerical Optimization: Algorithm 4.1 (gain ratio), section 4.3 (shifted Hessian, the
+        hard case), Algorithm 7.1 (conjugate gradients, negative curvature, forcing sequence with 1/2 for 1/100).
+        Levenberg damping by the ratio: Martens 2010, "Deep learning via Hessian-free optimization", section 4.1, with
+        factors 3/2 and 2/3 for 4 and 1/4. PyTorch has no such optimizer; its ``LBFGS`` takes a closure that does call
+        backward.
     """
 
     def __init__(
@@ -232,14 +235,14 @@ class Newton:
         Where no trial makes it fall, which at a minimum is so by rounding, the parameters stay.
 
         Args:
-            closure: Returns the loss, a tensor of one element that depends on the parameters; it must not call backward.
+            closure: Returns the loss, a tensor of one element that depends on the parameters, without calling backward.
 
         Returns:
             The loss before the step, detached.
 
         Raises:
-            ValueError: A setting out of range, a loss that is not finite or of more than one element, or a Hessian that is
-                not finite. The parameters stay.
+            ValueError: A setting out of range, a loss that is not finite or of more than one element, or a Hessian that
+                is not finite. The parameters stay.
             TypeError: The closure returned something else.
             RuntimeError: The closure called backward, the loss does not depend on a parameter, or an op has no second
                 derivative.
@@ -322,8 +325,8 @@ class Newton:
             state_dict: Of as many parameters as there are here.
 
         Raises:
-            ValueError: A missing key, another number of groups or parameters, or a setting out of range. Nothing is loaded
-                then.
+            ValueError: A missing key, another number of groups or parameters, or a setting out of range. Nothing is
+                loaded then.
         """
         for key in ("state", "param_groups"):
             if key not in state_dict:
