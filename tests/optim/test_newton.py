@@ -153,6 +153,14 @@ def test_negative_curvature_all_round(method: str) -> None:
     np.testing.assert_allclose(values(x.cos()), [-1.0, -1.0], atol=1e-12)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_without_curvature_still_falls(method: str) -> None:
+    x = leaf(1.0, -2.0)
+    optimizer = optim.Newton([x], method=method, damping=0.0)
+    optimizer.step(lambda: x.abs().sum())
+    assert np.abs(values(x)).sum() < 3.0
+
+
 def test_a_step_that_would_rise_is_tried_again_with_more_damping() -> None:
     x = leaf(2.0)
     calls = []

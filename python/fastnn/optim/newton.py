@@ -23,6 +23,8 @@ _POOR, _GOOD, _FACTOR = 0.25, 0.75, 4.0
 _NEGLIGIBLE = 1e-12
 # What a curvature of 0 or less is raised to, as a share of the greatest.
 _FLOOR = 1e-10
+# Of a loss that does not curve at all.
+_FLAT = 1e-8
 _MOST_TRIALS = 60
 
 
@@ -80,7 +82,7 @@ class _Exact:
             raise ValueError("Newton: expected a finite Hessian; got one with NaN or infinity")
         self.values, self.vectors = np.linalg.eigh(full)
         self.gradient = self.vectors.T @ model.gradient
-        self.scale = max(float(np.abs(self.values).max(initial=0.0)), 1e-300)
+        self.scale = max(float(np.abs(self.values).max()), _FLAT)
 
     def propose(self, damping: float) -> _Proposal:
         lowest = float(self.values[0])
@@ -120,7 +122,7 @@ class _ConjugateGradient:
             if bend + damping <= _FLOOR * curvature:
                 if i == 0:
                     # Steepest descent, as long as if it curved up as much; damping shortens what is too long.
-                    scale = 1.0 / (max(abs(bend), _FLOOR) + damping)
+                    scale = 1.0 / (max(abs(bend), _FLAT) + damping)
                     step, product = scale * direction, scale * plain
                 break
             alpha = square / ((bend + damping) * length)
@@ -130,7 +132,7 @@ class _ConjugateGradient:
             last, square = square, float(residual @ residual)
             direction = residual + (square / last) * direction
         gain = -float(gradient @ step + 0.5 * product @ step)
-        return _Proposal(step, gain, max(curvature, 1e-300))
+        return _Proposal(step, gain, max(curvature, _FLAT))
 
 
 class Newton:
