@@ -38,7 +38,7 @@ def grad(
         inputs: With respect to what: leaves, or results.
         grad_outputs: The gradient of each output; may be ``None`` for scalars.
         retain_graph: Whether to differentiate again later; the default is ``create_graph``.
-        create_graph: Whether the gradients can be differentiated.
+        create_graph: Whether the gradients can be differentiated. They hold the graph of ``outputs`` then.
         allow_unused: Whether an input may have no influence; its gradient is then ``None``. The default is
             ``materialize_grads``.
         materialize_grads: Whether a gradient that would be ``None`` is zeros instead.

@@ -223,7 +223,8 @@ impl Tensor {
         slf
     }
 
-    /// Add the gradient with respect to every leaf to that leaf's `grad`.
+    /// Add the gradient with respect to every leaf to that leaf's `grad`. With `create_graph` those can be differentiated;
+    /// they then hold the graph, which holds the leaves, and memory is only freed once `grad` is `None` again.
     #[pyo3(signature = (gradient=None, retain_graph=None, create_graph=false))]
     fn backward(
         &self,

@@ -1,12 +1,16 @@
 //! The tape: which op made a tensor, and the walk back along it.
 
-use std::cell::Cell;
+mod mode;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
+
+use mode::switched;
+pub use mode::{is_deriving, is_grad_enabled, no_grad, set_grad_enabled};
 
 use super::{Meta, Tensor};
 use crate::error::{Error, Result};
@@ -215,48 +219,6 @@ impl Backward<'_> {
     pub fn grad_of(&self, i: usize) -> Option<&Tensor> {
         self.grads[i].as_ref()
     }
-}
-
-thread_local! {
-    static ENABLED: Cell<bool> = const { Cell::new(true) };
-    /// Whether what is recorded is a derivative.
-    static DERIVING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether ops are recorded on this thread.
-#[must_use]
-pub fn is_grad_enabled() -> bool {
-    ENABLED.get()
-}
-
-/// Whether the ops that are recorded compute a derivative, in which an op without one must not pass for a constant.
-#[must_use]
-pub fn is_deriving() -> bool {
-    DERIVING.get()
-}
-
-/// Switch recording on or off on this thread; returns what it was.
-#[allow(clippy::must_use_candidate)] // called for its effect
-pub fn set_grad_enabled(value: bool) -> bool {
-    ENABLED.replace(value)
-}
-
-/// Run `f` with these switches, and set them back whatever happens.
-fn switched<R>(enabled: bool, deriving: bool, f: impl FnOnce() -> R) -> R {
-    struct Restore(bool, bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            ENABLED.set(self.0);
-            DERIVING.set(self.1);
-        }
-    }
-    let _restore = Restore(set_grad_enabled(enabled), DERIVING.replace(deriving));
-    f()
-}
-
-/// Run `f` without recording.
-pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
-    switched(false, DERIVING.get(), f)
 }
 
 /// What a backward leaves behind. `true` is a graph that is retained, `false` one that is freed.

@@ -57,7 +57,8 @@ fn a_gradient_without_a_derivative_is_named_and_no_constant() {
     assert_eq!(message(gradient(true, CREATE)), MESSAGE);
     let first = gradient(false, CREATE).unwrap().swap_remove(0).unwrap();
     assert_eq!(first.to_vec_f64(), [6.0, 6.0]);
-    assert_eq!(message(tape::grad(&[sum(&first, None, false).unwrap()], &[None], &[x.clone()], false)), MESSAGE);
+    let total = sum(&first, None, false).unwrap();
+    assert_eq!(message(tape::grad(&[total], &[None], std::slice::from_ref(&x), false)), MESSAGE);
     // The first derivative alone asks for no second.
     for says in [true, false] {
         assert_eq!(gradient(says, false.into()).unwrap()[0].as_ref().unwrap().to_vec_f64(), [6.0, 6.0]);
@@ -71,8 +72,9 @@ fn bits_do_not_depend_on_who_walks() {
     let b = Tensor::from_slice(&crate::kernels::testing::random::<f64>(20, 2), &[4, 5]);
     a.set_requires_grad(true).unwrap();
     let y = sum(&tanh(&matmul::matmul(&a, &b).unwrap()).unwrap(), None, false).unwrap();
-    let once = tape::grad(&[y.clone()], &[None], &[a.clone()], true).unwrap().swap_remove(0).unwrap();
-    let kept = tape::grad(&[y], &[None], &[a], CREATE).unwrap().swap_remove(0).unwrap();
+    let (y, a) = ([y], [a]);
+    let once = tape::grad(&y, &[None], &a, true).unwrap().swap_remove(0).unwrap();
+    let kept = tape::grad(&y, &[None], &a, CREATE).unwrap().swap_remove(0).unwrap();
     assert_eq!(once.to_vec_f64(), kept.to_vec_f64());
     assert!(kept.requires_grad() && !once.requires_grad());
 }
