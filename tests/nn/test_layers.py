@@ -1,5 +1,7 @@
 """Settings, texts and errors of the layers; their arithmetic is tested with the ops."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,17 @@ CASES = [
     (lambda n: n.Flatten(), "Flatten(start_dim=1, end_dim=-1)"),
     (lambda n: n.Dropout(0.25, inplace=True), "Dropout(p=0.25, inplace=True)"),
     (lambda n: n.BatchNorm1d(3, momentum=None), "BatchNorm1d(3, eps=1e-05, momentum=None, affine=True, bias=True, track_running_stats=True)"),
+    (lambda n: n.LayerNorm(3), "LayerNorm((3,), eps=1e-05, elementwise_affine=True, bias=True)"),
+    (lambda n: n.LayerNorm([2, 3], 0.5, bias=False), "LayerNorm((2, 3), eps=0.5, elementwise_affine=True, bias=False)"),
+    (lambda n: n.LayerNorm(3, elementwise_affine=False), "LayerNorm((3,), eps=1e-05, elementwise_affine=False, bias=False)"),
+    (lambda n: n.RMSNorm((2, 3)), "RMSNorm((2, 3), eps=None, elementwise_affine=True)"),
+    (lambda n: n.RMSNorm(3, 0.5, elementwise_affine=False), "RMSNorm((3,), eps=0.5, elementwise_affine=False)"),
+    (lambda n: n.GroupNorm(2, 6), "GroupNorm(2, 6, eps=1e-05, affine=True, bias=True)"),
+    (lambda n: n.GroupNorm(3, 6, eps=0.5, affine=False), "GroupNorm(3, 6, eps=0.5, affine=False, bias=False)"),
+    (lambda n: n.InstanceNorm1d(3),
+     "InstanceNorm1d(3, eps=1e-05, momentum=0.1, affine=False, bias=False, track_running_stats=False)"),
+    (lambda n: n.InstanceNorm1d(3, 0.5, None, affine=True, track_running_stats=True),
+     "InstanceNorm1d(3, eps=0.5, momentum=None, affine=True, bias=True, track_running_stats=True)"),
     (lambda n: n.ReLU(inplace=True), "ReLU(inplace=True)"),
     (lambda n: n.LeakyReLU(0.2), "LeakyReLU(negative_slope=0.2)"),
     (lambda n: n.PReLU(3), "PReLU(num_parameters=3)"),
@@ -39,8 +52,8 @@ def test_repr(make, text):
 def test_repr_and_state_are_pytorchs(make, text):
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
     theirs, ours = make(torch.nn), make(nn)
-    # The batch norm of older PyTorchs has no `bias`.
-    assert repr(ours).replace("bias=True, track", "track") == repr(theirs).replace("bias=True, track", "track")
+    # The norms of older PyTorchs have no `bias`.
+    assert re.sub(r", bias=\w+", "", repr(ours)) == re.sub(r", bias=\w+", "", repr(theirs))
     assert [(name, tuple(value.shape)) for name, value in ours.state_dict().items()] == [
         (name, tuple(value.shape)) for name, value in theirs.state_dict().items()
     ]
@@ -63,6 +76,33 @@ def ones(*shape):
         (lambda: nn.BatchNorm1d(3, eps=0), ValueError, "BatchNorm1d: expected eps above 0; got 0"),
         (lambda: nn.BatchNorm1d(3, eps=float("nan")), ValueError, "BatchNorm1d: expected eps above 0; got nan"),
         (lambda: nn.BatchNorm1d(3, momentum=1.5), ValueError, "BatchNorm1d: expected momentum in (0, 1] or None; got 1.5"),
+        (lambda: nn.LayerNorm(0), ValueError, "LayerNorm: expected normalized_shape of at least 1; got 0"),
+        (lambda: nn.LayerNorm(()), ValueError, "LayerNorm: expected a normalized_shape of 1 or more sizes; got ()"),
+        (lambda: nn.LayerNorm((3, 0)), ValueError, "LayerNorm: expected sizes in normalized_shape of at least 1; got 0"),
+        (lambda: nn.LayerNorm(2.5), TypeError, "LayerNorm: expected normalized_shape to be an int or ints; got 2.5"),
+        (lambda: nn.LayerNorm("ab"), TypeError, "LayerNorm: expected normalized_shape to be an int or ints; got 'ab'"),
+        (lambda: nn.LayerNorm(3, eps=-1), ValueError, "LayerNorm: expected eps of at least 0; got -1"),
+        (lambda: nn.RMSNorm(3, eps=float("nan")), ValueError, "RMSNorm: expected eps of at least 0; got nan"),
+        (lambda: nn.GroupNorm(0, 3), ValueError, "GroupNorm: expected num_groups of at least 1; got 0"),
+        (lambda: nn.GroupNorm(2, 0), ValueError, "GroupNorm: expected num_channels of at least 1; got 0"),
+        (lambda: nn.GroupNorm(4, 6), ValueError, "GroupNorm: expected num_channels to be a multiple of num_groups; got 6 and 4"),
+        (lambda: nn.InstanceNorm1d(3, momentum=0), ValueError, "InstanceNorm1d: expected momentum in (0, 1] or None; got 0"),
+        (lambda: nn.LayerNorm(3)(ones(3, 4)), ValueError, "LayerNorm(3): expected input of shape (*, 3); got (3, 4)"),
+        (lambda: nn.LayerNorm((2, 3))(ones(3)), ValueError, "LayerNorm((2, 3)): expected input of shape (*, 2, 3); got (3,)"),
+        (lambda: nn.RMSNorm(3)(ones(3, 4)), ValueError, "RMSNorm(3): expected input of shape (*, 3); got (3, 4)"),
+        (lambda: nn.GroupNorm(2, 6)(ones(3, 4)), ValueError, "GroupNorm(2, 6): expected input of shape (n, 6, *); got (3, 4)"),
+        (lambda: nn.GroupNorm(2, 6, affine=False)(ones(6)), ValueError, "GroupNorm(2, 6): expected input of shape (n, 6, *); got (6,)"),
+        (lambda: nn.GroupNorm(6, 6)(ones(1, 6)), ValueError,
+         "GroupNorm(6, 6): group_norm: expected more than 1 value per channel; got input of shape (1, 6)"),
+        (lambda: nn.InstanceNorm1d(3, affine=True)(ones(2, 4, 5)), ValueError,
+         "InstanceNorm1d(3): expected input of shape (n, 3, l) or (3, l); got (2, 4, 5)"),
+        (lambda: nn.InstanceNorm1d(3)(ones(2, 3, 1)), ValueError,
+         "InstanceNorm1d(3): instance_norm: expected more than 1 spatial element; got input of shape (2, 3, 1)"),
+        (lambda: nn.functional.instance_norm(ones(2, 3, 4), use_input_stats=False), ValueError,
+         "instance_norm: expected running_mean and running_var when use_input_stats is False; got None"),
+        (lambda: nn.functional.normalize(ones(2, 3), p=0.5), ValueError, "normalize: expected p of at least 1; got 0.5"),
+        (lambda: nn.functional.normalize(np.ones((2, 3), np.int64)), TypeError,
+         f"normalize: expected a floating-point tensor; got {_core.int64}"),
         (lambda: nn.Dropout(-0.1), ValueError, "Dropout: expected p in [0, 1]; got -0.1"),
         (lambda: nn.Dropout("half"), TypeError, "Dropout: expected p to be a number; got 'half'"),
         (lambda: nn.GELU("erf"), ValueError, "GELU: expected approximate to be 'none' or 'tanh'; got 'erf'"),
@@ -95,6 +135,8 @@ def test_errors_of_the_op_name_the_layer():
         nn.BatchNorm1d(3)(ones(1, 3))
     with pytest.raises(TypeError, match=r"^Linear\(3, 2\): "):
         nn.Linear(3, 2)(np.ones((4, 3)))
+    with pytest.raises(TypeError, match=r"^LayerNorm\(3\): layer_norm: expected tensors of one dtype; "):
+        nn.LayerNorm(3)(np.ones((4, 3)))
 
 
 def test_a_refused_batch_is_not_counted():

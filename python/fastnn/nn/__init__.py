@@ -21,6 +21,7 @@ from fastnn.nn.batchnorm import BatchNorm1d
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.dropout import Dropout
 from fastnn.nn.flatten import Flatten
+from fastnn.nn.instancenorm import InstanceNorm1d
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import (
     BCELoss,
@@ -34,7 +35,9 @@ from fastnn.nn.loss import (
     SmoothL1Loss,
 )
 from fastnn.nn.module import Module
+from fastnn.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.scaler import MinMaxScaler, StandardScaler
 
 __all__ = [
     "ELU",
@@ -47,21 +50,26 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "GroupNorm",
     "Hardtanh",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
     "KLDivLoss",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MinMaxScaler",
     "Module",
     "ModuleDict",
     "ModuleList",
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "Sequential",
@@ -70,6 +78,7 @@ __all__ = [
     "SmoothL1Loss",
     "Softmax",
     "Softplus",
+    "StandardScaler",
     "Tanh",
     "functional",
     "init",

@@ -125,11 +125,22 @@ class ArrayData:
         batch_size: Rows a batch; the last has what is left.
         shuffle: Whether every epoch has an order of its own.
         drop_last: Whether a last, smaller batch is left out.
+        sample_weight: What each row counts for; ``None`` for 1.
     """
 
-    def __init__(self, x: NDArray[Any], y: NDArray[Any], batch_size: int, *, shuffle: bool, drop_last: bool) -> None:
+    def __init__(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        batch_size: int,
+        *,
+        shuffle: bool,
+        drop_last: bool,
+        sample_weight: NDArray[Any] | None = None,
+    ) -> None:
         self.x = x
         self.y = y
+        self.sample_weight = sample_weight
         self.batch_size = batch_size
         self.shuffle = shuffle
         rows = len(x)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,11 @@ from fastnn._grad_mode import no_grad
 from fastnn._types import TensorLike
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
+from fastnn.optim.lr_scheduler import LRScheduler
+from fastnn.optim.lr_scheduler._ahead import Ahead
+
+_Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
+"""Inputs, targets and weights of all samples."""
 
 _SIMPLE = (bool, int, float, str, type(None))
 
@@ -28,11 +33,13 @@ class TrainStep:
     ``requires_grad``) is noticed, and the next step is traced again. Python code in ``forward`` runs only while
     tracing, so a number that it computes is fixed from then on.
 
-    What cannot be planned runs eagerly, and ``reason`` says why.
+    What cannot be planned runs eagerly, and ``reason`` says why. An optimizer that evaluates the loss itself, such as
+    ``LBFGS`` or ``SAM``, gets a closure over the batch; the loss returned is the first that it evaluated.
 
     Args:
         model: The model, in whichever mode it is.
-        loss: Called with the model's output and the targets; returns a scalar.
+        loss: Called with the model's output, the targets and, where samples are weighted, their weights; returns a
+            scalar.
         optimizer: Of the model's parameters.
 
     Attributes:
@@ -40,7 +47,7 @@ class TrainStep:
         stop_on_nonfinite: Whether a step whose loss is NaN or infinite changes nothing, and ends :meth:`run_batches`.
     """
 
-    def __init__(self, model: Module, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer) -> None:
+    def __init__(self, model: Module, loss: Callable[..., Tensor], optimizer: Optimizer) -> None:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -50,14 +57,18 @@ class TrainStep:
         self._version = -1
         self._state: object = None
 
-    def __call__(self, x: TensorLike, y: TensorLike) -> float:
+    def __call__(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None = None) -> float:
         if self._version != _core.config_version():
             self._look_again()
         if self.reason is not None:
-            return self._run_eagerly(x, y)
+            return self._run_eagerly(x, y, sample_weight)
         optimizer = self.optimizer
-        loss = self._planner.step(x, y, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
-        return self._trace(x, y) if loss is None else loss
+        loss = self._planner.step(x, y, sample_weight, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
+        if loss is None:
+            return self._trace(x, y, sample_weight)
+        # A schedule asks whether it is stepped after the optimizer.
+        optimizer._opt_called = True
+        return loss
 
     def run_batches(
         self,
@@ -67,6 +78,8 @@ class TrainStep:
         first_batch: int,
         n_batches: int,
         batch_size: int,
+        schedulers: Sequence[LRScheduler] = (),
+        sample_weight: NDArray[Any] | None = None,
     ) -> NDArray[np.float64]:
         """Train on batches ``first_batch`` to ``first_batch + n_batches - 1``, and return their losses.
 
@@ -77,42 +90,85 @@ class TrainStep:
             first_batch: The batch to begin with.
             n_batches: How many.
             batch_size: Rows a batch.
+            schedulers: Stepped after every update. The settings of many steps are worked out beforehand; at the end
+                schedules and groups are as if each had been stepped in its turn.
+            sample_weight: What each row counts for, C-contiguous; ``None`` for 1.
 
         Returns:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
+
+        Raises:
+            Exception: That of a schedule which refuses to go on, after the last step that it has settings for.
         """
         losses: list[float] = []
         last = first_batch + n_batches
         batch = first_batch
         while batch < last:
-            done = self._run_whole_batches(x, y, order[batch * batch_size : last * batch_size], batch_size)
+            ahead = order[batch * batch_size : last * batch_size]
+            done = self._run_whole_batches((x, y, sample_weight), ahead, batch_size, schedulers)
             if done is None:
                 rows = order[batch * batch_size : (batch + 1) * batch_size]
-                done = [self(x[rows], y[rows])]
+                done = [self(x[rows], y[rows], None if sample_weight is None else sample_weight[rows])]
+                if self._updated(done):
+                    for scheduler in schedulers:
+                        scheduler.step()
             losses += done
             batch += len(done)
-            if self.stop_on_nonfinite and not math.isfinite(losses[-1]):
+            if self._updated(done) < len(done):
                 break
         return np.array(losses)
+
+    def _updated(self, losses: list[float]) -> int:
+        """Return how many steps with these losses have changed something: all, or all but the last."""
+        return len(losses) - (self.stop_on_nonfinite and not math.isfinite(losses[-1]))
 
     def describe(self) -> str:
         """Return the stages of the plans made so far, a line each: what was fused with what."""
         return self._planner.describe()
 
     def _run_whole_batches(
-        self, x: NDArray[Any], y: NDArray[Any], order: NDArray[np.int64], batch_size: int
+        self,
+        data: _Data,
+        order: NDArray[np.int64],
+        batch_size: int,
+        schedulers: Sequence[LRScheduler],
     ) -> list[float] | None:
         """Run the batches that have their full size in one call, if there are any and they are planned."""
-        whole = len(order) // batch_size * batch_size
+        whole = len(order) // batch_size
         if self._version != _core.config_version():
             self._look_again()
         if whole == 0 or self.reason is not None:
             return None
-        optimizer = self.optimizer
-        losses = self._planner.run_batches(
-            x, y, order[:whole], batch_size, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite
-        )
-        return None if losses is None else losses.tolist()
+        if not schedulers:
+            return self._run_planned(data, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
+        ahead = Ahead(self.optimizer, schedulers)
+        taken = 0
+        try:
+            settings = ahead.look(whole)
+            # Python sees a Ctrl-C only once the call has run to its end.
+            taken = ahead.steps
+            losses = self._run_planned(data, order[: taken * batch_size], batch_size, settings)
+            taken = 0 if losses is None else self._updated(losses)
+        except Exception:
+            taken = 0
+            raise
+        finally:
+            ahead.settle(taken)
+        return losses
+
+    def _run_planned(
+        self,
+        data: _Data,
+        order: NDArray[np.int64],
+        batch_size: int,
+        settings: list[dict[str, Any]],
+    ) -> list[float] | None:
+        slots, stop = self.optimizer._slots, self.stop_on_nonfinite
+        losses = self._planner.run_batches(*data, order, batch_size, slots, settings, stop)
+        if losses is None:
+            return None
+        self.optimizer._opt_called = True
+        return list(losses.tolist())
 
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
@@ -123,12 +179,12 @@ class TrainStep:
             self._planner.clear()
             self.reason = _obstacle(self.model, self.optimizer)
 
-    def _trace(self, x: TensorLike, y: TensorLike) -> float:
+    def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
         statistics = _Statistics(self.model)
-        inputs, targets = self._planner.start(x, y)
+        batch = self._planner.start(x, y, sample_weight)
         try:
-            loss = self._differentiate(inputs, targets)
+            loss = self._differentiate(*batch)
         except BaseException:
             self._planner.abort()
             statistics.restore()
@@ -140,17 +196,22 @@ class TrainStep:
                 self.reason = "forward changes attributes of a module"
         return self._update(loss, statistics)
 
-    def _run_eagerly(self, x: TensorLike, y: TensorLike) -> float:
+    def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         statistics = _Statistics(self.model)
+        weight = None if sample_weight is None else _tensor(sample_weight)
         try:
-            loss = self._differentiate(_tensor(x), _tensor(y))
+            batch = (_tensor(x), _tensor(y)) if weight is None else (_tensor(x), _tensor(y), weight)
+            if getattr(self.optimizer, "_needs_closure", False):
+                return self._update_by_closure(batch, statistics)
+            loss = self._differentiate(*batch)
         except BaseException:
             statistics.restore()
             raise
         return self._update(loss, statistics)
 
-    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
-        loss = self.loss(self.model(x), y)
+    def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        output = self.model(x)
+        loss = self.loss(output, y) if sample_weight is None else self.loss(output, y, sample_weight)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
@@ -163,6 +224,29 @@ class TrainStep:
             statistics.restore()
         self.optimizer.zero_grad()
         return value
+
+    def _update_by_closure(self, batch: tuple[Tensor, ...], statistics: _Statistics) -> float:
+        """Take the step of an optimizer that evaluates the loss itself; return its first value."""
+        first: list[float] = []
+
+        def closure() -> Tensor:
+            loss = self._differentiate(*batch)
+            if not first:
+                first.append(float(loss.item()))
+                if self.stop_on_nonfinite and not math.isfinite(first[0]):
+                    raise _NotFiniteError
+            return loss
+
+        try:
+            self.optimizer.step(closure)
+        except _NotFiniteError:
+            statistics.restore()
+        self.optimizer.zero_grad()
+        return first[0]
+
+
+class _NotFiniteError(Exception):
+    """Ends a step before it changes anything."""
 
 
 class _Statistics:
@@ -231,4 +315,4 @@ def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
     for name, module in model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             return f"{name or type(module).__name__} has forward hooks"
-    return None
+    return optimizer._not_planned

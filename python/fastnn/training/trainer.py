@@ -23,6 +23,7 @@ from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
+from fastnn.training.weights import sample_weights
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
@@ -121,6 +122,8 @@ class Trainer:
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         train_metrics: bool | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
         verbose: bool = True,
     ) -> History:
         """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
@@ -142,6 +145,10 @@ class Trainer:
             steps_per_epoch: Batches that make an epoch; only with an iterable, which begins again when it ends.
             train_metrics: Whether metrics are also measured on the training data, after every epoch; only with arrays
                 and lists of batches. ``None``: if there is no validation.
+            sample_weight: What each row counts for in the loss, ``(n,)``, each at least 0, 0 leaving it out; only with
+                arrays.
+            class_weight: What each class counts for: a mapping by class, where missing ones count for 1, or an array
+                ``(C,)``; only with arrays. It multiplies ``sample_weight``.
             verbose: Whether there is a progress bar.
 
         Returns:
@@ -156,7 +163,17 @@ class Trainer:
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
         types = Types.of(self.model, self.loss)
         training, validation = self._training_data(
-            x, y, types, batch_size, validation_data, validation_split, shuffle, drop_last, steps_per_epoch
+            x,
+            y,
+            types,
+            batch_size,
+            validation_data,
+            validation_split,
+            shuffle,
+            drop_last,
+            steps_per_epoch,
+            sample_weight,
+            class_weight,
         )
         for given, what in ((training, "x"), (validation, "validation_data")):
             if isinstance(given, IterableData) and given.serves_once and epochs - initial_epoch > 1:
@@ -191,6 +208,8 @@ class Trainer:
         shuffle: bool,
         drop_last: bool,
         steps_per_epoch: int | None,
+        sample_weight: Any,
+        class_weight: Any,
     ) -> tuple[ArrayData | IterableData, Any]:
         """Return the data to train on, and the data to validate on."""
         where = "Trainer.fit"
@@ -208,12 +227,16 @@ class Trainer:
                 raise ValueError(f"{where}: expected targets y to go with the array x; got None")
             if split:
                 raise ValueError(f"{where}: expected arrays with validation_split; got {type(x).__name__}")
+            if sample_weight is not None or class_weight is not None:
+                name = "class_weight" if sample_weight is None else "sample_weight"
+                raise ValueError(f"{where}: expected arrays with {name}; got {type(x).__name__}")
             if steps_per_epoch is not None:
                 check_at_least(where, "steps_per_epoch", steps_per_epoch, 1)
             return IterableData(where, x, types, steps_per_epoch), validation
         if steps_per_epoch is not None:
             raise ValueError(f"{where}: expected steps_per_epoch with an iterable only; got it with arrays")
         inputs, outputs = data.pair(where, x, y, types)
+        weights = sample_weights(where, self.loss, outputs, sample_weight, class_weight, types.features)
         if split:
             kept = len(inputs) - math.ceil(len(inputs) * split)
             if not kept:
@@ -222,7 +245,13 @@ class Trainer:
                 )
             validation = (inputs[kept:], outputs[kept:])
             inputs, outputs = inputs[:kept], outputs[:kept]
-        return ArrayData(inputs, outputs, batch_size, shuffle=shuffle, drop_last=drop_last), validation
+            weights = None if weights is None else weights[:kept]
+        if weights is not None and not weights.all():
+            # A batch in which nothing counts would have no loss.
+            counting = weights != 0
+            inputs, outputs, weights = inputs[counting], outputs[counting], weights[counting]
+        training = ArrayData(inputs, outputs, batch_size, shuffle=shuffle, drop_last=drop_last, sample_weight=weights)
+        return training, validation
 
     def _given(self, where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Any:
         """Return a pair of arrays, or an :class:`IterableData`."""
@@ -262,6 +291,7 @@ class Trainer:
                 logs = {"loss": epoch.loss}
                 if self._stopped is None or validation is not None:
                     logs |= self._measure_epoch(training, validation, train_metrics)
+                logs |= callbacks.epoch_logs()
                 logs["seconds"] = time.perf_counter() - begin
                 history.append(number, logs)
                 progress.end_epoch(logs)
@@ -299,7 +329,16 @@ class Trainer:
                 count = 1
                 callbacks.batch_begin(batch)
             begin = time.perf_counter()
-            losses = self.step.run_batches(arrays.x, arrays.y, order, batch, count, arrays.batch_size)
+            losses = self.step.run_batches(
+                arrays.x,
+                arrays.y,
+                order,
+                batch,
+                count,
+                arrays.batch_size,
+                callbacks.schedulers,
+                arrays.sample_weight,
+            )
             seconds = time.perf_counter() - begin
             for offset, loss in enumerate(losses.tolist()):
                 rows = arrays.rows(batch + offset)
@@ -323,6 +362,8 @@ class Trainer:
             if not math.isfinite(loss) and self.on_nonfinite != "ignore":
                 self._nonfinite(epoch.number, batch, loss, x, y, None)
                 return
+            for scheduler in callbacks.schedulers:
+                scheduler.step()
             epoch.add(loss, len(x))
             progress.advance(1, epoch.loss)
             if callbacks.wants_batches:

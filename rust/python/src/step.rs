@@ -32,7 +32,7 @@ struct Place {
 
 /// A plan, and what it was made for.
 struct Entry {
-    batch: [Meta; 2],
+    batch: SmallVec<[Meta; 3]>,
     seed: u64,
     places: Vec<Place>,
     plan: Plan,
@@ -40,7 +40,7 @@ struct Entry {
 
 /// A batch that is being traced.
 struct Tracing {
-    batch: [Core; 2],
+    batch: Batch,
     drawn_from: (u64, u64),
 }
 
@@ -85,17 +85,36 @@ fn rules(py: Python<'_>, groups: &mut Groups<'_>) -> PyResult<SmallVec<[Rule; 2]
         .collect()
 }
 
+/// The rules of further steps after one with the rules `first`, whose settings are given group by group: of as many as one
+/// call can run, that is up to settings that are refused, or that need another state.
+fn rules_ahead(groups: &Groups<'_>, first: &[Rule], settings: &[Bound<'_, PyDict>]) -> Vec<SmallVec<[Rule; 2]>> {
+    let mut ahead = Vec::with_capacity(settings.len() / first.len().max(1));
+    for step in settings.chunks_exact(first.len().max(1)) {
+        let rules: PyResult<SmallVec<[Rule; 2]>> =
+            groups.iter().zip(step).map(|((slots, _), settings)| slots.rule(settings)).collect();
+        let usable = |(now, first): (&Rule, &Rule)| now.validate().is_ok() && now.state_names() == first.state_names();
+        match rules {
+            Ok(rules) if rules.iter().zip(first).all(usable) => ahead.push(rules),
+            _ => break,
+        }
+    }
+    ahead
+}
+
+/// Inputs, targets and, if samples are weighted, their weights.
+type Batch = SmallVec<[Core; 3]>;
+
 /// A batch as plans take it: contiguous, off the tape.
-fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<[Core; 2]> {
+fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>, weight: Option<&Bound<'_, PyAny>>) -> PyResult<Batch> {
     let one = |value: &Bound<'_, PyAny>| ops::contiguous(&convert::any(value)?.detach()).raise();
-    Ok([one(x)?, one(y)?])
+    [Some(x), Some(y), weight].into_iter().flatten().map(one).collect()
 }
 
 impl Entry {
-    fn takes(&self, batch: &[Core; 2], seed: u64) -> bool {
+    fn takes(&self, batch: &[Core], seed: u64) -> bool {
         let fits =
             |(meta, tensor): (&Meta, &Core)| meta.dtype == tensor.dtype() && meta.shape.as_slice() == tensor.shape();
-        self.seed == seed && self.batch.iter().zip(batch).all(fits)
+        self.seed == seed && self.batch.len() == batch.len() && self.batch.iter().zip(batch).all(fits)
     }
 
     /// Whether the optimizer still holds the tensors that the plan writes.
@@ -108,8 +127,8 @@ impl Entry {
     }
 
     /// The rule and the number of the next update of every parameter.
-    fn updates(&self, rules: &[Rule], groups: &Groups<'_>) -> SmallVec<[(Rule, u64); 8]> {
-        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1)).collect()
+    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, u64)> + 'a {
+        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1))
     }
 
     fn count(&self, groups: &mut Groups<'_>, steps: u64) {
@@ -148,16 +167,21 @@ impl Planner {
     }
 
     /// Begin to trace a step on this batch; returns the tensors to run the model on.
-    fn start(&self, x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<(Tensor, Tensor)> {
-        let batch = batch(x, y)?;
+    #[pyo3(signature = (x, y, weight, /))]
+    fn start(
+        &self,
+        x: &Bound<'_, PyAny>,
+        y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Tensor>> {
+        let batch = batch(x, y, weight)?;
         let mut inner = self.lock()?;
         if inner.tracing.is_some() {
             return Err(PyRuntimeError::new_err(BUSY));
         }
         trace::start();
         inner.tracing = Some(Tracing { batch: batch.clone(), drawn_from: ops::random::state() });
-        let [x, y] = batch;
-        Ok((x.into(), y.into()))
+        Ok(batch.into_iter().map(Tensor::from).collect())
     }
 
     /// Give up tracing.
@@ -194,10 +218,10 @@ impl Planner {
                 params.push(Parameter { value: value.clone(), state, grad });
             }
         }
-        let [x, y] = &tracing.batch;
         match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from) {
             Ok(plan) => {
-                let entry = Entry { batch: [x.meta(), y.meta()], seed: tracing.drawn_from.0, places, plan };
+                let batch = tracing.batch.iter().map(Core::meta).collect();
+                let entry = Entry { batch, seed: tracing.drawn_from.0, places, plan };
                 inner.entries.push(entry);
                 Ok(None)
             }
@@ -206,17 +230,19 @@ impl Planner {
     }
 
     /// One planned step; the loss, or None where there is no plan for such a batch.
-    #[pyo3(signature = (x, y, slots, settings, stop, /))]
+    #[pyo3(signature = (x, y, weight, slots, settings, stop, /))]
+    #[allow(clippy::too_many_arguments)]
     fn step(
         &self,
         py: Python<'_>,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<f64>> {
-        let batch = batch(x, y)?;
+        let batch = batch(x, y, weight)?;
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
@@ -224,7 +250,7 @@ impl Planner {
         let Some(entry) = inner.entries.iter_mut().find(|e| e.takes(&batch, seed) && e.current(&groups)) else {
             return Ok(None);
         };
-        let updates = entry.updates(&rules, &groups);
+        let updates: SmallVec<[_; 8]> = entry.updates(&rules, &groups).collect();
         let plan = &mut entry.plan;
         let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
         if !stop || loss.is_finite() {
@@ -234,21 +260,25 @@ impl Planner {
     }
 
     /// Planned steps on rows of whole arrays, `samples` a step in the order of `order`; the losses, or None where there is no plan
-    /// for such batches. With `stop`, a loss that is not finite is the last.
-    #[pyo3(signature = (x, y, order, samples, slots, settings, stop, /))]
+    /// for such batches. `settings` has those of every group, once for all steps, or once for each step, one after another.
+    /// With `stop`, a loss that is not finite is the last. There are fewer losses also if later settings can not be used in
+    /// the same call.
+    #[pyo3(signature = (x, y, weight, order, samples, slots, settings, stop, /))]
     #[allow(clippy::too_many_arguments)]
     fn run_batches<'py>(
         &self,
         py: Python<'py>,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
         order: PyReadonlyArray1<'_, i64>,
         samples: usize,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
-        let data = batch(x, y)?;
+        let data = batch(x, y, weight)?;
+        let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
@@ -259,11 +289,23 @@ impl Planner {
                     && meta.shape.first() == Some(&samples)
                     && meta.shape.get(1..) == whole.shape().get(1..)
             };
-            entry.seed == seed && entry.batch.iter().zip(&data).all(rows) && entry.current(&groups)
+            entry.seed == seed
+                && entry.batch.len() == data.len()
+                && entry.batch.iter().zip(&data).all(rows)
+                && entry.current(&groups)
         };
         let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
-        let order = order.as_slice()?;
-        let updates = entry.updates(&rules, &groups);
+        let mut order = order.as_slice()?;
+        let mut updates: Vec<_> = entry.updates(&rules, &groups).collect();
+        if !later.is_empty() {
+            let later = rules_ahead(&groups, &rules, &later);
+            for rules in &later {
+                updates.extend(entry.updates(rules, &groups));
+            }
+            let steps = (later.len() + 1).min(order.len() / samples);
+            updates.truncate(steps * entry.places.len());
+            order = &order[..steps * samples];
+        }
         let mut losses = vec![0.0; order.len() / samples];
         let plan = &mut entry.plan;
         let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;

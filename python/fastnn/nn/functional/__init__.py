@@ -32,6 +32,7 @@ from fastnn.nn.functional.loss import (
     nll_loss,
     smooth_l1_loss,
 )
+from fastnn.nn.functional.normalization import group_norm, instance_norm, layer_norm, normalize, rms_norm
 
 __all__ = [
     "batch_norm",
@@ -42,18 +43,23 @@ __all__ = [
     "dropout",
     "elu",
     "gelu",
+    "group_norm",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "selu",
     "sigmoid",
     "silu",
