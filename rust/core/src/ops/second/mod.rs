@@ -9,12 +9,14 @@
 mod dense;
 mod elementwise;
 mod loss;
+mod norm;
 
 pub(super) use dense::{
     batch_norm, log_softmax, logsumexp, matmul_left, matmul_right, outer_rows, prod, softmax, variance,
 };
 pub(super) use elementwise::{activation, prelu};
 pub(super) use loss::{cross_entropy, cross_entropy_soft, nll_loss, point_loss};
+pub(super) use norm::{GroupNorm, group_norm};
 
 use super::shape::reshape_to;
 use crate::error::Result;
