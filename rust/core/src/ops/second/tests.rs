@@ -52,16 +52,17 @@ fn a_gradient_without_a_derivative_is_named_and_no_constant() {
     x.set_requires_grad(true).unwrap();
     let gradient = |says: bool, keep: Keep| {
         let y = apply(Odd::Forward { says }, &[&mul(&x, &x)?])?;
-        tape::grad(&[sum(&y, None, false)?], &[None], std::slice::from_ref(&x), keep)
+        // Squared, so that what reaches the odd op depends on x.
+        tape::grad(&[sum(&mul(&y, &y)?, None, false)?], &[None], std::slice::from_ref(&x), keep)
     };
     assert_eq!(message(gradient(true, CREATE)), MESSAGE);
     let first = gradient(false, CREATE).unwrap().swap_remove(0).unwrap();
-    assert_eq!(first.to_vec_f64(), [6.0, 6.0]);
+    assert_eq!(first.to_vec_f64(), [108.0, 108.0]);
     let total = sum(&first, None, false).unwrap();
     assert_eq!(message(tape::grad(&[total], &[None], std::slice::from_ref(&x), false)), MESSAGE);
     // The first derivative alone asks for no second.
     for says in [true, false] {
-        assert_eq!(gradient(says, false.into()).unwrap()[0].as_ref().unwrap().to_vec_f64(), [6.0, 6.0]);
+        assert_eq!(gradient(says, false.into()).unwrap()[0].as_ref().unwrap().to_vec_f64(), [108.0, 108.0]);
     }
     assert!(!tape::is_deriving());
 }
