@@ -14,6 +14,7 @@ from fastnn.optim.adamw import AdamW
 from fastnn.optim.layerwise import layerwise_lr
 from fastnn.optim.lbfgs import LBFGS
 from fastnn.optim.muon import Muon
+from fastnn.optim.newton import Newton
 from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.rmsprop import RMSprop
 from fastnn.optim.sam import SAM
@@ -32,6 +33,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Muon",
+    "Newton",
     "Optimizer",
     "RMSprop",
     "layerwise_lr",
