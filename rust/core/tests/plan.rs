@@ -46,9 +46,9 @@ fn planned<T: Float>(net: Net) -> (Vec<f64>, Vec<u64>) {
     let mut losses = vec![f64::NAN];
     for i in 1..STEPS {
         let batch = model.batch::<T>(i);
-        model.steps += 1;
-        let updates = vec![(RULE, model.steps); model.params.len()];
+        let updates = vec![(RULE, model.progress); model.params.len()];
         losses.push(plan.step(&batch, &updates, false).unwrap());
+        RULE.advance(&mut model.progress);
     }
     (losses, bits(&model))
 }

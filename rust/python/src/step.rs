@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use fastnn_core::optim::Rule;
+use fastnn_core::optim::{Progress, Rule};
 use fastnn_core::plan::{Parameter, Plan, trace};
 use fastnn_core::tensor::Meta;
 use fastnn_core::{Tensor as Core, ops};
@@ -107,14 +107,15 @@ impl Entry {
         })
     }
 
-    /// The rule and the number of the next update of every parameter.
-    fn updates(&self, rules: &[Rule], groups: &Groups<'_>) -> SmallVec<[(Rule, u64); 8]> {
-        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1)).collect()
+    /// The rule of every parameter, and how far it has come.
+    fn updates(&self, rules: &[Rule], groups: &Groups<'_>) -> SmallVec<[(Rule, Progress); 8]> {
+        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.progress[p.index])).collect()
     }
 
-    fn count(&self, groups: &mut Groups<'_>, steps: u64) {
+    fn count(&self, rules: &[Rule], groups: &mut Groups<'_>, steps: usize) {
         for place in &self.places {
-            groups[place.group].0.slots.steps[place.index] += steps;
+            let progress = &mut groups[place.group].0.slots.progress[place.index];
+            (0..steps).for_each(|_| rules[place.group].advance(progress));
         }
     }
 }
@@ -228,7 +229,7 @@ impl Planner {
         let plan = &mut entry.plan;
         let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
         if !stop || loss.is_finite() {
-            entry.count(&mut groups, 1);
+            entry.count(&rules, &mut groups, 1);
         }
         Ok(Some(loss))
     }
@@ -269,7 +270,7 @@ impl Planner {
         let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
-        entry.count(&mut groups, updated as u64);
+        entry.count(&rules, &mut groups, updated);
         Ok(Some(PyArray1::from_vec(py, losses)))
     }
 
