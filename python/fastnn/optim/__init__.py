@@ -6,9 +6,31 @@ Parameters are leaf tensors, or writable NumPy arrays, whose gradients are then 
 from fastnn.optim.adadelta import Adadelta
 from fastnn.optim.adagrad import Adagrad
 from fastnn.optim.adam import Adam
+from fastnn.optim.adamax import Adamax
 from fastnn.optim.adamw import AdamW
+from fastnn.optim.asgd import ASGD
+from fastnn.optim.lion import Lion
+from fastnn.optim.nadam import NAdam
+from fastnn.optim.nesterov import Nesterov
 from fastnn.optim.optimizer import Optimizer
+from fastnn.optim.radam import RAdam
 from fastnn.optim.rmsprop import RMSprop
+from fastnn.optim.rprop import Rprop
 from fastnn.optim.sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = [
+    "ASGD",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Nesterov",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+]
