@@ -10,10 +10,10 @@ class ASGD(Optimizer):
 
     For every element, at step t, with eta = lr and mu = 1 before the first::
 
-        g = grad + weight_decay * x                          # -grad if maximize
+        g = grad + weight_decay * x  # -grad if maximize
         x = x - eta * (lambd * x + g)
         ax = ax + mu * (x - ax)
-        eta = lr / (1 + lambd * lr * t)**alpha               # of the next step, as is mu
+        eta = lr / (1 + lambd * lr * t) ** alpha  # of the next step, as is mu
         mu = 1 / max(1, t - t0)
 
     ``optimizer.state[parameter]["ax"]`` is the average: of the parameter after steps ``t0 + 1`` onwards, and the

@@ -10,7 +10,7 @@ class Lion(Optimizer):
 
     For every element::
 
-        g = grad                                             # -grad if maximize
+        g = grad  # -grad if maximize
         c = beta1 * m + (1 - beta1) * g
         x = x - lr * (sign(c) + weight_decay * x)
         m = beta2 * m + (1 - beta2) * g

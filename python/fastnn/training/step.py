@@ -143,6 +143,8 @@ class TrainStep:
     def _run_eagerly(self, x: TensorLike, y: TensorLike) -> float:
         statistics = _Statistics(self.model)
         try:
+            if getattr(self.optimizer, "_needs_closure", False):
+                return self._update_by_closure(_tensor(x), _tensor(y), statistics)
             loss = self._differentiate(_tensor(x), _tensor(y))
         except BaseException:
             statistics.restore()
@@ -163,6 +165,29 @@ class TrainStep:
             statistics.restore()
         self.optimizer.zero_grad()
         return value
+
+    def _update_by_closure(self, x: Tensor, y: Tensor, statistics: _Statistics) -> float:
+        """Take the step of an optimizer that evaluates the loss itself; return its first value."""
+        first: list[float] = []
+
+        def closure() -> Tensor:
+            loss = self._differentiate(x, y)
+            if not first:
+                first.append(float(loss.item()))
+                if self.stop_on_nonfinite and not math.isfinite(first[0]):
+                    raise _NotFiniteError
+            return loss
+
+        try:
+            self.optimizer.step(closure)
+        except _NotFiniteError:
+            statistics.restore()
+        self.optimizer.zero_grad()
+        return first[0]
+
+
+class _NotFiniteError(Exception):
+    """Ends a step before it changes anything."""
 
 
 class _Statistics:
@@ -231,4 +256,4 @@ def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
     for name, module in model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             return f"{name or type(module).__name__} has forward hooks"
-    return None
+    return optimizer._not_planned

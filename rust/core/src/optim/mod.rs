@@ -21,6 +21,7 @@ mod adamw;
 mod asgd;
 mod lion;
 mod nadam;
+mod nesterov;
 mod radam;
 mod rmsprop;
 mod rprop;
@@ -36,6 +37,7 @@ pub use adamw::AdamW;
 pub use asgd::{Asgd, AsgdStep};
 pub use lion::{Lion, LionStep};
 pub use nadam::{NAdam, NAdamStep};
+pub use nesterov::{Nesterov, NesterovStep};
 pub use radam::{RAdam, RAdamStep};
 pub use rmsprop::{RmsProp, RmsPropStep};
 pub use rprop::{Rprop, RpropStep};
@@ -238,7 +240,7 @@ macro_rules! rules {
         })+
     };
 }
-rules!(Sgd, Adagrad, Adadelta, RmsProp, Rprop, Asgd, Adam, AdamW, Adamax, NAdam, RAdam, Lion);
+rules!(Sgd, Nesterov, Adagrad, Adadelta, RmsProp, Rprop, Asgd, Adam, AdamW, Adamax, NAdam, RAdam, Lion);
 
 impl Kind {
     /// By the name that the user knows.
