@@ -36,8 +36,8 @@ class NAdam(Optimizer):
         ValueError: No parameters, or a setting out of range.
 
     Source:
-        Dozat 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ, Algorithm 2. P, ``mu_product`` in the state, is
-        the product of the momenta that were in force, whatever the settings are now; it is kept in float64, where
+        Dozat 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ, Algorithm 2. P, ``mu_product`` in the state,
+        is the product of the momenta that were in force, whatever the settings are now; it is kept in float64, where
         PyTorch keeps float32. Keras fixes ``momentum_decay`` at 4e-3, and has 1e-3 for ``lr``.
     """
 

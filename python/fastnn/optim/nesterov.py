@@ -33,11 +33,11 @@ class Nesterov(Optimizer):
             loss_of(model(x), y).backward()
         optimizer.step()
 
-    ``SGD(nesterov=True)``, as in PyTorch, is the same walk seen from elsewhere: its parameter is a, so that the gradient
-    is taken where the parameters are. With constant settings its parameters are the look-ahead points of this optimizer,
-    to the rounding. The two differ where ``lr`` or ``momentum`` change between steps (SGD then looks ahead with the
-    settings of the step before), and in what they show: x, the point that the theorems are about, is here the parameter,
-    and there lies one momentum step behind it.
+    ``SGD(nesterov=True)``, as in PyTorch, is the same walk seen from elsewhere: its parameter is a, so that the
+    gradient is taken where the parameters are. With constant settings its parameters are the look-ahead points of this
+    optimizer, to the rounding. The two differ where ``lr`` or ``momentum`` change between steps (SGD then looks ahead
+    with the settings of the step before), and in what they show: x, the point that the theorems are about, is the
+    parameter here, and lies one momentum step behind the parameter there.
 
     Args:
         params: Parameters, or groups of them.
@@ -51,9 +51,9 @@ class Nesterov(Optimizer):
         ValueError: No parameters, or a setting out of range.
 
     Source:
-        Nesterov 1983; Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html, equations 3 and 4, where
-        ``lr`` enters the velocity, as in Keras; here, as in ``SGD``, it multiplies it. The form of PyTorch is that of
-        Bengio et al. 2012, https://arxiv.org/abs/1212.0901.
+        Nesterov 1983; Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html, equations 3 and 4,
+        where ``lr`` enters the velocity, as in Keras; here, as in ``SGD``, it multiplies it. The form of PyTorch is
+        that of Bengio et al. 2012, https://arxiv.org/abs/1212.0901.
     """
 
     _rule = "Nesterov"
@@ -96,7 +96,7 @@ class Nesterov(Optimizer):
                 for param, group, velocity in moved:
                     factor = group["lr"] * group["momentum"]
                     if isinstance(param, np.ndarray):
-                        param -= factor * velocity.numpy()
+                        np.subtract(param, factor * velocity.numpy(), out=param)
                     else:
                         param.sub_(velocity, alpha=factor)
             yield
