@@ -322,9 +322,9 @@ def asgd(
 
 
 def averages(path: Iterable[Array], t0: int) -> list[Array]:
-    """Polyak & Juditsky 1992: after each step the mean of the points after steps ``t0 + 1`` onwards; before, the point."""
+    """Polyak & Juditsky 1992: after each step the mean of the points from step ``t0 + 2`` on; before, the point."""
     points = list(path)
-    return [point if t <= t0 + 1 else np.mean(points[t0:t], axis=0) for t, point in enumerate(points, start=1)]
+    return [point if t < t0 + 2 else np.mean(points[t0 + 1 : t], axis=0) for t, point in enumerate(points, start=1)]
 
 
 def lion(

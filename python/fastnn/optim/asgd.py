@@ -16,7 +16,7 @@ class ASGD(Optimizer):
         eta = lr / (1 + lambd * lr * t) ** alpha  # of the next step, as is mu
         mu = 1 / max(1, t - t0)
 
-    ``optimizer.state[parameter]["ax"]`` is the average: of the parameter after steps ``t0 + 1`` onwards, and the
+    ``optimizer.state[parameter]["ax"]`` is the average: of the parameter from step ``t0 + 2`` on, and the
     parameter itself until then.
 
     Args:
@@ -24,7 +24,7 @@ class ASGD(Optimizer):
         lr: Step size, at least 0. A change acts one step later, as in PyTorch.
         lambd: Decay of the parameter and of the step size, at least 0.
         alpha: Power by which the step size falls, at least 0.
-        t0: Steps before averaging begins.
+        t0: Averaging begins after step ``t0 + 1``.
         weight_decay: Factor of the L2 penalty's gradient, at least 0.
         foreach: Accepted for PyTorch's sake, as are ``differentiable`` and ``capturable``.
         maximize: Climb instead of descend.
