@@ -165,7 +165,7 @@ fn averages_of_dead_units_end_at_zero() {
     let rmsprop: Rule = RmsProp { momentum: 0.9, alpha: 0.9, ..RmsProp::default() }.into();
     let nesterov: Rule = Nesterov::default().into();
     let adamax: Rule = Adamax::default().into();
-    let lion: Rule = Lion::default().into();
+    let lion: Rule = Lion { betas: (0.9, 0.9), ..Lion::default() }.into();
     for (rule, dead) in
         [(adam, &[0][..]), (sgd, &[0]), (rmsprop, &[0, 1]), (nesterov, &[0]), (adamax, &[0]), (lion, &[0])]
     {
