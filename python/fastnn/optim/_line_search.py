@@ -124,7 +124,7 @@ def _trial(bracket: list[Point], stuck: bool) -> tuple[float, bool]:
     The second time in a row, or at an end itself, it moves away from that end by a tenth of the bracket.
     """
     first, last = sorted(point.t for point in bracket)
-    t = cubic_minimum(*bracket, first, last)
+    t = cubic_minimum(bracket[0], bracket[1], first, last)
     margin = 0.1 * (last - first)
     if min(last - t, t - first) >= margin:
         return t, False

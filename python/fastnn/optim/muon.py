@@ -114,7 +114,7 @@ def _orthogonal(matrix: Tensor, coefficients: tuple[float, float, float], steps:
     a, b, c = map(float, coefficients)
     rows, columns = matrix.shape
     # So that o oᵀ is the smaller of the two products.
-    o = matrix.t().contiguous() if rows > columns else matrix
+    o: Tensor = matrix.t().contiguous() if rows > columns else matrix
     o = o / max(matrix.norm().item(), eps)
     for _ in range(steps):
         g = o @ o.t()

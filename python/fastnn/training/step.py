@@ -28,7 +28,8 @@ class TrainStep:
     ``requires_grad``) is noticed, and the next step is traced again. Python code in ``forward`` runs only while
     tracing, so a number that it computes is fixed from then on.
 
-    What cannot be planned runs eagerly, and ``reason`` says why.
+    What cannot be planned runs eagerly, and ``reason`` says why. An optimizer that evaluates the loss itself, such as
+    ``LBFGS`` or ``SAM``, gets a closure over the batch; the loss returned is the first that it evaluated.
 
     Args:
         model: The model, in whichever mode it is.
