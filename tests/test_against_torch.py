@@ -96,7 +96,6 @@ def optimizers(lib: ModuleType) -> dict[str, Any]:
         "Adamax": lambda p: optim.Adamax(p, lr=0.01),
         "NAdam": lambda p: optim.NAdam(p, lr=0.01, momentum_decay=0.1),
         "RAdam": lambda p: optim.RAdam(p, lr=0.01, betas=(0.9, 0.93)),
-        "ASGD": lambda p: optim.ASGD(p, lr=0.05, lambd=0.1, t0=10),
     }
 
 
