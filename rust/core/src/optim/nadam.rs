@@ -1,4 +1,4 @@
-//! NAdam: Adam with Nesterov's momentum.
+//! `NAdam`: Adam with Nesterov's momentum.
 //!
 //! Source: Dozat 2016, Algorithm 2, <https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ>, with the momentum's warm-up
 //! from its section 3; decoupled weight decay is Loshchilov & Hutter 2019, <https://arxiv.org/abs/1711.05101>.
@@ -6,7 +6,7 @@
 use super::{Check, Gradient, Lerp, Scalars, Settings, SquareAverage, Update, decay};
 use crate::{Float, Result, simd};
 
-/// Settings of NAdam. For every element, at step t:
+/// Settings of `NAdam`. For every element, at step t:
 ///
 /// ```text
 /// μₜ = β₁ · (1 − ½ · 0.96^(t · momentum_decay))
@@ -103,7 +103,7 @@ impl Settings for NAdam {
     }
 }
 
-/// The scalars of one step of NAdam.
+/// The scalars of one step of `NAdam`.
 #[derive(Clone, Copy, Debug)]
 pub struct NAdamStep<T> {
     gradient: Gradient<T>,

@@ -1,4 +1,4 @@
-//! RAdam: Adam that divides by the second moment only once that is known well enough.
+//! `RAdam`: Adam that divides by the second moment only once that is known well enough.
 //!
 //! Source: Liu et al. 2020, Algorithm 2, <https://arxiv.org/abs/1908.03265>. As in PyTorch, rectification begins above
 //! ρ = 5; the paper's begins above 4.
@@ -6,7 +6,7 @@
 use super::{Check, Gradient, Lerp, Scalars, Settings, SquareAverage, Update, decay};
 use crate::{Float, Result, simd};
 
-/// Settings of RAdam. For every element, at step t:
+/// Settings of `RAdam`. For every element, at step t:
 ///
 /// ```text
 /// θ ← θ · (1 − lr · weight_decay)                        (if decoupled)
@@ -96,7 +96,7 @@ impl Settings for RAdam {
     }
 }
 
-/// The scalars of one step of RAdam.
+/// The scalars of one step of `RAdam`.
 #[derive(Clone, Copy, Debug)]
 pub struct RAdamStep<T> {
     gradient: Gradient<T>,
