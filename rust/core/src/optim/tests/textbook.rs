@@ -48,14 +48,8 @@ pub fn textbook(rule: &Rule, mut x: f64, grads: &[f64]) -> Vec<f64> {
             }
             Rule::Rprop(s) => {
                 let g = signed(s.maximize);
-                let agreement = g * a;
-                if agreement > 0.0 {
-                    scalar *= s.etas.1;
-                } else if agreement < 0.0 {
-                    scalar *= s.etas.0;
-                }
-                scalar = scalar.clamp(s.step_sizes.0, s.step_sizes.1);
-                a = if agreement < 0.0 { 0.0 } else { g };
+                scalar = rprop_size(&s, scalar, g * a);
+                a = if g * a < 0.0 { 0.0 } else { g };
                 x -= if a == 0.0 { 0.0 } else { scalar * a.signum() };
             }
             Rule::Asgd(s) => {
@@ -85,15 +79,7 @@ pub fn textbook(rule: &Rule, mut x: f64, grads: &[f64]) -> Vec<f64> {
                 a = s.betas.0 * a + (1.0 - s.betas.0) * g;
                 b = s.betas.1 * b + (1.0 - s.betas.1) * g * g;
                 let mean = a / (1.0 - s.betas.0.powi(t));
-                let kept = s.betas.1.powi(t);
-                let most = 2.0 / (1.0 - s.betas.1) - 1.0;
-                let length = most - 2.0 * f64::from(t) * kept / (1.0 - kept);
-                if length > 5.0 {
-                    let r = ((length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length)).sqrt();
-                    x -= s.lr * mean * r * (1.0 - kept).sqrt() / (b.sqrt() + s.eps);
-                } else {
-                    x -= s.lr * mean;
-                }
+                x -= s.lr * mean * radam_scale(&s, t, b);
             }
             Rule::Lion(s) => {
                 let g = signed(s.maximize);
@@ -119,6 +105,28 @@ pub fn textbook(rule: &Rule, mut x: f64, grads: &[f64]) -> Vec<f64> {
         walk.push(x);
     }
     walk
+}
+
+/// The next step size of Rprop, after a gradient whose product with the last one is `agreement`.
+fn rprop_size(s: &Rprop, size: f64, agreement: f64) -> f64 {
+    let factor = match agreement {
+        a if a > 0.0 => s.etas.1,
+        a if a < 0.0 => s.etas.0,
+        _ => 1.0,
+    };
+    (size * factor).clamp(s.step_sizes.0, s.step_sizes.1)
+}
+
+/// What `RAdam` multiplies the corrected mean by, where the average of squares is `square`.
+fn radam_scale(s: &RAdam, t: i32, square: f64) -> f64 {
+    let kept = s.betas.1.powi(t);
+    let most = 2.0 / (1.0 - s.betas.1) - 1.0;
+    let length = most - 2.0 * f64::from(t) * kept / (1.0 - kept);
+    if length <= 5.0 {
+        return 1.0;
+    }
+    let r = ((length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length)).sqrt();
+    r * (1.0 - kept).sqrt() / (square.sqrt() + s.eps)
 }
 
 /// Settings far from the defaults and from each other, so that one left unread shows.
