@@ -3,6 +3,9 @@
 Parameters are leaf tensors, or writable NumPy arrays, whose gradients are then given to ``step(grads=[...])``.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fastnn.optim.adadelta import Adadelta
 from fastnn.optim.adafactor import Adafactor
 from fastnn.optim.adagrad import Adagrad
@@ -21,6 +24,9 @@ from fastnn.optim.rmsprop import RMSprop
 from fastnn.optim.rprop import Rprop
 from fastnn.optim.sam import SAM
 from fastnn.optim.sgd import SGD
+
+if TYPE_CHECKING:
+    from fastnn.optim import lr_scheduler
 
 __all__ = [
     "ASGD",
@@ -41,4 +47,12 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "lr_scheduler",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used, so that `import fastnn` is quick.
+    if name == "lr_scheduler":
+        return import_module("fastnn.optim.lr_scheduler")
+    raise AttributeError(f"module 'fastnn.optim' has no attribute {name!r}")

@@ -85,6 +85,22 @@ fn rules(py: Python<'_>, groups: &mut Groups<'_>) -> PyResult<SmallVec<[Rule; 2]
         .collect()
 }
 
+/// The rules of further steps after one with the rules `first`, whose settings are given group by group: of as many as one
+/// call can run, that is up to settings that are refused, or that need another state.
+fn rules_ahead(groups: &Groups<'_>, first: &[Rule], settings: &[Bound<'_, PyDict>]) -> Vec<SmallVec<[Rule; 2]>> {
+    let mut ahead = Vec::with_capacity(settings.len() / first.len().max(1));
+    for step in settings.chunks_exact(first.len().max(1)) {
+        let rules: PyResult<SmallVec<[Rule; 2]>> =
+            groups.iter().zip(step).map(|((slots, _), settings)| slots.rule(settings)).collect();
+        let usable = |(now, first): (&Rule, &Rule)| now.validate().is_ok() && now.state_names() == first.state_names();
+        match rules {
+            Ok(rules) if rules.iter().zip(first).all(usable) => ahead.push(rules),
+            _ => break,
+        }
+    }
+    ahead
+}
+
 /// A batch as plans take it: contiguous, off the tape.
 fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<[Core; 2]> {
     let one = |value: &Bound<'_, PyAny>| ops::contiguous(&convert::any(value)?.detach()).raise();
@@ -108,14 +124,16 @@ impl Entry {
     }
 
     /// The rule of every parameter, and how far it has come.
-    fn updates(&self, rules: &[Rule], groups: &Groups<'_>) -> SmallVec<[(Rule, Progress); 8]> {
-        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.progress[p.index])).collect()
+    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, Progress)> + 'a {
+        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.progress[p.index]))
     }
 
-    fn count(&self, rules: &[Rule], groups: &mut Groups<'_>, steps: usize) {
-        for place in &self.places {
+    /// Count steps that had these updates: the same in all, or those of each step, one after another.
+    fn count(&self, updates: &[(Rule, Progress)], groups: &mut Groups<'_>, steps: usize) {
+        let each_step = if updates.len() == self.places.len() { 0 } else { self.places.len() };
+        for (i, place) in self.places.iter().enumerate() {
             let progress = &mut groups[place.group].0.slots.progress[place.index];
-            (0..steps).for_each(|_| rules[place.group].advance(progress));
+            (0..steps).for_each(|step| updates[step * each_step + i].0.advance(progress));
         }
     }
 }
@@ -225,17 +243,19 @@ impl Planner {
         let Some(entry) = inner.entries.iter_mut().find(|e| e.takes(&batch, seed) && e.current(&groups)) else {
             return Ok(None);
         };
-        let updates = entry.updates(&rules, &groups);
+        let updates: SmallVec<[_; 8]> = entry.updates(&rules, &groups).collect();
         let plan = &mut entry.plan;
         let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
         if !stop || loss.is_finite() {
-            entry.count(&rules, &mut groups, 1);
+            entry.count(&updates, &mut groups, 1);
         }
         Ok(Some(loss))
     }
 
     /// Planned steps on rows of whole arrays, `samples` a step in the order of `order`; the losses, or None where there is no plan
-    /// for such batches. With `stop`, a loss that is not finite is the last.
+    /// for such batches. `settings` has those of every group, once for all steps, or once for each step, one after another.
+    /// With `stop`, a loss that is not finite is the last. There are fewer losses also if later settings can not be used in
+    /// the same call.
     #[pyo3(signature = (x, y, order, samples, slots, settings, stop, /))]
     #[allow(clippy::too_many_arguments)]
     fn run_batches<'py>(
@@ -250,6 +270,7 @@ impl Planner {
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
         let data = batch(x, y)?;
+        let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
@@ -263,14 +284,23 @@ impl Planner {
             entry.seed == seed && entry.batch.iter().zip(&data).all(rows) && entry.current(&groups)
         };
         let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
-        let order = order.as_slice()?;
-        let updates = entry.updates(&rules, &groups);
+        let mut order = order.as_slice()?;
+        let mut updates: Vec<_> = entry.updates(&rules, &groups).collect();
+        if !later.is_empty() {
+            let later = rules_ahead(&groups, &rules, &later);
+            for rules in &later {
+                updates.extend(entry.updates(rules, &groups));
+            }
+            let steps = (later.len() + 1).min(order.len() / samples);
+            updates.truncate(steps * entry.places.len());
+            order = &order[..steps * samples];
+        }
         let mut losses = vec![0.0; order.len() / samples];
         let plan = &mut entry.plan;
         let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
-        entry.count(&rules, &mut groups, updated);
+        entry.count(&updates, &mut groups, updated);
         Ok(Some(PyArray1::from_vec(py, losses)))
     }
 
