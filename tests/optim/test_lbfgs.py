@@ -27,6 +27,8 @@ CASES: list[dict[str, Any]] = [
     {"lr": 20.0, "max_iter": 4, "max_eval": 5, "line_search_fn": "strong_wolfe", "tolerance_change": 1e-4},
     {"lr": 0.5, "max_iter": 2, "history_size": 2, "line_search_fn": "strong_wolfe", "maximize": True},
     {"lr": 0.2, "max_iter": 6, "tolerance_grad": 3e-2},
+    {"lr": 0.2, "max_iter": 8, "tolerance_change": 2e-3},
+    {"lr": 60.0, "max_iter": 10, "max_eval": 7, "line_search_fn": "strong_wolfe", "tolerance_change": 1e-5},
 ]
 IDS = ["-".join(settings) or "defaults" for settings in CASES]
 
@@ -71,8 +73,18 @@ def trajectory(library: Any, settings: dict[str, Any], steps: int = STEPS) -> tu
 @pytest.mark.parametrize("settings", CASES, ids=IDS)
 def test_trajectory_is_the_reference(settings: dict[str, Any]) -> None:
     sign = -1.0 if settings.get("maximize") else 1.0
-    expected = reference.lbfgs(START, lambda w: tuple(sign * v for v in objective(w)), STEPS, **settings)
-    for found, wanted in zip(trajectory(fnn, settings)[0], expected, strict=True):
+    evaluations = 0
+
+    def counted(w: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal evaluations
+        evaluations += 1
+        loss, grad = objective(w)
+        return sign * loss, sign * grad
+
+    expected = reference.lbfgs(START, counted, STEPS, **settings)
+    path, optimizer, _ = trajectory(fnn, settings)
+    assert optimizer.state_dict()["state"][0]["func_evals"] == evaluations
+    for found, wanted in zip(path, expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
     assert np.linalg.norm(expected[-1] - START) > 0.1
 
@@ -107,6 +119,21 @@ def test_torchs_state_is_gone_on_from() -> None:
         theirs.step(their_closure)
     for mine, other in zip(ours.param_groups[0]["params"], theirs.param_groups[0]["params"], strict=True):
         np.testing.assert_allclose(mine.detach().numpy(), other.detach().numpy(), rtol=1e-9, atol=1e-9)
+
+
+def test_a_short_step_down_a_steep_slope_is_the_last() -> None:
+    p = fnn.tensor(np.array([1.0]), requires_grad=True)
+    optimizer = optim.LBFGS([p], lr=1e-4, tolerance_change=1e-3)
+
+    def closure() -> fnn.Tensor:
+        optimizer.zero_grad()
+        loss = 1000 * (p * p).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert optimizer.state[p]["n_iter"] == 1
+    assert p.item() == pytest.approx(1 - 1e-4)
 
 
 def rosenbrock(p: fnn.Tensor) -> fnn.Tensor:

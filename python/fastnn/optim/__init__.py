@@ -1,4 +1,4 @@
-"""Optimizers, with PyTorch's names, defaults and formulas; each updates all parameters in one fused pass.
+"""Optimizers, with PyTorch's names, defaults and formulas. Those that go element by element make one fused pass.
 
 Parameters are leaf tensors, or writable NumPy arrays, whose gradients are then given to ``step(grads=[...])``.
 """
@@ -13,6 +13,7 @@ from fastnn.optim.adam import Adam
 from fastnn.optim.adamax import Adamax
 from fastnn.optim.adamw import AdamW
 from fastnn.optim.asgd import ASGD
+from fastnn.optim.layerwise import layerwise_lr
 from fastnn.optim.lbfgs import LBFGS
 from fastnn.optim.lion import Lion
 from fastnn.optim.muon import Muon
@@ -47,6 +48,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "layerwise_lr",
     "lr_scheduler",
 ]
 

@@ -41,7 +41,7 @@ class Muon(TensorOptimizer):
         momentum: Share of the average that is kept, at least 0, sensibly below 1.
         nesterov: Look ahead along the average.
         ns_coefficients: The polynomial's a, b and c.
-        eps: Least norm that is divided by, above 0 or 0.
+        eps: Least norm that is divided by, at least 0.
         ns_steps: Iterations, 0 to 99.
         adjust_lr_fn: How the step's size depends on the shape.
 

@@ -41,12 +41,12 @@ class Optimizer:
     """
 
     _rule: ClassVar[str]
+    # Whether it was stepped since a schedule was made for it.
+    _opt_called = False
     # Whether a step evaluates the loss itself, so that `step` has to be given a closure.
     _needs_closure: ClassVar[bool] = False
     # Why no plan can take the step, if none can.
     _not_planned: ClassVar[str | None] = None
-    # Whether it was stepped since a schedule was made for it.
-    _opt_called = False
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         for name in _IGNORED:
