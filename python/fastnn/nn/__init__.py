@@ -1,6 +1,6 @@
 """Layers, losses and what they are made of, under PyTorch's names."""
 
-from fastnn.nn import functional, init, utils
+from fastnn.nn import functional, init, penalties, utils
 from fastnn.nn.activation import (
     ELU,
     GELU,
@@ -73,5 +73,6 @@ __all__ = [
     "Tanh",
     "functional",
     "init",
+    "penalties",
     "utils",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from fastnn._grad_mode import no_grad
 from fastnn._types import TensorLike
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
+from fastnn.training.treatment import MaxNorm, Penalty, Treatment
 
 _SIMPLE = (bool, int, float, str, type(None))
 
@@ -34,16 +35,62 @@ class TrainStep:
         model: The model, in whichever mode it is.
         loss: Called with the model's output and the targets; returns a scalar.
         optimizer: Of the model's parameters.
+        penalty: Added to the loss, also to the one that is returned: called with the model, such as
+            ``nn.penalties.L2(1e-4)``; or a dict of penalties by patterns of parameters' names, of which the first
+            that matches counts (:class:`fastnn.nn.penalties.PerLayer`).
+        clip_grad_value: Hold every element of the gradients in ``[-clip_grad_value, clip_grad_value]``; above 0.
+        clip_grad_norm: Multiply all gradients by ``min(1, clip_grad_norm / (norm + 1e-6))``, where ``norm`` is their
+            2-norm as one vector, after clipping by value; above 0.
+        grad_noise: ``eta``, or ``(eta, gamma)``: add normal numbers of variance ``eta / (1 + t)**gamma`` to the
+            gradients, after clipping, where t counts the updates from 0. Both at least 0; gamma is 0.55 unless given.
+        max_norm: After the update, multiply every row of a weight (the weights into one unit; parameters of 2 or more
+            dimensions) whose 2-norm is greater by ``max_norm / (norm + 1e-7)``. Above 0; or a dict of such by patterns
+            of parameters' names, of which the first that matches counts.
+        ema: Keep an average of every parameter, ``average = ema * average + (1 - ema) * parameter`` after every update,
+            beginning with the parameter itself after the first. In [0, 1). See :meth:`averages`.
+
+    Raises:
+        ValueError: A setting is out of range, or a pattern matches no parameter.
+        TypeError: A setting is of another type.
 
     Attributes:
         reason: Why the step runs eagerly; ``None`` if it is planned.
         stop_on_nonfinite: Whether a step whose loss is NaN or infinite changes nothing, and ends :meth:`run_batches`.
+
+    Source:
+        Clipping: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, with PyTorch's 1e-6. Noise: Neelakantan et al.
+        2015, https://arxiv.org/abs/1511.06807, equation 1. Max-norm: Hinton et al. 2012,
+        https://arxiv.org/abs/1207.0580, with the formula of ``torch.renorm``; Keras' ``MaxNorm`` takes columns, since its
+        weights are transposed. Averages: Polyak & Juditsky 1992, https://doi.org/10.1137/0330046, as PyTorch's
+        ``AveragedModel`` with ``get_ema_multi_avg_fn``; Keras' begin with the parameter before the first update.
     """
 
-    def __init__(self, model: Module, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Any], Tensor],
+        optimizer: Optimizer,
+        *,
+        penalty: Penalty | None = None,
+        clip_grad_value: float | None = None,
+        clip_grad_norm: float | None = None,
+        grad_noise: float | tuple[float, float] | None = None,
+        max_norm: MaxNorm | None = None,
+        ema: float | None = None,
+    ) -> None:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
+        self._treatment = Treatment(
+            model,
+            optimizer,
+            penalty=penalty,
+            clip_grad_value=clip_grad_value,
+            clip_grad_norm=clip_grad_norm,
+            grad_noise=grad_noise,
+            max_norm=max_norm,
+            ema=ema,
+        )
         self.reason: str | None = None
         self.stop_on_nonfinite = False
         self._planner = _core.Planner()
@@ -95,6 +142,40 @@ class TrainStep:
                 break
         return np.array(losses)
 
+    def averages(self) -> dict[str, Tensor]:
+        """Return the average of every parameter by its name, as ``ema`` keeps it; the tensors change with every step.
+
+        Raises:
+            ValueError: There is no ``ema``.
+        """
+        return self._treatment.averages()
+
+    def averaged_state_dict(self) -> dict[str, Tensor]:
+        """Return a copy of the model's state with the averages in the parameters' place, for a second model to load.
+
+        Running statistics are those of the model now.
+
+        Raises:
+            ValueError: There is no ``ema``.
+        """
+        state = {**self.model.state_dict(), **self.averages()}
+        return {name: state[name].detach().clone() for name in self.model.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the step itself keeps: ``updates``, how many there were, and ``averages``.
+
+        Model and optimizer have states of their own. The tensors change with every step.
+        """
+        return self._treatment.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned: the same noise, the same averages.
+
+        Raises:
+            ValueError: Other keys, other parameters' names, or an average of the wrong shape. Nothing is loaded then.
+        """
+        self._treatment.load_state_dict(state_dict)
+
     def describe(self) -> str:
         """Return the stages of the plans made so far, a line each: what was fused with what."""
         return self._planner.describe()
@@ -117,7 +198,7 @@ class TrainStep:
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
-        state = _state_of(self.model), _state_of(self.loss)
+        state = _state_of(self.model), _state_of(self.loss), _state_of(self._treatment.penalty)
         if state != self._state:
             self._state = state
             self._planner.clear()
@@ -133,7 +214,8 @@ class TrainStep:
             self._planner.abort()
             statistics.restore()
             raise
-        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups)
+        self._treatment.follow()
+        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
         if self._version != _core.config_version():
             self._look_again()
             if self._planner.describe() == "":
@@ -151,6 +233,8 @@ class TrainStep:
 
     def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
         loss = self.loss(self.model(x), y)
+        if self._treatment.penalty is not None:
+            loss = loss + self._treatment.penalty(self.model)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
@@ -158,7 +242,9 @@ class TrainStep:
     def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
         if not self.stop_on_nonfinite or math.isfinite(value):
+            self._treatment.before()
             self.optimizer.step()
+            self._treatment.after()
         else:
             statistics.restore()
         self.optimizer.zero_grad()

@@ -11,6 +11,7 @@ pub mod loss;
 pub mod math;
 pub mod matmul;
 pub mod norm;
+pub mod penalty;
 pub mod reduce;
 pub mod softmax;
 pub mod transpose;

@@ -15,6 +15,7 @@ mod rmsprop;
 mod sgd;
 #[cfg(test)]
 mod tests;
+pub mod treatment;
 
 pub use adadelta::{Adadelta, AdadeltaStep};
 pub use adagrad::{Adagrad, AdagradStep};

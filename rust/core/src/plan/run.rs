@@ -4,14 +4,16 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::memory::Memory;
-use super::program::{CrossEntropyStage, Program, Rows, Stage, Update, Weight};
+use super::program::{CrossEntropyStage, Program, RowNorms, Rows, Stage, Update, Updates, Weight};
 use super::rows;
 use crate::element::Float;
 use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss as losses, transpose};
-use crate::ops::{Run, cross_entropy};
+use crate::ops::{Run, cross_entropy, penalty};
 use crate::optim::Rule;
+use crate::optim::treatment::{self, Around, Treatment};
+use crate::rng::Draw;
 use crate::tensor::{Storage, View};
 use crate::threads::Team;
 use crate::with_float;
@@ -25,6 +27,10 @@ pub struct Step<'a> {
     pub ahead: u64,
     /// Added to the call number of every draw.
     pub replay: u64,
+    /// What is done to gradients and parameters besides.
+    pub treatment: &'a Treatment,
+    /// The draw of the noise on gradients, if there is any.
+    pub noise: Option<Draw>,
     /// Whether a loss that is NaN or infinite leaves the parameters as they are.
     pub stop: bool,
 }
@@ -87,6 +93,16 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
                 run_cross_entropy::<T>(stage, memory, team);
             }
             Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
+            Stage::Penalty { rows, to, dtype } => {
+                if team.rank() == 0 {
+                    // SAFETY: one member; the rows were complete before the last barrier.
+                    with_float!(*dtype, T => unsafe {
+                        let rows = rows.iter().map(|&(sums, n)| memory.slice::<T>(sums, 0, n));
+                        memory.slice_mut::<T>(*to, 0, 1)[0] = penalty::total(rows);
+                    });
+                }
+            }
+            Stage::Norms(norms) => run_norms(norms, memory, team, step.treatment),
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
     }
@@ -169,17 +185,41 @@ fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u6
 
 fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
     let share = share_of_rows(team, stage.rows);
+    let cols = stage.cols;
+    // What a penalty adds to these rows of the gradient.
+    let penalise = |grad: &mut [T], range: Range<usize>| {
+        if let Some((penalty, weight)) = &stage.penalty {
+            // SAFETY: these rows are this member's, and nobody writes them before the update.
+            penalty.add_gradient(T::ONE, unsafe { memory.slice(*weight, range.start, range.len()) }, grad);
+        }
+    };
     let Some(update) = &stage.update else {
+        let mut finish = |rows: Range<usize>| {
+            let range = rows.start * cols..rows.end * cols;
+            // SAFETY: these rows are this member's.
+            let grad = unsafe { memory.slice_mut::<T>(stage.grad, range.start, range.len()) };
+            penalise(grad, range);
+            if let Some(norms) = stage.norms {
+                // SAFETY: as above.
+                let norms = unsafe { memory.slice_mut::<f64>(norms, rows.start, rows.len()) };
+                for (norm, row) in norms.iter_mut().zip(grad.chunks(cols)) {
+                    *norm = treatment::squared_norm(step.treatment.clip_value, row);
+                }
+            }
+        };
         // SAFETY: members write disjoint rows.
-        return unsafe { weight_product::<T>(stage, memory, memory.ptr(stage.grad), false, share, &mut |_| ()) };
+        return unsafe { weight_product::<T>(stage, memory, memory.ptr(stage.grad), false, share, &mut finish) };
     };
     // Used up as soon as it is made, the gradient needs no more memory than a block of rows.
-    with_scratch(matmul::ROW_BLOCK.min(stage.rows) * stage.cols, |scratch: *mut T| {
-        let rule = rule_at::<T>(update, step);
+    with_scratch(matmul::ROW_BLOCK.min(stage.rows) * cols, |scratch: *mut T| {
+        let applied = Applied::new(update, step, None);
         let mut finish = |rows: Range<usize>| {
-            let range = rows.start * stage.cols..rows.end * stage.cols;
-            // SAFETY: these rows are this member's, and the scratch holds their gradient.
-            unsafe { apply_update(update, &rule, memory, std::slice::from_raw_parts(scratch, range.len()), range) };
+            let range = rows.start * cols..rows.end * cols;
+            // SAFETY: the scratch holds these rows' gradient, and is this member's.
+            let grad = unsafe { std::slice::from_raw_parts_mut(scratch, range.len()) };
+            penalise(grad, range.clone());
+            // SAFETY: these rows are this member's.
+            unsafe { applied.update(memory, grad, range) };
         };
         // SAFETY: members have scratch of their own.
         unsafe { weight_product::<T>(stage, memory, scratch, true, share, &mut finish) };
@@ -228,51 +268,116 @@ fn with_scratch<T: Float>(len: usize, f: impl FnOnce(*mut T)) {
     SCRATCH.set(Some(storage));
 }
 
-fn rule_at<T: Float>(update: &Update, step: &Step<'_>) -> crate::optim::Step<T> {
-    let (rule, t) = &step.rules[update.param];
-    rule.at::<T>(t + step.ahead)
-}
-
 /// Most memories an update rule keeps for a parameter.
 const MAX_STATE: usize = 4;
 
-/// Update `range` of a parameter with that part of its gradient.
-///
-/// # Safety
-/// Nobody else uses these elements.
-unsafe fn apply_update<T: Float>(
-    update: &Update,
-    rule: &crate::optim::Step<T>,
-    memory: &Memory<'_>,
-    grad: &[T],
-    range: Range<usize>,
-) {
-    // SAFETY: by this function's contract.
-    unsafe {
-        let param = memory.slice_mut::<T>(update.value, range.start, range.len());
-        let mut state: smallvec::SmallVec<[&mut [T]; MAX_STATE]> =
-            update.state.iter().map(|&s| memory.slice_mut::<T>(s, range.start, range.len())).collect();
-        rule.update(param, grad, &mut state);
+/// An update with the scalars of one step.
+struct Applied<'a, T: Float> {
+    update: &'a Update,
+    rule: crate::optim::Step<T>,
+    around: Around<T>,
+}
+
+impl<'a, T: Float> Applied<'a, T> {
+    /// `norm` is that of all gradients, if it is limited.
+    fn new(update: &'a Update, step: &Step<'_>, norm: Option<f64>) -> Self {
+        let (rule, t) = &step.rules[update.param];
+        let around = step.treatment.at(step.ahead, step.noise, norm);
+        Self { update, rule: rule.at::<T>(t + step.ahead), around }
+    }
+
+    /// Update `range` of a parameter with that part of its gradient, which is used up; whole rows, if their norm is limited.
+    ///
+    /// # Safety
+    /// Nobody else uses these elements.
+    unsafe fn update(&self, memory: &Memory<'_>, grad: &mut [T], range: Range<usize>) {
+        self.around.gradient(grad, self.update.position + range.start);
+        // SAFETY: by this function's contract.
+        unsafe { self.update_plain(memory, grad, range) };
+    }
+
+    /// As [`update`](Self::update), with a gradient that needs no change.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn update_plain(&self, memory: &Memory<'_>, grad: &[T], range: Range<usize>) {
+        let update = self.update;
+        // SAFETY: by this function's contract.
+        let part = |buffer: usize| unsafe { memory.slice_mut::<T>(buffer, range.start, range.len()) };
+        let param = part(update.value);
+        let mut state: smallvec::SmallVec<[&mut [T]; MAX_STATE]> = update.state.iter().map(|&s| part(s)).collect();
+        self.rule.update(param, grad, &mut state);
+        if let Some(max_norm) = update.max_norm {
+            treatment::limit_rows(param, update.cols, max_norm);
+        }
+        if let Some(average) = update.average {
+            self.around.average(param, part(average));
+        }
     }
 }
 
-fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
-    for (update, grad) in updates {
+/// Elements of a gradient that are copied before they are changed: others may hold the gradient too.
+const CHANGED_AT_ONCE: usize = 4096;
+
+fn run_updates(updates: &Updates, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
+    // Every member finds the norm for itself: it is a sum over rows, which are at hand.
+    // SAFETY: all were complete before the last barrier.
+    let norms = updates.norms.iter().map(|&(norms, rows)| unsafe { memory.slice::<f64>(norms, 0, rows) });
+    let norm = (!updates.norms.is_empty()).then(|| treatment::total_norm(norms));
+    for (update, grad) in &updates.items {
+        let rows = if update.max_norm.is_some() { update.cols.max(1) } else { 1 };
         // Small ones are not worth sharing, and land on different members.
         let range = if update.len < SMALL_UPDATE {
             if update.param % team.size() != team.rank() {
                 continue;
             }
             0..update.len
+        } else if rows > 1 {
+            let share = team.share(update.len / rows);
+            share.start * rows..share.end * rows
         } else {
             team.share_aligned(update.len, LINE)
         };
         with_float!(update.dtype, T => {
-            let rule = rule_at::<T>(update, step);
-            // SAFETY: shares are disjoint.
-            unsafe {
-                let grad = memory.slice::<T>(*grad, range.start, range.len());
-                apply_update(update, &rule, memory, grad, range);
+            let applied = Applied::<T>::new(update, step, norm);
+            // SAFETY: nobody writes a finished gradient.
+            let grad = |range: &Range<usize>| unsafe { memory.slice::<T>(*grad, range.start, range.len()) };
+            if !applied.around.changes_gradients() {
+                // SAFETY: shares are disjoint.
+                unsafe { applied.update_plain(memory, grad(&range), range) };
+                continue;
+            }
+            let most = (CHANGED_AT_ONCE / rows).max(1) * rows;
+            with_scratch(most, |scratch: *mut T| {
+                for start in range.clone().step_by(most) {
+                    let part = start..range.end.min(start + most);
+                    // SAFETY: the scratch is this member's; shares are disjoint.
+                    unsafe {
+                        let changed = std::slice::from_raw_parts_mut(scratch, part.len());
+                        changed.copy_from_slice(grad(&part));
+                        applied.update(memory, changed, part);
+                    }
+                }
+            });
+        });
+    }
+}
+
+fn run_norms(all: &[RowNorms], memory: &Memory<'_>, team: &Team, settings: &Treatment) {
+    for (i, RowNorms { grad, dtype, rows, cols, norms }) in all.iter().enumerate() {
+        let share = if rows * cols < SMALL_UPDATE {
+            if i % team.size() != team.rank() {
+                continue;
+            }
+            0..*rows
+        } else {
+            team.share(*rows)
+        };
+        // SAFETY: shares are disjoint; nobody writes a finished gradient.
+        with_float!(*dtype, T => unsafe {
+            let norms = memory.slice_mut::<f64>(*norms, share.start, share.len());
+            for (norm, row) in norms.iter_mut().zip(share) {
+                *norm = treatment::squared_norm(settings.clip_value, memory.slice::<T>(*grad, row * cols, *cols));
             }
         });
     }

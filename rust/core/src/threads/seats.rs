@@ -100,7 +100,10 @@ mod tests {
             seats.0[0].store(here, Ordering::Relaxed);
             seats.sit(1, &mut None);
             let sits = seats.0[1].load(Ordering::Relaxed);
-            assert!(allowed == 1 || sits != here || system::processor() != Some(here), "on {sits}, the caller on {here}");
+            assert!(
+                allowed == 1 || sits != here || system::processor() != Some(here),
+                "on {sits}, the caller on {here}"
+            );
         }
         let still = std::thread::available_parallelism().map_or(1, usize::from);
         assert_eq!(still, allowed, "it may again go everywhere");
