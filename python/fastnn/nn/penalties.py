@@ -42,11 +42,14 @@ class _Penalty(Module):
 
     def forward(self, target: Target) -> Tensor:
         """Return the penalty of a model, of a tensor, or of several, as a scalar."""
+        tensors: Iterable[Tensor]
         if isinstance(target, Module):
-            target = target.parameters()
+            tensors = target.parameters()
         elif isinstance(target, Tensor):
-            target = [target]
-        chosen = [tensor for tensor in target if self._takes(tensor)]
+            tensors = [target]
+        else:
+            tensors = target
+        chosen = [tensor for tensor in tensors if self._takes(tensor)]
         if not chosen:
             what = "parameter" if self.include_bias else "parameter of 2 dimensions or more"
             raise ValueError(f"{type(self).__name__}: expected at least one {what}; got none")

@@ -60,8 +60,8 @@ class TrainStep:
     Source:
         Clipping: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, with PyTorch's 1e-6. Noise: Neelakantan et al.
         2015, https://arxiv.org/abs/1511.06807, equation 1. Max-norm: Hinton et al. 2012,
-        https://arxiv.org/abs/1207.0580, with the formula of ``torch.renorm``; Keras' ``MaxNorm`` takes columns, since its
-        weights are transposed. Averages: Polyak & Juditsky 1992, https://doi.org/10.1137/0330046, as PyTorch's
+        https://arxiv.org/abs/1207.0580, with the formula of ``torch.renorm``; Keras' ``MaxNorm`` takes columns, since
+        its weights are transposed. Averages: Polyak & Juditsky 1992, https://doi.org/10.1137/0330046, as PyTorch's
         ``AveragedModel`` with ``get_ema_multi_avg_fn``; Keras' begin with the parameter before the first update.
     """
 

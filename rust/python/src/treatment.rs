@@ -6,7 +6,7 @@ use fastnn_core::kernels::penalty::Penalty;
 use fastnn_core::ops::penalty::rows;
 use fastnn_core::optim::treatment::{self, Around, Noise, Treatment};
 use fastnn_core::tensor::tape;
-use fastnn_core::{Float, Result, Tensor as Core, ops, with_float};
+use fastnn_core::{DType, Float, Result, Tensor as Core, ops, with_float};
 use pyo3::prelude::*;
 
 use crate::convert::Arg;
@@ -197,8 +197,14 @@ pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: f64)
 #[pyo3(signature = (tensors, /))]
 #[allow(clippy::needless_pass_by_value)] // from Python
 pub fn total_norm(py: Python<'_>, tensors: Vec<Arg>) -> PyResult<f64> {
-    let tensors: Vec<Core> = tensors.into_iter().map(|t| t.0.detach()).collect();
-    gil::run(py, tensors.iter().map(Core::numel).sum(), || tape::no_grad(|| total(None, &tensors)))
+    let numel = tensors.iter().map(|t| t.0.numel()).sum();
+    gil::run(py, numel, || {
+        tape::no_grad(|| {
+            let floating = |t: &Core| if t.dtype().is_float() { Ok(t.detach()) } else { ops::cast(t, DType::F64) };
+            let tensors = tensors.iter().map(|t| floating(&t.0)).collect::<Result<Vec<_>>>()?;
+            total(None, &tensors)
+        })
+    })
 }
 
 /// The sum of penalties, each given as ("elastic", l1, l2) or ("power", strength, p).

@@ -111,8 +111,8 @@ impl Op for PenaltyGrad {
     }
 }
 
-/// Most tensors that one op penalises: as many as the tape can save.
-const MOST: usize = 32;
+/// Most tensors that one op penalises: with the sum, as many outputs as the tape can number.
+const MOST: usize = 31;
 
 /// The sum of the penalties of all tensors, each with its own.
 pub fn penalty(tensors: &[&Tensor], penalties: &[Penalty]) -> Result<Tensor> {
