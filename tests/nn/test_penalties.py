@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.reference import treatment as reference
 
 import fastnn as fnn
 from fastnn import nn
 from fastnn.nn import penalties
-from tests.reference import treatment as reference
 
 CASES: list[tuple[nn.Module, dict[str, float]]] = [
     (penalties.L1(0.3), {"l1": 0.3}),

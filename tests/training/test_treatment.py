@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.reference import treatment as reference
 
 import fastnn as fnn
 from fastnn import nn, optim
 from fastnn.nn import penalties
-from tests.reference import treatment as reference
 
 # Widths that are no multiple of the vectors.
 WIDTH, HIDDEN, OUT, BATCH = 13, 37, 5, 32

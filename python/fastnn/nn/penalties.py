@@ -42,13 +42,9 @@ class _Penalty(Module):
 
     def forward(self, target: Target) -> Tensor:
         """Return the penalty of a model, of a tensor, or of several, as a scalar."""
-        tensors: Iterable[Tensor]
-        if isinstance(target, Module):
-            tensors = target.parameters()
-        elif isinstance(target, Tensor):
-            tensors = [target]
-        else:
-            tensors = target
+        if isinstance(target, Tensor):
+            target = [target]
+        tensors: Iterable[Tensor] = target.parameters() if isinstance(target, Module) else target
         chosen = [tensor for tensor in tensors if self._takes(tensor)]
         if not chosen:
             what = "parameter" if self.include_bias else "parameter of 2 dimensions or more"
