@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use fastnn_core::optim::Rule;
+use fastnn_core::optim::{Rule, noise::TILE};
 use fastnn_core::plan::{Parameter, Plan, trace};
 use fastnn_core::tensor::Meta;
 use fastnn_core::{Tensor as Core, ops};
@@ -192,7 +192,7 @@ impl Planner {
             let slots = &slots.slots;
             for (index, value) in slots.params.iter().enumerate() {
                 let (position, (max_norm, average)) = (next_position, treatment.of(number));
-                (number, next_position) = (number + 1, next_position + value.numel());
+                (number, next_position) = (number + 1, next_position + value.numel().next_multiple_of(TILE));
                 let Some(grad) = value.grad() else { continue };
                 let state = slots.state[index].clone();
                 places.push(Place { group, index, param: value.id(), state: state.iter().map(Core::id).collect() });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fastnn_core::kernels::penalty::Penalty;
 use fastnn_core::ops::penalty::rows;
+use fastnn_core::optim::noise::TILE;
 use fastnn_core::optim::treatment::{self, Around, Noise, Treatment};
 use fastnn_core::tensor::tape;
 use fastnn_core::{DType, Float, Result, Tensor as Core, ops, with_float};
@@ -121,7 +122,7 @@ impl PyTreatment {
                     });
                     param.inner.set_grad(Some(changed));
                 }
-                position += param.inner.numel();
+                position += param.inner.numel().next_multiple_of(TILE);
             }
             Ok(())
         })

@@ -11,6 +11,7 @@ mod adadelta;
 mod adagrad;
 mod adam;
 mod adamw;
+pub mod noise;
 mod rmsprop;
 mod sgd;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! ```text
 //! g ← min(max(g, −clip_value), clip_value)
 //! g ← g · min(1, clip_norm / (‖all g‖ + 1e-6))
-//! g ← g + √(η / (1 + t)^γ) · z,  z standard normal, t updates done before this one
+//! g ← g + √(η / (1 + t)^γ) · z,  z of variance 1 (noise.rs), t updates done before this one
 //! θ ← rule(θ, g)
 //! θ_row ← θ_row · max_norm / (‖θ_row‖ + 1e-7)           where ‖θ_row‖ > max_norm
 //! a ← θ at the first update, then a + (1 − decay) · (θ − a)
@@ -16,10 +16,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Lerp;
+use super::{Lerp, noise};
 use crate::element::{Float, LANES};
 use crate::kernels::reduce;
-use crate::rng::{self, Draw};
+use crate::rng::Draw;
 use crate::simd;
 
 /// Gradient noise of variance `eta / (1 + t)^gamma`.
@@ -86,7 +86,7 @@ impl Treatment {
         Around {
             limit: self.clip_value.map(T::from_f64),
             scale: self.clip_norm.and_then(scale).map(T::from_f64),
-            noise: self.noise.zip(draw).map(|(noise, draw)| (T::from_f64(noise.std(t)), draw)),
+            noise: self.noise.zip(draw).map(|(noise, draw)| (noise.std(t), draw)),
             average: self.ema.map(|decay| Lerp::new(if t == 0 { 0.0 } else { decay })),
         }
     }
@@ -97,7 +97,7 @@ impl Treatment {
 pub struct Around<T> {
     limit: Option<T>,
     scale: Option<T>,
-    noise: Option<(T, Draw)>,
+    noise: Option<(f64, Draw)>,
     average: Option<Lerp<T>>,
 }
 
@@ -117,12 +117,7 @@ impl<T: Float> Around<T> {
             scale_by(scale, grad);
         }
         if let Some((std, draw)) = self.noise {
-            let mut z = [T::ZERO; 256];
-            for (i, grad) in grad.chunks_mut(z.len()).enumerate() {
-                let z = &mut z[..grad.len()];
-                rng::normal(draw, position + i * 256, z);
-                add_scaled(std, z, grad);
-            }
+            noise::add(draw, std, position, grad);
         }
     }
 
@@ -158,6 +153,9 @@ pub fn total_norm<'a>(rows: impl IntoIterator<Item = &'a [f64]>) -> f64 {
     rows.into_iter().map(reduce::sum_flat).sum::<f64>().sqrt()
 }
 
+/// Sums run in twice as many lanes as elsewhere, so that they do not wait for one another.
+const SUMS: usize = 2 * LANES;
+
 #[inline(always)]
 fn clamped<T: Float>(limit: T, x: T) -> T {
     // In this order NaN stays.
@@ -178,12 +176,6 @@ simd! {
         }
     }
 
-    fn add_scaled<T: Float>(scale: T, x: &[T], y: &mut [T]) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = scale.mul_add(x, *y);
-        }
-    }
-
     fn lerp_to<T: Float>(lerp: Lerp<T>, new: &[T], old: &mut [T]) {
         for (old, &new) in old.iter_mut().zip(new) {
             *old = lerp.of(*old, new);
@@ -191,8 +183,8 @@ simd! {
     }
 
     fn squares<T: Float>(limit: T, clip: bool, x: &[T]) -> f64 {
-        let mut lanes = [0.0_f64; LANES];
-        let (whole, tail) = x.as_chunks::<LANES>();
+        let mut lanes = [0.0_f64; SUMS];
+        let (whole, tail) = x.as_chunks::<SUMS>();
         if clip {
             for x in whole {
                 for (lane, &x) in lanes.iter_mut().zip(x) {
@@ -211,7 +203,7 @@ simd! {
             let x = if clip { clamped(limit, x) } else { x }.to_f64();
             *lane = x.mul_add(x, *lane);
         }
-        let mut half = LANES / 2;
+        let mut half = SUMS / 2;
         while half > 0 {
             for l in 0..half {
                 lanes[l] += lanes[l + half];
@@ -242,7 +234,7 @@ mod tests {
         let expected = clipped.iter().map(|g| g * g).sum::<f64>().sqrt();
         assert!((norm - expected).abs() < 1e-12);
         let mut z = vec![0.0; 53];
-        rng::normal(DRAW, 11, &mut z);
+        noise::add(DRAW, 1.0, 11, &mut z);
         treatment.at(2, Some(DRAW), Some(norm)).gradient(&mut grad, 11);
         let std = (0.3 / 9.0_f64.powf(0.55)).sqrt();
         for ((found, g), z) in grad.iter().zip(clipped).zip(z) {
