@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+
 def settle() -> None:
     """Wait until no thread of this process runs: idle ones of OpenBLAS, OpenMP and XLA spin for up to 100 ms, and would
     run beside the next candidate."""

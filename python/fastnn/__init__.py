@@ -133,7 +133,7 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 if TYPE_CHECKING:
     from fastnn import callbacks, training
     from fastnn.serialization import load, save
-    from fastnn.training import History, Trainer, TrainStep
+    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test
 
 float = float32
 double = float64
@@ -146,8 +146,10 @@ _LAZY = {
     "load": ("fastnn.serialization", "load"),
     "save": ("fastnn.serialization", "save"),
     "History": ("fastnn.training", "History"),
+    "LRRangeTest": ("fastnn.training", "LRRangeTest"),
     "TrainStep": ("fastnn.training", "TrainStep"),
     "Trainer": ("fastnn.training", "Trainer"),
+    "lr_range_test": ("fastnn.training", "lr_range_test"),
 }
 
 
@@ -167,6 +169,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "History",
+    "LRRangeTest",
     "Tensor",
     "TrainStep",
     "Trainer",
@@ -236,6 +239,7 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "long",
+    "lr_range_test",
     "lt",
     "manual_seed",
     "masked_fill",

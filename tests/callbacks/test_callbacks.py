@@ -159,7 +159,7 @@ def test_callbacks_are_told_in_order():
         (lambda: callbacks.EarlyStopping("val_los"), ValueError, "EarlyStopping: expected monitor to be one of 'loss', 'val_loss'; got 'val_los'"),
         (lambda: callbacks.ModelCheckpoint("x", every=0), ValueError, "ModelCheckpoint: expected every of at least 1; got 0"),
         (lambda: callbacks.ModelCheckpoint("{nothing}"), ValueError, "ModelCheckpoint: expected path to hold fields of the logs; got '{nothing}'"),
-        (lambda: callbacks.LearningRateScheduler(0.1), TypeError, "LearningRateScheduler: expected schedule to be a function; got 0.1"),
+        (lambda: callbacks.LearningRateScheduler(0.1), TypeError, "LearningRateScheduler: expected schedule to be a schedule or a function; got 0.1"),
         (lambda: callbacks.LearningRateScheduler(lambda epoch, lr: -1), ValueError, "LearningRateScheduler: expected schedule to return a number of at least 0; got -1"),
         (lambda: callbacks.LambdaCallback(on_end=print), TypeError,
          "LambdaCallback: expected names among on_fit_begin, on_fit_end, on_epoch_begin, on_epoch_end, on_batch_begin, on_batch_end; got 'on_end'"),

@@ -11,6 +11,17 @@ from fastnn._types import check_number
 _GREATER_IS_BETTER = ("accuracy", "top_", "r2", "auc", "f1")
 
 
+def check_measured(where: str, name: str, logs: Mapping[str, float]) -> None:
+    """Refuse a measure that is not among the logs.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if name not in logs:
+        measured = ", ".join(repr(known) for known in logs if known != "seconds")
+        raise ValueError(f"{where}: expected monitor to be one of {measured}; got {name!r}")
+
+
 class Monitor:
     """Remembers the best value of a measure.
 
@@ -49,9 +60,7 @@ class Monitor:
         Raises:
             ValueError: The measure is not among the logs.
         """
-        if self.name not in logs:
-            measured = ", ".join(repr(name) for name in logs if name != "seconds")
-            raise ValueError(f"{self._where}: expected monitor to be one of {measured}; got {self.name!r}")
+        check_measured(self._where, self.name, logs)
         value = self._sign * logs[self.name]
         if value < self._best - self._min_delta:
             self._best = value

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fastnn.optim.lr_scheduler import LRScheduler
     from fastnn.training.trainer import Trainer
 
 
@@ -42,6 +43,17 @@ class Callback:
     def on_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
         """Do something after a batch."""
 
+    def epoch_logs(self) -> Mapping[str, float]:
+        """Return measures of the epoch that ends, which join the logs and the history before :meth:`on_epoch_end`."""
+        return {}
+
+    def batch_schedulers(self) -> Sequence[LRScheduler]:
+        """Return schedules to be stepped after every batch; asked once, when a fit begins.
+
+        Unlike the batch methods they cost no time: batches still run many at a time.
+        """
+        return ()
+
 
 class CallbackList:
     """Tells several callbacks, in order.
@@ -62,6 +74,8 @@ class CallbackList:
             callback.trainer = trainer
         self.wants_batches = any(_overrides_batches(callback) for callback in self._callbacks)
 
+        self.schedulers = [one for callback in self._callbacks for one in callback.batch_schedulers()]
+
     def fit_begin(self) -> None:
         for callback in self._callbacks:
             callback.on_fit_begin()
@@ -73,6 +87,9 @@ class CallbackList:
     def epoch_begin(self, epoch: int) -> None:
         for callback in self._callbacks:
             callback.on_epoch_begin(epoch)
+
+    def epoch_logs(self) -> dict[str, float]:
+        return {name: value for callback in self._callbacks for name, value in callback.epoch_logs().items()}
 
     def epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         for callback in self._callbacks:

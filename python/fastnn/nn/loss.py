@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_number
+from fastnn.nn.functional._weighted import class_counts, weighted
 from fastnn.nn.module import Module
 
 _cross_entropy = _core.cross_entropy
@@ -12,7 +13,10 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 
 class Loss(Module):
-    """What losses have in common: a reduction.
+    """What losses have in common: a reduction, and ``loss(input, target, sample_weight=None)``.
+
+    ``sample_weight``, ``(n,)``, is what each sample counts for; ``"mean"`` divides by what all count for, so that equal
+    weights change nothing, and a weight of 2 is a sample that is there twice. PyTorch has no such argument.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -33,6 +37,17 @@ class Loss(Module):
             raise ValueError(f"{type(self).__name__}: expected reduction to be one of {choices}; got {reduction!r}")
         self.reduction = reduction
 
+    def forward(self, input: TensorLike, target: TensorLike, sample_weight: TensorLike | None = None) -> Tensor:
+        if sample_weight is None:
+            return self._loss(input, target, self.reduction)
+        losses, counts = self._loss(input, target, "none"), None
+        if isinstance(self, _ClassLoss):
+            counts = class_counts(_core.as_tensor(target), self.weight, self.ignore_index, losses.dtype)
+        return weighted(type(self).__name__, losses, sample_weight, self.reduction, counts)
+
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}: expected a method _loss; got none")
+
 
 class _WeightedLoss(Loss):
     """A loss with a weight, which is kept as a buffer."""
@@ -44,7 +59,14 @@ class _WeightedLoss(Loss):
         self.register_buffer("weight", None if weight is None else _core.as_tensor(weight))
 
 
-class CrossEntropyLoss(_WeightedLoss):
+class _ClassLoss(_WeightedLoss):
+    """A loss with class indices."""
+
+    takes_class_indices = True
+    ignore_index: int
+
+
+class CrossEntropyLoss(_ClassLoss):
     """Return the cross entropy of logits with class indices, or with class probabilities::
 
         -sum over c of weight[c] * q[c] * log_softmax(x)[c]
@@ -68,8 +90,6 @@ class CrossEntropyLoss(_WeightedLoss):
         by default.
     """
 
-    takes_class_indices = True
-
     def __init__(
         self,
         weight: TensorLike | None = None,
@@ -84,11 +104,11 @@ class CrossEntropyLoss(_WeightedLoss):
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _cross_entropy(input, target, self.weight, self.ignore_index, reduction, self.label_smoothing)
 
 
-class NLLLoss(_WeightedLoss):
+class NLLLoss(_ClassLoss):
     """Return ``-weight[t] * x[t]``, x being log-probabilities and t the class.
 
     Args:
@@ -101,14 +121,12 @@ class NLLLoss(_WeightedLoss):
         y: Class indices in [0, C), ``(n,)`` or ``()``.
     """
 
-    takes_class_indices = True
-
     def __init__(self, weight: TensorLike | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, reduction)
         self.ignore_index = ignore_index
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _core.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _core.nll_loss(input, target, self.weight, self.ignore_index, reduction)
 
 
 class MSELoss(Loss):
@@ -118,8 +136,8 @@ class MSELoss(Loss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
     """
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _core.mse_loss(input, target, self.reduction)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _core.mse_loss(input, target, reduction)
 
 
 class L1Loss(Loss):
@@ -129,8 +147,8 @@ class L1Loss(Loss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
     """
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _core.l1_loss(input, target, self.reduction)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _core.l1_loss(input, target, reduction)
 
 
 class SmoothL1Loss(Loss):
@@ -153,8 +171,8 @@ class SmoothL1Loss(Loss):
             raise ValueError(f"SmoothL1Loss: expected beta of at least 0; got {beta}")
         self.beta = beta
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _core.smooth_l1_loss(input, target, self.reduction, self.beta)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _core.smooth_l1_loss(input, target, reduction, self.beta)
 
 
 class HuberLoss(Loss):
@@ -177,8 +195,8 @@ class HuberLoss(Loss):
             raise ValueError(f"HuberLoss: expected delta above 0; got {delta}")
         self.delta = delta
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _core.huber_loss(input, target, self.reduction, self.delta)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _core.huber_loss(input, target, reduction, self.delta)
 
 
 class BCELoss(_WeightedLoss):
@@ -196,8 +214,8 @@ class BCELoss(_WeightedLoss):
     def __init__(self, weight: TensorLike | None = None, *, reduction: str = "mean") -> None:
         super().__init__(weight, reduction)
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _core.binary_cross_entropy(input, target, self.weight, self.reduction)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _core.binary_cross_entropy(input, target, self.weight, reduction)
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
@@ -221,8 +239,8 @@ class BCEWithLogitsLoss(_WeightedLoss):
         super().__init__(weight, reduction)
         self.register_buffer("pos_weight", None if pos_weight is None else _core.as_tensor(pos_weight))
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _core.binary_cross_entropy_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _core.binary_cross_entropy_with_logits(input, target, self.weight, reduction, self.pos_weight)
 
 
 class KLDivLoss(Loss):
@@ -244,5 +262,5 @@ class KLDivLoss(Loss):
         super().__init__(reduction)
         self.log_target = log_target
 
-    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
-        return _core.kl_div(input, target, self.reduction, self.log_target)
+    def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
+        return _core.kl_div(input, target, reduction, self.log_target)

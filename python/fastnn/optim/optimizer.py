@@ -40,6 +40,8 @@ class Optimizer:
     """
 
     _rule: ClassVar[str]
+    # Whether it was stepped since a schedule was made for it.
+    _opt_called = False
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         for name in _IGNORED:

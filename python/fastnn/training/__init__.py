@@ -1,7 +1,8 @@
 """Training: one step, and whole fits."""
 
 from fastnn.training.history import History
+from fastnn.training.range_test import LRRangeTest, lr_range_test
 from fastnn.training.step import TrainStep
 from fastnn.training.trainer import Trainer
 
-__all__ = ["History", "TrainStep", "Trainer"]
+__all__ = ["History", "LRRangeTest", "TrainStep", "Trainer", "lr_range_test"]

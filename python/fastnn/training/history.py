@@ -7,7 +7,7 @@ from typing import Any
 
 
 class History(Mapping[str, list[float]]):
-    """Lists by name, with a value for each epoch: ``loss``, ``val_loss``, metrics, ``seconds``.
+    """Lists by name, with a value for each epoch: ``loss``, ``val_loss``, metrics, ``seconds``, ``lr`` if scheduled.
 
     Attributes:
         epochs: The epochs' numbers, from ``initial_epoch`` on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from fastnn._grad_mode import no_grad
 from fastnn._types import TensorLike
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
+from fastnn.optim.lr_scheduler import LRScheduler
+from fastnn.optim.lr_scheduler._ahead import Ahead
 from fastnn.training.treatment import MaxNorm, Penalty, Treatment
 
 _SIMPLE = (bool, int, float, str, type(None))
@@ -104,7 +106,11 @@ class TrainStep:
             return self._run_eagerly(x, y)
         optimizer = self.optimizer
         loss = self._planner.step(x, y, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
-        return self._trace(x, y) if loss is None else loss
+        if loss is None:
+            return self._trace(x, y)
+        # A schedule asks whether it is stepped after the optimizer.
+        optimizer._opt_called = True
+        return loss
 
     def run_batches(
         self,
@@ -114,6 +120,7 @@ class TrainStep:
         first_batch: int,
         n_batches: int,
         batch_size: int,
+        schedulers: Sequence[LRScheduler] = (),
     ) -> NDArray[np.float64]:
         """Train on batches ``first_batch`` to ``first_batch + n_batches - 1``, and return their losses.
 
@@ -124,21 +131,29 @@ class TrainStep:
             first_batch: The batch to begin with.
             n_batches: How many.
             batch_size: Rows a batch.
+            schedulers: Stepped after every update. The settings of many steps are worked out beforehand; at the end
+                schedules and groups are as if each had been stepped in its turn.
 
         Returns:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
+
+        Raises:
+            Exception: That of a schedule which refuses to go on, after the last step that it has settings for.
         """
         losses: list[float] = []
         last = first_batch + n_batches
         batch = first_batch
         while batch < last:
-            done = self._run_whole_batches(x, y, order[batch * batch_size : last * batch_size], batch_size)
+            done = self._run_whole_batches(x, y, order[batch * batch_size : last * batch_size], batch_size, schedulers)
             if done is None:
                 rows = order[batch * batch_size : (batch + 1) * batch_size]
                 done = [self(x[rows], y[rows])]
+                if self._updated(done):
+                    for scheduler in schedulers:
+                        scheduler.step()
             losses += done
             batch += len(done)
-            if self.stop_on_nonfinite and not math.isfinite(losses[-1]):
+            if self._updated(done) < len(done):
                 break
         return np.array(losses)
 
@@ -176,24 +191,59 @@ class TrainStep:
         """
         self._treatment.load_state_dict(state_dict)
 
+    def _updated(self, losses: list[float]) -> int:
+        """Return how many steps with these losses have changed something: all, or all but the last."""
+        return len(losses) - (self.stop_on_nonfinite and not math.isfinite(losses[-1]))
+
     def describe(self) -> str:
         """Return the stages of the plans made so far, a line each: what was fused with what."""
         return self._planner.describe()
 
     def _run_whole_batches(
-        self, x: NDArray[Any], y: NDArray[Any], order: NDArray[np.int64], batch_size: int
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        order: NDArray[np.int64],
+        batch_size: int,
+        schedulers: Sequence[LRScheduler],
     ) -> list[float] | None:
         """Run the batches that have their full size in one call, if there are any and they are planned."""
-        whole = len(order) // batch_size * batch_size
+        whole = len(order) // batch_size
         if self._version != _core.config_version():
             self._look_again()
         if whole == 0 or self.reason is not None:
             return None
-        optimizer = self.optimizer
-        losses = self._planner.run_batches(
-            x, y, order[:whole], batch_size, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite
-        )
-        return None if losses is None else losses.tolist()
+        if not schedulers:
+            return self._run_planned(x, y, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
+        ahead = Ahead(self.optimizer, schedulers)
+        taken = 0
+        try:
+            settings = ahead.look(whole)
+            # Python sees a Ctrl-C only once the call has run to its end.
+            taken = ahead.steps
+            losses = self._run_planned(x, y, order[: taken * batch_size], batch_size, settings)
+            taken = 0 if losses is None else self._updated(losses)
+        except Exception:
+            taken = 0
+            raise
+        finally:
+            ahead.settle(taken)
+        return losses
+
+    def _run_planned(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        order: NDArray[np.int64],
+        batch_size: int,
+        settings: list[dict[str, Any]],
+    ) -> list[float] | None:
+        slots, stop = self.optimizer._slots, self.stop_on_nonfinite
+        losses = self._planner.run_batches(x, y, order, batch_size, slots, settings, stop)
+        if losses is None:
+            return None
+        self.optimizer._opt_called = True
+        return list(losses.tolist())
 
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""

@@ -287,6 +287,7 @@ class Trainer:
                 logs = {"loss": epoch.loss}
                 if self._stopped is None or validation is not None:
                     logs |= self._measure_epoch(training, validation, train_metrics)
+                logs |= callbacks.epoch_logs()
                 logs["seconds"] = time.perf_counter() - begin
                 history.append(number, logs)
                 progress.end_epoch(logs)
@@ -324,7 +325,9 @@ class Trainer:
                 count = 1
                 callbacks.batch_begin(batch)
             begin = time.perf_counter()
-            losses = self.step.run_batches(arrays.x, arrays.y, order, batch, count, arrays.batch_size)
+            losses = self.step.run_batches(
+                arrays.x, arrays.y, order, batch, count, arrays.batch_size, callbacks.schedulers
+            )
             seconds = time.perf_counter() - begin
             for offset, loss in enumerate(losses.tolist()):
                 rows = arrays.rows(batch + offset)
@@ -348,6 +351,8 @@ class Trainer:
             if not math.isfinite(loss) and self.on_nonfinite != "ignore":
                 self._nonfinite(epoch.number, batch, loss, x, y, None)
                 return
+            for scheduler in callbacks.schedulers:
+                scheduler.step()
             epoch.add(loss, len(x))
             progress.advance(1, epoch.loss)
             if callbacks.wants_batches:

@@ -5,6 +5,7 @@ mod common;
 use std::sync::Mutex;
 
 use common::{Model, NETS, Net, RULE};
+use fastnn_core::optim::Rule;
 use fastnn_core::{Float, Tensor, ops, threads};
 
 /// The generator and the number of threads belong to the process.
@@ -79,4 +80,49 @@ fn awkward_nets_in_float64() {
 #[test]
 fn the_nets_that_are_timed() {
     NETS.into_iter().filter(|n| n.name != "wide").for_each(check::<f32>);
+}
+
+/// Rates and momenta that differ from step to step.
+fn rule(step: u64) -> Rule {
+    let Rule::Adam(mut adam) = RULE else { unreachable!() };
+    adam.lr *= (step * step + 1) as f64;
+    adam.betas.0 -= 0.07 * step as f64;
+    adam.into()
+}
+
+/// Weights after a first step by [`RULE`] and then five more, each with a rule of its own.
+fn with_rules(at_once: bool) -> (Vec<f64>, Vec<u64>) {
+    ops::random::manual_seed(5);
+    let net = AWKWARD[1];
+    let mut model = Model::new::<f32>(net);
+    let mut plan = model.plan(&model.batch::<f32>(0)).unwrap();
+    let data = Model::new::<f32>(Net { batch: 5 * net.batch, ..net }).batch::<f32>(1);
+    let params = model.params.len();
+    let rows: Vec<i64> = (0..5 * net.batch as i64).map(|i| (i * 7) % (5 * net.batch as i64)).collect();
+    let mut losses = vec![f64::NAN; 5];
+    if at_once {
+        let rules: Vec<(Rule, u64)> = (0..5).flat_map(|step| vec![(rule(step), 2); params]).collect();
+        assert_eq!(plan.run_batches(&data, &rows, &rules, false, &mut losses).unwrap(), 5);
+        let wrong = plan.run_batches(&data, &rows, &rules[1..], false, &mut losses.clone()).unwrap_err();
+        let message = format!("plan: expected {params} rules, or {params} for each of 5 steps; got {}", 5 * params - 1);
+        assert_eq!(wrong.message(), message);
+    } else {
+        for step in 0..5 {
+            let rows = &rows[step as usize * net.batch..][..net.batch];
+            let rules = vec![(rule(step), 2 + step); params];
+            plan.run_batches(&data, rows, &rules, false, &mut losses[step as usize..][..1]).unwrap();
+        }
+    }
+    (losses, bits(&model))
+}
+
+#[test]
+fn a_rule_for_each_step_of_a_call() {
+    let _process = PROCESS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    threads::set_num_threads(1).unwrap();
+    let expected = with_rules(false);
+    for threads in [1, 2, 3] {
+        threads::set_num_threads(threads).unwrap();
+        assert_eq!(with_rules(true), expected, "{threads} threads");
+    }
 }

@@ -86,6 +86,22 @@ fn rules(py: Python<'_>, groups: &mut Groups<'_>) -> PyResult<SmallVec<[Rule; 2]
         .collect()
 }
 
+/// The rules of further steps after one with the rules `first`, whose settings are given group by group: of as many as one
+/// call can run, that is up to settings that are refused, or that need another state.
+fn rules_ahead(groups: &Groups<'_>, first: &[Rule], settings: &[Bound<'_, PyDict>]) -> Vec<SmallVec<[Rule; 2]>> {
+    let mut ahead = Vec::with_capacity(settings.len() / first.len().max(1));
+    for step in settings.chunks_exact(first.len().max(1)) {
+        let rules: PyResult<SmallVec<[Rule; 2]>> =
+            groups.iter().zip(step).map(|((slots, _), settings)| slots.rule(settings)).collect();
+        let usable = |(now, first): (&Rule, &Rule)| now.validate().is_ok() && now.state_names() == first.state_names();
+        match rules {
+            Ok(rules) if rules.iter().zip(first).all(usable) => ahead.push(rules),
+            _ => break,
+        }
+    }
+    ahead
+}
+
 /// A batch as plans take it: contiguous, off the tape.
 fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<[Core; 2]> {
     let one = |value: &Bound<'_, PyAny>| ops::contiguous(&convert::any(value)?.detach()).raise();
@@ -109,8 +125,8 @@ impl Entry {
     }
 
     /// The rule and the number of the next update of every parameter.
-    fn updates(&self, rules: &[Rule], groups: &Groups<'_>) -> SmallVec<[(Rule, u64); 8]> {
-        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1)).collect()
+    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, u64)> + 'a {
+        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1))
     }
 
     fn count(&self, groups: &mut Groups<'_>, steps: u64) {
@@ -230,7 +246,7 @@ impl Planner {
         let Some(entry) = inner.entries.iter_mut().find(|e| e.takes(&batch, seed) && e.current(&groups)) else {
             return Ok(None);
         };
-        let updates = entry.updates(&rules, &groups);
+        let updates: SmallVec<[_; 8]> = entry.updates(&rules, &groups).collect();
         let plan = &mut entry.plan;
         let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
         if !stop || loss.is_finite() {
@@ -240,7 +256,9 @@ impl Planner {
     }
 
     /// Planned steps on rows of whole arrays, `samples` a step in the order of `order`; the losses, or None where there is no plan
-    /// for such batches. With `stop`, a loss that is not finite is the last.
+    /// for such batches. `settings` has those of every group, once for all steps, or once for each step, one after another.
+    /// With `stop`, a loss that is not finite is the last. There are fewer losses also if later settings can not be used in
+    /// the same call.
     #[pyo3(signature = (x, y, order, samples, slots, settings, stop, /))]
     #[allow(clippy::too_many_arguments)]
     fn run_batches<'py>(
@@ -255,6 +273,7 @@ impl Planner {
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
         let data = batch(x, y)?;
+        let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
@@ -268,8 +287,17 @@ impl Planner {
             entry.seed == seed && entry.batch.iter().zip(&data).all(rows) && entry.current(&groups)
         };
         let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
-        let order = order.as_slice()?;
-        let updates = entry.updates(&rules, &groups);
+        let mut order = order.as_slice()?;
+        let mut updates: Vec<_> = entry.updates(&rules, &groups).collect();
+        if !later.is_empty() {
+            let later = rules_ahead(&groups, &rules, &later);
+            for rules in &later {
+                updates.extend(entry.updates(rules, &groups));
+            }
+            let steps = (later.len() + 1).min(order.len() / samples);
+            updates.truncate(steps * entry.places.len());
+            order = &order[..steps * samples];
+        }
         let mut losses = vec![0.0; order.len() / samples];
         let plan = &mut entry.plan;
         let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;

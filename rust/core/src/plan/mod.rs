@@ -165,9 +165,10 @@ impl Plan {
     }
 
     /// `losses.len()` steps, each on `samples` rows of `data` (the batch's tensors, whole) in the order of `order`, which
-    /// holds as many row numbers for each step; the losses are written. With `stop`, the first that is NaN or infinite is
-    /// the last. Returns how many steps were taken: fewer also where the next one meets an error, which it raises if it
-    /// is the first.
+    /// holds as many row numbers for each step; the losses are written. `rules` has each parameter's update rule and the
+    /// number of its first update in this call: once for all steps, or once for each, step after step. With `stop`, the first
+    /// loss that is NaN or infinite is the last. Returns how many steps were taken: fewer also where the next one meets an
+    /// error, which it raises if it is the first.
     pub fn run_batches(
         &mut self,
         data: &[Tensor],
@@ -176,7 +177,13 @@ impl Plan {
         stop: bool,
         losses: &mut [f64],
     ) -> Result<usize> {
-        let rows = Rows::new(&self.batch, data, order, losses.len())?;
+        let (given, params, steps) = (rules.len(), self.params.len(), losses.len());
+        if given != params && given != params * steps {
+            return Err(Error::value(format!(
+                "plan: expected {params} rules, or {params} for each of {steps} steps; got {given}"
+            )));
+        }
+        let rows = Rows::new(&self.batch, data, order, steps)?;
         self.check_labels(data, &rows)?;
         if self.gathered.is_empty() {
             self.gathered = self.batch.iter().map(|m| Storage::alloc(m.numel() * m.dtype.size())).collect();
@@ -225,6 +232,8 @@ impl Plan {
         let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
         let (treatment, per_step) = (&*self.treatment, draws + self.treatment.draws());
         let base = call.wrapping_sub(self.drawn_from.1);
+        let params = self.params.len();
+        let each_step = if rules.len() == params { 0 } else { params };
         let most = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
         let width = if most == 1 { 1 } else { self.pace.width(most) };
         let begun = (most > 1).then(Instant::now);
@@ -242,6 +251,7 @@ impl Plan {
                 // An eager step draws it after all others.
                 let noise = random::gradient_draw((seed, call.wrapping_add(i as u64 * per_step + draws)));
                 let noise = treatment.noise.map(|_| noise);
+                let rules = &rules[i * each_step..][..params];
                 let at = run::Step { rules, ahead: i as u64, replay, treatment, noise, stop };
                 let result = run::step(program, &memory, team, &at);
                 // Loss and statistics were complete before the last barrier.

@@ -122,7 +122,7 @@ impl Pace {
     fn bad(&mut self, step: Duration) -> bool {
         let Some(alone) = self.mean[Way::Alone as usize].filter(|_| self.way == Way::Together) else { return false };
         if step > alone * 2 {
-            self.lost = (self.lost.0 + (step - alone), self.lost.1 + 1);
+            self.lost = (self.lost.0 + step.saturating_sub(alone), self.lost.1 + 1);
         }
         self.lost.1 >= BAD_STEPS && self.lost.0 > alone * BAD_TIME
     }

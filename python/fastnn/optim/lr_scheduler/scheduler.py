@@ -1,0 +1,229 @@
+"""The base of all schedules."""
+
+from __future__ import annotations
+
+import functools
+import math
+import types
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from fastnn._types import check_number
+from fastnn.optim.optimizer import Optimizer
+
+_EPOCH_GIVEN = (
+    "LRScheduler.step: an epoch is given, so that the closed form takes the place of the recursion; "
+    "PyTorch has deprecated that: call step() alone"
+)
+_TOO_EARLY = (
+    "LRScheduler.step: expected optimizer.step() before the first scheduler.step(); the other way round, "
+    "the schedule's first value is skipped"
+)
+_REPLACED = "LRScheduler.step: optimizer.step was replaced after the scheduler was made, so their order can not be seen"
+_GET_LR = "LRScheduler.get_lr: works out the next learning rate; get_last_lr() returns the present one"
+
+
+class LRScheduler:
+    """The base of all schedules: sets ``lr`` of every parameter group, once when made and once a step.
+
+    A group's ``lr`` at that time becomes its ``initial_lr``. Most schedules are recursions: they multiply the group's
+    present ``lr``, so that several of them, or a hand, can change it together. For one of your own, override
+    :meth:`get_lr`, which is called with ``last_epoch`` already counted.
+
+    Args:
+        optimizer: The optimizer.
+        last_epoch: Number of the step that the optimizer stands at; -1 to begin. Otherwise its groups need
+            ``initial_lr``, as they have after ``load_state_dict``.
+
+    Attributes:
+        last_epoch: Number of the present step, from 0.
+        base_lrs: ``initial_lr`` of each group.
+
+    Raises:
+        TypeError: Not one of fastnn's optimizers.
+        KeyError: ``last_epoch`` is given, and a group has no ``initial_lr``.
+    """
+
+    _is_initial = False
+    _get_lr_called_within_step = False
+    _step_count = 0
+    _last_lr: list[float]
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        check_optimizer(type(self).__name__, optimizer)
+        self.optimizer = optimizer
+        for number, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise KeyError(
+                    f"{type(self).__name__}: expected 'initial_lr' in param_groups[{number}] with last_epoch "
+                    f"{last_epoch}: load the optimizer's state first, or begin with -1"
+                )
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        _watch(optimizer)
+        self._initial_step()
+
+    def _initial_step(self) -> None:
+        """Set the rates of the first step. Recursions leave them as they are."""
+        self._step_count = 0
+        self._is_initial = True
+        try:
+            self.step()
+        finally:
+            self._is_initial = False
+
+    def _undo(self) -> None:
+        """Go back to before the first step, for a schedule whose turn comes later."""
+        self.last_epoch -= 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimizer, under PyTorch's keys."""
+        return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned. The optimizer's own state has the present rates: load it too.
+
+        Args:
+            state_dict: The state, of a schedule of the same class.
+        """
+        self.__dict__.update(state_dict)
+
+    def get_last_lr(self) -> list[float]:
+        """Return the rate that each group was given last."""
+        return self._last_lr
+
+    def get_lr(self) -> list[float]:
+        """Work out the rate of each group at ``last_epoch``; for :meth:`step`, and to be overridden."""
+        if not self._get_lr_called_within_step:
+            warnings.warn(_GET_LR, UserWarning, stacklevel=2)
+        return self._rates()
+
+    def _rates(self) -> list[float]:
+        raise NotImplementedError(f"{type(self).__name__}: expected get_lr to be overridden")
+
+    def _get_closed_form_lr(self) -> list[float] | None:
+        """Work out the rates from ``base_lrs`` alone, if there is such a formula."""
+        return None
+
+    def step(self, epoch: int | None = None) -> None:
+        """Set the rates of the next step; called after the optimizer's.
+
+        Args:
+            epoch: Number of a step to go to, by the closed form if there is one. As in PyTorch, that is deprecated.
+        """
+        if self._step_count == 1:
+            self._check_order()
+        self._step_count += 1
+        if epoch is not None:
+            warnings.warn(_EPOCH_GIVEN, UserWarning, stacklevel=2)
+        self._update_lr(epoch)
+
+    def _check_order(self) -> None:
+        if not hasattr(self.optimizer.step, "_watched"):
+            warnings.warn(_REPLACED, UserWarning, stacklevel=3)
+        elif not self.optimizer._opt_called:
+            warnings.warn(_TOO_EARLY, UserWarning, stacklevel=3)
+
+    def _update_lr(self, epoch: int | None = None) -> None:
+        rates: list[float] | None = None
+        self._get_lr_called_within_step = True
+        try:
+            if epoch is None:
+                self.last_epoch += 1
+            else:
+                self.last_epoch = epoch
+                rates = self._get_closed_form_lr()
+            if rates is None:
+                rates = self.get_lr()
+        finally:
+            self._get_lr_called_within_step = False
+        self._set(rates)
+
+    def _set(self, rates: list[float]) -> None:
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self._last_lr = self._present()
+
+    def _present(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _times(self, factor: float) -> list[float]:
+        return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+
+def check_optimizer(where: str, optimizer: object) -> None:
+    """Refuse what is not an optimizer.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{where}: expected optimizer to be one of fastnn's; got {type(optimizer).__name__}")
+
+
+def _watch(optimizer: Optimizer) -> None:
+    """Have the optimizer remember that it was stepped, whatever its class does in ``step``."""
+    step = optimizer.step
+    if hasattr(step, "_watched"):
+        return
+    function: Callable[..., Any] = step.__func__  # type: ignore[attr-defined]
+    # A bound method kept by its own object would be a cycle.
+    reference = weakref.ref(optimizer)
+
+    @functools.wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        owner = reference()
+        owner._opt_called = True  # type: ignore[union-attr]
+        return function(owner, *args, **kwargs)
+
+    watched._watched = True  # type: ignore[attr-defined]
+    optimizer.step = watched  # type: ignore[method-assign]
+
+
+def per_group(where: str, name: str, value: Any, optimizer: Optimizer) -> list[float]:
+    """Return a number for each group, from one for all or a sequence.
+
+    Raises:
+        ValueError: A sequence of another length than the groups.
+        TypeError: Something else than numbers.
+    """
+    count = len(optimizer.param_groups)
+    values = list(value) if isinstance(value, (list, tuple)) else [value] * count
+    if len(values) != count:
+        raise ValueError(f"{where}: expected {name} to have a value for each of {count} groups; got {len(values)}")
+    for one in values:
+        check_number(where, name, one)
+    return values
+
+
+def check_positive(where: str, name: str, value: object) -> None:
+    """Check a length that may be fractional.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: Not above 0, or infinite.
+    """
+    if not 0 < check_number(where, name, value) < math.inf:
+        raise ValueError(f"{where}: expected {name} above 0; got {value}")
+
+
+def check_nonnegative(where: str, name: str, value: object) -> None:
+    """Check a factor.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: Below 0, infinite, or NaN.
+    """
+    if not 0 <= check_number(where, name, value) < math.inf:
+        raise ValueError(f"{where}: expected {name} of at least 0; got {value}")
+
+
+def function_state(function: object) -> dict[str, Any] | None:
+    """Return what a callable object holds; ``None`` for a function, which holds nothing that can be saved."""
+    if function is None or isinstance(function, (types.FunctionType, types.BuiltinFunctionType)):
+        return None
+    return dict(vars(function))
