@@ -43,8 +43,9 @@ class TrainStep:
         clip_grad_value: Hold every element of the gradients in ``[-clip_grad_value, clip_grad_value]``; above 0.
         clip_grad_norm: Multiply all gradients by ``min(1, clip_grad_norm / (norm + 1e-6))``, where ``norm`` is their
             2-norm as one vector, after clipping by value; above 0.
-        grad_noise: ``eta``, or ``(eta, gamma)``: add normal numbers of variance ``eta / (1 + t)**gamma`` to the
+        grad_noise: ``eta``, or ``(eta, gamma)``: add random numbers of variance ``eta / (1 + t)**gamma`` to the
             gradients, after clipping, where t counts the updates from 0. Both at least 0; gamma is 0.55 unless given.
+            For speed each number is a sum of 16 uniform ones: normal, but for an excess kurtosis of -0.075.
         max_norm: After the update, multiply every row of a weight (the weights into one unit; parameters of 2 or more
             dimensions) whose 2-norm is greater by ``max_norm / (norm + 1e-7)``. Above 0; or a dict of such by patterns
             of parameters' names, of which the first that matches counts.
