@@ -82,7 +82,8 @@ impl Treatment {
     #[must_use]
     pub fn at<T: Float>(&self, ahead: u64, draw: Option<Draw>, norm: Option<f64>) -> Around<T> {
         let t = self.done() + ahead;
-        let scale = |limit: f64| norm.map(|norm| limit / (norm + 1e-6)).filter(|&scale| !(scale >= 1.0));
+        // A norm that is NaN makes all gradients NaN, as in PyTorch.
+        let scale = |limit: f64| norm.map(|norm| limit / (norm + 1e-6)).filter(|&scale| scale < 1.0 || scale.is_nan());
         Around {
             limit: self.clip_value.map(T::from_f64),
             scale: self.clip_norm.and_then(scale).map(T::from_f64),

@@ -7,7 +7,7 @@
 //!   ↓      dense layers become rows of features                 fuse.rs, fuse/patterns.rs
 //! program  stages over buffers                                  program.rs
 //!   ↓      barriers where stages meet, a place for every buffer program/touches.rs, place.rs
-//! run      every member of the team walks all stages            run.rs, rows.rs
+//! run      every member of the team walks all stages            run.rs, rows.rs, update.rs
 //! ```
 
 mod fuse;
@@ -21,6 +21,7 @@ mod rows;
 mod run;
 mod statistics;
 pub mod trace;
+mod update;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
