@@ -36,6 +36,10 @@ def every_layer(lib: ModuleType) -> Any:
                 nn.Linear(6, 5), nn.BatchNorm1d(5, affine=False), nn.Dropout(0.0), nn.Linear(5, 5, bias=False)
             )
             self.norms = nn.ModuleList([nn.BatchNorm1d(5), nn.BatchNorm1d(5, track_running_stats=False), nn.Identity()])
+            self.by_sample = nn.ModuleList([nn.LayerNorm(5), nn.RMSNorm((5,)), nn.GroupNorm(1, 5)])
+            self.series = nn.ModuleList(
+                [nn.InstanceNorm1d(5, affine=True, track_running_stats=True), nn.GroupNorm(5, 5)]
+            )
             self.acts = nn.ModuleDict({f"act{i}": layer for i, layer in enumerate(activations)})
             self.pair = nn.Bilinear(5, 5, 5)
             self.flat = nn.Flatten()
@@ -46,6 +50,11 @@ def every_layer(lib: ModuleType) -> Any:
             x = self.body(x)
             for norm in self.norms:
                 x = norm(x)
+            for norm in self.by_sample:
+                x = x + norm(x) * 0.1
+            series = lib.stack([x, x * x, 1 - x * 0.5], -1)
+            for norm in self.series:
+                x = x + norm(series)[:, :, 0] * 0.1
             for act in self.acts.values():
                 x = x + act(x) * 0.1
             return self.head(self.flat(self.pair(x, x * self.scale)))

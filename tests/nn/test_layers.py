@@ -1,5 +1,7 @@
 """Settings, texts and errors of the layers; their arithmetic is tested with the ops."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,21 @@ CASES = [
     (lambda n: n.Identity(1, x=2), "Identity()"),
     (lambda n: n.Flatten(), "Flatten(start_dim=1, end_dim=-1)"),
     (lambda n: n.Dropout(0.25, inplace=True), "Dropout(p=0.25, inplace=True)"),
+    (lambda n: n.AlphaDropout(0.25, inplace=True), "AlphaDropout(p=0.25, inplace=True)"),
+    (lambda n: n.FeatureAlphaDropout(0.25), "FeatureAlphaDropout(p=0.25, inplace=False)"),
+    (lambda n: n.GLU(1), "GLU(dim=1)"),
     (lambda n: n.BatchNorm1d(3, momentum=None), "BatchNorm1d(3, eps=1e-05, momentum=None, affine=True, bias=True, track_running_stats=True)"),
+    (lambda n: n.LayerNorm(3), "LayerNorm((3,), eps=1e-05, elementwise_affine=True, bias=True)"),
+    (lambda n: n.LayerNorm([2, 3], 0.5, bias=False), "LayerNorm((2, 3), eps=0.5, elementwise_affine=True, bias=False)"),
+    (lambda n: n.LayerNorm(3, elementwise_affine=False), "LayerNorm((3,), eps=1e-05, elementwise_affine=False, bias=False)"),
+    (lambda n: n.RMSNorm((2, 3)), "RMSNorm((2, 3), eps=None, elementwise_affine=True)"),
+    (lambda n: n.RMSNorm(3, 0.5, elementwise_affine=False), "RMSNorm((3,), eps=0.5, elementwise_affine=False)"),
+    (lambda n: n.GroupNorm(2, 6), "GroupNorm(2, 6, eps=1e-05, affine=True, bias=True)"),
+    (lambda n: n.GroupNorm(3, 6, eps=0.5, affine=False), "GroupNorm(3, 6, eps=0.5, affine=False, bias=False)"),
+    (lambda n: n.InstanceNorm1d(3),
+     "InstanceNorm1d(3, eps=1e-05, momentum=0.1, affine=False, bias=False, track_running_stats=False)"),
+    (lambda n: n.InstanceNorm1d(3, 0.5, None, affine=True, track_running_stats=True),
+     "InstanceNorm1d(3, eps=0.5, momentum=None, affine=True, bias=True, track_running_stats=True)"),
     (lambda n: n.ReLU(inplace=True), "ReLU(inplace=True)"),
     (lambda n: n.LeakyReLU(0.2), "LeakyReLU(negative_slope=0.2)"),
     (lambda n: n.PReLU(3), "PReLU(num_parameters=3)"),
@@ -30,6 +46,28 @@ CASES = [
 ]  # fmt: skip
 
 
+# What PyTorch does not have: the text, and the state.
+OURS = [
+    (lambda n: n.Dropout(0.25, scaling="evaluation"), "Dropout(p=0.25, inplace=False, scaling='evaluation')", []),
+    (lambda n: n.DropConnect(3, 4, 0.25), "DropConnect(in_features=3, out_features=4, p=0.25, bias=True)", ["weight", "bias"]),
+    (lambda n: n.GaussianNoise(0.5), "GaussianNoise(std=0.5)", []),
+    (lambda n: n.MaskingNoise(0.5), "MaskingNoise(p=0.5)", []),
+    (lambda n: n.WeightNoise(n.ReLU(), 0.5), "WeightNoise(\n  std=0.5, biases=False\n  (module): ReLU()\n)", []),
+    (lambda n: n.Residual(n.Tanh(), 0.5), "Residual(\n  survival=0.5, mode='batch', scaling='evaluation'\n  (block): Tanh()\n  (shortcut): None\n)", []),
+    (lambda n: n.GatedLinear(3, 4), "GatedLinear(\n  (linear): Linear(in_features=3, out_features=8, bias=True)\n)", ["linear.weight", "linear.bias"]),
+    (lambda n: n.Highway(3).activation, "ReLU()", []),
+    (lambda n: n.FactorizationMachine(3, 2), "FactorizationMachine(n_features=3, k=2, std=0.01)", ["bias", "weight", "factors"]),
+    (lambda n: n.LowRankBilinear(2, 3, 4, 5), "LowRankBilinear(in1_features=2, in2_features=3, out_features=4, rank=5, bias=True)", ["u", "v", "weight", "bias"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "text", "state"), OURS)
+def test_repr_and_state_of_our_own(make, text, state):
+    layer = make(nn)
+    assert repr(layer) == text
+    assert list(layer.state_dict()) == state
+
+
 @pytest.mark.parametrize(("make", "text"), CASES)
 def test_repr(make, text):
     assert repr(make(nn)) == text
@@ -39,8 +77,8 @@ def test_repr(make, text):
 def test_repr_and_state_are_pytorchs(make, text):
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
     theirs, ours = make(torch.nn), make(nn)
-    # The batch norm of older PyTorchs has no `bias`.
-    assert repr(ours).replace("bias=True, track", "track") == repr(theirs).replace("bias=True, track", "track")
+    # The norms of older PyTorchs have no `bias`.
+    assert re.sub(r", bias=\w+", "", repr(ours)) == re.sub(r", bias=\w+", "", repr(theirs))
     assert [(name, tuple(value.shape)) for name, value in ours.state_dict().items()] == [
         (name, tuple(value.shape)) for name, value in theirs.state_dict().items()
     ]
@@ -63,8 +101,72 @@ def ones(*shape):
         (lambda: nn.BatchNorm1d(3, eps=0), ValueError, "BatchNorm1d: expected eps above 0; got 0"),
         (lambda: nn.BatchNorm1d(3, eps=float("nan")), ValueError, "BatchNorm1d: expected eps above 0; got nan"),
         (lambda: nn.BatchNorm1d(3, momentum=1.5), ValueError, "BatchNorm1d: expected momentum in (0, 1] or None; got 1.5"),
+        (lambda: nn.LayerNorm(0), ValueError, "LayerNorm: expected normalized_shape of at least 1; got 0"),
+        (lambda: nn.LayerNorm(()), ValueError, "LayerNorm: expected a normalized_shape of 1 or more sizes; got ()"),
+        (lambda: nn.LayerNorm((3, 0)), ValueError, "LayerNorm: expected sizes in normalized_shape of at least 1; got 0"),
+        (lambda: nn.LayerNorm(2.5), TypeError, "LayerNorm: expected normalized_shape to be an int or ints; got 2.5"),
+        (lambda: nn.LayerNorm("ab"), TypeError, "LayerNorm: expected normalized_shape to be an int or ints; got 'ab'"),
+        (lambda: nn.LayerNorm(3, eps=-1), ValueError, "LayerNorm: expected eps of at least 0; got -1"),
+        (lambda: nn.RMSNorm(3, eps=float("nan")), ValueError, "RMSNorm: expected eps of at least 0; got nan"),
+        (lambda: nn.GroupNorm(0, 3), ValueError, "GroupNorm: expected num_groups of at least 1; got 0"),
+        (lambda: nn.GroupNorm(2, 0), ValueError, "GroupNorm: expected num_channels of at least 1; got 0"),
+        (lambda: nn.GroupNorm(4, 6), ValueError, "GroupNorm: expected num_channels to be a multiple of num_groups; got 6 and 4"),
+        (lambda: nn.InstanceNorm1d(3, momentum=0), ValueError, "InstanceNorm1d: expected momentum in (0, 1] or None; got 0"),
+        (lambda: nn.LayerNorm(3)(ones(3, 4)), ValueError, "LayerNorm(3): expected input of shape (*, 3); got (3, 4)"),
+        (lambda: nn.LayerNorm((2, 3))(ones(3)), ValueError, "LayerNorm((2, 3)): expected input of shape (*, 2, 3); got (3,)"),
+        (lambda: nn.RMSNorm(3)(ones(3, 4)), ValueError, "RMSNorm(3): expected input of shape (*, 3); got (3, 4)"),
+        (lambda: nn.GroupNorm(2, 6)(ones(3, 4)), ValueError, "GroupNorm(2, 6): expected input of shape (n, 6, *); got (3, 4)"),
+        (lambda: nn.GroupNorm(2, 6, affine=False)(ones(6)), ValueError, "GroupNorm(2, 6): expected input of shape (n, 6, *); got (6,)"),
+        (lambda: nn.GroupNorm(6, 6)(ones(1, 6)), ValueError,
+         "GroupNorm(6, 6): group_norm: expected more than 1 value per channel; got input of shape (1, 6)"),
+        (lambda: nn.InstanceNorm1d(3, affine=True)(ones(2, 4, 5)), ValueError,
+         "InstanceNorm1d(3): expected input of shape (n, 3, l) or (3, l); got (2, 4, 5)"),
+        (lambda: nn.InstanceNorm1d(3)(ones(2, 3, 1)), ValueError,
+         "InstanceNorm1d(3): instance_norm: expected more than 1 spatial element; got input of shape (2, 3, 1)"),
+        (lambda: nn.functional.instance_norm(ones(2, 3, 4), use_input_stats=False), ValueError,
+         "instance_norm: expected running_mean and running_var when use_input_stats is False; got None"),
+        (lambda: nn.functional.normalize(ones(2, 3), p=0.5), ValueError, "normalize: expected p of at least 1; got 0.5"),
+        (lambda: nn.functional.normalize(np.ones((2, 3), np.int64)), TypeError,
+         f"normalize: expected a floating-point tensor; got {_core.int64}"),
         (lambda: nn.Dropout(-0.1), ValueError, "Dropout: expected p in [0, 1]; got -0.1"),
         (lambda: nn.Dropout("half"), TypeError, "Dropout: expected p to be a number; got 'half'"),
+        (lambda: nn.Dropout(scaling="test"), ValueError, "Dropout: expected scaling to be 'training' or 'evaluation'; got 'test'"),
+        (lambda: nn.AlphaDropout(1.5), ValueError, "AlphaDropout: expected p in [0, 1]; got 1.5"),
+        (lambda: nn.FeatureAlphaDropout(float("nan")), ValueError, "FeatureAlphaDropout: expected p in [0, 1]; got nan"),
+        (lambda: nn.FeatureAlphaDropout()(ones(3)), ValueError, "feature_alpha_dropout: expected input of shape (n, c, *); got (3,)"),
+        (lambda: nn.functional.alpha_dropout(ones(3), 2), ValueError, "alpha_dropout: expected p in [0, 1]; got 2"),
+        (lambda: nn.DropConnect(3, 4, -1), ValueError, "DropConnect: expected p in [0, 1]; got -1"),
+        (lambda: nn.DropConnect(0, 4), ValueError, "DropConnect: expected in_features of at least 1; got 0"),
+        (lambda: nn.DropConnect(3, 4)(ones(2, 4)), ValueError, "DropConnect(3, 4): expected input of shape (*, 3); got (2, 4)"),
+        (lambda: nn.GaussianNoise(-1), ValueError, "GaussianNoise: expected std of at least 0; got -1"),
+        (lambda: nn.GaussianNoise(float("inf")), ValueError, "GaussianNoise: expected std of at least 0; got inf"),
+        (lambda: nn.MaskingNoise(1.1), ValueError, "MaskingNoise: expected p in [0, 1]; got 1.1"),
+        (lambda: nn.WeightNoise(nn.Linear(1, 1), -0.5), ValueError, "WeightNoise: expected std of at least 0; got -0.5"),
+        (lambda: nn.WeightNoise(0.5), TypeError, "WeightNoise: expected module to be an nn.Module; got float"),
+        (lambda: nn.Residual(nn.Tanh(), 1.5), ValueError, "Residual: expected survival in [0, 1]; got 1.5"),
+        (lambda: nn.Residual(nn.Tanh(), mode="sample"), ValueError, "Residual: expected mode to be 'batch' or 'row'; got 'sample'"),
+        (lambda: nn.Residual(nn.Tanh(), scaling=None), ValueError, "Residual: expected scaling to be 'training' or 'evaluation'; got None"),
+        (lambda: nn.Residual(None), TypeError, "Residual: expected block to be an nn.Module; got NoneType"),
+        (lambda: nn.Residual(nn.Tanh(), shortcut=3), TypeError, "Residual: expected shortcut to be an nn.Module; got int"),
+        (lambda: nn.Residual(nn.Linear(3, 4))(ones(2, 3)), ValueError,
+         "Residual: expected the block to return the shape of its input, (2, 3); got (2, 4)"),
+        (lambda: nn.Residual(nn.Tanh(), shortcut=nn.Linear(3, 4))(ones(2, 3)), ValueError,
+         "Residual: expected the block to return the shape of the shortcut, (2, 4); got (2, 3)"),
+        (lambda: nn.linear_survival(0), ValueError, "linear_survival: expected blocks of at least 1; got 0"),
+        (lambda: nn.linear_survival(3, -1), ValueError, "linear_survival: expected last in [0, 1]; got -1"),
+        (lambda: nn.GLU()(ones(2, 3)), ValueError, "glu: expected an even size in dimension -1; got (2, 3)"),
+        (lambda: nn.GLU(2)(ones(2, 4)), ValueError, "glu: expected dim to be one of 2 dimensions; got 2"),
+        (lambda: nn.GatedLinear(3, 0), ValueError, "GatedLinear: expected out_features of at least 1; got 0"),
+        (lambda: nn.GatedLinear(3, 4)(ones(2, 4)), ValueError, "GatedLinear(3, 4): expected input of shape (*, 3); got (2, 4)"),
+        (lambda: nn.Highway(0), ValueError, "Highway: expected features of at least 1; got 0"),
+        (lambda: nn.Highway(3, "relu"), TypeError, "Highway: expected activation to be an nn.Module; got str"),
+        (lambda: nn.Highway(3)(ones(2, 4)), ValueError, "Highway(3): expected input of shape (*, 3); got (2, 4)"),
+        (lambda: nn.FactorizationMachine(3, 0), ValueError, "FactorizationMachine: expected k of at least 1; got 0"),
+        (lambda: nn.FactorizationMachine(3, 2, std=-1), ValueError, "FactorizationMachine: expected std of at least 0; got -1"),
+        (lambda: nn.FactorizationMachine(3, 2)(ones(2, 4)), ValueError, "FactorizationMachine(3, 2): expected input of shape (*, 3); got (2, 4)"),
+        (lambda: nn.LowRankBilinear(2, 3, 4, 0), ValueError, "LowRankBilinear: expected rank of at least 1; got 0"),
+        (lambda: nn.LowRankBilinear(2, 3, 4, 1)(ones(5, 2), ones(4, 3)), ValueError,
+         "LowRankBilinear(2, 3, 4): expected inputs of shapes (*, 2) and (*, 3); got (5, 2) and (4, 3)"),
         (lambda: nn.GELU("erf"), ValueError, "GELU: expected approximate to be 'none' or 'tanh'; got 'erf'"),
         (lambda: nn.Softplus(0), ValueError, "Softplus: expected beta above 0; got 0"),
         (lambda: nn.Hardtanh(1, 1), ValueError, "Hardtanh: expected max_val above min_val; got 1 and 1"),
@@ -95,6 +197,8 @@ def test_errors_of_the_op_name_the_layer():
         nn.BatchNorm1d(3)(ones(1, 3))
     with pytest.raises(TypeError, match=r"^Linear\(3, 2\): "):
         nn.Linear(3, 2)(np.ones((4, 3)))
+    with pytest.raises(TypeError, match=r"^LayerNorm\(3\): layer_norm: expected tensors of one dtype; "):
+        nn.LayerNorm(3)(np.ones((4, 3)))
 
 
 def test_a_refused_batch_is_not_counted():

@@ -68,12 +68,51 @@ def softmax(x: Array, axis: int) -> Array:
     return np.exp(log_softmax(x, axis))
 
 
+def glu(x: Array, axis: int) -> Array:
+    a, b = np.split(x, 2, axis)
+    return a / (1 + np.exp(-b))
+
+
 def batch_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     axes = (0, 2) if x.ndim == 3 else (0,)
     shape = (1, -1, 1) if x.ndim == 3 else (1, -1)
     mean = x.mean(axis=axes, keepdims=True)
     var = ((x - mean) ** 2).mean(axis=axes, keepdims=True)
     return weight.reshape(shape) * (x - mean) / np.sqrt(var + eps) + bias.reshape(shape)
+
+
+def _standardized(x: Array, axes: tuple[int, ...], eps: float) -> Array:
+    mean = x.mean(axis=axes, keepdims=True)
+    return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axis=axes, keepdims=True) + eps)
+
+
+def layer_norm(x: Array, dims: int, weight: Array, bias: Array, eps: float) -> Array:
+    return weight * _standardized(x, tuple(range(-dims, 0)), eps) + bias
+
+
+def rms_norm(x: Array, dims: int, weight: Array, eps: float) -> Array:
+    axes = tuple(range(-dims, 0))
+    return weight * x / np.sqrt((x**2).mean(axis=axes, keepdims=True) + eps)
+
+
+def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Array:
+    n, c = x.shape[:2]
+    y = _standardized(x.reshape(n, groups, -1), (2,), eps).reshape(x.shape)
+    shape = (1, c, *[1] * (x.ndim - 2))
+    return weight.reshape(shape) * y + bias.reshape(shape)
+
+
+def instance_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    return weight[:, None] * _standardized(x, (-1,), eps) + bias[:, None]
+
+
+def normalize(x: Array, p: float, axis: int, eps: float) -> Array:
+    norm = (
+        np.abs(x).max(axis=axis, keepdims=True)
+        if p == math.inf
+        else (np.abs(x) ** p).sum(axis=axis, keepdims=True) ** (1 / p)
+    )
+    return x / np.maximum(norm, eps)
 
 
 def _reduced(loss: Array, reduction: str) -> Array:

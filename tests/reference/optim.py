@@ -183,8 +183,81 @@ def adamw(
     return path
 
 
+def adafactor(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-2,
+    beta2_decay: float = -0.8,
+    eps: tuple[float | None, float] = (None, 1e-3),
+    d: float = 1.0,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> list[Array]:
+    """Adafactor: Shazeer & Stern 2018, Algorithms 4 and 5, with means, and eps in the quotient, as in PyTorch."""
+    theta = np.array(param, np.float64)
+    eps1 = np.finfo(np.float64).eps if eps[0] is None else eps[0]
+    square = np.zeros_like(theta)
+    path = []
+    for t, grad in enumerate(grads, start=1):
+        g = _signed(grad, theta, 0.0, maximize)
+        alpha = max(eps[1], np.sqrt(np.mean(theta**2))) * min(lr, 1 / np.sqrt(t))
+        beta = 1 - t**beta2_decay
+        # Averages of means are means of averages, so the factors need no state of their own.
+        square = beta * square + (1 - beta) * g**2
+        v = square
+        if theta.ndim > 1:
+            r, c = square.mean(-1, keepdims=True), square.mean(-2, keepdims=True)
+            v = r * c / np.maximum(r.mean(-2, keepdims=True), eps1)
+        u = g / np.sqrt(np.maximum(v, eps1**2))
+        u = u / max(1.0, np.sqrt(np.mean(u**2)) / d)
+        theta = theta - lr * weight_decay * theta - alpha * u
+        path.append(theta)
+    return path
+
+
+def muon(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-3,
+    weight_decay: float = 0.1,
+    momentum: float = 0.95,
+    nesterov: bool = True,
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+    eps: float = 1e-7,
+    ns_steps: int = 5,
+    adjust_lr_fn: str | None = None,
+) -> list[Array]:
+    """Muon: Jordan et al. 2024. The polynomial is applied to the singular values themselves."""
+    a, b, c = ns_coefficients
+    theta = np.array(param, np.float64)
+    rows, columns = theta.shape
+    scale = {
+        None: max(1.0, rows / columns) ** 0.5,
+        "original": max(1.0, rows / columns) ** 0.5,
+        "match_rms_adamw": 0.2 * max(rows, columns) ** 0.5,
+        "spectral_unclamped": (rows / columns) ** 0.5,
+    }[adjust_lr_fn]
+    average = np.zeros_like(theta)
+    path = []
+    for grad in grads:
+        g = np.asarray(grad, np.float64)
+        average = momentum * average + (1 - momentum) * g
+        ahead = momentum * average + (1 - momentum) * g if nesterov else average
+        left, values, right = np.linalg.svd(ahead, full_matrices=False)
+        values = values / max(np.linalg.norm(values), eps)
+        for _ in range(ns_steps):
+            values = a * values + b * values**3 + c * values**5
+        theta = theta - lr * weight_decay * theta - lr * scale * (left * values) @ right
+        path.append(theta)
+    return path
+
+
 #: By the name of the optimizer.
 REFERENCE: dict[str, Callable[..., list[Array]]] = {
+    "Adafactor": adafactor,
+    "Muon": muon,
     "SGD": sgd,
     "Adagrad": adagrad,
     "Adadelta": adadelta,

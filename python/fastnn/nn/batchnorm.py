@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from fastnn import _core
 from fastnn._core import Tensor
@@ -15,7 +15,72 @@ from fastnn.nn.parameter import Parameter
 _batch_norm = _core.batch_norm
 
 
-class BatchNorm1d(Module):
+class NormBase(Module):
+    """What batch and instance norm share: settings, parameters and running statistics."""
+
+    _layer: ClassVar[str]
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        device: object,
+        dtype: Any,
+        bias: bool,
+    ) -> None:
+        super().__init__()
+        check_at_least(self._layer, "num_features", num_features, 1)
+        if not check_number(self._layer, "eps", eps) > 0:
+            raise ValueError(f"{self._layer}: expected eps above 0; got {eps}")
+        if momentum is not None and not 0 < check_number(self._layer, "momentum", momentum) <= 1:
+            raise ValueError(f"{self._layer}: expected momentum in (0, 1] or None; got {momentum}")
+        check_device(self._layer, device)
+        check_dtype(self._layer, dtype)
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        c = num_features
+        self.register_parameter("weight", Parameter(_core.empty(c, dtype=dtype)) if affine else None)
+        self.register_parameter("bias", Parameter(_core.empty(c, dtype=dtype)) if affine and bias else None)
+        track = track_running_stats
+        self.register_buffer("running_mean", _core.zeros(c, dtype=dtype) if track else None)
+        self.register_buffer("running_var", _core.ones(c, dtype=dtype) if track else None)
+        self.register_buffer("num_batches_tracked", _core.tensor(0, dtype=_core.int64) if track else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forget the batches seen so far."""
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Start again."""
+        self.reset_running_stats()
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(NormBase):
     """Normalise each feature over the batch, then scale and shift it.
 
     While training, for each feature j over the n rows of the batch::
@@ -47,11 +112,7 @@ class BatchNorm1d(Module):
         unbiased variance, as in PyTorch; Keras takes the biased one.
     """
 
-    weight: Parameter | None
-    bias: Parameter | None
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
+    _layer = "BatchNorm1d"
 
     def __init__(
         self,
@@ -65,42 +126,7 @@ class BatchNorm1d(Module):
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        check_at_least("BatchNorm1d", "num_features", num_features, 1)
-        if not check_number("BatchNorm1d", "eps", eps) > 0:
-            raise ValueError(f"BatchNorm1d: expected eps above 0; got {eps}")
-        if momentum is not None and not 0 < check_number("BatchNorm1d", "momentum", momentum) <= 1:
-            raise ValueError(f"BatchNorm1d: expected momentum in (0, 1] or None; got {momentum}")
-        check_device("BatchNorm1d", device)
-        check_dtype("BatchNorm1d", dtype)
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
-        c = num_features
-        self.register_parameter("weight", Parameter(_core.empty(c, dtype=dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(_core.empty(c, dtype=dtype)) if affine and bias else None)
-        track = track_running_stats
-        self.register_buffer("running_mean", _core.zeros(c, dtype=dtype) if track else None)
-        self.register_buffer("running_var", _core.ones(c, dtype=dtype) if track else None)
-        self.register_buffer("num_batches_tracked", _core.tensor(0, dtype=_core.int64) if track else None)
-        self.reset_parameters()
-
-    def reset_running_stats(self) -> None:
-        """Forget the batches seen so far."""
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
-
-    def reset_parameters(self) -> None:
-        """Start again."""
-        self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, input: TensorLike) -> Tensor:
         mean, var, tracked = self.running_mean, self.running_var, self.num_batches_tracked
@@ -123,9 +149,3 @@ class BatchNorm1d(Module):
             # Last, so that a batch which was refused is not counted.
             tracked.add_(1)
         return output
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )

@@ -1,4 +1,4 @@
-"""Optimizers, with PyTorch's names, defaults and formulas; each updates all parameters in one fused pass.
+"""Optimizers, with PyTorch's names, defaults and formulas. Those that go element by element make one fused pass.
 
 Parameters are leaf tensors, or writable NumPy arrays, whose gradients are then given to ``step(grads=[...])``.
 """
@@ -7,17 +7,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastnn.optim.adadelta import Adadelta
+from fastnn.optim.adafactor import Adafactor
 from fastnn.optim.adagrad import Adagrad
 from fastnn.optim.adam import Adam
 from fastnn.optim.adamw import AdamW
+from fastnn.optim.layerwise import layerwise_lr
+from fastnn.optim.lbfgs import LBFGS
+from fastnn.optim.muon import Muon
 from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.rmsprop import RMSprop
+from fastnn.optim.sam import SAM
 from fastnn.optim.sgd import SGD
 
 if TYPE_CHECKING:
     from fastnn.optim import lr_scheduler
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = [
+    "LBFGS",
+    "SAM",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Muon",
+    "Optimizer",
+    "RMSprop",
+    "layerwise_lr",
+    "lr_scheduler",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,8 @@ class Optimizer:
     ``param_groups`` is a list of dicts with the key ``params`` and one for every setting. Settings are read at each
     step, so that ``optimizer.param_groups[0]["lr"] = 0.1`` takes effect at once.
 
-    A subclass only has to name a rule of the core and to pass on its settings.
+    A subclass only has to name a rule of the core and to pass on its settings; or, where the update is no loop over
+    elements, to write it over tensors: :class:`~fastnn.optim.tensor_optimizer.TensorOptimizer`.
 
     Args:
         params: The parameters, or groups of them.
@@ -42,13 +43,18 @@ class Optimizer:
     _rule: ClassVar[str]
     # Whether it was stepped since a schedule was made for it.
     _opt_called = False
+    # Whether a step evaluates the loss itself, so that `step` has to be given a closure.
+    _needs_closure: ClassVar[bool] = False
+    # Why no plan can take the step, if none can.
+    _not_planned: ClassVar[str | None] = None
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         for name in _IGNORED:
             defaults.pop(name, None)
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
-        self._slots: list[_core.Slots] = []
+        # Of each group, `_core.Slots` or what stands in for it.
+        self._slots: list[Any] = []
         if isinstance(params, Tensor | np.ndarray):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
@@ -61,6 +67,10 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)  # type: ignore[arg-type]
+
+    def _make_slots(self, params: list[Any]) -> Any:
+        """Check the parameters of a group, and return the place of their state."""
+        return _core.Slots(self._rule, params)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -101,7 +111,7 @@ class Optimizer:
         group["params"] = params
         for name, value in self.defaults.items():
             group.setdefault(name, value)
-        slots = _core.Slots(self._rule, params)
+        slots = self._make_slots(params)
         slots.validate(group)
         seen = {id(param) for other in self.param_groups for param in other["params"]}
         if any(id(param) in seen for param in params):
@@ -161,7 +171,7 @@ class Optimizer:
         for slots in self._slots:
             slots.zero_grad(set_to_none)
 
-    def _numbered(self) -> Iterator[tuple[int, _core.Slots, int]]:
+    def _numbered(self) -> Iterator[tuple[int, Any, int]]:
         number = 0
         for slots in self._slots:
             for index in range(len(slots)):
@@ -169,7 +179,7 @@ class Optimizer:
                 number += 1
 
     @property
-    def state(self) -> dict[Any, dict[str, Tensor]]:
+    def state(self) -> dict[Any, dict[str, Any]]:
         """What is kept of each parameter, by parameter (by ``id`` for arrays); the tensors are the optimizer's own."""
         params = [param for group in self.param_groups for param in group["params"]]
         states = ((params[number], slots.state(index)) for number, slots, index in self._numbered())
@@ -213,13 +223,13 @@ class Optimizer:
                 "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
             )
         # Built anew beside the old, which stays as it is if anything is wrong.
-        loaded: list[tuple[dict[str, Any], _core.Slots]] = []
+        loaded: list[tuple[dict[str, Any], Any]] = []
         for old, new in zip(saved, self.param_groups, strict=True):
             settings = {key: value for key, value in old.items() if key not in {"params", *_IGNORED}}
-            if "betas" in settings:
-                settings["betas"] = tuple(settings["betas"])
+            # JSON makes lists of tuples.
+            settings |= {key: tuple(settings[key]) for key in settings if isinstance(new.get(key), tuple)}
             group = {**new, **settings, "params": new["params"]}
-            slots = _core.Slots(self._rule, new["params"])
+            slots = self._make_slots(new["params"])
             slots.validate(group)
             # JSON makes strings of numbers.
             state = state_dict["state"]

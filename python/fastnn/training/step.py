@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import TensorLike
+from fastnn._types import TensorLike, check_at_least
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
 from fastnn.training.treatment import MaxNorm, Penalty, Treatment
+
+_Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
+"""Inputs, targets and weights of all samples."""
 
 _SIMPLE = (bool, int, float, str, type(None))
 
@@ -31,12 +34,17 @@ class TrainStep:
     ``requires_grad``) is noticed, and the next step is traced again. Python code in ``forward`` runs only while
     tracing, so a number that it computes is fixed from then on.
 
-    What cannot be planned runs eagerly, and ``reason`` says why.
+    What cannot be planned runs eagerly, and ``reason`` says why. An optimizer that evaluates the loss itself, such as
+    ``LBFGS`` or ``SAM``, gets a closure over the batch; the loss returned is the first that it evaluated.
 
     Args:
         model: The model, in whichever mode it is.
-        loss: Called with the model's output and the targets; returns a scalar.
+        loss: Called with the model's output, the targets and, where samples are weighted, their weights; returns a
+            scalar.
         optimizer: Of the model's parameters.
+        accumulate: Into how many micro-batches a batch is split, at least 1. Forward and backward run on one after
+            another, and their gradients add up to that of the batch, for a loss whose ``reduction`` is the mean over
+            rows, or the sum; then comes one update. It takes less memory. Batch norm sees micro-batches.
         penalty: Added to the loss, also to the one that is returned: called with the model, such as
             ``nn.penalties.L2(1e-4)``; or a dict of penalties by patterns of parameters' names, of which the first
             that matches counts (:class:`fastnn.nn.penalties.PerLayer`).
@@ -71,8 +79,9 @@ class TrainStep:
     def __init__(
         self,
         model: Module,
-        loss: Callable[[Any, Any], Tensor],
+        loss: Callable[..., Tensor],
         optimizer: Optimizer,
+        accumulate: int = 1,
         *,
         penalty: Penalty | None = None,
         clip_grad_value: float | None = None,
@@ -81,9 +90,11 @@ class TrainStep:
         max_norm: MaxNorm | None = None,
         ema: float | None = None,
     ) -> None:
+        check_at_least("TrainStep", "accumulate", accumulate, 1)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
+        self.accumulate = accumulate
         self._treatment = Treatment(
             model,
             optimizer,
@@ -100,15 +111,15 @@ class TrainStep:
         self._version = -1
         self._state: object = None
 
-    def __call__(self, x: TensorLike, y: TensorLike) -> float:
+    def __call__(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None = None) -> float:
         if self._version != _core.config_version():
             self._look_again()
         if self.reason is not None:
-            return self._run_eagerly(x, y)
+            return self._run_eagerly(x, y, sample_weight)
         optimizer = self.optimizer
-        loss = self._planner.step(x, y, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
+        loss = self._planner.step(x, y, sample_weight, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
         if loss is None:
-            return self._trace(x, y)
+            return self._trace(x, y, sample_weight)
         # A schedule asks whether it is stepped after the optimizer.
         optimizer._opt_called = True
         return loss
@@ -122,6 +133,7 @@ class TrainStep:
         n_batches: int,
         batch_size: int,
         schedulers: Sequence[LRScheduler] = (),
+        sample_weight: NDArray[Any] | None = None,
     ) -> NDArray[np.float64]:
         """Train on batches ``first_batch`` to ``first_batch + n_batches - 1``, and return their losses.
 
@@ -134,6 +146,7 @@ class TrainStep:
             batch_size: Rows a batch.
             schedulers: Stepped after every update. The settings of many steps are worked out beforehand; at the end
                 schedules and groups are as if each had been stepped in its turn.
+            sample_weight: What each row counts for, C-contiguous; ``None`` for 1.
 
         Returns:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
@@ -145,10 +158,11 @@ class TrainStep:
         last = first_batch + n_batches
         batch = first_batch
         while batch < last:
-            done = self._run_whole_batches(x, y, order[batch * batch_size : last * batch_size], batch_size, schedulers)
+            ahead = order[batch * batch_size : last * batch_size]
+            done = self._run_whole_batches((x, y, sample_weight), ahead, batch_size, schedulers)
             if done is None:
                 rows = order[batch * batch_size : (batch + 1) * batch_size]
-                done = [self(x[rows], y[rows])]
+                done = [self(x[rows], y[rows], None if sample_weight is None else sample_weight[rows])]
                 if self._updated(done):
                     for scheduler in schedulers:
                         scheduler.step()
@@ -202,8 +216,7 @@ class TrainStep:
 
     def _run_whole_batches(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        data: _Data,
         order: NDArray[np.int64],
         batch_size: int,
         schedulers: Sequence[LRScheduler],
@@ -215,14 +228,14 @@ class TrainStep:
         if whole == 0 or self.reason is not None:
             return None
         if not schedulers:
-            return self._run_planned(x, y, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
+            return self._run_planned(data, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
         ahead = Ahead(self.optimizer, schedulers)
         taken = 0
         try:
             settings = ahead.look(whole)
             # Python sees a Ctrl-C only once the call has run to its end.
             taken = ahead.steps
-            losses = self._run_planned(x, y, order[: taken * batch_size], batch_size, settings)
+            losses = self._run_planned(data, order[: taken * batch_size], batch_size, settings)
             taken = 0 if losses is None else self._updated(losses)
         except Exception:
             taken = 0
@@ -233,14 +246,13 @@ class TrainStep:
 
     def _run_planned(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        data: _Data,
         order: NDArray[np.int64],
         batch_size: int,
         settings: list[dict[str, Any]],
     ) -> list[float] | None:
         slots, stop = self.optimizer._slots, self.stop_on_nonfinite
-        losses = self._planner.run_batches(x, y, order, batch_size, slots, settings, stop)
+        losses = self._planner.run_batches(*data, order, batch_size, slots, settings, stop)
         if losses is None:
             return None
         self.optimizer._opt_called = True
@@ -249,18 +261,19 @@ class TrainStep:
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
-        state = _state_of(self.model), _state_of(self.loss), _state_of(self._treatment.penalty)
+        penalty = _state_of(self._treatment.penalty)
+        state = _state_of(self.model), _state_of(self.loss), penalty, _core.is_anomaly_enabled()
         if state != self._state:
             self._state = state
             self._planner.clear()
             self.reason = _obstacle(self.model, self.optimizer)
 
-    def _trace(self, x: TensorLike, y: TensorLike) -> float:
+    def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
         statistics = _Statistics(self.model)
-        inputs, targets = self._planner.start(x, y)
+        batch = self._planner.start(x, y, sample_weight)
         try:
-            loss = self._differentiate(inputs, targets)
+            loss = self._differentiate(*batch)
         except BaseException:
             self._planner.abort()
             statistics.restore()
@@ -273,22 +286,53 @@ class TrainStep:
                 self.reason = "forward changes attributes of a module"
         return self._update(loss, statistics)
 
-    def _run_eagerly(self, x: TensorLike, y: TensorLike) -> float:
+    def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         statistics = _Statistics(self.model)
+        weight = None if sample_weight is None else _tensor(sample_weight)
         try:
-            loss = self._differentiate(_tensor(x), _tensor(y))
+            batch = (_tensor(x), _tensor(y)) if weight is None else (_tensor(x), _tensor(y), weight)
+            if getattr(self.optimizer, "_needs_closure", False):
+                return self._update_by_closure(batch, statistics)
+            loss = self._differentiate(*batch)
         except BaseException:
             statistics.restore()
             raise
         return self._update(loss, statistics)
 
-    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
-        loss = self.loss(self.model(x), y)
+    def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        if self.accumulate > 1:
+            if sample_weight is not None:
+                raise ValueError(f"TrainStep: expected accumulate of 1 with sample_weight; got {self.accumulate}")
+            return self._accumulate(x, y)
+        output = self.model(x)
+        loss = self.loss(output, y) if sample_weight is None else self.loss(output, y, sample_weight)
         if self._treatment.penalty is not None:
             loss = loss + self._treatment.penalty(self.model)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
+
+    def _accumulate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add up the gradients of micro-batches, and return the loss of the whole batch."""
+        rows = len(x)
+        size = max(1, -(-rows // self.accumulate))
+        adds_up = getattr(self.loss, "reduction", "mean") == "sum"
+        self.optimizer.zero_grad()
+        total: Tensor | None = None
+        for start in range(0, rows, size):
+            stop = min(start + size, rows)
+            loss = self.loss(self.model(x[start:stop]), y[start:stop])
+            if not adds_up:
+                loss = loss * ((stop - start) / rows)
+            loss.backward()
+            total = loss.detach() if total is None else total + loss.detach()
+        if total is None:
+            raise ValueError("TrainStep: expected at least one row in x; got none")
+        if self._treatment.penalty is not None:
+            penalty = self._treatment.penalty(self.model)
+            penalty.backward()
+            total = total + penalty.detach()
+        return total
 
     def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
@@ -300,6 +344,29 @@ class TrainStep:
             statistics.restore()
         self.optimizer.zero_grad()
         return value
+
+    def _update_by_closure(self, batch: tuple[Tensor, ...], statistics: _Statistics) -> float:
+        """Take the step of an optimizer that evaluates the loss itself; return its first value."""
+        first: list[float] = []
+
+        def closure() -> Tensor:
+            loss = self._differentiate(*batch)
+            if not first:
+                first.append(float(loss.item()))
+                if self.stop_on_nonfinite and not math.isfinite(first[0]):
+                    raise _NotFiniteError
+            return loss
+
+        try:
+            self.optimizer.step(closure)
+        except _NotFiniteError:
+            statistics.restore()
+        self.optimizer.zero_grad()
+        return first[0]
+
+
+class _NotFiniteError(Exception):
+    """Ends a step before it changes anything."""
 
 
 class _Statistics:
@@ -361,6 +428,8 @@ def _attribute_state(value: object) -> object:
 
 def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
     """What is known beforehand to need Python at every step."""
+    if _core.is_anomaly_enabled():
+        return "anomalies are being looked for"
     if not isinstance(optimizer, Optimizer):
         return f"{type(optimizer).__name__} is not one of fastnn's optimizers"
     if any(isinstance(p, np.ndarray) for group in optimizer.param_groups for p in group["params"]):
@@ -368,4 +437,4 @@ def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
     for name, module in model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             return f"{name or type(module).__name__} has forward hooks"
-    return None
+    return optimizer._not_planned

@@ -1,6 +1,6 @@
 //! Grad mode, and gradients without `backward`.
 
-use fastnn_core::tensor::tape;
+use fastnn_core::tensor::{anomaly, tape};
 use pyo3::prelude::*;
 
 use crate::error::{Raise, value_error};
@@ -17,6 +17,26 @@ pub fn set_grad_enabled(mode: bool) -> bool {
 #[pyfunction]
 pub fn is_grad_enabled() -> bool {
     tape::is_grad_enabled()
+}
+
+/// Look for NaN in every backward from now on, or no longer; returns what it was.
+#[pyfunction]
+#[pyo3(signature = (mode, /))]
+pub fn set_detect_anomaly(mode: bool) -> bool {
+    anomaly::set_enabled(mode)
+}
+
+/// Whether NaN is looked for.
+#[pyfunction]
+pub fn is_anomaly_enabled() -> bool {
+    anomaly::is_enabled()
+}
+
+/// Name the layer that runs in this thread from now on; returns which one did.
+#[pyfunction]
+#[pyo3(signature = (scope, /))]
+pub fn set_anomaly_scope(scope: Option<&str>) -> Option<String> {
+    anomaly::set_scope(scope.map(Into::into)).map(|previous| previous.as_ref().to_owned())
 }
 
 fn inner(tensors: &[PyRef<'_, Tensor>]) -> Vec<fastnn_core::Tensor> {

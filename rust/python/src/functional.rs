@@ -1,6 +1,6 @@
 //! What `nn.functional` passes on, by position.
 
-use fastnn_core::ops::{self, activation, batch_norm as norm, linear as dense, softmax as soft};
+use fastnn_core::ops::{self, activation, batch_norm as norm, group_norm as groups, linear as dense, softmax as soft};
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
@@ -91,6 +91,19 @@ pub fn linear(py: Python<'_>, input: Arg, weight: Arg, bias: Option<Arg>) -> PyR
     gil::run(py, work, || dense::linear(&input.0, &weight.0, bias)).map(Tensor::from)
 }
 
+/// Both running statistics, or neither.
+fn running_statistics(
+    op: &str,
+    mean: Option<PyRef<'_, Tensor>>,
+    var: Option<PyRef<'_, Tensor>>,
+) -> PyResult<Option<(Core, Core)>> {
+    match (mean, var) {
+        (Some(mean), Some(var)) => Ok(Some((mean.inner.clone(), var.inner.clone()))),
+        (None, None) => Ok(None),
+        _ => Err(value_error(format!("{op}: expected both running_mean and running_var, or neither"))),
+    }
+}
+
 /// Normalise each channel.
 #[pyfunction]
 #[pyo3(signature = (input, running_mean, running_var, weight, bias, training, momentum, eps, /))]
@@ -106,15 +119,77 @@ pub fn batch_norm(
     momentum: f64,
     eps: f64,
 ) -> PyResult<Tensor> {
-    let running = match (running_mean, running_var) {
-        (Some(mean), Some(var)) => Some((mean.inner.clone(), var.inner.clone())),
-        (None, None) => None,
-        _ => return Err(value_error("batch_norm: expected both running_mean and running_var, or neither")),
-    };
+    let running = running_statistics("batch_norm", running_mean, running_var)?;
     let running = running.as_ref().map(|(mean, var)| (mean, var));
     let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
     let settings = norm::Settings { training, momentum, eps };
     unary(py, &input.0, |x| norm::batch_norm(x, running, weight, bias, settings))
+}
+
+/// Normalise over the last dimensions.
+#[pyfunction]
+#[pyo3(signature = (input, normalized_shape, weight, bias, eps, /))]
+pub fn layer_norm(
+    py: Python<'_>,
+    input: Arg,
+    normalized_shape: Vec<usize>,
+    weight: Option<Arg>,
+    bias: Option<Arg>,
+    eps: f64,
+) -> PyResult<Tensor> {
+    let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
+    unary(py, &input.0, |x| groups::layer_norm(x, &normalized_shape, weight, bias, eps))
+}
+
+/// Divide by the root mean square over the last dimensions.
+#[pyfunction]
+#[pyo3(signature = (input, normalized_shape, weight, eps, /))]
+pub fn rms_norm(
+    py: Python<'_>,
+    input: Arg,
+    normalized_shape: Vec<usize>,
+    weight: Option<Arg>,
+    eps: Option<f64>,
+) -> PyResult<Tensor> {
+    let weight = weight.as_ref().map(|w| &w.0);
+    unary(py, &input.0, |x| groups::rms_norm(x, &normalized_shape, weight, eps))
+}
+
+/// Normalise groups of channels.
+#[pyfunction]
+#[pyo3(signature = (input, num_groups, weight, bias, eps, /))]
+pub fn group_norm(
+    py: Python<'_>,
+    input: Arg,
+    num_groups: usize,
+    weight: Option<Arg>,
+    bias: Option<Arg>,
+    eps: f64,
+) -> PyResult<Tensor> {
+    let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
+    unary(py, &input.0, |x| groups::group_norm(x, num_groups, weight, bias, eps))
+}
+
+/// Normalise each channel of each sample.
+#[pyfunction]
+#[pyo3(signature = (input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps, /))]
+#[allow(clippy::too_many_arguments)]
+pub fn instance_norm(
+    py: Python<'_>,
+    input: Arg,
+    running_mean: Option<PyRef<'_, Tensor>>,
+    running_var: Option<PyRef<'_, Tensor>>,
+    weight: Option<Arg>,
+    bias: Option<Arg>,
+    use_input_stats: bool,
+    momentum: f64,
+    eps: f64,
+) -> PyResult<Tensor> {
+    let running = running_statistics("instance_norm", running_mean, running_var)?;
+    let running = running.as_ref().map(|(mean, var)| (mean, var));
+    let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
+    let settings = norm::Settings { training: use_input_stats, momentum, eps };
+    unary(py, &input.0, |x| groups::instance_norm(x, running, weight, bias, settings))
 }
 
 /// `y_k = x₁ᵀ · W_k · x₂ + b_k`
@@ -125,9 +200,10 @@ pub fn bilinear(py: Python<'_>, input1: Arg, input2: Arg, weight: Arg, bias: Opt
     gil::run(py, weight.0.numel(), || ops::bilinear::bilinear(&input1.0, &input2.0, &weight.0, bias)).map(Tensor::from)
 }
 
-/// Zero elements with probability p, and scale the others up.
+/// Zero elements with probability p, and scale the others up if `rescale`.
 #[pyfunction]
-#[pyo3(signature = (input, p, training, /))]
-pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool) -> PyResult<Tensor> {
-    unary(py, &input.0, |x| ops::dropout::dropout(x, p, training))
+#[pyo3(signature = (input, p, training, rescale=true, /))]
+pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool, rescale: bool) -> PyResult<Tensor> {
+    let drop = if rescale { ops::dropout::dropout } else { ops::dropout::mask };
+    unary(py, &input.0, |x| drop(x, p, training))
 }

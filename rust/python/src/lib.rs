@@ -18,6 +18,7 @@ mod losses;
 mod methods;
 mod operators;
 mod optim;
+mod rbm;
 mod reduce;
 mod rule;
 mod settings;
@@ -36,7 +37,9 @@ mod core_module {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::autograd::{grad, is_grad_enabled, set_grad_enabled};
+    use crate::autograd::{
+        grad, is_anomaly_enabled, is_grad_enabled, set_anomaly_scope, set_detect_anomaly, set_grad_enabled,
+    };
     #[pymodule_export]
     use crate::creation::{
         arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
@@ -49,8 +52,8 @@ mod core_module {
     use crate::function::{Context, apply_function};
     #[pymodule_export]
     use crate::functional::{
-        batch_norm, bilinear, dropout, elu, gelu, hardtanh, leaky_relu, linear, log_softmax, prelu, relu, relu6, selu,
-        sigmoid, silu, softmax, softplus, tanh,
+        batch_norm, bilinear, dropout, elu, gelu, group_norm, hardtanh, instance_norm, layer_norm, leaky_relu, linear,
+        log_softmax, prelu, relu, relu6, rms_norm, selu, sigmoid, silu, softmax, softplus, tanh,
     };
     #[pymodule_export]
     use crate::joining::{
@@ -75,6 +78,8 @@ mod core_module {
     };
     #[pymodule_export]
     use crate::optim::PySlots;
+    #[pymodule_export]
+    use crate::rbm::PyRbm;
     #[pymodule_export]
     use crate::reduce::equal;
     #[pymodule_export]

@@ -33,7 +33,7 @@ struct Place {
 
 /// A plan, and what it was made for.
 struct Entry {
-    batch: [Meta; 2],
+    batch: SmallVec<[Meta; 3]>,
     seed: u64,
     places: Vec<Place>,
     plan: Plan,
@@ -41,7 +41,7 @@ struct Entry {
 
 /// A batch that is being traced.
 struct Tracing {
-    batch: [Core; 2],
+    batch: Batch,
     drawn_from: (u64, u64),
 }
 
@@ -102,17 +102,20 @@ fn rules_ahead(groups: &Groups<'_>, first: &[Rule], settings: &[Bound<'_, PyDict
     ahead
 }
 
+/// Inputs, targets and, if samples are weighted, their weights.
+type Batch = SmallVec<[Core; 3]>;
+
 /// A batch as plans take it: contiguous, off the tape.
-fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<[Core; 2]> {
+fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>, weight: Option<&Bound<'_, PyAny>>) -> PyResult<Batch> {
     let one = |value: &Bound<'_, PyAny>| ops::contiguous(&convert::any(value)?.detach()).raise();
-    Ok([one(x)?, one(y)?])
+    [Some(x), Some(y), weight].into_iter().flatten().map(one).collect()
 }
 
 impl Entry {
-    fn takes(&self, batch: &[Core; 2], seed: u64) -> bool {
+    fn takes(&self, batch: &[Core], seed: u64) -> bool {
         let fits =
             |(meta, tensor): (&Meta, &Core)| meta.dtype == tensor.dtype() && meta.shape.as_slice() == tensor.shape();
-        self.seed == seed && self.batch.iter().zip(batch).all(fits)
+        self.seed == seed && self.batch.len() == batch.len() && self.batch.iter().zip(batch).all(fits)
     }
 
     /// Whether the optimizer still holds the tensors that the plan writes.
@@ -165,16 +168,21 @@ impl Planner {
     }
 
     /// Begin to trace a step on this batch; returns the tensors to run the model on.
-    fn start(&self, x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<(Tensor, Tensor)> {
-        let batch = batch(x, y)?;
+    #[pyo3(signature = (x, y, weight, /))]
+    fn start(
+        &self,
+        x: &Bound<'_, PyAny>,
+        y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Tensor>> {
+        let batch = batch(x, y, weight)?;
         let mut inner = self.lock()?;
         if inner.tracing.is_some() {
             return Err(PyRuntimeError::new_err(BUSY));
         }
         trace::start();
         inner.tracing = Some(Tracing { batch: batch.clone(), drawn_from: ops::random::state() });
-        let [x, y] = batch;
-        Ok((x.into(), y.into()))
+        Ok(batch.into_iter().map(Tensor::from).collect())
     }
 
     /// Give up tracing.
@@ -215,11 +223,11 @@ impl Planner {
                 params.push(Parameter { value: value.clone(), state, grad, position, max_norm, average });
             }
         }
-        let [x, y] = &tracing.batch;
         let treatment = Arc::clone(&treatment.settings);
         match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment) {
             Ok(plan) => {
-                let entry = Entry { batch: [x.meta(), y.meta()], seed: tracing.drawn_from.0, places, plan };
+                let batch = tracing.batch.iter().map(Core::meta).collect();
+                let entry = Entry { batch, seed: tracing.drawn_from.0, places, plan };
                 inner.entries.push(entry);
                 Ok(None)
             }
@@ -228,17 +236,19 @@ impl Planner {
     }
 
     /// One planned step; the loss, or None where there is no plan for such a batch.
-    #[pyo3(signature = (x, y, slots, settings, stop, /))]
+    #[pyo3(signature = (x, y, weight, slots, settings, stop, /))]
+    #[allow(clippy::too_many_arguments)]
     fn step(
         &self,
         py: Python<'_>,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<f64>> {
-        let batch = batch(x, y)?;
+        let batch = batch(x, y, weight)?;
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
@@ -259,20 +269,21 @@ impl Planner {
     /// for such batches. `settings` has those of every group, once for all steps, or once for each step, one after another.
     /// With `stop`, a loss that is not finite is the last. There are fewer losses also if later settings can not be used in
     /// the same call.
-    #[pyo3(signature = (x, y, order, samples, slots, settings, stop, /))]
+    #[pyo3(signature = (x, y, weight, order, samples, slots, settings, stop, /))]
     #[allow(clippy::too_many_arguments)]
     fn run_batches<'py>(
         &self,
         py: Python<'py>,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
         order: PyReadonlyArray1<'_, i64>,
         samples: usize,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
-        let data = batch(x, y)?;
+        let data = batch(x, y, weight)?;
         let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
@@ -284,7 +295,10 @@ impl Planner {
                     && meta.shape.first() == Some(&samples)
                     && meta.shape.get(1..) == whole.shape().get(1..)
             };
-            entry.seed == seed && entry.batch.iter().zip(&data).all(rows) && entry.current(&groups)
+            entry.seed == seed
+                && entry.batch.len() == data.len()
+                && entry.batch.iter().zip(&data).all(rows)
+                && entry.current(&groups)
         };
         let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
         let mut order = order.as_slice()?;

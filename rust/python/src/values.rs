@@ -36,16 +36,11 @@ fn element<'py>(py: Python<'py>, tensor: &Core, offset: isize) -> PyResult<Bound
 }
 
 impl Tensor {
-    /// The only value.
+    /// The only value, read in a way that a trace takes note of.
     fn only<'py>(&self, py: Python<'py>, how: &str) -> PyResult<Bound<'py, PyAny>> {
-        if self.inner.numel() != 1 {
-            return Err(PyRuntimeError::new_err(format!(
-                "a Tensor with {} elements cannot be converted to Scalar",
-                self.inner.numel()
-            )));
-        }
+        let value = self.peek(py)?;
         trace::read(how);
-        element(py, &self.inner, 0)
+        Ok(value)
     }
 }
 
@@ -66,6 +61,18 @@ fn nested<'py>(
 
 #[pymethods]
 impl Tensor {
+    /// The only value, for a check that no result depends on: steps in which it is read can be planned.
+    #[pyo3(name = "_peek")]
+    fn peek<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if self.inner.numel() != 1 {
+            return Err(PyRuntimeError::new_err(format!(
+                "a Tensor with {} elements cannot be converted to Scalar",
+                self.inner.numel()
+            )));
+        }
+        element(py, &self.inner, 0)
+    }
+
     fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.only(py, "item()")
     }

@@ -7,6 +7,7 @@ the same values in a new tensor.
 from fastnn.nn.functional.activation import (
     elu,
     gelu,
+    glu,
     hardtanh,
     leaky_relu,
     log_softmax,
@@ -20,6 +21,7 @@ from fastnn.nn.functional.activation import (
     softplus,
     tanh,
 )
+from fastnn.nn.functional.alpha_dropout import alpha_dropout, feature_alpha_dropout
 from fastnn.nn.functional.layer import batch_norm, bilinear, dropout, linear
 from fastnn.nn.functional.loss import (
     binary_cross_entropy,
@@ -32,8 +34,10 @@ from fastnn.nn.functional.loss import (
     nll_loss,
     smooth_l1_loss,
 )
+from fastnn.nn.functional.normalization import group_norm, instance_norm, layer_norm, normalize, rms_norm
 
 __all__ = [
+    "alpha_dropout",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
@@ -41,19 +45,26 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "elu",
+    "feature_alpha_dropout",
     "gelu",
+    "glu",
+    "group_norm",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "selu",
     "sigmoid",
     "silu",

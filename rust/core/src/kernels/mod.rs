@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod dropout;
 pub mod elementwise;
+pub mod gibbs;
 pub mod integer;
 pub mod loss;
 pub mod math;

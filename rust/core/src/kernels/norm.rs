@@ -1,4 +1,5 @@
-//! Batch normalization of one feature, of the columns of a matrix, of the channels of `(n, c, l)`.
+//! Batch normalization of one feature, of the columns of a matrix, of the channels of `(n, c, l)`; and normalization of
+//! groups of channels ([`Groups`]).
 //!
 //! With μ and σ² the mean and the biased variance of a feature over its n samples, x̂ = (x − μ) / √(σ² + ε):
 //!
@@ -14,6 +15,7 @@
 
 mod columns;
 mod feature;
+mod groups;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ pub use feature::{
     apply_feature, apply_feature_backward, backward_feature, backward_feature_in_place, forward_feature,
     forward_feature_in_place,
 };
+pub use groups::{Groups, Measure, backward_groups, forward_groups, weight_gradients};
 
 use super::reduce::window;
 use crate::element::Float;
@@ -91,7 +94,7 @@ pub struct Rows {
     pub stride: usize,
 }
 
-/// A packed array of `(n, c, l)`, whose features are its `c` channels, of n·l samples each.
+/// An array of `(n, c, l)`, whose features are its `c` channels, of n·l samples each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Channels {
     /// Batch size.
@@ -100,17 +103,25 @@ pub struct Channels {
     pub c: usize,
     /// Length.
     pub l: usize,
+    /// Distance from one sample to the next: c·l, or more where these are some of the channels.
+    pub stride: usize,
 }
 
 impl Channels {
+    /// All channels of a packed array.
+    #[must_use]
+    pub const fn new(n: usize, c: usize, l: usize) -> Self {
+        Self { n, c, l, stride: c * l }
+    }
+
     #[inline(always)]
     const fn samples(self) -> Samples {
-        Samples { count: self.n, len: self.l, stride: self.c * self.l }
+        Samples { count: self.n, len: self.l, stride: self.stride }
     }
 
     #[inline(always)]
     const fn rows(self) -> Rows {
-        Rows { rows: self.n, cols: self.c, stride: self.c }
+        Rows { rows: self.n, cols: self.c, stride: self.stride }
     }
 }
 
@@ -203,7 +214,7 @@ pub fn backward_channels<T: Float>(
     }
 }
 
-/// Normalize every channel of `x` by given statistics.
+/// Normalize every channel of `x`, which must be packed, by given statistics.
 pub fn apply_channels<T: Float>(x: &[T], shape: Channels, scaling: Scaling<'_, T>, bias: &[T], y: &mut [T]) {
     if shape.l == 1 {
         apply_columns(x, shape.rows(), scaling, bias, y);

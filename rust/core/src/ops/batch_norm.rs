@@ -17,7 +17,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Grads, Op, Outputs, Run, Saves, apply_many, float_dtype, shape_error};
-use crate::element::Float;
+use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::norm::{self, Affine, AffineGrad, Channels, MomentsMut, Rows, Scaling};
 use crate::tensor::layout::show;
@@ -53,7 +53,7 @@ pub struct BatchNormGrad {
 
 /// (n, c) or (n, c, l).
 fn channels(x: &[usize]) -> Channels {
-    Channels { n: x[0], c: x[1], l: x.get(2).copied().unwrap_or(1) }
+    Channels::new(x[0], x[1], x.get(2).copied().unwrap_or(1))
 }
 
 /// All of an output of which members write different columns or channels.
@@ -69,6 +69,12 @@ unsafe fn interleaved<'a, T: Float>(y: &View<'a>, start: usize) -> &'a mut [T] {
 /// This member's blocks of columns.
 fn blocks(team: &Team, cols: usize) -> impl Iterator<Item = Range<usize>> {
     let mine = team.share_aligned(cols, 16);
+    mine.clone().step_by(BLOCK).map(move |start| start..mine.end.min(start + BLOCK))
+}
+
+/// This member's blocks of channels, which are long enough to be shared one by one.
+fn channel_blocks(team: &Team, c: usize) -> impl Iterator<Item = Range<usize>> {
+    let mine = team.share(c);
     mine.clone().step_by(BLOCK).map(move |start| start..mine.end.min(start + BLOCK))
 }
 
@@ -118,15 +124,25 @@ impl BatchNorm {
                 norm::forward_columns(&x[features.start..], rows, affine, eps, y, moments);
                 self.update(features, moments.mean, moments.var_unbiased);
             }
-        } else if team.rank() == 0 {
-            let mut var_unbiased = vec![T::ZERO; shape.c];
-            // SAFETY: the other members write nothing.
-            let (y, mean, inv_std) = unsafe {
-                (outputs[0].part::<T>(0..x.len()), outputs[1].part::<T>(0..shape.c), outputs[2].part::<T>(0..shape.c))
-            };
-            let moments = &mut MomentsMut { mean, inv_std, var_unbiased: &mut var_unbiased };
-            norm::forward_channels(x, shape, Affine { weight, bias }, eps, y, moments);
-            self.update(0..shape.c, moments.mean, moments.var_unbiased);
+        } else {
+            for features in channel_blocks(team, shape.c) {
+                let mut var_unbiased = [T::ZERO; BLOCK];
+                let var_unbiased = &mut var_unbiased[..features.len()];
+                let start = features.start * shape.l;
+                // SAFETY: members have different channels.
+                let (y, mean, inv_std) = unsafe {
+                    (
+                        interleaved::<T>(&outputs[0], start),
+                        outputs[1].part::<T>(features.clone()),
+                        outputs[2].part::<T>(features.clone()),
+                    )
+                };
+                let affine = Affine { weight: some(weight, &features), bias: some(bias, &features) };
+                let moments = &mut MomentsMut { mean, inv_std, var_unbiased };
+                let mine = Channels { c: features.len(), ..shape };
+                norm::forward_channels(&x[start..], mine, affine, eps, y, moments);
+                self.update(features, moments.mean, moments.var_unbiased);
+            }
         }
     }
 
@@ -159,6 +175,23 @@ fn some<'a, T>(vector: &'a [T], features: &Range<usize>) -> &'a [T] {
     vector.get(features.clone()).unwrap_or_default()
 }
 
+/// Whether running mean and variance are vectors of `c` elements that can be read, and `written`.
+pub(super) fn check_running(op: &str, running: [&Tensor; 2], c: usize, dtype: DType, written: bool) -> Result<()> {
+    for (name, running) in ["running_mean", "running_var"].into_iter().zip(running) {
+        if running.shape() != [c] {
+            return Err(shape_error(op, &format!("{name} of shape {}", show(&[c])), running.shape()));
+        }
+        if running.dtype() != dtype {
+            let got = running.dtype();
+            return Err(Error::dtype(format!("{op}: expected {name} of dtype {dtype}; got {got}")));
+        }
+        if !running.layout().is_contiguous() || (written && !running.storage().writable()) {
+            return Err(Error::value(format!("{op}: expected a contiguous, writable {name}")));
+        }
+    }
+    Ok(())
+}
+
 impl Op for BatchNorm {
     fn name(&self) -> &'static str {
         "batch_norm"
@@ -180,19 +213,7 @@ impl Op for BatchNorm {
             }
         }
         if let Some((mean, var)) = &self.running {
-            for (name, running) in [("running_mean", mean), ("running_var", var)] {
-                if running.shape() != [c] {
-                    let expected = format!("{name} of shape {}", show(&[c]));
-                    return Err(shape_error("batch_norm", &expected, running.shape()));
-                }
-                if running.dtype() != dtype {
-                    let got = running.dtype();
-                    return Err(Error::dtype(format!("batch_norm: expected {name} of dtype {dtype}; got {got}")));
-                }
-                if !running.layout().is_contiguous() || (self.training && !running.storage().writable()) {
-                    return Err(Error::value(format!("batch_norm: expected a contiguous, writable {name}")));
-                }
-            }
+            check_running("batch_norm", [mean, var], c, dtype, self.training)?;
         }
         if self.training && x[0] * x[2..].iter().product::<usize>() == 1 {
             return Err(Error::value(format!(
@@ -293,18 +314,27 @@ impl Op for BatchNormGrad {
                     let grads = &mut AffineGrad { weight: gw, bias: gb };
                     backward(&g[features.start..], &x[features.start..], rows, scaling, gx, grads);
                 }
-            } else if run.team.rank() == 0 {
+            } else {
                 let backward = if self.training { norm::backward_channels } else { norm::apply_channels_backward };
-                // SAFETY: the other members write nothing.
-                let (gx, gw, gb) = unsafe {
-                    (
-                        outputs[0].part::<T>(0..x.len()),
-                        outputs[1].part::<T>(0..shape.c),
-                        outputs[2].part::<T>(0..shape.c),
-                    )
-                };
-                let grads = &mut AffineGrad { weight: gw, bias: gb };
-                backward(g, x, shape, Scaling { mean, inv_std, weight }, gx, grads);
+                for features in channel_blocks(run.team, shape.c) {
+                    let start = features.start * shape.l;
+                    // SAFETY: members have different channels.
+                    let (gx, gw, gb) = unsafe {
+                        (
+                            interleaved::<T>(&outputs[0], start),
+                            outputs[1].part::<T>(features.clone()),
+                            outputs[2].part::<T>(features.clone()),
+                        )
+                    };
+                    let scaling = Scaling {
+                        mean: &mean[features.clone()],
+                        inv_std: &inv_std[features.clone()],
+                        weight: some(weight, &features),
+                    };
+                    let mine = Channels { c: features.len(), ..shape };
+                    let grads = &mut AffineGrad { weight: gw, bias: gb };
+                    backward(&g[start..], &x[start..], mine, scaling, gx, grads);
+                }
             }
         });
     }

@@ -16,6 +16,7 @@ pub mod dropout;
 pub(crate) mod gradcheck;
 #[cfg(test)]
 mod gradcheck_nn;
+pub mod group_norm;
 mod in_place;
 mod index;
 mod join;

@@ -59,6 +59,16 @@ pub fn gradient_draw((seed, call): (u64, u64)) -> Draw {
     Draw { seed, stream: GRADIENTS, call }
 }
 
+/// The first of `calls` draws in a row that no other op has; the others have the calls that follow.
+#[must_use]
+pub fn reserve(calls: u64) -> Draw {
+    with_generator(|g| {
+        let first = g.next_call(TENSORS);
+        g.set_state((first.seed, first.call.wrapping_add(calls)));
+        first
+    })
+}
+
 /// (seed, number of draws so far).
 #[must_use]
 pub fn state() -> (u64, u64) {

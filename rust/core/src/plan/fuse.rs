@@ -261,8 +261,17 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = &graph.nodes[n];
         self.done[n] = true;
-        let fused = self.dense(n, node).or_else(|| self.elementwise(n, node)).or_else(|| self.norm(n, node));
-        let fused = fused.or_else(|| self.penalty(node)).or_else(|| self.penalty_gradient(node));
+        // What draws has no inputs, and what changes a tensor in place no outputs: nothing to be fused.
+        let plain = node.inputs.is_empty() || node.outputs.is_empty();
+        let fused = if plain {
+            None
+        } else {
+            self.dense(n, node)
+                .or_else(|| self.elementwise(n, node))
+                .or_else(|| self.norm(n, node))
+                .or_else(|| self.penalty(node))
+                .or_else(|| self.penalty_gradient(node))
+        };
         if fused.or_else(|| self.cross_entropy(n, node)).is_none() {
             self.any_op(node);
         }

@@ -13,7 +13,7 @@
 mod fuse;
 mod graph;
 mod memory;
-mod pace;
+pub(crate) mod pace;
 mod place;
 mod program;
 mod rewrite;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
+use super::anomaly::{self, Note};
 use super::{Meta, Tensor};
 use crate::error::{Error, Result};
 use crate::ops::{self, Grads, Op};
@@ -44,6 +45,8 @@ pub struct Node {
     output_meta: SmallVec<[Meta; 1]>,
     /// None once a backward has gone through and freed it.
     saved: Mutex<Option<SavedTensors>>,
+    /// Only while NaN is looked for.
+    note: Option<Note>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -74,13 +77,19 @@ impl Node {
             })
             .collect();
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, op, edges, input_meta, output_meta, saved: Mutex::new(Some(saved)) })
+        let note = anomaly::is_enabled().then(|| Note::of(inputs, outputs));
+        Arc::new(Self { id, op, edges, input_meta, output_meta, saved: Mutex::new(Some(saved)), note })
     }
 
     /// The name of the op.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.op.name()
+    }
+
+    /// The op, and the layer it ran in if that was noted.
+    fn place(&self) -> String {
+        self.note.as_ref().map_or_else(|| self.name().to_owned(), |note| note.place(self.name()))
     }
 
     /// Gradients of the inputs, given those of the outputs.
@@ -242,8 +251,51 @@ struct Pending {
 /// Where the walk puts gradients of leaves.
 type Sink<'a> = &'a mut dyn FnMut(&Tensor, Tensor) -> Result<()>;
 
+/// Where the forward pass of these roots made the first NaN, as a clause; empty if it made none.
+fn began(roots: &[(Tensor, Tensor)]) -> String {
+    let mut pending: BTreeMap<u64, Arc<Node>> = BTreeMap::new();
+    pending.extend(roots.iter().filter_map(|(root, _)| root.node()).map(|(node, _)| (node.id, node)));
+    let mut first = None;
+    // Every op is newer than those whose results it takes, so none is met twice, and the last one found is the first.
+    while let Some((_, node)) = pending.pop_last() {
+        for edge in &node.edges {
+            if let Edge::Node(next, _) = edge {
+                pending.insert(next.id, Arc::clone(next));
+            }
+        }
+        if node.note.as_ref().is_some_and(Note::made_nan) {
+            first = Some(node);
+        }
+    }
+    first.map_or_else(String::new, |node| format!("; the first nan came out of the forward pass of {}", node.place()))
+}
+
+/// Refuse NaN among values of the roots, from which no gradient is worth having.
+fn refuse_nan_roots(roots: &[(Tensor, Tensor)]) -> Result<()> {
+    if anomaly::is_enabled() && roots.iter().any(|(root, _)| anomaly::has_nan(root)) {
+        return Err(Error::state(format!("detect_anomaly: backward began at a nan{}", began(roots))));
+    }
+    Ok(())
+}
+
+/// Refuse NaN among the gradients that an op's backward made.
+fn refuse_nan_grads(node: &Node, grads: &Grads, roots: &[(Tensor, Tensor)]) -> Result<()> {
+    if !anomaly::is_enabled() {
+        return Ok(());
+    }
+    match grads.iter().position(|grad| grad.as_ref().is_some_and(anomaly::has_nan)) {
+        None => Ok(()),
+        Some(input) => Err(Error::state(format!(
+            "detect_anomaly: the backward of {} returned nan as the gradient of input {input}{}",
+            node.place(),
+            began(roots)
+        ))),
+    }
+}
+
 /// Walk from `roots` back to the leaves, newest op first; each root comes with its gradient.
 fn walk(roots: &[(Tensor, Tensor)], retain: bool, stops: &[Tensor], leaf: Sink<'_>) -> Result<()> {
+    refuse_nan_roots(roots)?;
     // Ids grow as ops run, so the newest pending op depends on no other pending one.
     let mut pending: BTreeMap<u64, Pending> = BTreeMap::new();
     let stop_at: Vec<(u64, usize, &Tensor)> =
@@ -273,6 +325,7 @@ fn walk(roots: &[(Tensor, Tensor)], retain: bool, stops: &[Tensor], leaf: Sink<'
             }
         }
         let input_grads = node.backward(&grads, retain)?;
+        refuse_nan_grads(&node, &input_grads, roots)?;
         drop(grads);
         for (edge, grad) in node.edges.iter().zip(input_grads) {
             match (edge, grad) {

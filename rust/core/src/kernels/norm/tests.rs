@@ -66,7 +66,7 @@ fn by_channel<T: Float>(case: &Case<T>, shape: Channels) -> Results<T> {
 
 /// `(c, n, l)` to `(n, c, l)`.
 fn channels_first<T: Float>(x: &[T], shape: Channels) -> Vec<T> {
-    let Channels { n, c, l } = shape;
+    let Channels { n, c, l, .. } = shape;
     let index = |i: usize| (i / l / c, i / l % c, i % l);
     (0..n * c * l).map(index).map(|(i, j, t)| x[j * n * l + i * l + t]).collect()
 }
@@ -75,7 +75,7 @@ fn check_layouts<T: Float>() {
     for (n, c, l) in
         [(1, 1, 1), (3, 5, 1), (15, 17, 1), (16, 64, 1), (33, 100, 1), (4097, 3, 1), (3, 2, 17), (5, 3, 33), (2, 3, 7)]
     {
-        let shape = Channels { n, c, l };
+        let shape = Channels::new(n, c, l);
         let features = case::<T>(n * l, c);
         let expected = by_feature(&features, n * l, c);
         assert_eq!(
@@ -164,9 +164,9 @@ fn an_empty_weight_and_bias_are_one_and_zero() {
     let (n, c) = (33, 21);
     let full = Case { weight: vec![1.0; c], bias: vec![0.0; c], ..case::<f32>(n, c) };
     let none = Case { weight: vec![], bias: vec![], ..case::<f32>(n, c) };
-    let shape = Channels { n, c, l: 1 };
+    let shape = Channels::new(n, c, 1);
     assert_eq!(by_channel(&full, shape), by_channel(&none, shape));
-    let shape = Channels { n: 11, c, l: 3 };
+    let shape = Channels::new(11, c, 3);
     assert_eq!(by_channel(&full, shape), by_channel(&none, shape));
 }
 
