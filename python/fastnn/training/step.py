@@ -355,10 +355,12 @@ class TrainStep:
                 first.append(float(loss.item()))
                 if self.stop_on_nonfinite and not math.isfinite(first[0]):
                     raise _NotFiniteError
+            self._treatment.before()
             return loss
 
         try:
             self.optimizer.step(closure)
+            self._treatment.after()
         except _NotFiniteError:
             statistics.restore()
         self.optimizer.zero_grad()
