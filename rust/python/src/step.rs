@@ -1,8 +1,8 @@
 //! The planned steps of a `TrainStep`: one plan for each shape of batch.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use fastnn_core::optim::Rule;
+use fastnn_core::optim::{Progress, Rule, noise::TILE};
 use fastnn_core::plan::{Parameter, Plan, trace};
 use fastnn_core::tensor::Meta;
 use fastnn_core::{Tensor as Core, ops};
@@ -16,6 +16,7 @@ use crate::convert;
 use crate::error::Raise;
 use crate::optim::PySlots;
 use crate::tensor::Tensor;
+use crate::treatment::PyTreatment;
 
 /// Nanoseconds of work from which on a step lets other Python threads run.
 const LONG: usize = 20_000;
@@ -126,14 +127,17 @@ impl Entry {
         })
     }
 
-    /// The rule and the number of the next update of every parameter.
-    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, u64)> + 'a {
-        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1))
+    /// The rule of every parameter, and how far it has come.
+    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, Progress)> + 'a {
+        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.progress[p.index]))
     }
 
-    fn count(&self, groups: &mut Groups<'_>, steps: u64) {
-        for place in &self.places {
-            groups[place.group].0.slots.steps[place.index] += steps;
+    /// Count steps that had these updates: the same in all, or those of each step, one after another.
+    fn count(&self, updates: &[(Rule, Progress)], groups: &mut Groups<'_>, steps: usize) {
+        let each_step = if updates.len() == self.places.len() { 0 } else { self.places.len() };
+        for (i, place) in self.places.iter().enumerate() {
+            let progress = &mut groups[place.group].0.slots.progress[place.index];
+            (0..steps).for_each(|step| updates[step * each_step + i].0.advance(progress));
         }
     }
 }
@@ -193,13 +197,14 @@ impl Planner {
 
     /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. Returns why
     /// it cannot be planned, if it cannot.
-    #[pyo3(signature = (loss, slots, settings, /))]
+    #[pyo3(signature = (loss, slots, settings, treatment, /))]
     fn finish(
         &self,
         py: Python<'_>,
         loss: PyRef<'_, Tensor>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
+        treatment: PyRef<'_, PyTreatment>,
     ) -> PyResult<Option<String>> {
         let trace = trace::finish();
         let mut inner = self.lock()?;
@@ -209,16 +214,20 @@ impl Planner {
         let mut groups = groups(slots, settings)?;
         rules(py, &mut groups)?;
         let (mut params, mut places) = (Vec::new(), Vec::new());
+        let (mut number, mut next_position) = (0, 0);
         for (group, (slots, _)) in groups.iter().enumerate() {
             let slots = &slots.slots;
             for (index, value) in slots.params.iter().enumerate() {
+                let (position, (max_norm, average)) = (next_position, treatment.of(number));
+                (number, next_position) = (number + 1, next_position + value.numel().next_multiple_of(TILE));
                 let Some(grad) = value.grad() else { continue };
                 let state = slots.state[index].clone();
                 places.push(Place { group, index, param: value.id(), state: state.iter().map(Core::id).collect() });
-                params.push(Parameter { value: value.clone(), state, grad });
+                params.push(Parameter { value: value.clone(), state, grad, position, max_norm, average });
             }
         }
-        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from) {
+        let treatment = Arc::clone(&treatment.settings);
+        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment) {
             Ok(plan) => {
                 let batch = tracing.batch.iter().map(Core::meta).collect();
                 let entry = Entry { batch, seed: tracing.drawn_from.0, places, plan };
@@ -254,7 +263,7 @@ impl Planner {
         let plan = &mut entry.plan;
         let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
         if !stop || loss.is_finite() {
-            entry.count(&mut groups, 1);
+            entry.count(&updates, &mut groups, 1);
         }
         Ok(Some(loss))
     }
@@ -311,7 +320,7 @@ impl Planner {
         let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
-        entry.count(&mut groups, updated as u64);
+        entry.count(&updates, &mut groups, updated);
         Ok(Some(PyArray1::from_vec(py, losses)))
     }
 
