@@ -15,10 +15,10 @@ PENALTIES = {"none": None, "L1": nn.penalties.L1(1e-3), "L2": nn.penalties.L2(3e
 ZERO = 1e-4
 
 
-def run(seeds: range = range(5), epochs: int = 40, train: int = 2000) -> dict[str, Any]:
+def run(seeds: range = range(5), epochs: int = 40, train: int = 1000) -> dict[str, Any]:
     """Return the weights of the first layer and the test accuracies, by penalty, one a seed."""
     result: dict[str, Any] = {name: {"weights": [], "accuracy": []} for name in PENALTIES}
-    x, y, x_test, y_test = common.digits(train)
+    x, y, x_test, y_test = common.digits(train, test=1000)
     for seed in seeds:
         for name, penalty in PENALTIES.items():
             fnn.manual_seed(seed)

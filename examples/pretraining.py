@@ -10,8 +10,8 @@ import numpy as np
 import fastnn as fnn
 from fastnn import nn, optim
 
-WIDTHS = (784, 200, 200)
-LABELS = (50, 100, 200, 500, 1000)
+WIDTHS = (784, 128, 128)
+LABELS = (50, 100, 200, 500)
 KINDS = ("from scratch", "pre-trained")
 
 
@@ -25,15 +25,15 @@ def from_scratch() -> nn.Sequential:
 
 
 def run(
-    seeds: range = range(5), epochs: int = 15, unlabelled: int = 8000, labels: tuple[int, ...] = LABELS, fit_epochs: int = 60
+    seeds: range = range(5), epochs: int = 10, unlabelled: int = 4000, labels: tuple[int, ...] = LABELS
 ) -> dict[str, Any]:
     """Return the test accuracies by kind, a seed a row and a number of labels a column; and the first seed's features."""
     accuracies = {kind: np.zeros((len(seeds), len(labels))) for kind in KINDS}
     features = None
-    x, y, x_test, y_test = common.digits(unlabelled)
+    x, y, x_test, y_test = common.digits(unlabelled, test=1000)
     for i, seed in enumerate(seeds):
         fnn.manual_seed(seed)
-        dbn = fnn.DBN(WIDTHS, lr=0.05, momentum=0.5, weight_decay=2e-4)
+        dbn = fnn.unsupervised.DBN(WIDTHS, lr=0.05, momentum=0.5, weight_decay=2e-4)
         dbn.pretrain(x, epochs=epochs, batch_size=50, verbose=False)
         if features is None:
             features = dbn.rbms[0].weight.detach().numpy().copy()
@@ -44,7 +44,7 @@ def run(
                 model = dbn.to_sequential(10) if kind == "pre-trained" else from_scratch()
                 optimizer = optim.Adam(model.parameters(), lr=1e-3)
                 trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
-                trainer.fit(x[rows], y[rows], epochs=fit_epochs, batch_size=25, verbose=False)
+                trainer.fit(x[rows], y[rows], epochs=40, batch_size=25, verbose=False)
                 accuracies[kind][i, j] = trainer.evaluate(x_test, y_test)["accuracy"]
     return {"labels": labels, "accuracies": accuracies, "features": features}
 
