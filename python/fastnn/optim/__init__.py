@@ -19,6 +19,7 @@ from fastnn.optim.lion import Lion
 from fastnn.optim.muon import Muon
 from fastnn.optim.nadam import NAdam
 from fastnn.optim.nesterov import Nesterov
+from fastnn.optim.newton import Newton
 from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.radam import RAdam
 from fastnn.optim.rmsprop import RMSprop
@@ -44,6 +45,7 @@ __all__ = [
     "Muon",
     "NAdam",
     "Nesterov",
+    "Newton",
     "Optimizer",
     "RAdam",
     "RMSprop",
