@@ -286,7 +286,7 @@ class Tensor:
         self,
         /,
         gradient: _Input | None = None,
-        retain_graph: builtins.bool | None = False,
+        retain_graph: builtins.bool | None = None,
         create_graph: builtins.bool = False,
     ) -> None: ...
     def bernoulli_(self, /, p: builtins.float = 0.5) -> Self: ...
@@ -616,7 +616,8 @@ def grad(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
     grad_outputs: Sequence[Tensor | None],
-    retain_graph: builtins.bool | None,
+    retain_graph: builtins.bool,
+    create_graph: builtins.bool,
     allow_unused: builtins.bool,
     /,
 ) -> list[Tensor | None]: ...

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use fastnn_core::optim::Rule;
+use fastnn_core::optim::{Progress, Rule};
 use fastnn_core::plan::{Parameter, Plan, trace};
 use fastnn_core::tensor::Meta;
 use fastnn_core::{Tensor as Core, ops};
@@ -126,14 +126,17 @@ impl Entry {
         })
     }
 
-    /// The rule and the number of the next update of every parameter.
-    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, u64)> + 'a {
-        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1))
+    /// The rule of every parameter, and how far it has come.
+    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, Progress)> + 'a {
+        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.progress[p.index]))
     }
 
-    fn count(&self, groups: &mut Groups<'_>, steps: u64) {
-        for place in &self.places {
-            groups[place.group].0.slots.steps[place.index] += steps;
+    /// Count steps that had these updates: the same in all, or those of each step, one after another.
+    fn count(&self, updates: &[(Rule, Progress)], groups: &mut Groups<'_>, steps: usize) {
+        let each_step = if updates.len() == self.places.len() { 0 } else { self.places.len() };
+        for (i, place) in self.places.iter().enumerate() {
+            let progress = &mut groups[place.group].0.slots.progress[place.index];
+            (0..steps).for_each(|step| updates[step * each_step + i].0.advance(progress));
         }
     }
 }
@@ -254,7 +257,7 @@ impl Planner {
         let plan = &mut entry.plan;
         let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
         if !stop || loss.is_finite() {
-            entry.count(&mut groups, 1);
+            entry.count(&updates, &mut groups, 1);
         }
         Ok(Some(loss))
     }
@@ -311,7 +314,7 @@ impl Planner {
         let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
-        entry.count(&mut groups, updated as u64);
+        entry.count(&updates, &mut groups, updated);
         Ok(Some(PyArray1::from_vec(py, losses)))
     }
 

@@ -37,7 +37,7 @@ use trace::Trace;
 
 use crate::error::{Error, Result};
 use crate::ops::random;
-use crate::optim::Rule;
+use crate::optim::{Progress, Rule};
 use crate::simd::Flush;
 use crate::tensor::{Meta, Storage, Tensor};
 use crate::threads::{self, Team};
@@ -132,9 +132,9 @@ impl Plan {
         self.program.work
     }
 
-    /// One step on `batch`; returns the loss. `rules` has each parameter's update rule and the number of this update. With
-    /// `stop`, a loss that is NaN or infinite leaves parameters and running statistics as they are, and so does an error.
-    pub fn step(&mut self, batch: &[Tensor], rules: &[(Rule, u64)], stop: bool) -> Result<f64> {
+    /// One step on `batch`; returns the loss. `rules` has each parameter's update rule and how far it has come. With `stop`,
+    /// a loss that is NaN or infinite leaves parameters and running statistics as they are, and so does an error.
+    pub fn step(&mut self, batch: &[Tensor], rules: &[(Rule, Progress)], stop: bool) -> Result<f64> {
         self.check_batch(batch)?;
         let pointers: Pointers = batch.iter().map(|t| t.view().address()).collect();
         let mut loss = [0.0];
@@ -143,15 +143,15 @@ impl Plan {
     }
 
     /// `losses.len()` steps, each on `samples` rows of `data` (the batch's tensors, whole) in the order of `order`, which
-    /// holds as many row numbers for each step; the losses are written. `rules` has each parameter's update rule and the
-    /// number of its first update in this call: once for all steps, or once for each, step after step. With `stop`, the first
+    /// holds as many row numbers for each step; the losses are written. `rules` has each parameter's update rule and how far it
+    /// has come before this call: once for all steps, or once for each, step after step. With `stop`, the first
     /// loss that is NaN or infinite is the last. Returns how many steps were taken: fewer also where the next one meets an
     /// error, which it raises if it is the first.
     pub fn run_batches(
         &mut self,
         data: &[Tensor],
         order: &[i64],
-        rules: &[(Rule, u64)],
+        rules: &[(Rule, Progress)],
         stop: bool,
         losses: &mut [f64],
     ) -> Result<usize> {
@@ -201,7 +201,13 @@ impl Plan {
         Ok(())
     }
 
-    fn run(&mut self, batches: &Batches<'_>, rules: &[(Rule, u64)], stop: bool, losses: &mut [f64]) -> Result<usize> {
+    fn run(
+        &mut self,
+        batches: &Batches<'_>,
+        rules: &[(Rule, Progress)],
+        stop: bool,
+        losses: &mut [f64],
+    ) -> Result<usize> {
         let _training = Training::begin(&self.params)?;
         let (seed, call) = random::state();
         debug_assert_eq!(seed, self.drawn_from.0, "a plan is made anew for another seed");
@@ -220,13 +226,15 @@ impl Plan {
             let _flush = Flush::begin();
             let losses = &losses;
             let mut pointers: Pointers = SmallVec::new();
+            let mut progress: SmallVec<[Progress; 8]> = rules[..params].iter().map(|(_, progress)| *progress).collect();
             for i in 0..steps {
                 batches.fetch(i, gathered, team, &mut pointers);
                 // SAFETY: the arena is this plan's, borrowed mutably; the batch was checked.
                 let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
                 let replay = base.wrapping_add(i as u64 * draws);
                 let rules = &rules[i * each_step..][..params];
-                let result = run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
+                let step = run::Step { rules, progress: &progress, replay, stop };
+                let result = run::step(program, &memory, team, &step);
                 // Loss and statistics were complete before the last barrier.
                 if team.rank() == 0 && i + 1 < steps && result.is_ok() && run::loss(program, &memory).is_finite() {
                     statistics.keep();
@@ -251,6 +259,9 @@ impl Plan {
                     }
                     done.store(i + 1, Ordering::Relaxed);
                     break;
+                }
+                for ((rule, _), progress) in rules.iter().zip(&mut progress) {
+                    rule.advance(progress);
                 }
             }
         });

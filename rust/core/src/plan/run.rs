@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss as losses, transpose};
 use crate::ops::{Run, cross_entropy};
-use crate::optim::Rule;
+use crate::optim::{Progress, Rule};
 use crate::tensor::{Storage, View};
 use crate::threads::Team;
 use crate::with_float;
@@ -19,10 +19,10 @@ use crate::with_float;
 /// What changes from step to step besides the batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// The update rule of each parameter, and the number of this update, the first being 1.
-    pub rules: &'a [(Rule, u64)],
-    /// Added to the number of updates, for steps after the first of one call.
-    pub ahead: u64,
+    /// The update rule of each parameter, and how far it had come before the call.
+    pub rules: &'a [(Rule, Progress)],
+    /// How far each parameter has come now.
+    pub progress: &'a [Progress],
     /// Added to the call number of every draw.
     pub replay: u64,
     /// Whether a loss that is NaN or infinite leaves the parameters as they are.
@@ -229,8 +229,7 @@ fn with_scratch<T: Float>(len: usize, f: impl FnOnce(*mut T)) {
 }
 
 fn rule_at<T: Float>(update: &Update, step: &Step<'_>) -> crate::optim::Step<T> {
-    let (rule, t) = &step.rules[update.param];
-    rule.at::<T>(t + step.ahead)
+    step.rules[update.param].0.at(&step.progress[update.param])
 }
 
 /// Most memories an update rule keeps for a parameter.
