@@ -99,8 +99,9 @@ def test_average_against_torch(name: str, use_buffers: bool) -> None:
     if use_buffers and name in {"default", "swa", "multi-swa"}:
         # Equal averages of integers: PyTorch's add of a fraction to an integer is an error.
         pytest.skip("PyTorch can not take integer buffers into equal averages")
-    ours, theirs = averaged(fnn, SETTINGS[name], use_buffers=use_buffers), averaged(
-        torch, SETTINGS[name], use_buffers=use_buffers
+    ours, theirs = (
+        averaged(fnn, SETTINGS[name], use_buffers=use_buffers),
+        averaged(torch, SETTINGS[name], use_buffers=use_buffers),
     )
     assert list(ours) == list(theirs)
     for key, value in theirs.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fastnn._types import check_at_least, check_number
 from fastnn.callbacks.base import Callback
@@ -188,7 +188,7 @@ class EMA(_Averaging):
 
         average = decay * average + (1 - decay) * weight
 
-    It is made inside the planned step.
+    It is made inside the planned step. An ``ema`` of the trainer's own rests meanwhile, and then begins anew.
 
     Args:
         decay: The share that the average keeps, in [0, 1). It reaches back over some ``1 / (1 - decay)`` updates.
@@ -213,7 +213,7 @@ class EMA(_Averaging):
         if not 0 <= check_number("EMA", "decay", decay) < 1:
             raise ValueError(f"EMA: expected decay in [0, 1); got {decay}")
         self.decay = float(decay)
-        self._before: Any = None
+        self._before: float | None = None
 
     def on_fit_begin(self) -> None:
         super().on_fit_begin()

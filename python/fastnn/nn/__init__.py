@@ -1,6 +1,6 @@
 """Layers, losses and what they are made of, under PyTorch's names."""
 
-from fastnn.nn import functional, init, utils
+from fastnn.nn import functional, init, penalties, utils
 from fastnn.nn.activation import (
     ELU,
     GELU,
@@ -100,5 +100,6 @@ __all__ = [
     "functional",
     "init",
     "linear_survival",
+    "penalties",
     "utils",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
+from fastnn.training.treatment import MaxNorm, Penalty, Treatment
 
 _Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
 """Inputs, targets and weights of all samples."""
@@ -44,18 +45,66 @@ class TrainStep:
         accumulate: Into how many micro-batches a batch is split, at least 1. Forward and backward run on one after
             another, and their gradients add up to that of the batch, for a loss whose ``reduction`` is the mean over
             rows, or the sum; then comes one update. It takes less memory. Batch norm sees micro-batches.
+        penalty: Added to the loss, also to the one that is returned: called with the model, such as
+            ``nn.penalties.L2(1e-4)``; or a dict of penalties by patterns of parameters' names, of which the first
+            that matches counts (:class:`fastnn.nn.penalties.PerLayer`).
+        clip_grad_value: Hold every element of the gradients in ``[-clip_grad_value, clip_grad_value]``; above 0.
+        clip_grad_norm: Multiply all gradients by ``min(1, clip_grad_norm / (norm + 1e-6))``, where ``norm`` is their
+            2-norm as one vector, after clipping by value; above 0.
+        grad_noise: ``eta``, or ``(eta, gamma)``: add random numbers of variance ``eta / (1 + t)**gamma`` to the
+            gradients, after clipping, where t counts the updates from 0. Both at least 0; gamma is 0.55 unless given.
+            For speed each number is a sum of 16 uniform ones: normal, but for an excess kurtosis of -0.075.
+        max_norm: After the update, multiply every row of a weight (the weights into one unit; parameters of 2 or more
+            dimensions) whose 2-norm is greater by ``max_norm / (norm + 1e-7)``. Above 0; or a dict of such by patterns
+            of parameters' names, of which the first that matches counts.
+        ema: Keep an average of every parameter, ``average = ema * average + (1 - ema) * parameter`` after every update,
+            beginning with the parameter itself after the first. In [0, 1). See :meth:`averages`.
+
+    Raises:
+        ValueError: A setting is out of range, or a pattern matches no parameter.
+        TypeError: A setting is of another type.
 
     Attributes:
         reason: Why the step runs eagerly; ``None`` if it is planned.
         stop_on_nonfinite: Whether a step whose loss is NaN or infinite changes nothing, and ends :meth:`run_batches`.
+
+    Source:
+        Clipping: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, with PyTorch's 1e-6. Noise: Neelakantan et al.
+        2015, https://arxiv.org/abs/1511.06807, equation 1. Max-norm: Hinton et al. 2012,
+        https://arxiv.org/abs/1207.0580, with the formula of ``torch.renorm``; Keras' ``MaxNorm`` takes columns, since
+        its weights are transposed. Averages: Polyak & Juditsky 1992, https://doi.org/10.1137/0330046, as PyTorch's
+        ``AveragedModel`` with ``get_ema_multi_avg_fn``; Keras' begin with the parameter before the first update.
     """
 
-    def __init__(self, model: Module, loss: Callable[..., Tensor], optimizer: Optimizer, accumulate: int = 1) -> None:
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[..., Tensor],
+        optimizer: Optimizer,
+        accumulate: int = 1,
+        *,
+        penalty: Penalty | None = None,
+        clip_grad_value: float | None = None,
+        clip_grad_norm: float | None = None,
+        grad_noise: float | tuple[float, float] | None = None,
+        max_norm: MaxNorm | None = None,
+        ema: float | None = None,
+    ) -> None:
         check_at_least("TrainStep", "accumulate", accumulate, 1)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.accumulate = accumulate
+        self._treatment = Treatment(
+            model,
+            optimizer,
+            penalty=penalty,
+            clip_grad_value=clip_grad_value,
+            clip_grad_norm=clip_grad_norm,
+            grad_noise=grad_noise,
+            max_norm=max_norm,
+            ema=ema,
+        )
         self.reason: str | None = None
         self.stop_on_nonfinite = False
         self._planner = _core.Planner()
@@ -123,6 +172,59 @@ class TrainStep:
                 break
         return np.array(losses)
 
+    def set_ema(self, ema: float | None) -> float | None:
+        """Keep averages with another ``ema`` from now on, or none. They begin anew.
+
+        Args:
+            ema: As for the class.
+
+        Returns:
+            What it was.
+
+        Raises:
+            ValueError: ``ema`` is out of range.
+            TypeError: ``ema`` is not a number.
+        """
+        before = self._treatment.ema
+        self._treatment = self._treatment.with_ema(ema)
+        # Plans hold the averages.
+        self._version, self._state = -1, None
+        return before
+
+    def averages(self) -> dict[str, Tensor]:
+        """Return the average of every parameter by its name, as ``ema`` keeps it; the tensors change with every step.
+
+        Raises:
+            ValueError: There is no ``ema``.
+        """
+        return self._treatment.averages()
+
+    def averaged_state_dict(self) -> dict[str, Tensor]:
+        """Return a copy of the model's state with the averages in the parameters' place, for a second model to load.
+
+        Running statistics are those of the model now.
+
+        Raises:
+            ValueError: There is no ``ema``.
+        """
+        state = {**self.model.state_dict(), **self.averages()}
+        return {name: state[name].detach().clone() for name in self.model.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the step itself keeps: ``updates``, how many there were, and ``averages``.
+
+        Model and optimizer have states of their own. The tensors change with every step.
+        """
+        return self._treatment.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned: the same noise, the same averages.
+
+        Raises:
+            ValueError: Other keys, other parameters' names, or an average of the wrong shape. Nothing is loaded then.
+        """
+        self._treatment.load_state_dict(state_dict)
+
     def _updated(self, losses: list[float]) -> int:
         """Return how many steps with these losses have changed something: all, or all but the last."""
         return len(losses) - (self.stop_on_nonfinite and not math.isfinite(losses[-1]))
@@ -178,7 +280,8 @@ class TrainStep:
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
-        state = _state_of(self.model), _state_of(self.loss), _core.is_anomaly_enabled()
+        penalty = _state_of(self._treatment.penalty)
+        state = _state_of(self.model), _state_of(self.loss), penalty, _core.is_anomaly_enabled()
         if state != self._state:
             self._state = state
             self._planner.clear()
@@ -194,7 +297,8 @@ class TrainStep:
             self._planner.abort()
             statistics.restore()
             raise
-        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups)
+        self._treatment.follow()
+        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
         if self._version != _core.config_version():
             self._look_again()
             if self._planner.describe() == "":
@@ -221,6 +325,8 @@ class TrainStep:
             return self._accumulate(x, y)
         output = self.model(x)
         loss = self.loss(output, y) if sample_weight is None else self.loss(output, y, sample_weight)
+        if self._treatment.penalty is not None:
+            loss = loss + self._treatment.penalty(self.model)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
@@ -241,12 +347,18 @@ class TrainStep:
             total = loss.detach() if total is None else total + loss.detach()
         if total is None:
             raise ValueError("TrainStep: expected at least one row in x; got none")
+        if self._treatment.penalty is not None:
+            penalty = self._treatment.penalty(self.model)
+            penalty.backward()
+            total = total + penalty.detach()
         return total
 
     def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
         if not self.stop_on_nonfinite or math.isfinite(value):
+            self._treatment.before()
             self.optimizer.step()
+            self._treatment.after()
         else:
             statistics.restore()
         self.optimizer.zero_grad()
@@ -262,10 +374,12 @@ class TrainStep:
                 first.append(float(loss.item()))
                 if self.stop_on_nonfinite and not math.isfinite(first[0]):
                     raise _NotFiniteError
+            self._treatment.before()
             return loss
 
         try:
             self.optimizer.step(closure)
+            self._treatment.after()
         except _NotFiniteError:
             statistics.restore()
         self.optimizer.zero_grad()

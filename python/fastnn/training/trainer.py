@@ -23,6 +23,7 @@ from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
+from fastnn.training.treatment import MaxNorm, Penalty
 from fastnn.training.weights import sample_weights
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
@@ -67,6 +68,13 @@ class Trainer:
         on_nonfinite: When a loss is NaN or infinite: ``"raise"`` a ValueError that names the layer it comes from, or
             ``"stop"`` with a warning that does; the step changes nothing in either case. Or ``"ignore"`` it.
         accumulate: Into how many micro-batches every batch is split, for memory's sake; see :class:`TrainStep`.
+        penalty: As for :class:`~fastnn.TrainStep`, and so are the settings below. The training loss includes it, that
+            of the validation does not.
+        clip_grad_value: The greatest absolute value of an element of a gradient.
+        clip_grad_norm: The greatest norm of all gradients together.
+        grad_noise: Variance of noise on the gradients, or that and its decay.
+        max_norm: The greatest norm of the weights into a unit.
+        ema: The share of an average of the parameters that an update keeps; see ``step.averages()``.
 
     Attributes:
         history: Of the last fit.
@@ -86,6 +94,13 @@ class Trainer:
         metrics: Iterable[MetricLike] | Mapping[str, MetricLike] = (),
         on_nonfinite: OnNonfinite = "raise",
         accumulate: int = 1,
+        *,
+        penalty: Penalty | None = None,
+        clip_grad_value: float | None = None,
+        clip_grad_norm: float | None = None,
+        grad_noise: float | tuple[float, float] | None = None,
+        max_norm: MaxNorm | None = None,
+        ema: float | None = None,
     ) -> None:
         check_at_least("Trainer", "accumulate", accumulate, 1)
         if not isinstance(model, Module):
@@ -102,7 +117,18 @@ class Trainer:
         self.metrics = metric_functions.resolve(metrics, loss)
         self.on_nonfinite: OnNonfinite = on_nonfinite
         self.history = History()
-        self.step = TrainStep(model, loss, optimizer, accumulate)
+        self.step = TrainStep(
+            model,
+            loss,
+            optimizer,
+            accumulate,
+            penalty=penalty,
+            clip_grad_value=clip_grad_value,
+            clip_grad_norm=clip_grad_norm,
+            grad_noise=grad_noise,
+            max_norm=max_norm,
+            ema=ema,
+        )
         self.running: Running | None = None
         self._stopped: str | None = None
 

@@ -25,6 +25,7 @@ mod settings;
 mod show;
 mod step;
 mod tensor;
+mod treatment;
 mod update;
 mod values;
 
@@ -87,6 +88,8 @@ mod core_module {
     use crate::step::{Planner, unplannable};
     #[pymodule_export]
     use crate::tensor::Tensor;
+    #[pymodule_export]
+    use crate::treatment::{PyTreatment, limit_row_norms, penalty, total_norm};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

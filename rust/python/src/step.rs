@@ -1,8 +1,8 @@
 //! The planned steps of a `TrainStep`: one plan for each shape of batch.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use fastnn_core::optim::{Progress, Rule};
+use fastnn_core::optim::{Progress, Rule, noise::TILE};
 use fastnn_core::plan::{Parameter, Plan, trace};
 use fastnn_core::tensor::Meta;
 use fastnn_core::{Tensor as Core, ops};
@@ -16,6 +16,7 @@ use crate::convert;
 use crate::error::Raise;
 use crate::optim::PySlots;
 use crate::tensor::Tensor;
+use crate::treatment::PyTreatment;
 
 /// Nanoseconds of work from which on a step lets other Python threads run.
 const LONG: usize = 20_000;
@@ -196,13 +197,14 @@ impl Planner {
 
     /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. Returns why
     /// it cannot be planned, if it cannot.
-    #[pyo3(signature = (loss, slots, settings, /))]
+    #[pyo3(signature = (loss, slots, settings, treatment, /))]
     fn finish(
         &self,
         py: Python<'_>,
         loss: PyRef<'_, Tensor>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
+        treatment: PyRef<'_, PyTreatment>,
     ) -> PyResult<Option<String>> {
         let trace = trace::finish();
         let mut inner = self.lock()?;
@@ -212,16 +214,20 @@ impl Planner {
         let mut groups = groups(slots, settings)?;
         rules(py, &mut groups)?;
         let (mut params, mut places) = (Vec::new(), Vec::new());
+        let (mut number, mut next_position) = (0, 0);
         for (group, (slots, _)) in groups.iter().enumerate() {
             let slots = &slots.slots;
             for (index, value) in slots.params.iter().enumerate() {
+                let (position, (max_norm, average)) = (next_position, treatment.of(number));
+                (number, next_position) = (number + 1, next_position + value.numel().next_multiple_of(TILE));
                 let Some(grad) = value.grad() else { continue };
                 let state = slots.state[index].clone();
                 places.push(Place { group, index, param: value.id(), state: state.iter().map(Core::id).collect() });
-                params.push(Parameter { value: value.clone(), state, grad });
+                params.push(Parameter { value: value.clone(), state, grad, position, max_norm, average });
             }
         }
-        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from) {
+        let treatment = Arc::clone(&treatment.settings);
+        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment) {
             Ok(plan) => {
                 let batch = tracing.batch.iter().map(Core::meta).collect();
                 let entry = Entry { batch, seed: tracing.drawn_from.0, places, plan };

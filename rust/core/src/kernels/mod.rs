@@ -12,6 +12,7 @@ pub mod loss;
 pub mod math;
 pub mod matmul;
 pub mod norm;
+pub mod penalty;
 pub mod reduce;
 pub mod softmax;
 pub mod transpose;

@@ -22,12 +22,14 @@ mod asgd;
 mod lion;
 mod nadam;
 mod nesterov;
+pub mod noise;
 mod radam;
 mod rmsprop;
 mod rprop;
 mod sgd;
 #[cfg(test)]
 mod tests;
+pub mod treatment;
 
 pub use adadelta::{Adadelta, AdadeltaStep};
 pub use adagrad::{Adagrad, AdagradStep};
