@@ -94,7 +94,6 @@ def test_buffers_are_the_models_unless_they_are_averaged() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_average_against_torch(name: str, use_buffers: bool) -> None:
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
-    import torch.optim.swa_utils
 
     if use_buffers and name in {"default", "swa", "multi-swa"}:
         # Equal averages of integers: PyTorch's add of a fraction to an integer is an error.
@@ -162,7 +161,6 @@ class TestUpdateBN:
 
     def test_against_torch(self) -> None:
         torch = pytest.importorskip("torch", reason="compares with PyTorch")
-        import torch.optim.swa_utils
 
         ours, theirs = net(), net(torch)
         theirs.load_state_dict({name: torch.tensor(np.array(v)) for name, v in ours.state_dict().items()})
@@ -211,7 +209,6 @@ def test_swalr_is_the_formula(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("settings", RATES)
 def test_swalr_against_torch(settings: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
-    import torch.optim.swa_utils
 
     np.testing.assert_allclose(rates(fnn, **settings), rates(torch, **settings), rtol=1e-12)
 
