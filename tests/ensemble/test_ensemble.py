@@ -361,7 +361,7 @@ ONE = nn.Linear(4, 3)
         (lambda: ensemble.SnapshotEnsemble(classifier, 4, nn.CrossEntropyLoss(), sgd).fit(X, Y, **OPTIONS), ValueError, "SnapshotEnsemble: expected at least 4 epochs, one a cycle; got 3"),
         (lambda: deep().predict(X[:0]), ValueError, "DeepEnsemble.predict: expected at least one row in x; got shape (0, 4)"),
         (lambda: deep().predict(X, batch_size=0), ValueError, "DeepEnsemble.predict: expected batch_size of at least 1; got 0"),
-        (lambda: deep().disagreement("x"), ValueError, "DeepEnsemble.disagreement: expected x to have rows; got a scalar"),
+        (lambda: deep().disagreement(3.0), ValueError, "DeepEnsemble.disagreement: expected x to have rows; got a scalar"),
     ],
 )  # fmt: skip
 def test_errors(call: Any, error: type[Exception], message: str) -> None:

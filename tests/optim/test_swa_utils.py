@@ -43,7 +43,7 @@ def averaged(library: Any, settings: Any, **options: Any) -> dict[str, np.ndarra
     for state in states(library, model):
         model.load_state_dict({name: library.tensor(value) for name, value in state.items()})
         average.update_parameters(model)
-    return {name: np.array(value) for name, value in average.state_dict().items()}
+    return {name: np.array(value.numpy()) for name, value in average.state_dict().items()}
 
 
 SETTINGS = {
@@ -90,14 +90,14 @@ def test_buffers_are_the_models_unless_they_are_averaged() -> None:
     np.testing.assert_allclose(mean["module.1.running_var"], expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("use_buffers", [False, True])
-@pytest.mark.parametrize("name", SETTINGS)
+# PyTorch's equal average of many divides, which it does not do with the integers among the buffers.
+@pytest.mark.parametrize(
+    ("name", "use_buffers"),
+    [(name, use) for name in SETTINGS for use in (False, True) if (name, use) != ("multi-swa", True)],
+)
 def test_average_against_torch(name: str, use_buffers: bool) -> None:
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
 
-    if use_buffers and name in {"default", "swa", "multi-swa"}:
-        # Equal averages of integers: PyTorch's add of a fraction to an integer is an error.
-        pytest.skip("PyTorch can not take integer buffers into equal averages")
     ours, theirs = (
         averaged(fnn, SETTINGS[name], use_buffers=use_buffers),
         averaged(torch, SETTINGS[name], use_buffers=use_buffers),
@@ -112,7 +112,7 @@ def test_average_is_a_copy_that_can_be_saved_and_loaded() -> None:
     model = net()
     average = swa_utils.AveragedModel(model)
     average.update_parameters(model)
-    before = average.module[0].weight.numpy().copy()
+    before = average.module[0].weight.detach().numpy().copy()
     model[0].weight.detach().fill_(9)
     assert np.array_equal(average.module[0].weight.detach().numpy(), before)
     again = swa_utils.AveragedModel(net())
