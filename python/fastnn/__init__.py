@@ -133,7 +133,7 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, training, unsupervised
+    from fastnn import augment, callbacks, ensemble, training, unsupervised
     from fastnn.augment import mixup
     from fastnn.serialization import load, save
     from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict
@@ -146,6 +146,7 @@ long = int64
 _LAZY = {
     "augment": ("fastnn.augment", None),
     "callbacks": ("fastnn.callbacks", None),
+    "ensemble": ("fastnn.ensemble", None),
     "training": ("fastnn.training", None),
     "mc_predict": ("fastnn.training", "mc_predict"),
     "mixup": ("fastnn.augment", "mixup"),
@@ -208,6 +209,7 @@ __all__ = [
     "empty",
     "empty_like",
     "enable_grad",
+    "ensemble",
     "eq",
     "equal",
     "erf",
