@@ -11,7 +11,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench bench-peers lint fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check clean
+.PHONY: help build demo examples gallery test bench bench-peers lint fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -44,6 +44,15 @@ build: $(VENV)/.wheel-installed ## build the wheel into dist/ and install it int
 
 demo: build ## train on real digits; pictures go to examples/out/
 	$(BIN)/python examples/digits.py
+
+# Each script of examples/ that has a picture of its own; the demo has its own target.
+EXPERIMENTS := $(filter-out examples/common.py examples/digits%,$(wildcard examples/*.py))
+
+examples: build ## run every experiment; tables are printed, pictures go to examples/out/
+	@for script in $(EXPERIMENTS); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+gallery: build ## the same, with the pictures of docs/gallery.md
+	@for script in $(EXPERIMENTS); do echo "== $$script"; $(BIN)/python $$script --out docs/gallery || exit 1; done
 
 test: fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check ## every check
 

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from benches import kernels, nets
+from benches import extras, kernels, nets
 from benches.compare import interleaved, table
 
 
@@ -89,7 +89,7 @@ def single_kernels(seconds: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
-    parser.add_argument("names", nargs="*", help="nets to time, or `kernels`; all if none are named")
+    parser.add_argument("names", nargs="*", help="nets to time, `kernels`, `extras`; all if none are named")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=6.0, help="seconds a row")
     parser.add_argument("--no-check", action="store_true", help="do not compare results first")
@@ -98,11 +98,13 @@ def main() -> None:
     import fastnn
 
     print(f"{platform.machine()}, {fastnn._core.isa()}, {args.threads} threads; medians of interleaved rounds\n")
-    wanted = [n for n in args.names if n != "kernels"]
+    wanted = [n for n in args.names if n not in {"kernels", "extras"}]
     if wanted or not args.names:
         print(steps(wanted, args.seconds, check=not args.no_check))
     if "kernels" in args.names or not args.names:
         print(single_kernels(args.seconds))
+    if "extras" in args.names or not args.names:
+        print(extras.extras(args.seconds * 5, args.threads))
 
 
 if __name__ == "__main__":

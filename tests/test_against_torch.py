@@ -102,6 +102,9 @@ def optimizers(lib: ModuleType) -> dict[str, Any]:
         "RMSprop": lambda p: optim.RMSprop(p, lr=0.005, centered=True, momentum=0.5),
         "Adam": lambda p: optim.Adam(p, lr=0.01, amsgrad=True, weight_decay=0.1),
         "AdamW": lambda p: optim.AdamW(p, lr=0.01),
+        "Adamax": lambda p: optim.Adamax(p, lr=0.01),
+        "NAdam": lambda p: optim.NAdam(p, lr=0.01, momentum_decay=0.1),
+        "RAdam": lambda p: optim.RAdam(p, lr=0.01, betas=(0.9, 0.93)),
     }
 
 

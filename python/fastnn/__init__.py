@@ -54,6 +54,7 @@ from fastnn._core import (
     gt,
     index_select,
     int64,
+    is_anomaly_enabled,
     is_grad_enabled,
     isfinite,
     isinf,
@@ -129,11 +130,13 @@ from fastnn._core import (
     zeros_like,
 )
 from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
+from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import callbacks, training
+    from fastnn import augment, callbacks, training, unsupervised
+    from fastnn.augment import mixup
     from fastnn.serialization import load, save
-    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test
+    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict
 
 float = float32
 double = float64
@@ -141,8 +144,12 @@ long = int64
 
 # Imported when first used, so that `import fastnn` is quick.
 _LAZY = {
+    "augment": ("fastnn.augment", None),
     "callbacks": ("fastnn.callbacks", None),
     "training": ("fastnn.training", None),
+    "mc_predict": ("fastnn.training", "mc_predict"),
+    "mixup": ("fastnn.augment", "mixup"),
+    "unsupervised": ("fastnn.unsupervised", None),
     "load": ("fastnn.serialization", "load"),
     "save": ("fastnn.serialization", "save"),
     "History": ("fastnn.training", "History"),
@@ -184,6 +191,7 @@ __all__ = [
     "argmax",
     "argmin",
     "as_tensor",
+    "augment",
     "autograd",
     "bernoulli",
     "bool",
@@ -212,6 +220,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "freeze",
     "from_numpy",
     "full",
     "full_like",
@@ -223,6 +232,7 @@ __all__ = [
     "index_select",
     "inf",
     "int64",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "isfinite",
     "isinf",
@@ -246,9 +256,11 @@ __all__ = [
     "matmul",
     "max",
     "maximum",
+    "mc_predict",
     "mean",
     "min",
     "minimum",
+    "mixup",
     "mm",
     "mul",
     "nan",
@@ -302,7 +314,9 @@ __all__ = [
     "transpose",
     "trunc",
     "unbind",
+    "unfreeze",
     "unsqueeze",
+    "unsupervised",
     "var",
     "where",
     "zeros",

@@ -65,6 +65,58 @@ def test_early_stopping_keeps_the_last_weights_unless_told():
     assert history.stop_reason == "val_loss has not improved for 2 epochs"
 
 
+class End(callbacks.Callback):
+    """Ends the fit after epoch 2, in one way or another."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def on_epoch_begin(self, epoch):
+        if epoch == 3:
+            if self.how == "stop":
+                self.trainer.stop("enough")
+            elif self.how == "interrupt":
+                raise KeyboardInterrupt
+            elif self.how == "error":
+                raise OSError("disk full")
+            elif self.how == "exit":
+                raise SystemExit
+            elif self.how == "nan":
+                with fnn.no_grad():
+                    self.trainer.model.weight.fill_(math.nan)
+
+
+@pytest.mark.parametrize("how", ["patience", "last epoch", "stop", "interrupt", "error", "exit", "nan"])
+def test_the_best_weights_are_restored_however_the_fit_ends(how):
+    fitted = trainer()
+    stopping = callbacks.EarlyStopping(patience=2 if how == "patience" else 9, restore_best_weights=True)
+    scripted = Scripted(stopping, "val_loss", [2, 1, 3, 4])
+    scripted.on_fit_error = stopping.on_fit_error
+    errors = {"error": OSError, "exit": SystemExit, "nan": ValueError}
+    try:
+        fitted.fit(X, Y, epochs=4, callbacks=[scripted, End(how)], verbose=False)
+        ended_by = None
+    except BaseException as error:  # noqa: BLE001  (SystemExit too)
+        ended_by = type(error)
+    assert ended_by == errors.get(how)
+    assert stopping.best_epoch == 1
+    assert fitted.model.bias.item() == 1
+    assert np.isfinite(fitted.model.weight.tolist()).all()
+    assert fitted.model.training
+
+
+def test_callbacks_are_told_of_an_error_and_not_of_an_end():
+    told = []
+    teller = callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch: told.append(1 // (1 - epoch)),
+        on_fit_end=lambda: told.append("end"),
+        on_fit_error=lambda error: told.append(type(error).__name__),
+    )
+    with pytest.raises(ZeroDivisionError):
+        trainer().fit(X, Y, epochs=3, callbacks=[teller], verbose=False)
+    assert told == [1, "ZeroDivisionError"]
+
+
 def test_checkpoints(tmp_path):
     fitted = trainer()
     every = callbacks.ModelCheckpoint(tmp_path / "deep" / "net-{epoch:02d}.safetensors", every=2)
@@ -162,7 +214,7 @@ def test_callbacks_are_told_in_order():
         (lambda: callbacks.LearningRateScheduler(0.1), TypeError, "LearningRateScheduler: expected schedule to be a schedule or a function; got 0.1"),
         (lambda: callbacks.LearningRateScheduler(lambda epoch, lr: -1), ValueError, "LearningRateScheduler: expected schedule to return a number of at least 0; got -1"),
         (lambda: callbacks.LambdaCallback(on_end=print), TypeError,
-         "LambdaCallback: expected names among on_fit_begin, on_fit_end, on_epoch_begin, on_epoch_end, on_batch_begin, on_batch_end; got 'on_end'"),
+         "LambdaCallback: expected names among on_fit_begin, on_fit_end, on_fit_error, on_epoch_begin, on_epoch_end, on_batch_begin, on_batch_end; got 'on_end'"),
         (lambda: callbacks.LambdaCallback(on_fit_end=3), TypeError, "LambdaCallback: expected on_fit_end to be a function; got 3"),
     ],
 )  # fmt: skip

@@ -1,18 +1,5 @@
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-
-@pytest.fixture(autouse=True)
-def _on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    yield
-    for name in ("digits", "digits_numpy"):
-        sys.modules.pop(name, None)
 
 
 def test_gradients_by_hand():

@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import numpy as np
@@ -22,6 +23,7 @@ def _seed():
         (lambda t: init.normal_(t, 0, 3), 3, None),
         (lambda t: init.xavier_uniform_(t, gain=2), 2 * math.sqrt(2 / 500), 2 * math.sqrt(6 / 500)),
         (lambda t: init.xavier_normal_(t, gain=2), 2 * math.sqrt(2 / 500), None),
+        (init.xavier_normal_doubled_, math.sqrt(4 / 500), None),
         (lambda t: init.kaiming_uniform_(t, nonlinearity="relu"), math.sqrt(2 / 200), math.sqrt(6 / 200)),
         (lambda t: init.kaiming_uniform_(t, a=2, mode="fan_out"), math.sqrt(0.4 / 300), math.sqrt(1.2 / 300)),
         (lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="tanh"), 5 / 3 / math.sqrt(300), None),
@@ -80,6 +82,12 @@ def test_gain(name, param, gain):
         (lambda: init.calculate_gain("leaky_relu", True), "negative_slope True not a valid number"),
         (lambda: init.xavier_uniform_(_core.empty(3)), "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"),
         (lambda: init.kaiming_normal_(_core.empty(3, 3), mode="fan"), "Mode fan not supported, please use one of ['fan_in', 'fan_out']"),
+        (lambda: init.xavier_normal_doubled_(_core.empty(3)), "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"),
+        (lambda: init.lsuv_(nn.Tanh(), np.ones((4, 3), np.float32)), "lsuv_: expected a model with weights of two dimensions; got none"),
+        (lambda: init.lsuv_(nn.Linear(3, 2), np.zeros((4, 3), np.float32)), "lsuv_: expected layer '' to have outputs that vary; got a standard deviation of 0.0"),
+        (lambda: init.lsuv_(nn.Linear(3, 2), np.ones((4, 3)), target_std=0), "lsuv_: expected target_std above 0; got 0"),
+        (lambda: init.lsuv_(nn.Linear(3, 2), np.ones((4, 3)), tol=-1), "lsuv_: expected tol above 0; got -1"),
+        (lambda: init.lsuv_(nn.Linear(3, 2), np.ones((4, 3)), max_iter=0), "lsuv_: expected max_iter of at least 1; got 0"),
         (lambda: init.eye_(_core.empty(3)), "Only tensors with 2 dimensions are supported"),
         (lambda: init.orthogonal_(_core.empty(3)), "Only tensors with 2 or more dimensions are supported"),
         (lambda: init.sparse_(_core.empty(3, 3), 2), "sparse_: expected sparsity in [0, 1]; got 2"),
@@ -105,3 +113,70 @@ def test_the_seed_decides():
         return init.orthogonal_(_core.empty(3, 3)).tolist(), nn.Linear(3, 2).weight.tolist()
 
     assert draw() == draw()
+
+
+class Crossed(nn.Module):
+    """Its layers run in another order than they are defined in, and one does not run at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(33, 5)
+        self.idle = nn.Linear(7, 7)
+        self.first = nn.Linear(13, 33)
+        self.norm = nn.BatchNorm1d(33)
+        self.drop = nn.Dropout(0.9)
+
+    def forward(self, x):
+        return self.last(nn.functional.relu(self.norm(self.drop(self.first(x)))))
+
+
+@pytest.mark.parametrize("target", [1.0, 0.2])
+def test_lsuv_gives_every_layer_that_runs_the_variance(target):
+    x = np.random.default_rng(0).normal(3, 20, (200, 13)).astype(np.float32)
+    model = Crossed()
+    model.norm.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    seen = {}
+    assert init.lsuv_(model, x, target_std=target, tol=0.01) is model
+    assert [model.training, model.norm.training, model.drop.training] == [True, False, True]
+    assert not any(module._forward_hooks for module in model.modules())
+    for name in ("idle.weight", "idle.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked"):
+        assert model.state_dict()[name].tolist() == before[name].tolist()
+    model.eval()
+    for name in ("first", "last"):
+        layer = getattr(model, name)
+        layer.register_forward_hook(
+            lambda module, args, output, name=name: seen.update({name: output.detach().numpy().std()})
+        )
+        weight = layer.weight.detach().numpy().astype(np.float64)
+        assert layer.bias.tolist() == [0] * len(weight)
+        # Orthonormal but for one factor.
+        product = weight @ weight.T if len(weight) < weight.shape[1] else weight.T @ weight
+        np.testing.assert_allclose(product, product[0, 0] * np.eye(len(product)), atol=1e-5 * product[0, 0])
+    model(x)
+    for std in seen.values():
+        assert std**2 == pytest.approx(target**2, rel=0.01)
+    assert len(seen) == 2
+
+
+def test_lsuv_stops_at_max_iter_and_within_tol():
+    x = np.random.default_rng(0).normal(0, 9, (50, 8)).astype(np.float32)
+    model = nn.Linear(8, 8)
+    init.lsuv_(model, x, tol=1e6)
+    weight = model.weight.detach().numpy()
+    np.testing.assert_allclose(weight @ weight.T, np.eye(8), atol=1e-5)  # one look, and no scaling
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["calculate_gain", "uniform_", "normal_", "constant_", "ones_", "zeros_", "eye_", "xavier_uniform_", "xavier_normal_",
+     "kaiming_uniform_", "kaiming_normal_", "orthogonal_", "trunc_normal_", "sparse_"],
+)  # fmt: skip
+def test_arguments_and_defaults_are_pytorchs(name):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+
+    def arguments(function):
+        parameters = inspect.signature(function).parameters.values()
+        return [(p.name, p.default) for p in parameters if p.name != "generator"]
+
+    assert arguments(getattr(init, name)) == arguments(getattr(torch.nn.init, name))

@@ -13,6 +13,9 @@ CASES = [
     (lambda n: n.Identity(1, x=2), "Identity()"),
     (lambda n: n.Flatten(), "Flatten(start_dim=1, end_dim=-1)"),
     (lambda n: n.Dropout(0.25, inplace=True), "Dropout(p=0.25, inplace=True)"),
+    (lambda n: n.AlphaDropout(0.25, inplace=True), "AlphaDropout(p=0.25, inplace=True)"),
+    (lambda n: n.FeatureAlphaDropout(0.25), "FeatureAlphaDropout(p=0.25, inplace=False)"),
+    (lambda n: n.GLU(1), "GLU(dim=1)"),
     (lambda n: n.BatchNorm1d(3, momentum=None), "BatchNorm1d(3, eps=1e-05, momentum=None, affine=True, bias=True, track_running_stats=True)"),
     (lambda n: n.LayerNorm(3), "LayerNorm((3,), eps=1e-05, elementwise_affine=True, bias=True)"),
     (lambda n: n.LayerNorm([2, 3], 0.5, bias=False), "LayerNorm((2, 3), eps=0.5, elementwise_affine=True, bias=False)"),
@@ -41,6 +44,28 @@ CASES = [
     (lambda n: n.ReLU6(), "ReLU6()"),
     (lambda n: n.CrossEntropyLoss(), "CrossEntropyLoss()"),
 ]  # fmt: skip
+
+
+# What PyTorch does not have: the text, and the state.
+OURS = [
+    (lambda n: n.Dropout(0.25, scaling="evaluation"), "Dropout(p=0.25, inplace=False, scaling='evaluation')", []),
+    (lambda n: n.DropConnect(3, 4, 0.25), "DropConnect(in_features=3, out_features=4, p=0.25, bias=True)", ["weight", "bias"]),
+    (lambda n: n.GaussianNoise(0.5), "GaussianNoise(std=0.5)", []),
+    (lambda n: n.MaskingNoise(0.5), "MaskingNoise(p=0.5)", []),
+    (lambda n: n.WeightNoise(n.ReLU(), 0.5), "WeightNoise(\n  std=0.5, biases=False\n  (module): ReLU()\n)", []),
+    (lambda n: n.Residual(n.Tanh(), 0.5), "Residual(\n  survival=0.5, mode='batch', scaling='evaluation'\n  (block): Tanh()\n  (shortcut): None\n)", []),
+    (lambda n: n.GatedLinear(3, 4), "GatedLinear(\n  (linear): Linear(in_features=3, out_features=8, bias=True)\n)", ["linear.weight", "linear.bias"]),
+    (lambda n: n.Highway(3).activation, "ReLU()", []),
+    (lambda n: n.FactorizationMachine(3, 2), "FactorizationMachine(n_features=3, k=2, std=0.01)", ["bias", "weight", "factors"]),
+    (lambda n: n.LowRankBilinear(2, 3, 4, 5), "LowRankBilinear(in1_features=2, in2_features=3, out_features=4, rank=5, bias=True)", ["u", "v", "weight", "bias"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "text", "state"), OURS)
+def test_repr_and_state_of_our_own(make, text, state):
+    layer = make(nn)
+    assert repr(layer) == text
+    assert list(layer.state_dict()) == state
 
 
 @pytest.mark.parametrize(("make", "text"), CASES)
@@ -105,6 +130,43 @@ def ones(*shape):
          f"normalize: expected a floating-point tensor; got {_core.int64}"),
         (lambda: nn.Dropout(-0.1), ValueError, "Dropout: expected p in [0, 1]; got -0.1"),
         (lambda: nn.Dropout("half"), TypeError, "Dropout: expected p to be a number; got 'half'"),
+        (lambda: nn.Dropout(scaling="test"), ValueError, "Dropout: expected scaling to be 'training' or 'evaluation'; got 'test'"),
+        (lambda: nn.AlphaDropout(1.5), ValueError, "AlphaDropout: expected p in [0, 1]; got 1.5"),
+        (lambda: nn.FeatureAlphaDropout(float("nan")), ValueError, "FeatureAlphaDropout: expected p in [0, 1]; got nan"),
+        (lambda: nn.FeatureAlphaDropout()(ones(3)), ValueError, "feature_alpha_dropout: expected input of shape (n, c, *); got (3,)"),
+        (lambda: nn.functional.alpha_dropout(ones(3), 2), ValueError, "alpha_dropout: expected p in [0, 1]; got 2"),
+        (lambda: nn.DropConnect(3, 4, -1), ValueError, "DropConnect: expected p in [0, 1]; got -1"),
+        (lambda: nn.DropConnect(0, 4), ValueError, "DropConnect: expected in_features of at least 1; got 0"),
+        (lambda: nn.DropConnect(3, 4)(ones(2, 4)), ValueError, "DropConnect(3, 4): expected input of shape (*, 3); got (2, 4)"),
+        (lambda: nn.GaussianNoise(-1), ValueError, "GaussianNoise: expected std of at least 0; got -1"),
+        (lambda: nn.GaussianNoise(float("inf")), ValueError, "GaussianNoise: expected std of at least 0; got inf"),
+        (lambda: nn.MaskingNoise(1.1), ValueError, "MaskingNoise: expected p in [0, 1]; got 1.1"),
+        (lambda: nn.WeightNoise(nn.Linear(1, 1), -0.5), ValueError, "WeightNoise: expected std of at least 0; got -0.5"),
+        (lambda: nn.WeightNoise(0.5), TypeError, "WeightNoise: expected module to be an nn.Module; got float"),
+        (lambda: nn.Residual(nn.Tanh(), 1.5), ValueError, "Residual: expected survival in [0, 1]; got 1.5"),
+        (lambda: nn.Residual(nn.Tanh(), mode="sample"), ValueError, "Residual: expected mode to be 'batch' or 'row'; got 'sample'"),
+        (lambda: nn.Residual(nn.Tanh(), scaling=None), ValueError, "Residual: expected scaling to be 'training' or 'evaluation'; got None"),
+        (lambda: nn.Residual(None), TypeError, "Residual: expected block to be an nn.Module; got NoneType"),
+        (lambda: nn.Residual(nn.Tanh(), shortcut=3), TypeError, "Residual: expected shortcut to be an nn.Module; got int"),
+        (lambda: nn.Residual(nn.Linear(3, 4))(ones(2, 3)), ValueError,
+         "Residual: expected the block to return the shape of its input, (2, 3); got (2, 4)"),
+        (lambda: nn.Residual(nn.Tanh(), shortcut=nn.Linear(3, 4))(ones(2, 3)), ValueError,
+         "Residual: expected the block to return the shape of the shortcut, (2, 4); got (2, 3)"),
+        (lambda: nn.linear_survival(0), ValueError, "linear_survival: expected blocks of at least 1; got 0"),
+        (lambda: nn.linear_survival(3, -1), ValueError, "linear_survival: expected last in [0, 1]; got -1"),
+        (lambda: nn.GLU()(ones(2, 3)), ValueError, "glu: expected an even size in dimension -1; got (2, 3)"),
+        (lambda: nn.GLU(2)(ones(2, 4)), ValueError, "glu: expected dim to be one of 2 dimensions; got 2"),
+        (lambda: nn.GatedLinear(3, 0), ValueError, "GatedLinear: expected out_features of at least 1; got 0"),
+        (lambda: nn.GatedLinear(3, 4)(ones(2, 4)), ValueError, "GatedLinear(3, 4): expected input of shape (*, 3); got (2, 4)"),
+        (lambda: nn.Highway(0), ValueError, "Highway: expected features of at least 1; got 0"),
+        (lambda: nn.Highway(3, "relu"), TypeError, "Highway: expected activation to be an nn.Module; got str"),
+        (lambda: nn.Highway(3)(ones(2, 4)), ValueError, "Highway(3): expected input of shape (*, 3); got (2, 4)"),
+        (lambda: nn.FactorizationMachine(3, 0), ValueError, "FactorizationMachine: expected k of at least 1; got 0"),
+        (lambda: nn.FactorizationMachine(3, 2, std=-1), ValueError, "FactorizationMachine: expected std of at least 0; got -1"),
+        (lambda: nn.FactorizationMachine(3, 2)(ones(2, 4)), ValueError, "FactorizationMachine(3, 2): expected input of shape (*, 3); got (2, 4)"),
+        (lambda: nn.LowRankBilinear(2, 3, 4, 0), ValueError, "LowRankBilinear: expected rank of at least 1; got 0"),
+        (lambda: nn.LowRankBilinear(2, 3, 4, 1)(ones(5, 2), ones(4, 3)), ValueError,
+         "LowRankBilinear(2, 3, 4): expected inputs of shapes (*, 2) and (*, 3); got (5, 2) and (4, 3)"),
         (lambda: nn.GELU("erf"), ValueError, "GELU: expected approximate to be 'none' or 'tanh'; got 'erf'"),
         (lambda: nn.Softplus(0), ValueError, "Softplus: expected beta above 0; got 0"),
         (lambda: nn.Hardtanh(1, 1), ValueError, "Hardtanh: expected max_val above min_val; got 1 and 1"),

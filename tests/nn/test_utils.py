@@ -52,6 +52,56 @@ def test_clip_grad_value():
     assert given[0].grad.tolist() == [1.5, -1.5, 0.5]
 
 
+def test_a_norm_that_float32_cannot_hold_the_square_of():
+    given = parameters([3e30, -4e30])
+    assert utils.clip_grad_norm_(given, 1.0).item() == pytest.approx(5e30)
+    np.testing.assert_allclose(given[0].grad.numpy(), [0.6, -0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1,), (7, 5), (33, 130), (5000,)])
+def test_the_norm_is_numpys(shape):
+    gradient = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    whole = np.linalg.norm(gradient.astype(float).ravel())
+    assert _core.total_norm([_core.as_tensor(gradient)]) == pytest.approx(whole, rel=1e-14)
+    transposed = _core.as_tensor(gradient.T)
+    assert utils.get_total_norm([transposed, transposed]).item() == pytest.approx(whole * math.sqrt(2), rel=1e-6)
+
+
+def test_grad_noise():
+    _core.manual_seed(4)
+    weight = nn.Parameter(_core.zeros(200, 51))
+    weight.grad = _core.full((200, 51), 3.0)
+    utils.add_grad_noise_([weight, nn.Parameter(_core.zeros(2))], 0.25)
+    noise = weight.grad.numpy().astype(float) - 3
+    assert abs(noise.mean()) < 5 * 0.25 / math.sqrt(noise.size)
+    assert noise.std() == pytest.approx(0.25, rel=0.05)
+    for bad in (-1, float("nan")):
+        with pytest.raises(
+            ValueError, match=rf"^add_grad_noise_: expected std of at least 0, and finite; got {float(bad)}$"
+        ):
+            utils.add_grad_noise_(weight, bad)
+
+
+def test_max_norm():
+    layer = nn.Linear(2, 3)
+    vector = np.array([3, 4, 0.3, 0.4, 0, -8, 7, 8, 9], np.float32)
+    utils.vector_to_parameters(_core.as_tensor(vector), layer.parameters())
+    utils.max_norm_(layer.parameters(), 2.0)
+    expected = [[1.2, 1.6], [0.3, 0.4], [0, -2]]
+    np.testing.assert_allclose(layer.weight.detach().numpy(), expected, rtol=1e-6)
+    assert layer.bias.tolist() == [7, 8, 9]
+    with pytest.raises(ValueError, match=r"^max_norm_: expected max_norm above 0; got 0.0$"):
+        utils.max_norm_(layer.weight, 0)
+
+
+def test_max_norm_is_torchs():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    weight = np.random.default_rng(1).normal(size=(7, 3, 5))
+    ours = nn.Parameter(_core.tensor(weight))
+    utils.max_norm_(ours, 3.5)
+    np.testing.assert_allclose(ours.detach().numpy(), torch.renorm(torch.from_numpy(weight), 2, 0, 3.5), rtol=1e-12)
+
+
 def test_vectors():
     net = nn.Linear(2, 3)
     vector = utils.parameters_to_vector(net.parameters()).detach()

@@ -10,10 +10,11 @@ import pytest
 
 import fastnn as fnn
 from fastnn import nn, optim
-from fastnn.autograd import gradcheck
+from fastnn.autograd import gradcheck, gradgradcheck
 from tests.ops.table import CASES, IDS, OPS, Op
 
 MAX_ELEMENTS_FOR_DIFFERENCES = 700
+MAX_ELEMENTS_FOR_SECOND_DIFFERENCES = 110
 
 
 def values(result: object) -> np.ndarray:
@@ -53,6 +54,27 @@ def test_gradient_is_the_finite_difference(op: Op, case: int) -> None:
             return  # the smaller cases of the row are checked
     tensors = [fnn.tensor(a, requires_grad=True) for a in arrays]
     assert gradcheck(op.run, tensors, eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+# Two arguments of a loss with a kink where they are equal.
+APART_FROM_EACH_OTHER = ("l1_loss",)
+
+
+@pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)
+def test_second_derivative_is_the_finite_difference_of_the_first(op: Op, case: int) -> None:
+    arrays = op.inputs(case)
+    if not op.grad or sum(a.size for a in arrays) > MAX_ELEMENTS_FOR_SECOND_DIFFERENCES:
+        return  # the smaller cases of the row are checked
+    if op.name.startswith(APART_FROM_EACH_OTHER):
+        arrays[1] = arrays[1] + 0.011
+    tensors = [fnn.tensor(a, requires_grad=True) for a in arrays]
+    assert gradgradcheck(op.run, tensors, eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op.grad], ids=[op.name for op in OPS if op.grad])
+def test_every_row_has_a_case_for_its_second_derivative(op: Op) -> None:
+    sizes = [sum(a.size for a in op.inputs(case)) for case in range(len(op.shapes))]
+    assert any(2 <= size <= MAX_ELEMENTS_FOR_SECOND_DIFFERENCES for size in sizes)
 
 
 @pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)

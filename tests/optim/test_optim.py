@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +43,26 @@ CASES = [
     Case("Adam", {"lr": 0.03, "betas": (0.7, 0.6), "amsgrad": True, "maximize": True}),
     Case("AdamW", {}),
     Case("AdamW", {"lr": 0.03, "betas": (0.6, 0.8), "eps": 1e-2, "weight_decay": 0.4, "amsgrad": True}),
+    Case("Adamax", {}),
+    Case("Adamax", {"lr": 0.03, "betas": (0.6, 0.8), "eps": 0.5, "weight_decay": 0.4}),
+    Case("Adamax", {"lr": 0.03, "betas": (0.4, 0.3), "maximize": True}),
+    Case("NAdam", {}),
+    Case("NAdam", {"lr": 0.03, "betas": (0.6, 0.8), "eps": 0.5, "weight_decay": 0.4, "momentum_decay": 0.3}),
+    Case("NAdam", {"lr": 0.03, "weight_decay": 0.4, "decoupled_weight_decay": True, "maximize": True}),
+    Case("RAdam", {}),
+    # The first divides from step 7 on, the second never.
+    Case("RAdam", {"lr": 0.03, "betas": (0.6, 0.93), "eps": 0.5, "weight_decay": 0.4}),
+    Case("RAdam", {"lr": 0.03, "betas": (0.6, 0.7), "eps": 0.5, "weight_decay": 0.4, "maximize": True}),
+    Case("RAdam", {"lr": 0.03, "weight_decay": 0.4, "decoupled_weight_decay": True, "maximize": True}),
+    Case("Rprop", {}),
+    Case("Rprop", {"lr": 0.1, "etas": (0.4, 1.7), "step_sizes": (0.03, 0.6)}),
+    Case("Rprop", {"lr": 0.1, "etas": (0.8, 1.1), "maximize": True}),
+    Case("ASGD", {}),
+    Case("ASGD", {"lr": 0.1, "lambd": 0.3, "alpha": 0.6, "t0": 4, "weight_decay": 0.2}),
+    Case("ASGD", {"lr": 0.1, "lambd": 0.02, "alpha": 1.5, "t0": 0, "maximize": True}),
+    Case("Lion", {}),
+    Case("Lion", {"lr": 0.03, "betas": (0.7, 0.6), "weight_decay": 0.4}),
+    Case("Lion", {"lr": 0.03, "betas": (0.3, 0.9), "weight_decay": 0.2, "maximize": True}),
 ]
 IDS = [f"{case.name}-{'-'.join(case.settings) or 'defaults'}" for case in CASES]
 STEPS = 100
@@ -73,9 +95,20 @@ def test_trajectory_is_the_reference(case: Case, shape: tuple[int, ...]) -> None
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_trajectory_is_torchs(case: Case) -> None:
+@pytest.fixture
+def torch() -> Iterator[Any]:
+    """PyTorch, keeping the scalars of its optimizers (NAdam's, ASGD's) in float64 too."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_trajectory_is_torchs(case: Case, torch: Any) -> None:
+    if not hasattr(torch.optim, case.name):
+        pytest.skip(f"PyTorch has no {case.name}")
     start, grads = np.random.default_rng(1).normal(size=(5, 7)), gradients((5, 7))
     param = torch.tensor(start, requires_grad=True)
     theirs = getattr(torch.optim, case.name)([param], **case.settings)
@@ -83,6 +116,48 @@ def test_trajectory_is_torchs(case: Case) -> None:
         param.grad = torch.tensor(grad)
         theirs.step()
         np.testing.assert_allclose(found, param.detach().numpy(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_scheduled_state_is_torchs(case: Case, torch: Any) -> None:
+    """State of every kind, after a rate that changes while training: keys, order, shapes, values."""
+    if not hasattr(torch.optim, case.name):
+        pytest.skip(f"PyTorch has no {case.name}")
+    start, grads = np.random.default_rng(1).normal(size=(5, 7)), gradients((5, 7))
+    theirs, ours = torch.tensor(start, requires_grad=True), fnn.tensor(start, requires_grad=True)
+    settings = {"lr": 0.1, **case.settings}
+    optimizers = [getattr(lib.optim, case.name)([p], **settings) for lib, p in ((torch, theirs), (fnn, ours))]
+    for step, grad in enumerate(grads):
+        theirs.grad, ours.grad = torch.tensor(grad), fnn.tensor(grad)
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = settings["lr"] / (1 + step)
+            optimizer.step()
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-6, atol=1e-9)
+    expected, found = (optimizer.state_dict() for optimizer in optimizers)
+    expected = {k: v for k, v in expected["state"].get(0, {}).items() if v is not None}
+    assert list(found["state"].get(0, {})) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found["state"][0][name].numpy(), value.numpy(), rtol=1e-6, atol=1e-9, err_msg=name)
+    ignored = {"params", "foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"}
+    theirs_group, our_group = (o.state_dict()["param_groups"][0] for o in optimizers)
+    assert {k: v for k, v in our_group.items() if k not in ignored} == {
+        k: v for k, v in theirs_group.items() if k not in ignored
+    }
+
+
+def test_defaults_and_arguments_are_torchs(torch: Any) -> None:
+    # Newer ones give Adam an argument that makes it AdamW.
+    for name in sorted({case.name for case in CASES} - {"Adam", "Lion"}):
+        positional, by_name = zip(*(arguments(getattr(lib.optim, name)) for lib in (fnn, torch)), strict=True)
+        assert positional[0] == positional[1], name
+        assert by_name[0] == by_name[1], name
+
+
+def arguments(optimizer: type) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
+    """Those that have a place, and those that only have a name, with their defaults."""
+    parameters = inspect.signature(optimizer).parameters.values()
+    positional = [(p.name, p.default) for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    return positional, {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -148,6 +223,23 @@ BAD = [
     ("Adagrad", {"lr": float("nan")}, "Adagrad: expected lr of at least 0; got nan"),
     ("Adam", {"betas": (1.0, 0.9)}, "Adam: expected betas[0] in [0, 1); got 1"),
     ("AdamW", {"weight_decay": -1.0}, "AdamW: expected weight_decay of at least 0; got -1"),
+    ("Adamax", {"betas": (0.9, 1.0)}, "Adamax: expected betas[1] in [0, 1); got 1"),
+    ("Adamax", {"eps": -0.5}, "Adamax: expected eps of at least 0; got -0.5"),
+    ("NAdam", {"momentum_decay": -1.0}, "NAdam: expected momentum_decay of at least 0; got -1"),
+    ("NAdam", {"lr": -2.0}, "NAdam: expected lr of at least 0; got -2"),
+    ("RAdam", {"weight_decay": -1.0}, "RAdam: expected weight_decay of at least 0; got -1"),
+    ("RAdam", {"betas": (-0.5, 0.9)}, "RAdam: expected betas[0] in [0, 1); got -0.5"),
+    ("Rprop", {"etas": (0.5, 1.0)}, "Rprop: expected etas[0] in (0, 1) and etas[1] above 1; got 0.5 and 1"),
+    ("Rprop", {"etas": (0.0, 1.2)}, "Rprop: expected etas[0] in (0, 1) and etas[1] above 1; got 0 and 1.2"),
+    ("Rprop", {"step_sizes": (float("nan"), 1.0)}, "Rprop: expected a number for step_sizes[0]; got nan"),
+    ("ASGD", {"lambd": -1.0}, "ASGD: expected lambd of at least 0; got -1"),
+    ("ASGD", {"alpha": -1.0}, "ASGD: expected alpha of at least 0; got -1"),
+    ("ASGD", {"t0": float("nan")}, "ASGD: expected a number for t0; got nan"),
+    ("Lion", {"lr": -1.0}, "Lion: expected lr of at least 0; got -1"),
+    ("Lion", {"betas": (0.9, 1.5)}, "Lion: expected betas[1] in [0, 1); got 1.5"),
+    ("Lion", {"weight_decay": -0.1}, "Lion: expected weight_decay of at least 0; got -0.1"),
+    ("Nesterov", {"momentum": -0.1}, "Nesterov: expected momentum of at least 0; got -0.1"),
+    ("Nesterov", {"lr": float("nan")}, "Nesterov: expected lr of at least 0; got nan"),
 ]
 
 
@@ -156,6 +248,49 @@ def test_bad_settings(name: str, settings: dict[str, Any], message: str) -> None
     with pytest.raises(ValueError) as error:  # noqa: PT011
         getattr(optim, name)([fnn.zeros(2, requires_grad=True)], **settings)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("Adam", {"lr": "fast"}, "expected lr to be a number; got 'fast'"),
+        ("Adamax", {"betas": 0.9}, "expected betas to be a pair of numbers; got 0.9"),
+        ("Rprop", {"etas": (0.5, 1.2, 1.3)}, "expected etas to be a pair of numbers; got (0.5, 1.2, 1.3)"),
+        ("NAdam", {"decoupled_weight_decay": "yes"}, "expected decoupled_weight_decay to be True or False; got 'yes'"),
+    ],
+)
+def test_settings_of_another_type(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError) as error:
+        getattr(optim, name)([fnn.zeros(2, requires_grad=True)], **settings)
+    assert str(error.value) == message
+
+
+def test_a_pair_may_be_a_list() -> None:
+    a, b = np.ones(3), np.ones(3)
+    optim.Rprop([a], step_sizes=[0.25, 0.5]).step(grads=[np.ones(3)])
+    optim.Rprop([b], step_sizes=(0.25, 0.5)).step(grads=[np.ones(3)])
+    assert a.tolist() == b.tolist() == [0.75] * 3
+
+
+def test_asgd_averages_its_walk() -> None:
+    settings = {"lr": 0.1, "lambd": 0.05, "t0": 3}
+    start, grads = np.random.default_rng(1).normal(size=(5, 7)), gradients((5, 7), 20)
+    param = start.copy()
+    optimizer = optim.ASGD([param], **settings)
+    walk = reference.asgd(start, grads, **settings)
+    for grad, expected in zip(grads, reference.averages(walk, 3), strict=True):
+        optimizer.step(grads=[grad])
+        np.testing.assert_allclose(optimizer.state[id(param)]["ax"].numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_state_without_its_scalars_is_refused() -> None:
+    w = np.ones(3)
+    optimizer = optim.NAdam([w])
+    optimizer.step(grads=[np.ones(3)])
+    saved = optimizer.state_dict()
+    del saved["state"][0]["mu_product"]
+    with pytest.raises(ValueError, match=r"^load_state_dict: expected 'mu_product' in the state of parameter 0$"):
+        optimizer.load_state_dict(saved)
 
 
 def test_no_parameters() -> None:

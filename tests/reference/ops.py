@@ -68,6 +68,11 @@ def softmax(x: Array, axis: int) -> Array:
     return np.exp(log_softmax(x, axis))
 
 
+def glu(x: Array, axis: int) -> Array:
+    a, b = np.split(x, 2, axis)
+    return a / (1 + np.exp(-b))
+
+
 def batch_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     axes = (0, 2) if x.ndim == 3 else (0,)
     shape = (1, -1, 1) if x.ndim == 3 else (1, -1)

@@ -183,6 +183,171 @@ def adamw(
     return path
 
 
+def adamax(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 2e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> list[Array]:
+    """Adamax: Kingma & Ba 2015, Algorithm 2, with ``eps`` added to the size of the gradient."""
+    beta1, beta2 = betas
+    theta = np.array(param, np.float64)
+    m = np.zeros_like(theta)
+    u = np.zeros_like(theta)
+    path = []
+    for t, grad in enumerate(grads, start=1):
+        g = _signed(grad, theta, weight_decay, maximize)
+        m = beta1 * m + (1 - beta1) * g
+        u = np.maximum(beta2 * u, np.abs(g) + eps)
+        theta = theta - lr / (1 - beta1**t) * m / u
+        path.append(theta)
+    return path
+
+
+def nadam(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 2e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum_decay: float = 4e-3,
+    decoupled_weight_decay: bool = False,
+    maximize: bool = False,
+) -> list[Array]:
+    """NAdam: Dozat 2016, Algorithm 2, with its section 3's warm-up of the momentum."""
+    beta1, beta2 = betas
+    theta = np.array(param, np.float64)
+    m = np.zeros_like(theta)
+    v = np.zeros_like(theta)
+    momenta: list[float] = []
+    path = []
+    for t, grad in enumerate(grads, start=1):
+        g = _signed(grad, theta, 0.0 if decoupled_weight_decay else weight_decay, maximize)
+        if decoupled_weight_decay:
+            theta = theta - lr * weight_decay * theta
+        mu, mu_next = (beta1 * (1 - 0.96 ** (i * momentum_decay) / 2) for i in (t, t + 1))
+        momenta.append(mu)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        m_hat = mu_next * m / (1 - np.prod(momenta) * mu_next) + (1 - mu) * g / (1 - np.prod(momenta))
+        theta = theta - lr * m_hat / (np.sqrt(v / (1 - beta2**t)) + eps)
+        path.append(theta)
+    return path
+
+
+def radam(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+    maximize: bool = False,
+) -> list[Array]:
+    """RAdam: Liu et al. 2020, Algorithm 2, rectified above 5, with ``eps`` beside the uncorrected root."""
+    beta1, beta2 = betas
+    theta = np.array(param, np.float64)
+    m = np.zeros_like(theta)
+    v = np.zeros_like(theta)
+    rho_inf = 2 / (1 - beta2) - 1
+    path = []
+    for t, grad in enumerate(grads, start=1):
+        g = _signed(grad, theta, 0.0 if decoupled_weight_decay else weight_decay, maximize)
+        if decoupled_weight_decay:
+            theta = theta - lr * weight_decay * theta
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
+        step = lr * m / (1 - beta1**t)
+        if rho > 5:
+            r = np.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+            step = step * r * np.sqrt(1 - beta2**t) / (np.sqrt(v) + eps)
+        theta = theta - step
+        path.append(theta)
+    return path
+
+
+def rprop(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-2,
+    etas: tuple[float, float] = (0.5, 1.2),
+    step_sizes: tuple[float, float] = (1e-6, 50),
+    maximize: bool = False,
+) -> list[Array]:
+    """Rprop: Riedmiller & Braun 1993 as iRprop- of Igel & Hüsken 2000, which takes no step back."""
+    theta = np.array(param, np.float64)
+    size = np.full_like(theta, lr)
+    previous = np.zeros_like(theta)
+    path = []
+    for grad in grads:
+        g = _signed(grad, theta, 0.0, maximize)
+        agreement = g * previous
+        size = np.clip(size * np.where(agreement > 0, etas[1], np.where(agreement < 0, etas[0], 1.0)), *step_sizes)
+        previous = np.where(agreement < 0, 0.0, g)
+        theta = theta - size * np.sign(previous)
+        path.append(theta)
+    return path
+
+
+def asgd(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-2,
+    lambd: float = 1e-4,
+    alpha: float = 0.75,
+    t0: float = 1e6,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> list[Array]:
+    """ASGD's walk, whose rate is that of Xu 2011; for its average see :func:`averages`."""
+    theta = np.array(param, np.float64)
+    path = []
+    for steps_before, grad in enumerate(grads):
+        g = _signed(grad, theta, weight_decay, maximize)
+        eta = lr / (1 + lambd * lr * steps_before) ** alpha
+        theta = theta - eta * (lambd * theta + g)
+        path.append(theta)
+    return path
+
+
+def averages(path: Iterable[Array], t0: int) -> list[Array]:
+    """Polyak & Juditsky 1992: after each step the mean of the points from step ``t0 + 2`` on; before, the point."""
+    points = list(path)
+    return [point if t < t0 + 2 else np.mean(points[t0 + 1 : t], axis=0) for t, point in enumerate(points, start=1)]
+
+
+def lion(
+    param: ArrayLike,
+    grads: Iterable[ArrayLike],
+    *,
+    lr: float = 1e-4,
+    betas: tuple[float, float] = (0.9, 0.99),
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> list[Array]:
+    """Lion: Chen et al. 2023, Algorithm 2."""
+    theta = np.array(param, np.float64)
+    m = np.zeros_like(theta)
+    path = []
+    for grad in grads:
+        g = _signed(grad, theta, 0.0, maximize)
+        theta = theta - lr * (np.sign(betas[0] * m + (1 - betas[0]) * g) + weight_decay * theta)
+        m = betas[1] * m + (1 - betas[1]) * g
+        path.append(theta)
+    return path
+
+
 def adafactor(
     param: ArrayLike,
     grads: Iterable[ArrayLike],
@@ -256,12 +421,18 @@ def muon(
 
 #: By the name of the optimizer.
 REFERENCE: dict[str, Callable[..., list[Array]]] = {
-    "Adafactor": adafactor,
-    "Muon": muon,
     "SGD": sgd,
     "Adagrad": adagrad,
     "Adadelta": adadelta,
     "RMSprop": rmsprop,
     "Adam": adam,
     "AdamW": adamw,
+    "Adamax": adamax,
+    "NAdam": nadam,
+    "RAdam": radam,
+    "Rprop": rprop,
+    "ASGD": asgd,
+    "Lion": lion,
+    "Adafactor": adafactor,
+    "Muon": muon,
 }

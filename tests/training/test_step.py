@@ -209,6 +209,12 @@ def test_rows_in_any_order() -> None:
         lambda p: optim.RMSprop(p, centered=True, momentum=0.5),
         lambda p: optim.Adam(p, amsgrad=True),
         optim.AdamW,
+        optim.Adamax,
+        lambda p: optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True),
+        lambda p: optim.RAdam(p, betas=(0.8, 0.93)),
+        optim.Rprop,
+        lambda p: optim.ASGD(p, lr=0.1, lambd=0.1, t0=2),
+        lambda p: optim.Lion(p, weight_decay=0.1),
     ],
 )
 def test_every_optimizer_in_a_plan(make: object) -> None:
@@ -226,6 +232,22 @@ def test_every_optimizer_in_a_plan(make: object) -> None:
         assert step.reason is None
         saved = optimizer.state_dict()["state"]
         results.append((state(model), {k: {n: t.numpy().tobytes() for n, t in v.items()} for k, v in saved.items()}))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("make", [optim.NAdam, lambda p: optim.ASGD(p, lr=0.1, lambd=0.1, t0=2)])
+def test_scalars_go_on_within_a_stretch_of_batches(make: object) -> None:
+    order = np.random.default_rng(2).permutation(ROWS)
+    results = []
+    for at_once in (1, 4):
+        model = net(p=0.0)
+        optimizer = make(model.parameters())
+        step = fnn.TrainStep(model, nn.CrossEntropyLoss(), optimizer)
+        for first in range(0, 4, at_once):
+            step.run_batches(X, Y, order, first, at_once, BATCH)
+        saved = optimizer.state_dict()["state"]
+        results.append((state(model), {k: {n: t.numpy().tobytes() for n, t in v.items()} for k, v in saved.items()}))
+    assert step.reason is None
     assert results[0] == results[1]
 
 

@@ -29,7 +29,10 @@ class Callback:
         """Do something before the first epoch."""
 
     def on_fit_end(self) -> None:
-        """Do something after the last epoch, also after Ctrl-C; not after an error."""
+        """Do something after the last epoch, also after Ctrl-C; after an error, :meth:`on_fit_error` is called."""
+
+    def on_fit_error(self, error: BaseException) -> None:
+        """Do something when an error ends the fit, before it goes on to the caller."""
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Do something before an epoch."""
@@ -83,6 +86,10 @@ class CallbackList:
     def fit_end(self) -> None:
         for callback in self._callbacks:
             callback.on_fit_end()
+
+    def fit_error(self, error: BaseException) -> None:
+        for callback in self._callbacks:
+            callback.on_fit_error(error)
 
     def epoch_begin(self, epoch: int) -> None:
         for callback in self._callbacks:

@@ -18,7 +18,8 @@ class EarlyStopping(Callback):
         patience: How many epochs in a row may be no better than the best one. 0 stops at the first.
         min_delta: By how much an epoch must be better, to count.
         mode: ``"min"``, ``"max"``, or ``"auto"``: ``"max"`` for accuracies and r2, ``"min"`` for everything else.
-        restore_best_weights: Whether the model ends with the state of its best epoch, also after Ctrl-C.
+        restore_best_weights: Whether the model ends with the state of its best epoch, however the fit ends: after
+            this or another stop, the last epoch, Ctrl-C or an error.
 
     Attributes:
         best: The measure's best value.
@@ -72,6 +73,12 @@ class EarlyStopping(Callback):
             self.trainer.stop(f"{self._monitor.name} has not improved for {self._waited} epochs")
 
     def on_fit_end(self) -> None:
+        self._restore()
+
+    def on_fit_error(self, error: BaseException) -> None:  # noqa: ARG002
+        self._restore()
+
+    def _restore(self) -> None:
         if self._weights is not None:
             self.trainer.model.load_state_dict(self._weights)
             self._weights = None

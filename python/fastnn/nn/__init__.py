@@ -1,6 +1,6 @@
 """Layers, losses and what they are made of, under PyTorch's names."""
 
-from fastnn.nn import functional, init, utils
+from fastnn.nn import functional, init, penalties, utils
 from fastnn.nn.activation import (
     ELU,
     GELU,
@@ -19,8 +19,10 @@ from fastnn.nn.activation import (
 )
 from fastnn.nn.batchnorm import BatchNorm1d
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
-from fastnn.nn.dropout import Dropout
+from fastnn.nn.dropconnect import DropConnect
+from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
 from fastnn.nn.flatten import Flatten
+from fastnn.nn.gated import GLU, GatedLinear, Highway
 from fastnn.nn.instancenorm import InstanceNorm1d
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import (
@@ -35,23 +37,34 @@ from fastnn.nn.loss import (
     SmoothL1Loss,
 )
 from fastnn.nn.module import Module
+from fastnn.nn.multiplicative import FactorizationMachine, LowRankBilinear
+from fastnn.nn.noise import GaussianNoise, MaskingNoise, WeightNoise
 from fastnn.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.residual import Residual, linear_survival
 from fastnn.nn.scaler import MinMaxScaler, StandardScaler
 
 __all__ = [
     "ELU",
     "GELU",
+    "GLU",
     "SELU",
+    "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Bilinear",
     "CrossEntropyLoss",
+    "DropConnect",
     "Dropout",
+    "FactorizationMachine",
+    "FeatureAlphaDropout",
     "Flatten",
+    "GatedLinear",
+    "GaussianNoise",
     "GroupNorm",
     "Hardtanh",
+    "Highway",
     "HuberLoss",
     "Identity",
     "InstanceNorm1d",
@@ -61,7 +74,9 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "LowRankBilinear",
     "MSELoss",
+    "MaskingNoise",
     "MinMaxScaler",
     "Module",
     "ModuleDict",
@@ -72,6 +87,7 @@ __all__ = [
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -80,7 +96,10 @@ __all__ = [
     "Softplus",
     "StandardScaler",
     "Tanh",
+    "WeightNoise",
     "functional",
     "init",
+    "linear_survival",
+    "penalties",
     "utils",
 ]

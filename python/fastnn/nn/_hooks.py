@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastnn import _core
+from fastnn.nn._scope import call_in_scope
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,7 +39,11 @@ class RemovableHandle:
 
 def refresh(module: Module) -> None:
     """Recompute whether ``module`` can call ``forward`` directly."""
-    module.__dict__["_hooked"] = bool(module._forward_hooks or module._forward_pre_hooks)
+    if module._forward_hooks or module._forward_pre_hooks:
+        module.__dict__["_hooked"] = True
+    else:
+        # The class says so, unless anomalies are looked for.
+        module.__dict__.pop("_hooked", None)
     _core.bump_config()
 
 
@@ -57,6 +62,10 @@ def register(
     return RemovableHandle(module, hooks, key)
 
 
+def _call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return module.forward(*args, **kwargs)
+
+
 def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run ``forward`` between the hooks, as PyTorch does."""
     for hook, with_kwargs in tuple(module._forward_pre_hooks.values()):
@@ -73,7 +82,7 @@ def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any
             changed = hook(module, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-    output = module.forward(*args, **kwargs)
+    output = (call_in_scope if _core.is_anomaly_enabled() else _call)(module, args, kwargs)
     for hook, with_kwargs in tuple(module._forward_hooks.values()):
         changed = hook(module, args, kwargs, output) if with_kwargs else hook(module, args, output)
         if changed is not None:

@@ -13,9 +13,12 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import shape_of
+from fastnn._types import TensorLike, shape_of
+from fastnn.nn import _lsuv
+from fastnn.nn.module import Module
 
 _T = TypeVar("_T", bound=Tensor)
+_M = TypeVar("_M", bound=Module)
 _SIMPLE_GAINS = {"linear": 1.0, "identity": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
 
 
@@ -107,7 +110,8 @@ def xavier_uniform_(tensor: _T, gain: float = 1.0) -> _T:
     """Draw from ``U(-b, b)`` with ``b = gain * √(6 / (fan_in + fan_out))``.
 
     Source:
-        Glorot & Bengio 2010, http://proceedings.mlr.press/v9/glorot10a.html, equation 16.
+        Glorot & Bengio 2010, http://proceedings.mlr.press/v9/glorot10a.html, equation 16: the variance of
+        :func:`xavier_normal_`, as a uniform distribution. Keras calls it ``glorot_uniform``.
     """
     bound = gain * math.sqrt(6.0 / sum(_fans(tensor)))
     return uniform_(tensor, -bound, bound)
@@ -117,9 +121,30 @@ def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
     """Draw from ``N(0, s²)`` with ``s = gain * √(2 / (fan_in + fan_out))``.
 
     Source:
-        Glorot & Bengio 2010, http://proceedings.mlr.press/v9/glorot10a.html, equation 12. Keras truncates at 2 s.
+        Glorot & Bengio 2010, http://proceedings.mlr.press/v9/glorot10a.html, equation 12. Keras truncates at 2 s. Where
+        texts write a variance of ``1 / fan_in``, they leave out the backward pass: that is ``kaiming_normal_`` with
+        ``nonlinearity="linear"``; for ``4 / (fan_in + fan_out)`` see :func:`xavier_normal_doubled_`.
     """
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))))
+
+
+def xavier_normal_doubled_(tensor: _T) -> _T:
+    """Draw from ``N(0, s²)`` with ``s² = 4 / (fan_in + fan_out)``.
+
+    Twice the variance of :func:`xavier_normal_`, or its ``gain=√2``: for ReLU, which lets half of the variance through,
+    it is :func:`kaiming_normal_` with the mean of both fans.
+
+    Args:
+        tensor: Two dimensions or more, outputs first.
+
+    Raises:
+        ValueError: Fewer than two dimensions.
+
+    Source:
+        Taught under Xavier's name or He's; the factor 2 is that of He et al. 2015, https://arxiv.org/abs/1502.01852,
+        section 2.2. Keras has it as ``VarianceScaling(2, "fan_avg", "untruncated_normal")``.
+    """
+    return normal_(tensor, 0.0, math.sqrt(4.0 / sum(_fans(tensor))))
 
 
 def kaiming_uniform_(tensor: _T, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> _T:
@@ -135,7 +160,8 @@ def kaiming_uniform_(tensor: _T, a: float = 0, mode: str = "fan_in", nonlinearit
         ValueError: Fewer than two dimensions, or another mode or nonlinearity.
 
     Source:
-        He et al. 2015, https://arxiv.org/abs/1502.01852, equation 10, as a uniform distribution.
+        He et al. 2015, https://arxiv.org/abs/1502.01852, equation 10, as a uniform distribution; ``mode="fan_out"`` is
+        equation 14. PyTorch's default gain, of ``"leaky_relu"`` with slope 0, is that of ReLU.
     """
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
     return uniform_(tensor, -bound, bound)
@@ -211,3 +237,37 @@ def sparse_(tensor: _T, sparsity: float, std: float = 0.01) -> _T:
     for column in range(columns):
         values[_core.permutation(rows)[:zeros], column] = 0.0
     return _write(tensor, values)
+
+
+def lsuv_(model: _M, x: TensorLike, target_std: float = 1.0, tol: float = 0.1, max_iter: int = 10) -> _M:
+    """Start from orthonormal weights, and scale layer after layer until its outputs have unit variance on a batch::
+
+        weight ← orthonormal;  then, from the first layer to the last, while |Var(output) / target_std² - 1| ≥ tol:
+        weight ← weight * target_std / √Var(output)
+
+    Layers are the modules with a ``weight`` of two dimensions or more, in the order in which they run; their biases
+    become 0. The model runs as in evaluation mode, and keeps its modes and buffers.
+
+    Args:
+        model: The model.
+        x: A batch of inputs, ``(n, *)``; some hundred rows.
+        target_std: Standard deviation to reach, above 0.
+        tol: Error of the variance that is allowed, relative, above 0.
+        max_iter: How often a layer is scaled at most, at least 1.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: A setting is out of range, no layer has weights, or a layer's outputs do not vary.
+
+    Source:
+        Mishkin & Matas 2016, https://arxiv.org/abs/1511.06422, Algorithm 1, whose target is 1.
+    """
+
+    def start(layer: Module) -> None:
+        orthogonal_(layer.weight)
+        if layer._parameters.get("bias") is not None:
+            zeros_(layer.bias)
+
+    return _lsuv.scale_layers(model, x, target_std, tol, max_iter, start)

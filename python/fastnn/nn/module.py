@@ -52,6 +52,8 @@ class Module:
     _forward_pre_hooks: OrderedDict[int, tuple[_hooks.Hook, bool]]
     # While false, a call goes straight to `forward`. On the class, so that even an uninitialised module has it.
     _hooked: bool = False
+    # For a part that is frozen in evaluation mode: the mode that it would be in.
+    _frozen_mode: bool | None = None
 
     def __init__(self) -> None:
         self.__dict__.update(
@@ -337,7 +339,10 @@ class Module:
         """Put this module and its descendants into training mode, or with ``False`` into evaluation mode."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
-        self.__dict__["training"] = mode
+        if self._frozen_mode is None:
+            self.__dict__["training"] = mode
+        else:
+            self.__dict__["_frozen_mode"] = mode
         for module in self.children():
             module.train(mode)
         _bump_config()

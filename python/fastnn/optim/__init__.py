@@ -10,11 +10,20 @@ from fastnn.optim.adadelta import Adadelta
 from fastnn.optim.adafactor import Adafactor
 from fastnn.optim.adagrad import Adagrad
 from fastnn.optim.adam import Adam
+from fastnn.optim.adamax import Adamax
 from fastnn.optim.adamw import AdamW
+from fastnn.optim.asgd import ASGD
+from fastnn.optim.layerwise import layerwise_lr
 from fastnn.optim.lbfgs import LBFGS
+from fastnn.optim.lion import Lion
 from fastnn.optim.muon import Muon
+from fastnn.optim.nadam import NAdam
+from fastnn.optim.nesterov import Nesterov
+from fastnn.optim.newton import Newton
 from fastnn.optim.optimizer import Optimizer
+from fastnn.optim.radam import RAdam
 from fastnn.optim.rmsprop import RMSprop
+from fastnn.optim.rprop import Rprop
 from fastnn.optim.sam import SAM
 from fastnn.optim.sgd import SGD
 
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     from fastnn.optim import lr_scheduler
 
 __all__ = [
+    "ASGD",
     "LBFGS",
     "SAM",
     "SGD",
@@ -30,9 +40,17 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Lion",
     "Muon",
+    "NAdam",
+    "Nesterov",
+    "Newton",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "Rprop",
+    "layerwise_lr",
     "lr_scheduler",
 ]
 

@@ -16,6 +16,7 @@ from fastnn.nn.loss import Loss
 from fastnn.nn.module import Module
 
 Batch: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
+Augment: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], Batch]
 
 
 class Types(NamedTuple):
@@ -125,13 +126,25 @@ class ArrayData:
         batch_size: Rows a batch; the last has what is left.
         shuffle: Whether every epoch has an order of its own.
         drop_last: Whether a last, smaller batch is left out.
+        sample_weight: What each row counts for; ``None`` for 1.
     """
 
-    def __init__(self, x: NDArray[Any], y: NDArray[Any], batch_size: int, *, shuffle: bool, drop_last: bool) -> None:
+    def __init__(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        batch_size: int,
+        *,
+        shuffle: bool,
+        drop_last: bool,
+        sample_weight: NDArray[Any] | None = None,
+    ) -> None:
         self.x = x
         self.y = y
+        self.sample_weight = sample_weight
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.augment: Augment | None = None
         rows = len(x)
         self.batches = rows // batch_size if drop_last else -(-rows // batch_size)
         if not self.batches:
@@ -176,6 +189,7 @@ class IterableData:
         self._source = source
         self._types = types
         self._limit = batches
+        self.augment: Augment | None = None
         self._running: Iterator[Any] | None = None
         self.batches: int | None = batches
         self.in_memory = isinstance(source, (list, tuple)) and batches is None

@@ -21,12 +21,14 @@ class Modes:
     """The modes of a model's parts, to be put back."""
 
     def __init__(self, model: Module) -> None:
-        self._modes = [(module, module.training) for module in model.modules()]
+        self._modes = [(module, module.training, module._frozen_mode) for module in model.modules()]
 
     def restore(self) -> None:
         """Put every part back into the mode that it was in."""
-        for module, training in self._modes:
+        for module, training, frozen_mode in self._modes:
             module.__dict__["training"] = training
+            if frozen_mode is not None:
+                module.__dict__["_frozen_mode"] = frozen_mode
         _core.bump_config()
 
 

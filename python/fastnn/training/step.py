@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import TensorLike
+from fastnn._types import TensorLike, check_at_least
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
+from fastnn.training.treatment import MaxNorm, Penalty, Treatment
+
+_Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
+"""Inputs, targets and weights of all samples."""
 
 _SIMPLE = (bool, int, float, str, type(None))
 
@@ -35,33 +39,87 @@ class TrainStep:
 
     Args:
         model: The model, in whichever mode it is.
-        loss: Called with the model's output and the targets; returns a scalar.
+        loss: Called with the model's output, the targets and, where samples are weighted, their weights; returns a
+            scalar.
         optimizer: Of the model's parameters.
+        accumulate: Into how many micro-batches a batch is split, at least 1. Forward and backward run on one after
+            another, and their gradients add up to that of the batch, for a loss whose ``reduction`` is the mean over
+            rows, or the sum; then comes one update. It takes less memory. Batch norm sees micro-batches.
+        penalty: Added to the loss, also to the one that is returned: called with the model, such as
+            ``nn.penalties.L2(1e-4)``; or a dict of penalties by patterns of parameters' names, of which the first
+            that matches counts (:class:`fastnn.nn.penalties.PerLayer`).
+        clip_grad_value: Hold every element of the gradients in ``[-clip_grad_value, clip_grad_value]``; above 0.
+        clip_grad_norm: Multiply all gradients by ``min(1, clip_grad_norm / (norm + 1e-6))``, where ``norm`` is their
+            2-norm as one vector, after clipping by value; above 0.
+        grad_noise: ``eta``, or ``(eta, gamma)``: add random numbers of variance ``eta / (1 + t)**gamma`` to the
+            gradients, after clipping, where t counts the updates from 0. Both at least 0; gamma is 0.55 unless given.
+            For speed each number is a sum of 16 uniform ones: normal, but for an excess kurtosis of -0.075.
+        max_norm: After the update, multiply every row of a weight (the weights into one unit; parameters of 2 or more
+            dimensions) whose 2-norm is greater by ``max_norm / (norm + 1e-7)``. Above 0; or a dict of such by patterns
+            of parameters' names, of which the first that matches counts.
+        ema: Keep an average of every parameter, ``average = ema * average + (1 - ema) * parameter`` after every update,
+            beginning with the parameter itself after the first. In [0, 1). See :meth:`averages`.
+
+    Raises:
+        ValueError: A setting is out of range, or a pattern matches no parameter.
+        TypeError: A setting is of another type.
 
     Attributes:
         reason: Why the step runs eagerly; ``None`` if it is planned.
         stop_on_nonfinite: Whether a step whose loss is NaN or infinite changes nothing, and ends :meth:`run_batches`.
+
+    Source:
+        Clipping: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, with PyTorch's 1e-6. Noise: Neelakantan et al.
+        2015, https://arxiv.org/abs/1511.06807, equation 1. Max-norm: Hinton et al. 2012,
+        https://arxiv.org/abs/1207.0580, with the formula of ``torch.renorm``; Keras' ``MaxNorm`` takes columns, since
+        its weights are transposed. Averages: Polyak & Juditsky 1992, https://doi.org/10.1137/0330046, as PyTorch's
+        ``AveragedModel`` with ``get_ema_multi_avg_fn``; Keras' begin with the parameter before the first update.
     """
 
-    def __init__(self, model: Module, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[..., Tensor],
+        optimizer: Optimizer,
+        accumulate: int = 1,
+        *,
+        penalty: Penalty | None = None,
+        clip_grad_value: float | None = None,
+        clip_grad_norm: float | None = None,
+        grad_noise: float | tuple[float, float] | None = None,
+        max_norm: MaxNorm | None = None,
+        ema: float | None = None,
+    ) -> None:
+        check_at_least("TrainStep", "accumulate", accumulate, 1)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
+        self.accumulate = accumulate
+        self._treatment = Treatment(
+            model,
+            optimizer,
+            penalty=penalty,
+            clip_grad_value=clip_grad_value,
+            clip_grad_norm=clip_grad_norm,
+            grad_noise=grad_noise,
+            max_norm=max_norm,
+            ema=ema,
+        )
         self.reason: str | None = None
         self.stop_on_nonfinite = False
         self._planner = _core.Planner()
         self._version = -1
         self._state: object = None
 
-    def __call__(self, x: TensorLike, y: TensorLike) -> float:
+    def __call__(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None = None) -> float:
         if self._version != _core.config_version():
             self._look_again()
         if self.reason is not None:
-            return self._run_eagerly(x, y)
+            return self._run_eagerly(x, y, sample_weight)
         optimizer = self.optimizer
-        loss = self._planner.step(x, y, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
+        loss = self._planner.step(x, y, sample_weight, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
         if loss is None:
-            return self._trace(x, y)
+            return self._trace(x, y, sample_weight)
         # A schedule asks whether it is stepped after the optimizer.
         optimizer._opt_called = True
         return loss
@@ -75,6 +133,7 @@ class TrainStep:
         n_batches: int,
         batch_size: int,
         schedulers: Sequence[LRScheduler] = (),
+        sample_weight: NDArray[Any] | None = None,
     ) -> NDArray[np.float64]:
         """Train on batches ``first_batch`` to ``first_batch + n_batches - 1``, and return their losses.
 
@@ -87,6 +146,7 @@ class TrainStep:
             batch_size: Rows a batch.
             schedulers: Stepped after every update. The settings of many steps are worked out beforehand; at the end
                 schedules and groups are as if each had been stepped in its turn.
+            sample_weight: What each row counts for, C-contiguous; ``None`` for 1.
 
         Returns:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
@@ -98,10 +158,11 @@ class TrainStep:
         last = first_batch + n_batches
         batch = first_batch
         while batch < last:
-            done = self._run_whole_batches(x, y, order[batch * batch_size : last * batch_size], batch_size, schedulers)
+            ahead = order[batch * batch_size : last * batch_size]
+            done = self._run_whole_batches((x, y, sample_weight), ahead, batch_size, schedulers)
             if done is None:
                 rows = order[batch * batch_size : (batch + 1) * batch_size]
-                done = [self(x[rows], y[rows])]
+                done = [self(x[rows], y[rows], None if sample_weight is None else sample_weight[rows])]
                 if self._updated(done):
                     for scheduler in schedulers:
                         scheduler.step()
@@ -110,6 +171,40 @@ class TrainStep:
             if self._updated(done) < len(done):
                 break
         return np.array(losses)
+
+    def averages(self) -> dict[str, Tensor]:
+        """Return the average of every parameter by its name, as ``ema`` keeps it; the tensors change with every step.
+
+        Raises:
+            ValueError: There is no ``ema``.
+        """
+        return self._treatment.averages()
+
+    def averaged_state_dict(self) -> dict[str, Tensor]:
+        """Return a copy of the model's state with the averages in the parameters' place, for a second model to load.
+
+        Running statistics are those of the model now.
+
+        Raises:
+            ValueError: There is no ``ema``.
+        """
+        state = {**self.model.state_dict(), **self.averages()}
+        return {name: state[name].detach().clone() for name in self.model.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the step itself keeps: ``updates``, how many there were, and ``averages``.
+
+        Model and optimizer have states of their own. The tensors change with every step.
+        """
+        return self._treatment.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned: the same noise, the same averages.
+
+        Raises:
+            ValueError: Other keys, other parameters' names, or an average of the wrong shape. Nothing is loaded then.
+        """
+        self._treatment.load_state_dict(state_dict)
 
     def _updated(self, losses: list[float]) -> int:
         """Return how many steps with these losses have changed something: all, or all but the last."""
@@ -121,8 +216,7 @@ class TrainStep:
 
     def _run_whole_batches(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        data: _Data,
         order: NDArray[np.int64],
         batch_size: int,
         schedulers: Sequence[LRScheduler],
@@ -134,14 +228,14 @@ class TrainStep:
         if whole == 0 or self.reason is not None:
             return None
         if not schedulers:
-            return self._run_planned(x, y, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
+            return self._run_planned(data, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
         ahead = Ahead(self.optimizer, schedulers)
         taken = 0
         try:
             settings = ahead.look(whole)
             # Python sees a Ctrl-C only once the call has run to its end.
             taken = ahead.steps
-            losses = self._run_planned(x, y, order[: taken * batch_size], batch_size, settings)
+            losses = self._run_planned(data, order[: taken * batch_size], batch_size, settings)
             taken = 0 if losses is None else self._updated(losses)
         except Exception:
             taken = 0
@@ -152,14 +246,13 @@ class TrainStep:
 
     def _run_planned(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        data: _Data,
         order: NDArray[np.int64],
         batch_size: int,
         settings: list[dict[str, Any]],
     ) -> list[float] | None:
         slots, stop = self.optimizer._slots, self.stop_on_nonfinite
-        losses = self._planner.run_batches(x, y, order, batch_size, slots, settings, stop)
+        losses = self._planner.run_batches(*data, order, batch_size, slots, settings, stop)
         if losses is None:
             return None
         self.optimizer._opt_called = True
@@ -168,69 +261,106 @@ class TrainStep:
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
-        state = _state_of(self.model), _state_of(self.loss)
+        penalty = _state_of(self._treatment.penalty)
+        state = _state_of(self.model), _state_of(self.loss), penalty, _core.is_anomaly_enabled()
         if state != self._state:
             self._state = state
             self._planner.clear()
             self.reason = _obstacle(self.model, self.optimizer)
 
-    def _trace(self, x: TensorLike, y: TensorLike) -> float:
+    def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
         statistics = _Statistics(self.model)
-        inputs, targets = self._planner.start(x, y)
+        batch = self._planner.start(x, y, sample_weight)
         try:
-            loss = self._differentiate(inputs, targets)
+            loss = self._differentiate(*batch)
         except BaseException:
             self._planner.abort()
             statistics.restore()
             raise
-        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups)
+        self._treatment.follow()
+        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
         if self._version != _core.config_version():
             self._look_again()
             if self._planner.describe() == "":
                 self.reason = "forward changes attributes of a module"
         return self._update(loss, statistics)
 
-    def _run_eagerly(self, x: TensorLike, y: TensorLike) -> float:
+    def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         statistics = _Statistics(self.model)
+        weight = None if sample_weight is None else _tensor(sample_weight)
         try:
+            batch = (_tensor(x), _tensor(y)) if weight is None else (_tensor(x), _tensor(y), weight)
             if getattr(self.optimizer, "_needs_closure", False):
-                return self._update_by_closure(_tensor(x), _tensor(y), statistics)
-            loss = self._differentiate(_tensor(x), _tensor(y))
+                return self._update_by_closure(batch, statistics)
+            loss = self._differentiate(*batch)
         except BaseException:
             statistics.restore()
             raise
         return self._update(loss, statistics)
 
-    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
-        loss = self.loss(self.model(x), y)
+    def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        if self.accumulate > 1:
+            if sample_weight is not None:
+                raise ValueError(f"TrainStep: expected accumulate of 1 with sample_weight; got {self.accumulate}")
+            return self._accumulate(x, y)
+        output = self.model(x)
+        loss = self.loss(output, y) if sample_weight is None else self.loss(output, y, sample_weight)
+        if self._treatment.penalty is not None:
+            loss = loss + self._treatment.penalty(self.model)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
 
+    def _accumulate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add up the gradients of micro-batches, and return the loss of the whole batch."""
+        rows = len(x)
+        size = max(1, -(-rows // self.accumulate))
+        adds_up = getattr(self.loss, "reduction", "mean") == "sum"
+        self.optimizer.zero_grad()
+        total: Tensor | None = None
+        for start in range(0, rows, size):
+            stop = min(start + size, rows)
+            loss = self.loss(self.model(x[start:stop]), y[start:stop])
+            if not adds_up:
+                loss = loss * ((stop - start) / rows)
+            loss.backward()
+            total = loss.detach() if total is None else total + loss.detach()
+        if total is None:
+            raise ValueError("TrainStep: expected at least one row in x; got none")
+        if self._treatment.penalty is not None:
+            penalty = self._treatment.penalty(self.model)
+            penalty.backward()
+            total = total + penalty.detach()
+        return total
+
     def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
         if not self.stop_on_nonfinite or math.isfinite(value):
+            self._treatment.before()
             self.optimizer.step()
+            self._treatment.after()
         else:
             statistics.restore()
         self.optimizer.zero_grad()
         return value
 
-    def _update_by_closure(self, x: Tensor, y: Tensor, statistics: _Statistics) -> float:
+    def _update_by_closure(self, batch: tuple[Tensor, ...], statistics: _Statistics) -> float:
         """Take the step of an optimizer that evaluates the loss itself; return its first value."""
         first: list[float] = []
 
         def closure() -> Tensor:
-            loss = self._differentiate(x, y)
+            loss = self._differentiate(*batch)
             if not first:
                 first.append(float(loss.item()))
                 if self.stop_on_nonfinite and not math.isfinite(first[0]):
                     raise _NotFiniteError
+            self._treatment.before()
             return loss
 
         try:
             self.optimizer.step(closure)
+            self._treatment.after()
         except _NotFiniteError:
             statistics.restore()
         self.optimizer.zero_grad()
@@ -300,6 +430,8 @@ def _attribute_state(value: object) -> object:
 
 def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
     """What is known beforehand to need Python at every step."""
+    if _core.is_anomaly_enabled():
+        return "anomalies are being looked for"
     if not isinstance(optimizer, Optimizer):
         return f"{type(optimizer).__name__} is not one of fastnn's optimizers"
     if any(isinstance(p, np.ndarray) for group in optimizer.param_groups for p in group["params"]):

@@ -18,11 +18,13 @@ from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, nonfinite
 from fastnn.training import metrics as metric_functions
-from fastnn.training.data import ArrayData, IterableData, Types
+from fastnn.training.data import ArrayData, Augment, IterableData, Types
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
+from fastnn.training.treatment import MaxNorm, Penalty
+from fastnn.training.weights import sample_weights
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
@@ -65,6 +67,14 @@ class Trainer:
             ``"mae"``, ``"r2"``), or functions of the arrays (y_pred, y_true); also a mapping of names and either.
         on_nonfinite: When a loss is NaN or infinite: ``"raise"`` a ValueError that names the layer it comes from, or
             ``"stop"`` with a warning that does; the step changes nothing in either case. Or ``"ignore"`` it.
+        accumulate: Into how many micro-batches every batch is split, for memory's sake; see :class:`TrainStep`.
+        penalty: As for :class:`~fastnn.TrainStep`, and so are the settings below. The training loss includes it, that
+            of the validation does not.
+        clip_grad_value: The greatest absolute value of an element of a gradient.
+        clip_grad_norm: The greatest norm of all gradients together.
+        grad_noise: Variance of noise on the gradients, or that and its decay.
+        max_norm: The greatest norm of the weights into a unit.
+        ema: The share of an average of the parameters that an update keeps; see ``step.averages()``.
 
     Attributes:
         history: Of the last fit.
@@ -82,7 +92,16 @@ class Trainer:
         optimizer: Any,
         metrics: Iterable[MetricLike] | Mapping[str, MetricLike] = (),
         on_nonfinite: OnNonfinite = "raise",
+        accumulate: int = 1,
+        *,
+        penalty: Penalty | None = None,
+        clip_grad_value: float | None = None,
+        clip_grad_norm: float | None = None,
+        grad_noise: float | tuple[float, float] | None = None,
+        max_norm: MaxNorm | None = None,
+        ema: float | None = None,
     ) -> None:
+        check_at_least("Trainer", "accumulate", accumulate, 1)
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: expected model to be an nn.Module; got {type(model).__name__}")
         if not callable(loss):
@@ -97,7 +116,18 @@ class Trainer:
         self.metrics = metric_functions.resolve(metrics, loss)
         self.on_nonfinite: OnNonfinite = on_nonfinite
         self.history = History()
-        self.step = TrainStep(model, loss, optimizer)
+        self.step = TrainStep(
+            model,
+            loss,
+            optimizer,
+            accumulate,
+            penalty=penalty,
+            clip_grad_value=clip_grad_value,
+            clip_grad_norm=clip_grad_norm,
+            grad_noise=grad_noise,
+            max_norm=max_norm,
+            ema=ema,
+        )
         self._stopped: str | None = None
 
     def stop(self, reason: str) -> None:
@@ -121,6 +151,9 @@ class Trainer:
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         train_metrics: bool | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        augment: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]] | None = None,
         verbose: bool = True,
     ) -> History:
         """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
@@ -142,6 +175,12 @@ class Trainer:
             steps_per_epoch: Batches that make an epoch; only with an iterable, which begins again when it ends.
             train_metrics: Whether metrics are also measured on the training data, after every epoch; only with arrays
                 and lists of batches. ``None``: if there is no validation.
+            sample_weight: What each row counts for in the loss, ``(n,)``, each at least 0, 0 leaving it out; only with
+                arrays.
+            class_weight: What each class counts for: a mapping by class, where missing ones count for 1, or an array
+                ``(C,)``; only with arrays. It multiplies ``sample_weight``.
+            augment: Called with the arrays (x, y) of every batch; returns those to train on, such as
+                :class:`fastnn.augment.MixUp`. Not for validation and metrics.
             verbose: Whether there is a progress bar.
 
         Returns:
@@ -154,9 +193,21 @@ class Trainer:
         """
         check_at_least("Trainer.fit", "epochs", epochs, 0)
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
+        if augment is not None and not callable(augment):
+            raise TypeError(f"Trainer.fit: expected augment to be a function; got {augment!r}")
         types = Types.of(self.model, self.loss)
         training, validation = self._training_data(
-            x, y, types, batch_size, validation_data, validation_split, shuffle, drop_last, steps_per_epoch
+            x,
+            y,
+            types,
+            batch_size,
+            validation_data,
+            validation_split,
+            shuffle,
+            drop_last,
+            steps_per_epoch,
+            sample_weight,
+            class_weight,
         )
         for given, what in ((training, "x"), (validation, "validation_data")):
             if isinstance(given, IterableData) and given.serves_once and epochs - initial_epoch > 1:
@@ -164,6 +215,8 @@ class Trainer:
                     f"Trainer.fit: expected {what} to serve {epochs - initial_epoch} epochs; "
                     f"got a generator, which serves one: pass the function that makes it"
                 )
+        if augment is not None:
+            training.augment = _converted(augment, types)
         again = isinstance(training, ArrayData) or training.in_memory
         if train_metrics and not again:
             raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
@@ -191,6 +244,8 @@ class Trainer:
         shuffle: bool,
         drop_last: bool,
         steps_per_epoch: int | None,
+        sample_weight: Any,
+        class_weight: Any,
     ) -> tuple[ArrayData | IterableData, Any]:
         """Return the data to train on, and the data to validate on."""
         where = "Trainer.fit"
@@ -208,12 +263,16 @@ class Trainer:
                 raise ValueError(f"{where}: expected targets y to go with the array x; got None")
             if split:
                 raise ValueError(f"{where}: expected arrays with validation_split; got {type(x).__name__}")
+            if sample_weight is not None or class_weight is not None:
+                name = "class_weight" if sample_weight is None else "sample_weight"
+                raise ValueError(f"{where}: expected arrays with {name}; got {type(x).__name__}")
             if steps_per_epoch is not None:
                 check_at_least(where, "steps_per_epoch", steps_per_epoch, 1)
             return IterableData(where, x, types, steps_per_epoch), validation
         if steps_per_epoch is not None:
             raise ValueError(f"{where}: expected steps_per_epoch with an iterable only; got it with arrays")
         inputs, outputs = data.pair(where, x, y, types)
+        weights = sample_weights(where, self.loss, outputs, sample_weight, class_weight, types.features)
         if split:
             kept = len(inputs) - math.ceil(len(inputs) * split)
             if not kept:
@@ -222,7 +281,13 @@ class Trainer:
                 )
             validation = (inputs[kept:], outputs[kept:])
             inputs, outputs = inputs[:kept], outputs[:kept]
-        return ArrayData(inputs, outputs, batch_size, shuffle=shuffle, drop_last=drop_last), validation
+            weights = None if weights is None else weights[:kept]
+        if weights is not None and not weights.all():
+            # A batch in which nothing counts would have no loss.
+            counting = weights != 0
+            inputs, outputs, weights = inputs[counting], outputs[counting], weights[counting]
+        training = ArrayData(inputs, outputs, batch_size, shuffle=shuffle, drop_last=drop_last, sample_weight=weights)
+        return training, validation
 
     def _given(self, where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Any:
         """Return a pair of arrays, or an :class:`IterableData`."""
@@ -272,6 +337,9 @@ class Trainer:
         except KeyboardInterrupt:
             history.interrupted = True
             self._stopped = "interrupted"
+        except BaseException as error:
+            callbacks.fit_error(error)
+            raise
         finally:
             progress.close()
             self.on_nonfinite = on_nonfinite
@@ -300,11 +368,22 @@ class Trainer:
                 count = 1
                 callbacks.batch_begin(batch)
             begin = time.perf_counter()
-            losses = self.step.run_batches(
-                arrays.x, arrays.y, order, batch, count, arrays.batch_size, callbacks.schedulers
-            )
+            if arrays.augment is None:
+                losses = self.step.run_batches(
+                    arrays.x,
+                    arrays.y,
+                    order,
+                    batch,
+                    count,
+                    arrays.batch_size,
+                    callbacks.schedulers,
+                    arrays.sample_weight,
+                ).tolist()
+            else:
+                count = 1
+                losses = [self._run_augmented(arrays, arrays.augment, order, batch, callbacks)]
             seconds = time.perf_counter() - begin
-            for offset, loss in enumerate(losses.tolist()):
+            for offset, loss in enumerate(losses):
                 rows = arrays.rows(batch + offset)
                 if not math.isfinite(loss) and self.on_nonfinite != "ignore":
                     chosen = order[rows]
@@ -314,15 +393,27 @@ class Trainer:
             batch += count
             progress.advance(count, epoch.loss)
             if callbacks.wants_batches:
-                callbacks.batch_end(batch - 1, {"loss": float(losses[-1])})
+                callbacks.batch_end(batch - 1, {"loss": losses[-1]})
             # The first call also plans, so grow no faster than fourfold.
             chunk = max(1, min(4 * count, int(_CHUNK_SECONDS * count / max(seconds, 1e-9))))
+
+    def _run_augmented(
+        self, arrays: ArrayData, augment: Augment, order: NDArray[np.int64], batch: int, callbacks: CallbackList
+    ) -> float:
+        weight = arrays.sample_weight
+        chosen = None if weight is None else weight[order[arrays.rows(batch)]]
+        x, y = augment(*arrays.batch(order, batch))
+        loss = self.step(x, y, chosen)
+        if math.isfinite(loss) or not self.step.stop_on_nonfinite:
+            for scheduler in callbacks.schedulers:
+                scheduler.step()
+        return loss
 
     def _run_iterable(self, epoch: _Epoch, iterable: IterableData, callbacks: CallbackList, progress: Progress) -> None:
         for batch, (x, y) in enumerate(iterable.epoch()):
             if callbacks.wants_batches:
                 callbacks.batch_begin(batch)
-            loss = self.step(x, y)
+            loss = self.step(*((x, y) if iterable.augment is None else iterable.augment(x, y)))
             if not math.isfinite(loss) and self.on_nonfinite != "ignore":
                 self._nonfinite(epoch.number, batch, loss, x, y, None)
                 return
@@ -409,6 +500,21 @@ class Trainer:
         with evaluation.evaluating(self.model):
             parts = [output.numpy() for output in evaluation.outputs(self.model, evaluation.slices(inputs, batch_size))]
         return np.concatenate(parts)
+
+
+def _converted(
+    augment: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]], types: Types
+) -> Callable[[NDArray[Any], NDArray[Any]], data.Batch]:
+    """Let a function of batches return arrays of the model's types."""
+
+    def converted(x: NDArray[Any], y: NDArray[Any]) -> data.Batch:
+        batch = augment(x, y)
+        if not isinstance(batch, tuple) or len(batch) != 2:
+            got = f"{len(batch)} things" if isinstance(batch, tuple) else type(batch).__name__
+            raise TypeError(f"Trainer.fit: expected augment to return a pair (x, y); got {got}")
+        return data.pair("Trainer.fit", *batch, types, "augmented ")
+
+    return converted
 
 
 class _Exclusive:

@@ -20,7 +20,7 @@ fn main() {
             if width == 1 {
                 println!("{}\n{}", net.name, plan.describe());
             }
-            let rules = vec![(RULE, 2); model.params.len()];
+            let rules = vec![(RULE, model.progress); model.params.len()];
             let mut best = f64::INFINITY;
             let start = Instant::now();
             let mut rounds = 0;

@@ -9,6 +9,7 @@
 //! | [`tensor`] | buffers, views, the tape | `element` |
 //! | [`ops`] | one file an op: shape rule, forward, backward | `kernels`, `tensor`, `threads` |
 //! | [`plan`] | a traced step: fused, placed in one arena, run in one call | all above |
+//! | [`rbm`] | restricted Boltzmann machines: chunks of batches, and Gibbs sampling, in one call | `kernels`, `tensor`, `threads` |
 //!
 //! Conventions. Matrices are row-major. A reduction runs over [`element::LANES`] virtual lanes and a tree fixed by the
 //! shape, so that a result has the same bits for every instruction set and any number of threads. Products
@@ -20,6 +21,7 @@ pub mod kernels;
 pub mod ops;
 pub mod optim;
 pub mod plan;
+pub mod rbm;
 pub mod rng;
 pub mod simd;
 pub mod tensor;

@@ -155,6 +155,12 @@ impl<T: Float> Numbers<T, 4> for NormalF32 {
     }
 }
 
+/// The four standard normal numbers of a block, as [`normal`] makes them in f32, for kernels that draw by another rule.
+#[inline(always)]
+pub(crate) fn normals<T: Float>(words: [u64; 4]) -> [T; 4] {
+    NormalF32::of(words)
+}
+
 struct NormalF64;
 impl<T: Float> Numbers<T, 2> for NormalF64 {
     #[inline(always)]

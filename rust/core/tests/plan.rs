@@ -5,7 +5,7 @@ mod common;
 use std::sync::Mutex;
 
 use common::{Model, NETS, Net, RULE};
-use fastnn_core::optim::Rule;
+use fastnn_core::optim::{NAdam, Progress, Rule};
 use fastnn_core::{Float, Tensor, ops, threads};
 
 /// The generator and the number of threads belong to the process.
@@ -47,9 +47,9 @@ fn planned<T: Float>(net: Net) -> (Vec<f64>, Vec<u64>) {
     let mut losses = vec![f64::NAN];
     for i in 1..STEPS {
         let batch = model.batch::<T>(i);
-        model.steps += 1;
-        let updates = vec![(RULE, model.steps); model.params.len()];
+        let updates = vec![(RULE, model.progress); model.params.len()];
         losses.push(plan.step(&batch, &updates, false).unwrap());
+        RULE.advance(&mut model.progress);
     }
     (losses, bits(&model))
 }
@@ -82,15 +82,15 @@ fn the_nets_that_are_timed() {
     NETS.into_iter().filter(|n| n.name != "wide").for_each(check::<f32>);
 }
 
-/// Rates and momenta that differ from step to step.
+/// Rates and momenta that differ from step to step, of a rule whose scalars remember those of all steps before.
 fn rule(step: u64) -> Rule {
-    let Rule::Adam(mut adam) = RULE else { unreachable!() };
-    adam.lr *= (step * step + 1) as f64;
-    adam.betas.0 -= 0.07 * step as f64;
-    adam.into()
+    let nadam = NAdam::default();
+    let (beta1, beta2) = nadam.betas;
+    let betas = (beta1 - 0.07 * step as f64, beta2);
+    NAdam { lr: nadam.lr * (step * step + 1) as f64, betas, ..nadam }.into()
 }
 
-/// Weights after a first step by [`RULE`] and then five more, each with a rule of its own.
+/// Weights after five steps, each with a rule of its own.
 fn with_rules(at_once: bool) -> (Vec<f64>, Vec<u64>) {
     ops::random::manual_seed(5);
     let net = AWKWARD[1];
@@ -100,8 +100,9 @@ fn with_rules(at_once: bool) -> (Vec<f64>, Vec<u64>) {
     let params = model.params.len();
     let rows: Vec<i64> = (0..5 * net.batch as i64).map(|i| (i * 7) % (5 * net.batch as i64)).collect();
     let mut losses = vec![f64::NAN; 5];
+    let mut progress = Progress { updates: 1, scalars: [0.4, 0.0] };
     if at_once {
-        let rules: Vec<(Rule, u64)> = (0..5).flat_map(|step| vec![(rule(step), 2); params]).collect();
+        let rules: Vec<(Rule, Progress)> = (0..5).flat_map(|step| vec![(rule(step), progress); params]).collect();
         assert_eq!(plan.run_batches(&data, &rows, &rules, false, &mut losses).unwrap(), 5);
         let wrong = plan.run_batches(&data, &rows, &rules[1..], false, &mut losses.clone()).unwrap_err();
         let message = format!("plan: expected {params} rules, or {params} for each of 5 steps; got {}", 5 * params - 1);
@@ -109,8 +110,9 @@ fn with_rules(at_once: bool) -> (Vec<f64>, Vec<u64>) {
     } else {
         for step in 0..5 {
             let rows = &rows[step as usize * net.batch..][..net.batch];
-            let rules = vec![(rule(step), 2 + step); params];
+            let rules = vec![(rule(step), progress); params];
             plan.run_batches(&data, rows, &rules, false, &mut losses[step as usize..][..1]).unwrap();
+            rule(step).advance(&mut progress);
         }
     }
     (losses, bits(&model))

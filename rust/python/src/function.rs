@@ -1,7 +1,7 @@
 //! `autograd.Function`: an op whose forward and backward are written in Python.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use fastnn_core::ops::{self, Grads, Op, Outputs, Run};
 use fastnn_core::plan::trace;
@@ -21,6 +21,8 @@ use crate::tensor::Tensor;
 struct Kept {
     tensor: Option<Core>,
     version: u64,
+    /// Which output of the function it is, if it is one.
+    output: Option<usize>,
 }
 
 /// What forward tells backward: the `ctx` of both. Other attributes may be put on it.
@@ -28,6 +30,8 @@ struct Kept {
 pub struct Context {
     saved: Mutex<Vec<Kept>>,
     needs: Vec<bool>,
+    /// The function's place on the tape.
+    node: Mutex<Weak<Node>>,
     /// Whether missing gradients come as zeros.
     materialize: Mutex<bool>,
 }
@@ -35,6 +39,19 @@ pub struct Context {
 impl Context {
     fn saved(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A saved tensor as backward reads it: an output is on the tape again where that is recorded.
+    fn on_tape(&self, saved: &Core, output: Option<usize>) -> Core {
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        match (output, node) {
+            (Some(i), Some(node)) if tape::is_grad_enabled() && saved.dtype().is_float() => {
+                let output = saved.detach();
+                output.set_node(node, i);
+                output
+            }
+            _ => saved.clone(),
+        }
     }
 }
 
@@ -57,7 +74,7 @@ impl Context {
                 )));
             };
             let version = tensor.as_ref().map_or(0, |t| t.storage().version());
-            kept.push(Kept { tensor, version });
+            kept.push(Kept { tensor, version, output: None });
         }
         *self.saved() = kept;
         Ok(())
@@ -79,7 +96,7 @@ impl Context {
                     kept.version
                 )));
             }
-            tensors.push(kept.tensor.clone().map(Tensor::from));
+            tensors.push(kept.tensor.as_ref().map(|tensor| Tensor::from(self.on_tape(tensor, kept.output))));
         }
         PyTuple::new(
             py,
@@ -190,7 +207,8 @@ impl PythonOp {
                     show(&meta.shape)
                 )));
             }
-            grads[input] = Some(ops::cast(&grad.detach(), meta.dtype)?);
+            let grad = if tape::is_grad_enabled() { grad } else { grad.detach() };
+            grads[input] = Some(ops::cast(&grad, meta.dtype)?);
         }
         Ok(grads)
     }
@@ -217,7 +235,7 @@ pub fn apply_function<'py>(
     }
     let recording = tape::is_grad_enabled() && inputs.iter().any(Core::requires_grad);
     let needs = places.iter().map(|p| p.is_some_and(|i| inputs[i].requires_grad())).collect();
-    let context = Context { saved: Mutex::default(), needs, materialize: Mutex::new(true) };
+    let context = Context { saved: Mutex::default(), needs, node: Mutex::default(), materialize: Mutex::new(true) };
     let context = Py::new(py, context)?;
     let mut with_context = vec![context.bind(py).clone().into_any()];
     with_context.extend(args.iter());
@@ -252,17 +270,20 @@ pub fn apply_function<'py>(
                 && !inputs.iter().any(|i| i.id() == original.id())
             {
                 kept.tensor = Some(original.detach());
+                kept.output = Some(outputs.len());
             }
         }
         wrapped.push(Bound::new(py, Tensor::from(output.clone()))?.into_any());
         outputs.push(output);
     }
     if recording {
+        let kept_in = context.clone_ref(py);
         let op = PythonOp { class: function.clone().unbind(), name, context, places };
         let borrowed: Vec<&Core> = inputs.iter().collect();
         let input_meta = inputs.iter().map(Core::meta).collect();
         let output_meta = outputs.iter().map(Core::meta).collect();
         let node = Node::record(Arc::new(op), &borrowed, &outputs, input_meta, output_meta);
+        *kept_in.get().node.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&node);
         for (i, output) in outputs.iter().enumerate().filter(|(_, o)| o.dtype().is_float()) {
             output.set_node(Arc::clone(&node), i);
         }

@@ -200,9 +200,10 @@ pub fn bilinear(py: Python<'_>, input1: Arg, input2: Arg, weight: Arg, bias: Opt
     gil::run(py, weight.0.numel(), || ops::bilinear::bilinear(&input1.0, &input2.0, &weight.0, bias)).map(Tensor::from)
 }
 
-/// Zero elements with probability p, and scale the others up.
+/// Zero elements with probability p, and scale the others up if `rescale`.
 #[pyfunction]
-#[pyo3(signature = (input, p, training, /))]
-pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool) -> PyResult<Tensor> {
-    unary(py, &input.0, |x| ops::dropout::dropout(x, p, training))
+#[pyo3(signature = (input, p, training, rescale=true, /))]
+pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool, rescale: bool) -> PyResult<Tensor> {
+    let drop = if rescale { ops::dropout::dropout } else { ops::dropout::mask };
+    unary(py, &input.0, |x| drop(x, p, training))
 }

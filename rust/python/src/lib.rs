@@ -18,12 +18,14 @@ mod losses;
 mod methods;
 mod operators;
 mod optim;
+mod rbm;
 mod reduce;
 mod rule;
 mod settings;
 mod show;
 mod step;
 mod tensor;
+mod treatment;
 mod update;
 mod values;
 
@@ -35,7 +37,9 @@ mod core_module {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::autograd::{grad, is_grad_enabled, set_grad_enabled};
+    use crate::autograd::{
+        grad, is_anomaly_enabled, is_grad_enabled, set_anomaly_scope, set_detect_anomaly, set_grad_enabled,
+    };
     #[pymodule_export]
     use crate::creation::{
         arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
@@ -75,6 +79,8 @@ mod core_module {
     #[pymodule_export]
     use crate::optim::PySlots;
     #[pymodule_export]
+    use crate::rbm::PyRbm;
+    #[pymodule_export]
     use crate::reduce::equal;
     #[pymodule_export]
     use crate::settings::{bump_config, config_version, get_num_threads, isa, set_num_threads};
@@ -82,6 +88,8 @@ mod core_module {
     use crate::step::{Planner, unplannable};
     #[pymodule_export]
     use crate::tensor::Tensor;
+    #[pymodule_export]
+    use crate::treatment::{PyTreatment, limit_row_norms, penalty, total_norm};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

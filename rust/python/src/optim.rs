@@ -1,8 +1,8 @@
 //! The parameters of one group of an optimizer, with their state: all updated in one pass.
 
-use fastnn_core::optim::Rule;
+use fastnn_core::optim::{Kind, Progress, Rule};
 use fastnn_core::tensor::{layout::show, tape};
-use fastnn_core::{Error, Result, Tensor as Core, ops};
+use fastnn_core::{DType, Error, Result, Tensor as Core, ops};
 use numpy::PyUntypedArray;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 use crate::convert;
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::gil;
-use crate::rule::Kind;
+use crate::rule::Reader;
 use crate::tensor::Tensor;
 use crate::update::{self, Item};
 
@@ -22,8 +22,8 @@ pub struct Slots {
     pub params: Vec<Core>,
     /// For each its state, in the order of [`Rule::state_names`]; empty before its first update.
     pub state: Vec<Vec<Core>>,
-    /// For each how often it was updated.
-    pub steps: Vec<u64>,
+    /// For each how far it has come.
+    pub progress: Vec<Progress>,
     /// The names of the state tensors, of all parameters that have any.
     names: &'static [&'static str],
 }
@@ -31,7 +31,7 @@ pub struct Slots {
 impl Slots {
     fn new(params: Vec<Core>) -> Self {
         let n = params.len();
-        Self { params, state: vec![Vec::new(); n], steps: vec![0; n], names: &[] }
+        Self { params, state: vec![Vec::new(); n], progress: vec![Progress::default(); n], names: &[] }
     }
 
     /// Follow a change of settings that changes which state there is.
@@ -41,16 +41,15 @@ impl Slots {
             return;
         }
         for i in 0..self.params.len() {
-            if self.state[i].is_empty() && self.steps[i] == 0 {
+            if self.state[i].is_empty() && self.progress[i].updates == 0 {
                 continue;
             }
             let old = std::mem::take(&mut self.state[i]);
             let kept = |name| self.names.iter().position(|n| n == name).and_then(|j| old.get(j).cloned());
             let fresh = |j| initial(&self.params[i], rule, j);
             self.state[i] = names.iter().enumerate().map(|(j, name)| kept(name).unwrap_or_else(|| fresh(j))).collect();
-            if matches!(rule, Rule::Sgd(_)) {
-                // SGD counts from the making of its buffer.
-                self.steps[i] = 0;
+            if !rule.kind().counted() {
+                self.progress[i] = Progress::default();
             }
         }
         self.names = names;
@@ -85,7 +84,6 @@ impl Slots {
         for (i, grad) in grads.iter().enumerate() {
             let Some(grad) = grad else { continue };
             self.ensure(i, rule);
-            self.steps[i] += 1;
             let param = if self.params[i].layout().is_contiguous() {
                 self.params[i].clone()
             } else {
@@ -93,7 +91,8 @@ impl Slots {
                 copies.push((i, copy.clone()));
                 copy
             };
-            items.push(Item::new(rule, self.steps[i], param, grad, &self.state[i])?);
+            items.push(Item::new(rule, &self.progress[i], param, grad, &self.state[i])?);
+            rule.advance(&mut self.progress[i]);
         }
         update::run(&items);
         for (i, copy) in copies {
@@ -137,7 +136,7 @@ fn check(name: &str, i: usize, param: &Core, grad: &Core) -> Result<()> {
 /// The slots of one parameter group.
 #[pyclass(name = "Slots", module = "fastnn._core")]
 pub struct PySlots {
-    kind: Kind,
+    reader: Reader,
     /// The parameters, their state and their counts.
     pub slots: Slots,
     /// Parameters that are tensors in Python, whose `data` may be replaced; None for arrays.
@@ -147,7 +146,7 @@ pub struct PySlots {
 impl PySlots {
     /// The settings of a group as the core's rule.
     pub fn rule(&self, group: &Bound<'_, PyDict>) -> PyResult<Rule> {
-        self.kind.rule(group)
+        self.reader.rule(group)
     }
 
     /// Take over what was assigned to a parameter's `data` since.
@@ -162,7 +161,7 @@ impl PySlots {
             if now.shape() != was.shape() && !self.slots.state[i].is_empty() {
                 return Err(value_error(format!(
                     "{}.step: expected parameter {i} of shape {}; got {}",
-                    self.kind.name(),
+                    self.reader.kind.name(),
                     show(was.shape()),
                     show(now.shape())
                 )));
@@ -205,8 +204,9 @@ fn parameter(name: &str, object: &Bound<'_, PyAny>) -> PyResult<(Core, Option<Py
 #[pymethods]
 impl PySlots {
     #[new]
-    fn new(kind: &str, params: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
-        let kind = Kind::named(kind)?;
+    fn new(py: Python<'_>, kind: &str, params: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
+        let reader = Reader::named(py, kind)?;
+        let kind = reader.kind;
         let (mut cores, mut handles) = (Vec::new(), Vec::new());
         for object in &params {
             let (core, handle) = parameter(kind.name(), object)?;
@@ -216,7 +216,7 @@ impl PySlots {
         if update::any_overlap(&cores) {
             return Err(value_error(format!("{}: expected parameters that share no memory", kind.name())));
         }
-        Ok(Self { kind, slots: Slots::new(cores), handles })
+        Ok(Self { reader, slots: Slots::new(cores), handles })
     }
 
     /// Refuse settings that PyTorch refuses.
@@ -280,8 +280,13 @@ impl PySlots {
         if steps == 0 {
             return Ok(state);
         }
-        if self.kind.has_step() {
-            state.set_item("step", Tensor::from(Core::full(&[], steps as f64, fastnn_core::DType::F32)))?;
+        let kind = self.reader.kind;
+        if kind.counted() {
+            state.set_item("step", Tensor::from(Core::full(&[], steps as f64, DType::F32)))?;
+        }
+        // In f64, unlike PyTorch's, so that a resumed run has the same bits.
+        for (name, value) in kind.scalars().iter().zip(self.slots.progress[index].scalars) {
+            state.set_item(*name, Tensor::from(Core::full(&[], value, DType::F64)))?;
         }
         for (name, tensor) in self.slots.names.iter().zip(&self.slots.state[index]) {
             state.set_item(*name, Tensor::from(tensor.clone()))?;
@@ -291,10 +296,10 @@ impl PySlots {
 
     /// How often parameter `index` was updated.
     fn steps_of(&self, index: usize) -> PyResult<u64> {
-        self.slots.steps.get(index).copied().ok_or_else(|| {
+        self.slots.progress.get(index).map(|progress| progress.updates).ok_or_else(|| {
             crate::error::to_py(Error::index(format!(
                 "state: expected an index in [0, {}); got {index}",
-                self.slots.steps.len()
+                self.slots.progress.len()
             )))
         })
     }
@@ -313,10 +318,10 @@ impl PySlots {
         }
         let mut loaded = Vec::with_capacity(states.len());
         for (i, (state, param)) in states.iter().zip(&self.slots.params).enumerate() {
-            loaded.push(read(self.kind, names, i, state, param)?);
+            loaded.push(read(self.reader.kind, names, i, state, param)?);
         }
-        for (i, (steps, state)) in loaded.into_iter().enumerate() {
-            self.slots.steps[i] = steps;
+        for (i, (progress, state)) in loaded.into_iter().enumerate() {
+            self.slots.progress[i] = progress;
             self.slots.state[i] = state;
         }
         self.slots.names = names;
@@ -328,26 +333,27 @@ impl PySlots {
     }
 }
 
-/// The count and the tensors of one state, copied, in the dtype of the parameter.
+/// The progress and the tensors of one state, copied, in the dtype of the parameter.
 fn read(
     kind: Kind,
     names: &[&'static str],
     i: usize,
     state: &Bound<'_, PyDict>,
     param: &Core,
-) -> PyResult<(u64, Vec<Core>)> {
+) -> PyResult<(Progress, Vec<Core>)> {
     if state.is_empty() {
-        return Ok((0, Vec::new()));
+        return Ok((Progress::default(), Vec::new()));
     }
+    let missing = |name: &str| value_error(format!("load_state_dict: expected '{name}' in the state of parameter {i}"));
     let mut tensors = Vec::with_capacity(names.len());
     for name in names {
         let value = state.get_item(name)?.filter(|v| !v.is_none());
         let Some(value) = value else {
-            if kind.name() == "SGD" {
-                // PyTorch's state before the first step with momentum.
-                return Ok((0, Vec::new()));
+            if !kind.counted() {
+                // PyTorch's state of SGD before the first step with momentum.
+                return Ok((Progress::default(), Vec::new()));
             }
-            return Err(value_error(format!("load_state_dict: expected '{name}' in the state of parameter {i}")));
+            return Err(missing(name));
         };
         let value = convert::any(&value)?;
         if value.shape() != param.shape() {
@@ -363,12 +369,14 @@ fn read(
         });
         tensors.push(copied.raise()?);
     }
-    let steps = match state.get_item("step")? {
-        Some(step) => step.extract::<f64>()? as u64,
-        None if kind.has_step() => {
-            return Err(value_error(format!("load_state_dict: expected 'step' in the state of parameter {i}")));
-        }
-        None => 1,
+    let number = |name: &str| match state.get_item(name)? {
+        Some(value) => value.extract::<f64>(),
+        None => Err(missing(name)),
     };
-    Ok((steps, tensors))
+    let mut progress =
+        Progress { updates: if kind.counted() { number("step")? as u64 } else { 1 }, ..Progress::default() };
+    for (name, value) in kind.scalars().iter().zip(&mut progress.scalars) {
+        *value = number(name)?;
+    }
+    Ok((progress, tensors))
 }

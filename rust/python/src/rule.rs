@@ -1,89 +1,71 @@
 //! A parameter group's settings as the core's rule.
 
-use fastnn_core::optim::{Adadelta, Adagrad, Adam, AdamW, RmsProp, Rule, Sgd};
+use fastnn_core::optim::{Kind, Rule, Source};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use pyo3::{Borrowed, FromPyObject, intern};
+use pyo3::{Borrowed, FromPyObject};
 
 use crate::error::{type_error, value_error};
 
-/// Which optimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// [`Sgd`]
-    Sgd,
-    /// [`Adagrad`]
-    Adagrad,
-    /// [`Adadelta`]
-    Adadelta,
-    /// [`RmsProp`]
-    RmsProp,
-    /// [`Adam`]
-    Adam,
-    /// [`AdamW`]
-    AdamW,
+/// Reads the rule of one kind from the dicts of parameter groups.
+pub struct Reader {
+    /// Which optimizer.
+    pub kind: Kind,
+    /// The names of its settings. Made once: a lookup then costs no hashing.
+    names: Vec<Py<PyString>>,
 }
 
-fn setting<'py, T>(group: &Bound<'py, PyDict>, name: &Bound<'py, PyString>) -> PyResult<T>
-where
-    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
-{
-    let value = group.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_string()))?;
-    T::extract(Borrowed::from(&value)).map_err(|_| {
-        let got = value.repr().map_or_else(|_| "?".into(), |r| r.to_string());
-        type_error(format!("expected {name} to be a number; got {got}"))
-    })
-}
-
-macro_rules! settings {
-    ($group:ident, $rule:ident { $($name:ident),+ }) => {
-        Rule::from($rule { $($name: setting($group, intern!($group.py(), stringify!($name)))?),+ })
-    };
-}
-
-impl Kind {
+impl Reader {
     /// By its class' name.
-    pub fn named(name: &str) -> PyResult<Self> {
-        Ok(match name {
-            "SGD" => Self::Sgd,
-            "Adagrad" => Self::Adagrad,
-            "Adadelta" => Self::Adadelta,
-            "RMSprop" => Self::RmsProp,
-            "Adam" => Self::Adam,
-            "AdamW" => Self::AdamW,
-            other => return Err(value_error(format!("expected the name of an optimizer; got '{other}'"))),
-        })
-    }
-
-    /// Its class' name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sgd => "SGD",
-            Self::Adagrad => "Adagrad",
-            Self::Adadelta => "Adadelta",
-            Self::RmsProp => "RMSprop",
-            Self::Adam => "Adam",
-            Self::AdamW => "AdamW",
-        }
-    }
-
-    /// Whether its state has a `step` in PyTorch.
-    pub const fn has_step(self) -> bool {
-        !matches!(self, Self::Sgd)
+    pub fn named(py: Python<'_>, name: &str) -> PyResult<Self> {
+        let kind =
+            Kind::named(name).ok_or_else(|| value_error(format!("expected the name of an optimizer; got '{name}'")))?;
+        let names = kind.settings().iter().map(|name| PyString::intern(py, name).unbind()).collect();
+        Ok(Self { kind, names })
     }
 
     /// The rule with the settings that a group has now.
-    pub fn rule(self, group: &Bound<'_, PyDict>) -> PyResult<Rule> {
-        Ok(match self {
-            Self::Sgd => settings!(group, Sgd { lr, momentum, dampening, weight_decay, nesterov, maximize }),
-            Self::Adagrad => {
-                settings!(group, Adagrad { lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize })
-            }
-            Self::Adadelta => settings!(group, Adadelta { lr, rho, eps, weight_decay, maximize }),
-            Self::RmsProp => settings!(group, RmsProp { lr, alpha, eps, weight_decay, momentum, centered, maximize }),
-            Self::Adam => settings!(group, Adam { lr, betas, eps, weight_decay, amsgrad, maximize }),
-            Self::AdamW => settings!(group, AdamW { lr, betas, eps, weight_decay, amsgrad, maximize }),
+    pub fn rule(&self, group: &Bound<'_, PyDict>) -> PyResult<Rule> {
+        self.kind.read(&Group { names: &self.names, group })
+    }
+}
+
+struct Group<'a, 'py> {
+    names: &'a [Py<PyString>],
+    group: &'a Bound<'py, PyDict>,
+}
+
+impl<'py> Group<'_, 'py> {
+    fn get<T>(&self, index: usize, expected: &str) -> PyResult<T>
+    where
+        T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+    {
+        let name = self.names[index].bind(self.group.py());
+        let value = self.group.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_string()))?;
+        T::extract(Borrowed::from(&value)).map_err(|_| {
+            let got = value.repr().map_or_else(|_| "?".into(), |r| r.to_string());
+            type_error(format!("expected {name} to be {expected}; got {got}"))
         })
+    }
+}
+
+impl Source for Group<'_, '_> {
+    type Error = PyErr;
+
+    fn number(&self, index: usize) -> PyResult<f64> {
+        self.get(index, "a number")
+    }
+
+    fn pair(&self, index: usize) -> PyResult<(f64, f64)> {
+        match self.get(index, "a pair of numbers") {
+            Ok(pair) => Ok(pair),
+            // A list too, as in PyTorch.
+            Err(_) => self.get::<[f64; 2]>(index, "a pair of numbers").map(|[first, second]| (first, second)),
+        }
+    }
+
+    fn flag(&self, index: usize) -> PyResult<bool> {
+        self.get(index, "True or False")
     }
 }

@@ -1,8 +1,8 @@
 //! The planned steps of a `TrainStep`: one plan for each shape of batch.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use fastnn_core::optim::Rule;
+use fastnn_core::optim::{Progress, Rule, noise::TILE};
 use fastnn_core::plan::{Parameter, Plan, trace};
 use fastnn_core::tensor::Meta;
 use fastnn_core::{Tensor as Core, ops};
@@ -16,6 +16,7 @@ use crate::convert;
 use crate::error::Raise;
 use crate::optim::PySlots;
 use crate::tensor::Tensor;
+use crate::treatment::PyTreatment;
 
 /// Nanoseconds of work from which on a step lets other Python threads run.
 const LONG: usize = 20_000;
@@ -32,7 +33,7 @@ struct Place {
 
 /// A plan, and what it was made for.
 struct Entry {
-    batch: [Meta; 2],
+    batch: SmallVec<[Meta; 3]>,
     seed: u64,
     places: Vec<Place>,
     plan: Plan,
@@ -40,7 +41,7 @@ struct Entry {
 
 /// A batch that is being traced.
 struct Tracing {
-    batch: [Core; 2],
+    batch: Batch,
     drawn_from: (u64, u64),
 }
 
@@ -101,17 +102,20 @@ fn rules_ahead(groups: &Groups<'_>, first: &[Rule], settings: &[Bound<'_, PyDict
     ahead
 }
 
+/// Inputs, targets and, if samples are weighted, their weights.
+type Batch = SmallVec<[Core; 3]>;
+
 /// A batch as plans take it: contiguous, off the tape.
-fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<[Core; 2]> {
+fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>, weight: Option<&Bound<'_, PyAny>>) -> PyResult<Batch> {
     let one = |value: &Bound<'_, PyAny>| ops::contiguous(&convert::any(value)?.detach()).raise();
-    Ok([one(x)?, one(y)?])
+    [Some(x), Some(y), weight].into_iter().flatten().map(one).collect()
 }
 
 impl Entry {
-    fn takes(&self, batch: &[Core; 2], seed: u64) -> bool {
+    fn takes(&self, batch: &[Core], seed: u64) -> bool {
         let fits =
             |(meta, tensor): (&Meta, &Core)| meta.dtype == tensor.dtype() && meta.shape.as_slice() == tensor.shape();
-        self.seed == seed && self.batch.iter().zip(batch).all(fits)
+        self.seed == seed && self.batch.len() == batch.len() && self.batch.iter().zip(batch).all(fits)
     }
 
     /// Whether the optimizer still holds the tensors that the plan writes.
@@ -123,14 +127,17 @@ impl Entry {
         })
     }
 
-    /// The rule and the number of the next update of every parameter.
-    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, u64)> + 'a {
-        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.steps[p.index] + 1))
+    /// The rule of every parameter, and how far it has come.
+    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, Progress)> + 'a {
+        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.progress[p.index]))
     }
 
-    fn count(&self, groups: &mut Groups<'_>, steps: u64) {
-        for place in &self.places {
-            groups[place.group].0.slots.steps[place.index] += steps;
+    /// Count steps that had these updates: the same in all, or those of each step, one after another.
+    fn count(&self, updates: &[(Rule, Progress)], groups: &mut Groups<'_>, steps: usize) {
+        let each_step = if updates.len() == self.places.len() { 0 } else { self.places.len() };
+        for (i, place) in self.places.iter().enumerate() {
+            let progress = &mut groups[place.group].0.slots.progress[place.index];
+            (0..steps).for_each(|step| updates[step * each_step + i].0.advance(progress));
         }
     }
 }
@@ -164,16 +171,21 @@ impl Planner {
     }
 
     /// Begin to trace a step on this batch; returns the tensors to run the model on.
-    fn start(&self, x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>) -> PyResult<(Tensor, Tensor)> {
-        let batch = batch(x, y)?;
+    #[pyo3(signature = (x, y, weight, /))]
+    fn start(
+        &self,
+        x: &Bound<'_, PyAny>,
+        y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Tensor>> {
+        let batch = batch(x, y, weight)?;
         let mut inner = self.lock()?;
         if inner.tracing.is_some() {
             return Err(PyRuntimeError::new_err(BUSY));
         }
         trace::start();
         inner.tracing = Some(Tracing { batch: batch.clone(), drawn_from: ops::random::state() });
-        let [x, y] = batch;
-        Ok((x.into(), y.into()))
+        Ok(batch.into_iter().map(Tensor::from).collect())
     }
 
     /// Give up tracing.
@@ -185,13 +197,14 @@ impl Planner {
 
     /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. Returns why
     /// it cannot be planned, if it cannot.
-    #[pyo3(signature = (loss, slots, settings, /))]
+    #[pyo3(signature = (loss, slots, settings, treatment, /))]
     fn finish(
         &self,
         py: Python<'_>,
         loss: PyRef<'_, Tensor>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
+        treatment: PyRef<'_, PyTreatment>,
     ) -> PyResult<Option<String>> {
         let trace = trace::finish();
         let mut inner = self.lock()?;
@@ -201,19 +214,23 @@ impl Planner {
         let mut groups = groups(slots, settings)?;
         rules(py, &mut groups)?;
         let (mut params, mut places) = (Vec::new(), Vec::new());
+        let (mut number, mut next_position) = (0, 0);
         for (group, (slots, _)) in groups.iter().enumerate() {
             let slots = &slots.slots;
             for (index, value) in slots.params.iter().enumerate() {
+                let (position, (max_norm, average)) = (next_position, treatment.of(number));
+                (number, next_position) = (number + 1, next_position + value.numel().next_multiple_of(TILE));
                 let Some(grad) = value.grad() else { continue };
                 let state = slots.state[index].clone();
                 places.push(Place { group, index, param: value.id(), state: state.iter().map(Core::id).collect() });
-                params.push(Parameter { value: value.clone(), state, grad });
+                params.push(Parameter { value: value.clone(), state, grad, position, max_norm, average });
             }
         }
-        let [x, y] = &tracing.batch;
-        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from) {
+        let treatment = Arc::clone(&treatment.settings);
+        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment) {
             Ok(plan) => {
-                let entry = Entry { batch: [x.meta(), y.meta()], seed: tracing.drawn_from.0, places, plan };
+                let batch = tracing.batch.iter().map(Core::meta).collect();
+                let entry = Entry { batch, seed: tracing.drawn_from.0, places, plan };
                 inner.entries.push(entry);
                 Ok(None)
             }
@@ -222,17 +239,19 @@ impl Planner {
     }
 
     /// One planned step; the loss, or None where there is no plan for such a batch.
-    #[pyo3(signature = (x, y, slots, settings, stop, /))]
+    #[pyo3(signature = (x, y, weight, slots, settings, stop, /))]
+    #[allow(clippy::too_many_arguments)]
     fn step(
         &self,
         py: Python<'_>,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<f64>> {
-        let batch = batch(x, y)?;
+        let batch = batch(x, y, weight)?;
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
@@ -244,7 +263,7 @@ impl Planner {
         let plan = &mut entry.plan;
         let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
         if !stop || loss.is_finite() {
-            entry.count(&mut groups, 1);
+            entry.count(&updates, &mut groups, 1);
         }
         Ok(Some(loss))
     }
@@ -253,20 +272,21 @@ impl Planner {
     /// for such batches. `settings` has those of every group, once for all steps, or once for each step, one after another.
     /// With `stop`, a loss that is not finite is the last. There are fewer losses also if later settings can not be used in
     /// the same call.
-    #[pyo3(signature = (x, y, order, samples, slots, settings, stop, /))]
+    #[pyo3(signature = (x, y, weight, order, samples, slots, settings, stop, /))]
     #[allow(clippy::too_many_arguments)]
     fn run_batches<'py>(
         &self,
         py: Python<'py>,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
+        weight: Option<&Bound<'_, PyAny>>,
         order: PyReadonlyArray1<'_, i64>,
         samples: usize,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
-        let data = batch(x, y)?;
+        let data = batch(x, y, weight)?;
         let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
@@ -278,7 +298,10 @@ impl Planner {
                     && meta.shape.first() == Some(&samples)
                     && meta.shape.get(1..) == whole.shape().get(1..)
             };
-            entry.seed == seed && entry.batch.iter().zip(&data).all(rows) && entry.current(&groups)
+            entry.seed == seed
+                && entry.batch.len() == data.len()
+                && entry.batch.iter().zip(&data).all(rows)
+                && entry.current(&groups)
         };
         let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
         let mut order = order.as_slice()?;
@@ -297,7 +320,7 @@ impl Planner {
         let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
-        entry.count(&mut groups, updated as u64);
+        entry.count(&updates, &mut groups, updated);
         Ok(Some(PyArray1::from_vec(py, losses)))
     }
 

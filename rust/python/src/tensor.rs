@@ -1,6 +1,6 @@
 //! `fastnn.Tensor`: what it is, and its values in Python.
 
-use fastnn_core::tensor::tape;
+use fastnn_core::tensor::tape::{self, Keep};
 use fastnn_core::{Tensor as Core, ops};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -223,8 +223,9 @@ impl Tensor {
         slf
     }
 
-    /// Add the gradient with respect to every leaf to that leaf's `grad`.
-    #[pyo3(signature = (gradient=None, retain_graph=false, create_graph=false))]
+    /// Add the gradient with respect to every leaf to that leaf's `grad`. With `create_graph` those can be differentiated;
+    /// they then hold the graph, which holds the leaves, and memory is only freed once `grad` is `None` again.
+    #[pyo3(signature = (gradient=None, retain_graph=None, create_graph=false))]
     fn backward(
         &self,
         py: Python<'_>,
@@ -232,13 +233,9 @@ impl Tensor {
         retain_graph: Option<bool>,
         create_graph: bool,
     ) -> PyResult<()> {
-        if create_graph {
-            return Err(PyRuntimeError::new_err(
-                "backward: expected create_graph=False; fastnn has first derivatives only",
-            ));
-        }
         let (inner, gradient) = (self.inner.clone(), gradient.map(|g| g.0));
-        py.detach(|| tape::backward(&inner, gradient.as_ref(), retain_graph.unwrap_or(false))).raise()
+        let keep = Keep { retain: retain_graph.unwrap_or(create_graph), create: create_graph };
+        py.detach(|| tape::backward(&inner, gradient.as_ref(), keep)).raise()
     }
 
     /// A copy on the tape.

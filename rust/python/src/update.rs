@@ -1,6 +1,6 @@
 //! One pass over all parameters: each member of the team takes a range of all their elements together.
 
-use fastnn_core::optim::{Rule, Step};
+use fastnn_core::optim::{Progress, Rule, Step};
 use fastnn_core::simd::Flush;
 use fastnn_core::tensor::layout::show;
 use fastnn_core::threads;
@@ -41,8 +41,8 @@ pub fn any_overlap(params: &[Core]) -> bool {
 }
 
 impl Item {
-    /// Update `t` of a contiguous parameter.
-    pub fn new(rule: &Rule, t: u64, param: Core, grad: &Core, state: &[Core]) -> Result<Self> {
+    /// The next update of a contiguous parameter.
+    pub fn new(rule: &Rule, progress: &Progress, param: Core, grad: &Core, state: &[Core]) -> Result<Self> {
         let mut grad = ops::contiguous(grad)?;
         if overlap(&param, &grad) || state.iter().any(|s| overlap(s, &grad)) {
             grad = ops::copy(&grad)?;
@@ -55,8 +55,8 @@ impl Item {
             )));
         }
         let scalars = match param.dtype() {
-            DType::F64 => Scalars::F64(rule.at(t)),
-            _ => Scalars::F32(rule.at(t)),
+            DType::F64 => Scalars::F64(rule.at(progress)),
+            _ => Scalars::F32(rule.at(progress)),
         };
         Ok(Self { scalars, param, grad, state: SmallVec::from(state) })
     }

@@ -7,6 +7,7 @@ the same values in a new tensor.
 from fastnn.nn.functional.activation import (
     elu,
     gelu,
+    glu,
     hardtanh,
     leaky_relu,
     log_softmax,
@@ -20,6 +21,7 @@ from fastnn.nn.functional.activation import (
     softplus,
     tanh,
 )
+from fastnn.nn.functional.alpha_dropout import alpha_dropout, feature_alpha_dropout
 from fastnn.nn.functional.layer import batch_norm, bilinear, dropout, linear
 from fastnn.nn.functional.loss import (
     binary_cross_entropy,
@@ -35,6 +37,7 @@ from fastnn.nn.functional.loss import (
 from fastnn.nn.functional.normalization import group_norm, instance_norm, layer_norm, normalize, rms_norm
 
 __all__ = [
+    "alpha_dropout",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
@@ -42,7 +45,9 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "elu",
+    "feature_alpha_dropout",
     "gelu",
+    "glu",
     "group_norm",
     "hardtanh",
     "huber_loss",

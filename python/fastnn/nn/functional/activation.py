@@ -6,7 +6,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike
+from fastnn._types import TensorLike, shape_of
 
 
 def relu(input: TensorLike, inplace: bool = False) -> Tensor:  # noqa: ARG001
@@ -99,6 +99,25 @@ def hardtanh(input: TensorLike, min_val: float = -1.0, max_val: float = 1.0, inp
 def _implicit_dim(input: TensorLike) -> int:
     # PyTorch's rule for `dim=None`, which it has deprecated.
     return 0 if input.ndim in {0, 1, 3} else 1
+
+
+def glu(input: TensorLike, dim: int = -1) -> Tensor:
+    """Return ``a * sigmoid(b)``, where a is the first half of the input along ``dim``, and b the second.
+
+    Raises:
+        ValueError: The dimension has an odd size, or there is none.
+
+    Source:
+        Dauphin et al. 2017, https://arxiv.org/abs/1612.08083, equation 1.
+    """
+    shape = shape_of(input)
+    if not -len(shape) <= dim < len(shape):
+        raise ValueError(f"glu: expected dim to be one of {len(shape)} dimensions; got {dim}")
+    if shape[dim] % 2:
+        raise ValueError(f"glu: expected an even size in dimension {dim}; got {shape}")
+    x = input if isinstance(input, Tensor) else _core.as_tensor(input)
+    half = shape[dim] // 2
+    return x.narrow(dim, 0, half) * x.narrow(dim, half, half).sigmoid()
 
 
 def softmax(input: TensorLike, dim: int | None = None, *, dtype: Any = None) -> Tensor:

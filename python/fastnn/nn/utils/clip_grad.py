@@ -24,8 +24,6 @@ def _norm(gradient: Tensor, norm_type: float) -> float:
         return 0.0
     if math.isinf(norm_type):
         return float(values.max())
-    if norm_type == 2.0:
-        return math.sqrt(float(values @ values))
     return float(np.sum(values**norm_type) ** (1.0 / norm_type))
 
 
@@ -45,8 +43,11 @@ def get_total_norm(
     norm_type = float(norm_type)
     if not norm_type > 0:
         raise ValueError(f"get_total_norm: expected norm_type above 0; got {norm_type}")
-    norms = np.array([_norm(tensor, norm_type) for tensor in ([tensors] if isinstance(tensors, Tensor) else tensors)])
-    if not norms.size:
+    given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    norms = np.array([] if norm_type == 2.0 else [_norm(tensor, norm_type) for tensor in given])
+    if norm_type == 2.0:
+        total = _core.total_norm(given)
+    elif not norms.size:
         total = 0.0
     elif math.isinf(norm_type):
         total = float(norms.max())
@@ -112,4 +113,4 @@ def clip_grad_value_(
     """
     clip_value = float(clip_value)
     for gradient in _gradients(parameters):
-        gradient.copy_(_core.as_tensor(np.clip(gradient.numpy(), -clip_value, clip_value)))
+        gradient.clamp_(-clip_value, clip_value)

@@ -6,10 +6,10 @@
 use super::unary::{Identity, Unary, c, clamp, map, map_grad, map_grad_in_place, map_in_place, unary};
 use crate::element::Float;
 
-const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
-const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
-const SQRT_2_OVER_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-const GELU_CUBIC: f64 = 0.044_715;
+pub(crate) const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+pub(crate) const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+pub(crate) const SQRT_2_OVER_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+pub(crate) const GELU_CUBIC: f64 = 0.044_715;
 
 unary!(
     /// max(x, 0), with derivative 0 at 0. NaN stays.

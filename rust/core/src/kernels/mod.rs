@@ -6,11 +6,13 @@
 pub mod activation;
 pub mod dropout;
 pub mod elementwise;
+pub mod gibbs;
 pub mod integer;
 pub mod loss;
 pub mod math;
 pub mod matmul;
 pub mod norm;
+pub mod penalty;
 pub mod reduce;
 pub mod softmax;
 pub mod transpose;

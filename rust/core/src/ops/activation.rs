@@ -8,12 +8,12 @@
 
 use smallvec::smallvec;
 
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, second, shape_error};
 use crate::element::{Float, LANES};
 use crate::error::{Error, Result};
 use crate::kernels::activation::Activation;
 use crate::tensor::layout::show;
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
@@ -112,8 +112,12 @@ impl Op for ActivateGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::activation(self.0, t))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
@@ -227,8 +231,12 @@ impl Op for PreluGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, second::prelu)
     }
 }
 

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Grads, Op, Outputs, Run, Saves, apply_many, float_dtype, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply_many, float_dtype, second, shape_error};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::norm::{self, Affine, AffineGrad, Channels, MomentsMut, Rows, Scaling};
 use crate::tensor::layout::show;
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
@@ -339,8 +339,12 @@ impl Op for BatchNormGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::batch_norm(*self, t))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {

@@ -8,12 +8,12 @@
 use smallvec::smallvec;
 
 use super::linear::{linear, rows_cols};
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, reshape, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, reshape, second, shape_error};
 use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::kernels::reduce;
 use crate::tensor::layout::show;
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
@@ -97,8 +97,12 @@ impl Op for OuterRowsGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, second::outer_rows)
     }
 }
 

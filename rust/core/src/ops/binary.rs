@@ -17,13 +17,13 @@ use smallvec::smallvec;
 
 use super::walk::{zip, zip_in_place};
 use super::{
-    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, log, logical_and, masked_fill, neg, sub_scalar, sum_to,
+    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, log, logical_and, masked_fill, neg, sub_scalar, sum_to, where_,
 };
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::kernels::elementwise as kernels;
 use crate::tensor::layout::broadcast;
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{self, Backward};
 use crate::tensor::{Meta, Tensor, View};
 use crate::{with_element, with_float};
 
@@ -144,7 +144,13 @@ impl Op for Binary {
             Arithmetic::Pow => {
                 let (a, b) = (cx.input(0), cx.input(1));
                 let flat = logical_and(&eq(a, &zero(a))?, &ge(b, &zero(b))?)?;
-                mul(g, &masked_fill(&mul(cx.output(0), &log(a)?)?, &flat, 0)?)
+                // The logarithm of 0 has no derivative; what is masked anyway must not make a NaN of the second one.
+                let base = if tape::is_grad_enabled() {
+                    where_(&flat, &Tensor::full(&[], 1.0, a.dtype()), a)?
+                } else {
+                    a.clone()
+                };
+                mul(g, &masked_fill(&mul(cx.output(0), &log(&base)?)?, &flat, 0)?)
             }
         };
         let a = if cx.needs(0) { Some(sum_to(&grad_a()?, &cx.input_meta[0].shape)?) } else { None };

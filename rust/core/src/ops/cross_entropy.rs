@@ -12,13 +12,13 @@ use std::ops::Range;
 
 use smallvec::smallvec;
 
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, second, shape_error};
 use crate::element::{DType, Float, LANES};
 use crate::error::{Error, Result};
 use crate::kernels::loss::{self, SampleLosses, SampleScales};
 use crate::kernels::reduce::{sum, sum_flat};
 use crate::tensor::layout::{Dims, show};
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
@@ -307,8 +307,12 @@ impl Op for CrossEntropyGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::cross_entropy(*self, t))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
@@ -408,8 +412,12 @@ impl Op for CrossEntropySoftGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::cross_entropy_soft(*self, t))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {

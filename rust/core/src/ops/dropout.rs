@@ -69,8 +69,8 @@ impl Op for Dropout {
     }
 }
 
-/// Zero elements with probability `p` and scale the others up; the tensor itself if p is 0 or while not training.
-pub fn dropout(x: &Tensor, p: f64, training: bool) -> Result<Tensor> {
+/// Zero elements with probability `p`, and multiply the others by 1 or by what `Mask` says.
+fn drop(x: &Tensor, p: f64, training: bool, rescale: bool) -> Result<Tensor> {
     if !(0.0..=1.0).contains(&p) {
         return Err(Error::value(format!("dropout: expected p in [0, 1]; got {p}")));
     }
@@ -80,7 +80,17 @@ pub fn dropout(x: &Tensor, p: f64, training: bool) -> Result<Tensor> {
     }
     let draw = next_draw();
     let Mask { threshold, scale, .. } = Mask::<f64>::new(draw, p);
-    apply(Dropout { draw, threshold, scale }, &[x])
+    apply(Dropout { draw, threshold, scale: if rescale { scale } else { 1.0 } }, &[x])
+}
+
+/// Zero elements with probability `p` and scale the others up; the tensor itself if p is 0 or while not training.
+pub fn dropout(x: &Tensor, p: f64, training: bool) -> Result<Tensor> {
+    drop(x, p, training, true)
+}
+
+/// Zero the elements that [`dropout`] would zero, and leave the others as they are.
+pub fn mask(x: &Tensor, p: f64, training: bool) -> Result<Tensor> {
+    drop(x, p, training, false)
 }
 
 #[cfg(test)]
@@ -112,6 +122,21 @@ mod tests {
         assert_eq!(dropout(&x, 0.5, false).unwrap().id(), x.id());
         assert_eq!(dropout(&x, 1.0, true).unwrap().to_vec_f64(), [0.0; 15]);
         assert_eq!(message(dropout(&x, 1.5, true)), "dropout: expected p in [0, 1]; got 1.5");
+    }
+
+    #[test]
+    fn a_mask_drops_what_dropout_drops_and_keeps_the_rest_as_it_is() {
+        let _guard = seeded(4);
+        let x = noise(&[9, 21], 2);
+        let state = crate::ops::random::state();
+        let dropped = dropout(&x, 0.3, true).unwrap().to_vec_f64();
+        crate::ops::random::set_state(state);
+        let masked = mask(&x, 0.3, true).unwrap().to_vec_f64();
+        for ((x, dropped), masked) in x.to_vec_f64().into_iter().zip(dropped).zip(masked) {
+            assert_eq!(masked, if dropped == 0.0 { 0.0 } else { x });
+        }
+        assert_eq!(mask(&x, 0.3, false).unwrap().id(), x.id());
+        assert_eq!(message(mask(&x, -1.0, true)), "dropout: expected p in [0, 1]; got -1");
     }
 
     #[test]

@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Grads, Op, Outputs, Run, Saves, apply_many, batch_norm, float_dtype, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply_many, batch_norm, float_dtype, second, shape_error};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::norm::{self, Affine, AffineGrad, Groups, Measure, MomentsMut, Scaling};
 use crate::kernels::reduce;
 use crate::tensor::layout::{Dims, show};
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
@@ -62,6 +62,8 @@ pub struct GroupNorm {
 #[derive(Clone, Debug)]
 pub struct GroupNormGrad {
     kind: Kind,
+    /// As [`GroupNorm::eps`].
+    eps: f64,
     /// The shape of weight and bias, if there is either.
     affine: Option<Dims>,
 }
@@ -254,7 +256,7 @@ impl Op for GroupNorm {
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let affine = (self.weight || self.bias).then(|| self.kind.affine(&cx.input_meta[0].shape));
-        let op = Arc::new(GroupNormGrad { kind: self.kind.clone(), affine });
+        let op = Arc::new(GroupNormGrad { kind: self.kind.clone(), eps: self.eps, affine });
         let mut inputs: SmallVec<[&Tensor; 5]> = smallvec![cx.grad(), cx.input(0), cx.output(1), cx.output(2)];
         if self.weight {
             inputs.push(cx.input(1));
@@ -359,8 +361,25 @@ impl Op for GroupNormGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let x = &cx.input_meta[1].shape;
+        let groups = self.kind.groups(x, true);
+        let op = second::GroupNorm { rows: groups.rows(), eps: self.eps, centered: self.kind.centered() };
+        let affine = match &self.kind {
+            // Channels stand before what is within them.
+            Kind::Group(_) | Kind::Instance => {
+                let after = if self.kind == Kind::Instance { 1 } else { x.len() - 2 };
+                let mut shape = self.kind.affine(x);
+                shape.resize(1 + after, 1);
+                shape
+            }
+            Kind::Layer(shape) | Kind::Rms(shape) => shape.clone(),
+        };
+        through(cx, |t| second::group_norm(op, self.affine.as_ref().map(|shape| (&affine[..], &shape[..])), t))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {

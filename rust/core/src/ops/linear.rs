@@ -11,7 +11,7 @@
 use smallvec::smallvec;
 
 use super::product::{Matrix, product, product_then, work};
-use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply, expand, float_dtype, shape_error};
 use crate::element::Float;
 use crate::error::Result;
 use crate::kernels::reduce;
@@ -153,8 +153,14 @@ impl Op for LinearGradInput {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let (h, g, weight) = (cx.grad(), cx.input(0), cx.input(1));
+        let grad_g = cx.needs(0).then(|| linear(h, weight, None)).transpose()?;
+        Ok(smallvec![grad_g, cx.needs(1).then(|| apply(LinearGradWeight, &[g, h])).transpose()?])
     }
 
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
@@ -185,8 +191,14 @@ impl Op for LinearGradWeight {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let (h, g, x) = (cx.grad(), cx.input(0), cx.input(1));
+        let grad_g = cx.needs(0).then(|| linear(x, h, None)).transpose()?;
+        Ok(smallvec![grad_g, cx.needs(1).then(|| apply(LinearGradInput, &[g, h])).transpose()?])
     }
 
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
@@ -220,8 +232,8 @@ impl Op for SumRows {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        Ok(smallvec![Some(expand(cx.grad(), &cx.input_meta[0].shape)?)])
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {

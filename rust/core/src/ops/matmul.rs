@@ -9,11 +9,11 @@
 use smallvec::smallvec;
 
 use super::product::{Matrix, product, work};
-use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, sum_to};
+use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, second, sum_to};
 use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::tensor::layout::{Dims, broadcast, show};
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Layout, Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
@@ -241,8 +241,12 @@ impl Op for MatmulGradLeft {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::matmul_left(self.vector, t))
     }
 
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
@@ -305,8 +309,12 @@ impl Op for MatmulGradRight {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::matmul_right(self.ndim, t))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {

@@ -23,11 +23,13 @@ mod join;
 pub mod linear;
 pub mod matmul;
 pub mod nll_loss;
+pub mod penalty;
 pub mod point_loss;
 mod product;
 pub mod random;
 mod reduce;
 mod scalar;
+pub(crate) mod second;
 mod select;
 mod shape;
 pub mod softmax;
@@ -69,6 +71,7 @@ pub use scalar::{
     Scalar, add_scalar, div_scalar, mul_scalar, pow_scalar, rdiv_scalar, rpow_scalar, rsub_scalar, sub_scalar,
 };
 pub use select::{clamp, masked_fill, maximum, maximum_scalar, minimum, minimum_scalar, where_};
+pub(crate) use shape::alias;
 pub use shape::{
     broadcast_to, expand, expand_keeping, flatten, permute, reshape, squeeze, t, transpose, unsqueeze, view,
 };
@@ -91,6 +94,9 @@ pub struct Saves {
 }
 
 impl Saves {
+    /// All inputs.
+    pub const ALL: Self = Self { inputs: u32::MAX, outputs: 0 };
+
     /// Backward reads nothing but gradients and shapes.
     pub const NONE: Self = Self { inputs: 0, outputs: 0 };
 
@@ -186,7 +192,7 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
     /// Gradients of the inputs, built of ops.
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let _ = cx;
-        Err(Error::state(format!("{}: not differentiable", self.name())))
+        Err(no_derivative(self.name()))
     }
 
     /// Roughly how many nanoseconds one thread needs, to choose the team's size.
@@ -221,7 +227,11 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
     } else {
         output_meta.iter().try_for_each(|m| room::check(op.name(), &m.shape, m.dtype))?;
     }
-    let recorded = op.differentiable() && tape::is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
+    let flows = tape::is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
+    let recorded = flows && op.differentiable();
+    if flows && !recorded && tape::is_deriving() && output_meta.iter().any(|m| m.dtype.is_float()) {
+        return Err(no_derivative(op.name()));
+    }
 
     if let (Some(layout), [first, ..]) = (view, inputs) {
         let outputs: SmallVec<[Tensor; 1]> = smallvec![first.alias(layout)];
@@ -301,6 +311,10 @@ pub fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Resul
     target.storage().bump();
     trace::record(&op, &inputs, &[]);
     Ok(())
+}
+
+fn no_derivative(op: &str) -> Error {
+    Error::state(format!("{op}: expected an op that has a derivative; this one has none"))
 }
 
 /// An error in the house form: `op: expected …; got (2, 3)`.

@@ -8,10 +8,10 @@
 use smallvec::smallvec;
 
 use super::cross_entropy::{Reduction, check_labels, classes, infer_labels, label_weight, reduce, shared_scale};
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, second};
 use crate::element::Float;
 use crate::error::Result;
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
@@ -114,8 +114,12 @@ impl Op for NllLossGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::nll_loss(self.loss, t))
     }
 }
 

@@ -11,12 +11,12 @@ use smallvec::smallvec;
 pub use crate::kernels::loss::PointLoss;
 
 use super::cross_entropy::Reduction;
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, div, float_dtype};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, div, float_dtype, second};
 use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::kernels::reduce::{CHUNK, sum, sum_flat};
 use crate::tensor::layout::{broadcast, show};
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
@@ -221,8 +221,12 @@ impl Op for PointLossGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::point_loss(*self, t))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {

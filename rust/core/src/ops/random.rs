@@ -24,6 +24,8 @@ use crate::with_float;
 const TENSORS: u32 = 0;
 /// The stream of the data's order.
 const SHUFFLES: u32 = 1;
+/// The stream of noise on gradients.
+const GRADIENTS: u32 = 2;
 
 /// None until it is first asked.
 static GENERATOR: Mutex<Option<Generator>> = Mutex::new(None);
@@ -43,6 +45,28 @@ pub fn manual_seed(seed: u64) {
 #[must_use]
 pub fn next_draw() -> Draw {
     with_generator(|g| g.next_call(TENSORS))
+}
+
+/// A draw for noise on gradients.
+#[must_use]
+pub fn next_gradient_draw() -> Draw {
+    with_generator(|g| g.next_call(GRADIENTS))
+}
+
+/// The draw that [`next_gradient_draw`] gives in a state of the generator.
+#[must_use]
+pub fn gradient_draw((seed, call): (u64, u64)) -> Draw {
+    Draw { seed, stream: GRADIENTS, call }
+}
+
+/// The first of `calls` draws in a row that no other op has; the others have the calls that follow.
+#[must_use]
+pub fn reserve(calls: u64) -> Draw {
+    with_generator(|g| {
+        let first = g.next_call(TENSORS);
+        g.set_state((first.seed, first.call.wrapping_add(calls)));
+        first
+    })
 }
 
 /// (seed, number of draws so far).

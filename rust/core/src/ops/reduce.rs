@@ -32,7 +32,8 @@ use dims::{axis_of, not_empty, one_run, reduced, result_shapes, runs};
 
 use super::shape::reshape_to;
 use super::{
-    Grads, Op, Outputs, Run, Saves, Scalar, apply, apply_many, cast, div, div_scalar, expand, float_dtype, where_,
+    Grads, Op, Outputs, Run, Saves, Scalar, apply, apply_many, cast, div, div_scalar, expand, float_dtype, second,
+    where_,
 };
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
@@ -40,7 +41,7 @@ use crate::kernels::elementwise::Number;
 use crate::kernels::integer;
 use crate::kernels::reduce::{self, Axis, CHUNK, Fold, Max, Min, Sum};
 use crate::tensor::layout::show;
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Dims, Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
@@ -290,8 +291,12 @@ impl Op for ProdGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::prod(self.0, t))
     }
 }
 

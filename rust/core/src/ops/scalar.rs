@@ -18,7 +18,7 @@ use crate::element::{DType, Element};
 use crate::error::{Error, Result};
 use crate::kernels::unary;
 use crate::tensor::layout::Layout;
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::{with_element, with_float};
 
@@ -232,15 +232,18 @@ impl Op for PowScalar {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        !self.gradient
-    }
-
     fn saves(&self) -> Saves {
-        Saves::inputs(1)
+        if self.gradient { Saves::ALL } else { Saves::inputs(1) }
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        if self.gradient {
+            return through(cx, |t| {
+                let slope = pow_scalar(&t[1], self.exponent - 1.0)?;
+                let flat = self.exponent == 0.0;
+                Ok(vec![if flat { mul_scalar(&t[0], 0.0)? } else { mul(&t[0], &mul_scalar(&slope, self.exponent)?)? }])
+            });
+        }
         let grad = apply(Self { gradient: true, ..*self }, &[cx.grad(), cx.input(0)])?;
         Ok(smallvec![Some(grad)])
     }

@@ -199,15 +199,14 @@ impl Op for Clamp {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        !self.gradient
-    }
-
     fn saves(&self) -> Saves {
-        Saves::inputs(1)
+        if self.gradient { Saves::ALL } else { Saves::inputs(1) }
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        if self.gradient {
+            return Ok(smallvec![Some(apply(*self, &[cx.grad(), &cx.input(1).detach()])?), None]);
+        }
         Ok(smallvec![Some(apply(Self { gradient: true, ..*self }, &[cx.grad(), cx.input(0)])?)])
     }
 }

@@ -115,6 +115,11 @@ fn join(shape: &[i64]) -> String {
     shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// `x` itself as the result of an op: the same memory, but a place of its own on the tape.
+pub(crate) fn alias(x: &Tensor) -> Result<Tensor> {
+    apply(Reshaped::Expand(Dims::from_slice(x.shape())), &[x])
+}
+
 /// `x` in a shape that is known to fit.
 pub(crate) fn reshape_to(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     if x.shape() == shape {

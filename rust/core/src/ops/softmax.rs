@@ -10,12 +10,12 @@ use std::ops::Range;
 
 use smallvec::smallvec;
 
-use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype};
+use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, second};
 use crate::error::Result;
 use crate::kernels::reduce::Axis;
 use crate::kernels::softmax as kernel;
 use crate::tensor::layout::dim_index;
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
@@ -121,8 +121,12 @@ blockwise! {
     |inputs, axis, range, out, T| {
         kernel::softmax_backward(&inputs[0].slice::<T>()[range.clone()], &inputs[1].slice::<T>()[range], axis, out);
     };
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::softmax(self.dim, t))
     }
 }
 blockwise! {
@@ -145,8 +149,12 @@ blockwise! {
     |inputs, axis, range, out, T| {
         kernel::log_softmax_backward(&inputs[0].slice::<T>()[range.clone()], &inputs[1].slice::<T>()[range], axis, out);
     };
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::log_softmax(self.dim, t))
     }
 }
 
@@ -212,8 +220,12 @@ impl Op for LogSumExpGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::logsumexp(self.dim, t))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {

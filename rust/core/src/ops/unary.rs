@@ -17,12 +17,12 @@
 use smallvec::smallvec;
 
 use super::walk::map;
-use super::{Grads, Op, Outputs, Run, Saves, apply, cast};
+use super::{Grads, Op, Outputs, Run, Saves, add, add_scalar, apply, cast, div, mul, mul_scalar};
 use crate::element::{DType, Element, Float};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Map, Number, maps};
 use crate::kernels::unary::{self as kernels, Unary, unary};
-use crate::tensor::tape::Backward;
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::{with_element, with_float};
 
@@ -109,6 +109,30 @@ impl Function {
     /// Whether integers stay integers.
     const fn keeps_integers(self) -> bool {
         matches!(self, Self::Neg | Self::Square | Self::Abs | Self::Sign)
+    }
+
+    /// [`FunctionGrad`] of ops that have a backward.
+    fn slope(self, inputs: &[Tensor]) -> Result<Tensor> {
+        let g = &inputs[0];
+        // x or y, whichever the gradient reads.
+        let kept = inputs.last().unwrap_or(g);
+        let slope = match self {
+            Self::Neg => return neg(g),
+            Self::Sign => return mul_scalar(g, 0.0),
+            Self::Log => return div(g, kept),
+            Self::Log1p => return div(g, &add_scalar(kept, 1.0)?),
+            Self::Sqrt => return div(g, &add(kept, kept)?),
+            Self::Exp => kept.clone(),
+            Self::Expm1 => add_scalar(kept, 1.0)?,
+            Self::Rsqrt => mul_scalar(&mul(&square(kept)?, kept)?, -0.5)?,
+            Self::Square => add(kept, kept)?,
+            Self::Reciprocal => neg(&square(kept)?)?,
+            Self::Abs => sign(kept)?,
+            Self::Sin => cos(kept)?,
+            Self::Cos => neg(&sin(kept)?)?,
+            Self::Erf => mul_scalar(&exp(&neg(&square(kept)?)?)?, std::f64::consts::FRAC_2_SQRT_PI)?,
+        };
+        mul(g, &slope)
     }
 
     /// Roughly how many nanoseconds one element takes, times 8.
@@ -200,8 +224,12 @@ impl Op for FunctionGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| Ok(vec![self.0.slope(t)?]))
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {

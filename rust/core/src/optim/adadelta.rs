@@ -2,7 +2,7 @@
 //!
 //! Source: Zeiler 2012, Algorithm 1, <https://arxiv.org/abs/1212.5701>, which has no `lr`.
 
-use super::{Check, Gradient, Settings, SquareAverage, Update};
+use super::{Check, Gradient, Scalars, Settings, SquareAverage, Update};
 use crate::{Float, Result, simd};
 
 /// Settings of Adadelta. For every element:
@@ -39,6 +39,8 @@ impl Settings for Adadelta {
 
     const NAME: &'static str = "Adadelta";
 
+    fields!(lr, rho, eps, weight_decay, maximize);
+
     fn state_names(&self) -> &'static [&'static str] {
         &["square_avg", "acc_delta"]
     }
@@ -51,7 +53,7 @@ impl Settings for Adadelta {
         check.at_least_0("weight_decay", self.weight_decay)
     }
 
-    fn at<T: Float>(&self, _t: u64) -> AdadeltaStep<T> {
+    fn at<T: Float>(&self, _t: u64, _scalars: Scalars) -> AdadeltaStep<T> {
         AdadeltaStep {
             gradient: Gradient::new(self.weight_decay, self.maximize),
             average: SquareAverage::new(self.rho, self.eps),

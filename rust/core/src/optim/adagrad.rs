@@ -2,7 +2,7 @@
 //!
 //! Source: Duchi, Hazan & Singer 2011, <https://jmlr.org/papers/v12/duchi11a.html>, the diagonal form.
 
-use super::{Check, Gradient, Settings, Update};
+use super::{Check, Gradient, Scalars, Settings, Update};
 use crate::{Float, Result, simd};
 
 /// Settings of Adagrad. For every element, at step t:
@@ -39,6 +39,8 @@ impl Settings for Adagrad {
 
     const NAME: &'static str = "Adagrad";
 
+    fields!(lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize);
+
     fn state_names(&self) -> &'static [&'static str] {
         &["sum"]
     }
@@ -56,7 +58,7 @@ impl Settings for Adagrad {
         check.at_least_0("eps", self.eps)
     }
 
-    fn at<T: Float>(&self, t: u64) -> AdagradStep<T> {
+    fn at<T: Float>(&self, t: u64, _scalars: Scalars) -> AdagradStep<T> {
         AdagradStep {
             gradient: Gradient::new(self.weight_decay, self.maximize),
             minus_lr: T::from_f64(-self.lr / (1.0 + (t - 1) as f64 * self.lr_decay)),

@@ -3,7 +3,7 @@
 //! Source: Kingma & Ba 2015, Algorithm 1, <https://arxiv.org/abs/1412.6980>; `amsgrad` is Reddi, Kale & Kumar 2018,
 //! <https://openreview.net/forum?id=ryQu7f-RZ>, with the bias correction that PyTorch applies to the maximum.
 
-use super::{Check, Gradient, Lerp, Settings, SquareAverage, Update};
+use super::{Check, Gradient, Lerp, Scalars, Settings, SquareAverage, Update};
 use crate::{Float, Result, simd};
 
 /// Settings of Adam. For every element, at step t:
@@ -44,6 +44,8 @@ impl Settings for Adam {
 
     const NAME: &'static str = "Adam";
 
+    fields!(lr, betas, eps, weight_decay, amsgrad, maximize);
+
     fn state_names(&self) -> &'static [&'static str] {
         if self.amsgrad { &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] } else { &["exp_avg", "exp_avg_sq"] }
     }
@@ -52,7 +54,7 @@ impl Settings for Adam {
         self.validate_as(&Check(Self::NAME))
     }
 
-    fn at<T: Float>(&self, t: u64) -> AdamStep<T> {
+    fn at<T: Float>(&self, t: u64, _scalars: Scalars) -> AdamStep<T> {
         // In f64: in f32, 1 − β₂ᵗ is off by 1.3e-5 at t = 1.
         let correction = |beta| 1.0 - libm::pow(beta, t as f64);
         let (beta1, beta2) = self.betas;

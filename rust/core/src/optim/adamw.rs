@@ -3,7 +3,7 @@
 //! Source: Loshchilov & Hutter 2019, Algorithm 2, <https://arxiv.org/abs/1711.05101>; as in PyTorch, `lr` multiplies the
 //! decay too.
 
-use super::{Adam, AdamStep, Check, Settings};
+use super::{Adam, AdamStep, Check, Scalars, Settings};
 use crate::{Float, Result};
 
 /// Settings of AdamW. For every element, at step t:
@@ -46,6 +46,8 @@ impl Settings for AdamW {
 
     const NAME: &'static str = "AdamW";
 
+    fields!(lr, betas, eps, weight_decay, amsgrad, maximize);
+
     fn state_names(&self) -> &'static [&'static str] {
         self.adam(0.0).state_names()
     }
@@ -54,7 +56,7 @@ impl Settings for AdamW {
         self.adam(self.weight_decay).validate_as(&Check(Self::NAME))
     }
 
-    fn at<T: Float>(&self, t: u64) -> AdamStep<T> {
-        self.adam(0.0).at::<T>(t).shrinking(1.0 - self.lr * self.weight_decay)
+    fn at<T: Float>(&self, t: u64, scalars: Scalars) -> AdamStep<T> {
+        self.adam(0.0).at::<T>(t, scalars).shrinking(1.0 - self.lr * self.weight_decay)
     }
 }

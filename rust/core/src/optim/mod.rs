@@ -5,25 +5,61 @@
 //! updates any part of a parameter in place, in one pass. Everything is elementwise and correctly rounded, so that the
 //! result has the same bits however the work is split and on every instruction set.
 //!
-//! To add an optimizer: a file with its settings, its formula and its kernel, and a line in `rules!` below.
+//! What a rule keeps of a parameter is of two kinds: *state*, a tensor of the parameter's shape, and *scalars*, such as
+//! a product of all past momenta, which live with the number of updates in [`Progress`].
+//!
+//! To add an optimizer: a file with its settings, its formula and its kernel, and its name in `rules!` below.
+
+#[macro_use]
+mod settings;
 
 mod adadelta;
 mod adagrad;
 mod adam;
+mod adamax;
 mod adamw;
+mod asgd;
+mod lion;
+mod nadam;
+mod nesterov;
+pub mod noise;
+mod radam;
 mod rmsprop;
+mod rprop;
 mod sgd;
 #[cfg(test)]
 mod tests;
+pub mod treatment;
 
 pub use adadelta::{Adadelta, AdadeltaStep};
 pub use adagrad::{Adagrad, AdagradStep};
 pub use adam::{Adam, AdamStep};
+pub use adamax::{Adamax, AdamaxStep};
 pub use adamw::AdamW;
+pub use asgd::{Asgd, AsgdStep};
+pub use lion::{Lion, LionStep};
+pub use nadam::{NAdam, NAdamStep};
+pub use nesterov::{Nesterov, NesterovStep};
+pub use radam::{RAdam, RAdamStep};
 pub use rmsprop::{RmsProp, RmsPropStep};
+pub use rprop::{Rprop, RpropStep};
+pub use settings::{Setting, Source};
 pub use sgd::{Sgd, SgdStep};
 
 use crate::{DType, Error, Float, Result};
+
+/// The numbers that a rule keeps of a parameter besides its state, in the order of [`Settings::SCALARS`]; the rest unused.
+pub type Scalars = [f64; 2];
+
+/// How far the training of one parameter has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// How often it was updated. A parameter that had no gradient does not count that step, as in PyTorch; a rule that is
+    /// not [`Settings::COUNTED`] counts from the making of its state.
+    pub updates: u64,
+    /// What its rule keeps; of no meaning before the first update.
+    pub scalars: Scalars,
+}
 
 /// What every optimizer's settings can do.
 pub trait Settings: Copy {
@@ -32,6 +68,18 @@ pub trait Settings: Copy {
 
     /// The name that the user knows.
     const NAME: &'static str;
+
+    /// The names of the settings, as in PyTorch's `param_groups`; made by `fields!`.
+    const FIELDS: &'static [&'static str];
+
+    /// Whether PyTorch's state has a `step`.
+    const COUNTED: bool = true;
+
+    /// The keys of the [`Scalars`] in PyTorch's `state_dict`.
+    const SCALARS: &'static [&'static str] = &[];
+
+    /// Read all settings; made by `fields!`.
+    fn read<S: Source>(source: &S) -> std::result::Result<Self, S::Error>;
 
     /// The keys of the state in PyTorch's `state_dict`, in the order that [`Update::update`] takes it.
     fn state_names(&self) -> &'static [&'static str];
@@ -44,8 +92,18 @@ pub trait Settings: Copy {
     /// Refuse what PyTorch refuses, and NaN.
     fn validate(&self) -> Result<()>;
 
-    /// The scalars of step `t`, the first being 1.
-    fn at<T: Float>(&self, t: u64) -> Self::Step<T>;
+    /// The [`Scalars`] before the first step.
+    fn initial_scalars(&self) -> Scalars {
+        Scalars::default()
+    }
+
+    /// The [`Scalars`] after step `t`, from those before it.
+    fn scalars_after(&self, _t: u64, scalars: Scalars) -> Scalars {
+        scalars
+    }
+
+    /// All numbers of step `t`, the first being 1, from the [`Scalars`] before it.
+    fn at<T: Float>(&self, t: u64, scalars: Scalars) -> Self::Step<T>;
 }
 
 /// One step of an optimizer, on slices of equal length.
@@ -68,11 +126,57 @@ macro_rules! rules {
             $(#[doc = concat!("Of [`", stringify!($rule), "`].")] $rule(<$rule as Settings>::Step<T>),)+
         }
 
-        impl Rule {
+        /// Which rule.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $(#[doc = concat!("[`", stringify!($rule), "`].")] $rule,)+
+        }
+
+        impl Kind {
+            /// All there are.
+            pub const ALL: &'static [Self] = &[$(Self::$rule),+];
+
             /// The name that the user knows.
             #[must_use]
-            pub fn name(&self) -> &'static str {
-                match self { $(Self::$rule(_) => <$rule as Settings>::NAME,)+ }
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$rule => <$rule as Settings>::NAME,)+ }
+            }
+
+            /// The names of its settings, as in PyTorch's `param_groups`.
+            #[must_use]
+            pub const fn settings(self) -> &'static [&'static str] {
+                match self { $(Self::$rule => <$rule as Settings>::FIELDS,)+ }
+            }
+
+            /// Whether PyTorch's state has a `step`.
+            #[must_use]
+            pub const fn counted(self) -> bool {
+                match self { $(Self::$rule => <$rule as Settings>::COUNTED,)+ }
+            }
+
+            /// The keys of [`Progress::scalars`] in PyTorch's `state_dict`.
+            #[must_use]
+            pub const fn scalars(self) -> &'static [&'static str] {
+                match self { $(Self::$rule => <$rule as Settings>::SCALARS,)+ }
+            }
+
+            /// The rule with the settings that a source has now.
+            pub fn read<S: Source>(self, source: &S) -> std::result::Result<Rule, S::Error> {
+                Ok(match self { $(Self::$rule => Rule::$rule(<$rule as Settings>::read(source)?),)+ })
+            }
+        }
+
+        impl Rule {
+            /// Which rule.
+            #[must_use]
+            pub const fn kind(&self) -> Kind {
+                match self { $(Self::$rule(_) => Kind::$rule,)+ }
+            }
+
+            /// The name that the user knows.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                self.kind().name()
             }
 
             /// The keys of the state in PyTorch's `state_dict`, in the order that [`Step::update`] takes it.
@@ -94,12 +198,27 @@ macro_rules! rules {
                 match self { $(Self::$rule(settings) => settings.validate(),)+ }
             }
 
-            /// The scalars of step `t`. It counts the updates of this parameter, the first being 1: a parameter
-            /// that had no gradient does not count that step, as in PyTorch. SGD counts from the making of its buffer.
+            /// All numbers of the next step.
             #[must_use]
-            pub fn at<T: Float>(&self, t: u64) -> Step<T> {
-                debug_assert!(t > 0, "the first step is 1");
-                match self { $(Self::$rule(settings) => Step::$rule(settings.at(t)),)+ }
+            pub fn at<T: Float>(&self, progress: &Progress) -> Step<T> {
+                let (t, scalars) = (progress.updates + 1, self.scalars(progress));
+                match self { $(Self::$rule(settings) => Step::$rule(settings.at(t, scalars)),)+ }
+            }
+
+            /// Count the next step.
+            pub fn advance(&self, progress: &mut Progress) {
+                if !self.kind().scalars().is_empty() {
+                    let (t, scalars) = (progress.updates + 1, self.scalars(progress));
+                    progress.scalars = match self { $(Self::$rule(settings) => settings.scalars_after(t, scalars),)+ };
+                }
+                progress.updates += 1;
+            }
+
+            fn scalars(&self, progress: &Progress) -> Scalars {
+                if progress.updates > 0 {
+                    return progress.scalars;
+                }
+                match self { $(Self::$rule(settings) => settings.initial_scalars(),)+ }
             }
         }
 
@@ -123,12 +242,20 @@ macro_rules! rules {
         })+
     };
 }
-rules!(Sgd, Adagrad, Adadelta, RmsProp, Adam, AdamW);
+rules!(Sgd, Nesterov, Adagrad, Adadelta, RmsProp, Rprop, Asgd, Adam, AdamW, Adamax, NAdam, RAdam, Lion);
+
+impl Kind {
+    /// By the name that the user knows.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
 
 impl Rule {
-    /// Step `t` of a part of a parameter: [`Rule::at`] and [`Step::update`] at once.
-    pub fn update<T: Float>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
-        self.at(t).update(param, grad, state);
+    /// The next step of a part of a parameter: [`Rule::at`] and [`Step::update`] at once.
+    pub fn update<T: Float>(&self, progress: &Progress, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+        self.at(progress).update(param, grad, state);
     }
 }
 
@@ -151,6 +278,11 @@ impl<T: Float> Gradient<T> {
         // Without decay an infinite parameter leaves the gradient alone.
         if self.weight_decay == T::ZERO { grad } else { self.weight_decay.mul_add(param, grad) }
     }
+}
+
+/// Weight decay as a share of the gradient and as a factor of the parameter, one of which does nothing.
+fn decay(weight_decay: f64, lr: f64, decoupled: bool) -> (f64, f64) {
+    if decoupled { (0.0, 1.0 - lr * weight_decay) } else { (weight_decay, 1.0) }
 }
 
 /// A moving average of gradients that goes a share `1 − keep` of the way to the new value, reckoned from the nearer end,
@@ -232,12 +364,29 @@ impl Check {
         self.that(value >= 0.0, || format!("{setting} of at least 0; got {}", show(value)))
     }
 
+    /// PyTorch takes any value; but NaN is never meant.
+    fn number(&self, setting: &str, value: f64) -> Result<()> {
+        self.that(!value.is_nan(), || format!("a number for {setting}; got nan"))
+    }
+
     fn share(&self, setting: &str, value: f64) -> Result<()> {
         self.that((0.0..1.0).contains(&value), || format!("{setting} in [0, 1); got {}", show(value)))
     }
 
     fn that(&self, holds: bool, expected: impl FnOnce() -> String) -> Result<()> {
         if holds { Ok(()) } else { Err(Error::value(format!("{}: expected {}", self.0, expected()))) }
+    }
+}
+
+/// The direction of a number: −1, 0 or 1; NaN for NaN.
+#[inline(always)]
+fn sign<T: Float>(x: T) -> T {
+    if x > T::ZERO {
+        T::ONE
+    } else if x < T::ZERO {
+        -T::ONE
+    } else {
+        x
     }
 }
 

@@ -3,7 +3,7 @@
 //! Source: Hinton 2012, lecture 6e, <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>; the
 //! centered form is Graves 2013, equations 38–45, <https://arxiv.org/abs/1308.0850>, with its constant outside the root.
 
-use super::{Check, Floor, Gradient, Lerp, Settings, SquareAverage, Update};
+use super::{Check, Floor, Gradient, Lerp, Scalars, Settings, SquareAverage, Update};
 use crate::{Float, Result, simd};
 
 /// Settings of RMSprop. For every element:
@@ -47,6 +47,8 @@ impl Settings for RmsProp {
 
     const NAME: &'static str = "RMSprop";
 
+    fields!(lr, alpha, eps, weight_decay, momentum, centered, maximize);
+
     fn state_names(&self) -> &'static [&'static str] {
         match (self.momentum > 0.0, self.centered) {
             (false, false) => &["square_avg"],
@@ -65,7 +67,7 @@ impl Settings for RmsProp {
         check.at_least_0("alpha", self.alpha)
     }
 
-    fn at<T: Float>(&self, _t: u64) -> RmsPropStep<T> {
+    fn at<T: Float>(&self, _t: u64, _scalars: Scalars) -> RmsPropStep<T> {
         RmsPropStep {
             gradient: Gradient::new(self.weight_decay, self.maximize),
             // Centered, the square of the mean is taken off it: raising one and not the other could end below 0.

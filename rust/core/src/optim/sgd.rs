@@ -3,7 +3,7 @@
 //! Source: Sutskever et al. 2013, <https://proceedings.mlr.press/v28/sutskever13.html>, in PyTorch's form: `lr`
 //! multiplies the velocity instead of entering it, so that a change of `lr` acts at once. Keras keeps the paper's form.
 
-use super::{Check, Floor, Gradient, Settings, Update};
+use super::{Check, Floor, Gradient, Scalars, Settings, Update};
 use crate::{Float, Result, simd};
 
 /// Settings of SGD. For every element, at step t:
@@ -39,6 +39,9 @@ impl Settings for Sgd {
     type Step<T: Float> = SgdStep<T>;
 
     const NAME: &'static str = "SGD";
+    const COUNTED: bool = false;
+
+    fields!(lr, momentum, dampening, weight_decay, nesterov, maximize);
 
     fn state_names(&self) -> &'static [&'static str] {
         if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
@@ -49,14 +52,14 @@ impl Settings for Sgd {
         check.at_least_0("lr", self.lr)?;
         check.at_least_0("momentum", self.momentum)?;
         check.at_least_0("weight_decay", self.weight_decay)?;
-        check.that(!self.dampening.is_nan(), || "a number for dampening; got nan".into())?;
+        check.number("dampening", self.dampening)?;
         check.that(!self.nesterov || (self.momentum > 0.0 && self.dampening == 0.0), || {
             let (momentum, dampening) = (super::show(self.momentum), super::show(self.dampening));
             format!("momentum above 0 and dampening of 0 with nesterov; got {momentum} and {dampening}")
         })
     }
 
-    fn at<T: Float>(&self, t: u64) -> SgdStep<T> {
+    fn at<T: Float>(&self, t: u64, _scalars: Scalars) -> SgdStep<T> {
         // The first velocity is the gradient itself, undampened.
         let (keep, share) = if t == 1 { (0.0, 1.0) } else { (self.momentum, 1.0 - self.dampening) };
         SgdStep {

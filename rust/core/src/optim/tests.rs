@@ -1,107 +1,14 @@
 //! Every rule against the textbook in plain f64, and the promises that all rules share.
 
-use super::{Adadelta, Adagrad, Adam, AdamW, RmsProp, Rule, Sgd};
+mod textbook;
+
+use self::textbook::{cases, textbook};
+use super::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Asgd, Kind, Lion, NAdam, Nesterov, Progress, RAdam, RmsProp, Rprop, Rule,
+    Sgd, Source,
+};
 use crate::Float;
 use crate::simd::{Level, best_level, set_level};
-
-/// One element's whole history by the textbook: gradients in, parameter after each step out.
-fn textbook(rule: &Rule, mut x: f64, grads: &[f64]) -> Vec<f64> {
-    let (mut a, mut b, mut c) = (rule.initial_state(0), 0.0_f64, 0.0_f64);
-    let mut walk = Vec::new();
-    for (i, &grad) in grads.iter().enumerate() {
-        let t = (i + 1) as i32;
-        let signed = |maximize: bool| if maximize { -grad } else { grad };
-        match *rule {
-            Rule::Sgd(s) => {
-                let g = signed(s.maximize) + s.weight_decay * x;
-                a = if t == 1 { g } else { s.momentum * a + (1.0 - s.dampening) * g };
-                let velocity = if s.nesterov { g + s.momentum * a } else { a };
-                x -= s.lr * if s.momentum == 0.0 { g } else { velocity };
-            }
-            Rule::Adagrad(s) => {
-                let g = signed(s.maximize) + s.weight_decay * x;
-                a += g * g;
-                x -= s.lr / (1.0 + f64::from(t - 1) * s.lr_decay) * g / (a.sqrt() + s.eps);
-            }
-            Rule::Adadelta(s) => {
-                let g = signed(s.maximize) + s.weight_decay * x;
-                a = s.rho * a + (1.0 - s.rho) * g * g;
-                let delta = (b + s.eps).sqrt() / (a + s.eps).sqrt() * g;
-                b = s.rho * b + (1.0 - s.rho) * delta * delta;
-                x -= s.lr * delta;
-            }
-            Rule::RmsProp(s) => {
-                let g = signed(s.maximize) + s.weight_decay * x;
-                a = s.alpha * a + (1.0 - s.alpha) * g * g;
-                c = s.alpha * c + (1.0 - s.alpha) * g;
-                let variance = if s.centered { a - c * c } else { a };
-                b = s.momentum * b + g / (variance.sqrt() + s.eps);
-                x -= s.lr * b;
-            }
-            Rule::Adam(Adam { lr, betas, eps, amsgrad, maximize, .. })
-            | Rule::AdamW(AdamW { lr, betas, eps, amsgrad, maximize, .. }) => {
-                let mut g = signed(maximize);
-                match *rule {
-                    Rule::Adam(s) => g += s.weight_decay * x,
-                    Rule::AdamW(s) => x -= lr * s.weight_decay * x,
-                    _ => unreachable!(),
-                }
-                a = betas.0 * a + (1.0 - betas.0) * g;
-                b = betas.1 * b + (1.0 - betas.1) * g * g;
-                c = if amsgrad { c.max(b) } else { b };
-                let mean = a / (1.0 - betas.0.powi(t));
-                x -= lr * mean / ((c / (1.0 - betas.1.powi(t))).sqrt() + eps);
-            }
-        }
-        walk.push(x);
-    }
-    walk
-}
-
-/// Settings far from the defaults and from each other, so that one left unread shows.
-fn cases() -> Vec<Rule> {
-    let sgd = Sgd { lr: 0.17, momentum: 0.7, dampening: 0.3, weight_decay: 0.2, nesterov: false, maximize: false };
-    let adagrad = Adagrad {
-        lr: 0.3,
-        lr_decay: 0.4,
-        weight_decay: 0.2,
-        initial_accumulator_value: 0.6,
-        eps: 0.5,
-        maximize: false,
-    };
-    let adadelta = Adadelta { lr: 0.8, rho: 0.6, eps: 0.3, weight_decay: 0.2, maximize: false };
-    let rmsprop =
-        RmsProp { lr: 0.2, alpha: 0.7, eps: 0.4, weight_decay: 0.3, momentum: 0.6, centered: true, maximize: false };
-    let adam = Adam { lr: 0.2, betas: (0.6, 0.7), eps: 0.3, weight_decay: 0.4, amsgrad: false, maximize: false };
-    let adamw = AdamW { lr: 0.2, betas: (0.8, 0.6), eps: 0.5, weight_decay: 0.7, amsgrad: false, maximize: false };
-    vec![
-        Sgd::default().into(),
-        sgd.into(),
-        Sgd { nesterov: true, dampening: 0.0, ..sgd }.into(),
-        Sgd { momentum: 0.0, maximize: true, ..sgd }.into(),
-        Sgd { maximize: true, ..sgd }.into(),
-        Adagrad::default().into(),
-        adagrad.into(),
-        Adagrad { maximize: true, ..adagrad }.into(),
-        Adadelta::default().into(),
-        adadelta.into(),
-        Adadelta { maximize: true, rho: 0.3, ..adadelta }.into(),
-        RmsProp::default().into(),
-        rmsprop.into(),
-        RmsProp { centered: false, ..rmsprop }.into(),
-        RmsProp { momentum: 0.0, ..rmsprop }.into(),
-        RmsProp { momentum: 0.0, centered: false, alpha: 0.2, maximize: true, ..rmsprop }.into(),
-        RmsProp { alpha: 0.2, ..rmsprop }.into(),
-        Adam::default().into(),
-        adam.into(),
-        Adam { amsgrad: true, ..adam }.into(),
-        Adam { betas: (0.0, 0.0), maximize: true, ..adam }.into(),
-        Adam { betas: (0.3, 0.2), ..adam }.into(),
-        AdamW::default().into(),
-        adamw.into(),
-        AdamW { amsgrad: true, maximize: true, ..adamw }.into(),
-    ]
-}
 
 /// Values in (−2, 2) that look random, so that neighbours and steps differ in sign and size.
 fn noise(seed: usize, n: usize) -> Vec<f64> {
@@ -113,6 +20,7 @@ fn walk<T: Float>(rule: &Rule, n: usize, steps: usize, pieces: &[usize]) -> Vec<
     let rounded = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect::<Vec<T>>();
     let mut all = vec![rounded(noise(0, n))];
     all.extend((0..rule.state_names().len()).map(|i| vec![T::from_f64(rule.initial_state(i)); n]));
+    let mut progress = Progress::default();
     for t in 1..=steps {
         let grad = rounded(noise(t, n));
         let mut rest: Vec<&mut [T]> = all.iter_mut().map(Vec::as_mut_slice).collect();
@@ -123,8 +31,9 @@ fn walk<T: Float>(rule: &Rule, n: usize, steps: usize, pieces: &[usize]) -> Vec<
             let mut piece: Vec<&mut [T]> =
                 rest.iter_mut().map(|slice| slice.split_off_mut(..length).unwrap()).collect();
             let (param, state) = piece.split_first_mut().unwrap();
-            rule.update(t as u64, param, grad.split_off(..length).unwrap(), state);
+            rule.update(&progress, param, grad.split_off(..length).unwrap(), state);
         }
+        rule.advance(&mut progress);
     }
     all
 }
@@ -188,13 +97,14 @@ fn neither_split_nor_level_changes_a_bit() {
 #[test]
 fn a_step_prepared_once_is_the_rule() {
     let rule: Rule = AdamW::default().into();
-    let step = rule.at::<f32>(3);
+    let progress = Progress { updates: 2, ..Progress::default() };
+    let step = rule.at::<f32>(&progress);
     let tiles = [[0.5, -2.0], [0.1, 0.2], [0.3, 0.4]];
     let (mut prepared, mut direct) = (tiles, tiles);
     let [param, mean, square] = &mut prepared;
     step.update(param, &[1.0, -3.0], &mut [mean, square]);
     let [param, mean, square] = &mut direct;
-    rule.update(3, param, &[1.0, -3.0], &mut [mean, square]);
+    rule.update(&progress, param, &[1.0, -3.0], &mut [mean, square]);
     assert_eq!(prepared, direct);
     assert_ne!(prepared, tiles);
 }
@@ -205,17 +115,27 @@ fn an_infinite_parameter_stays_where_it_is() {
     for rule in cases() {
         let undecayed: Rule = match rule {
             Rule::Sgd(s) => Sgd { weight_decay: 0.0, ..s }.into(),
+            Rule::Nesterov(s) => Nesterov { weight_decay: 0.0, ..s }.into(),
             Rule::Adagrad(s) => Adagrad { weight_decay: 0.0, ..s }.into(),
             Rule::Adadelta(s) => Adadelta { weight_decay: 0.0, ..s }.into(),
             Rule::RmsProp(s) => RmsProp { weight_decay: 0.0, ..s }.into(),
+            Rule::Rprop(s) => s.into(),
+            Rule::Asgd(s) => Asgd { weight_decay: 0.0, ..s }.into(),
             Rule::Adam(s) => Adam { weight_decay: 0.0, ..s }.into(),
             Rule::AdamW(s) => AdamW { weight_decay: 0.0, ..s }.into(),
+            Rule::Adamax(s) => Adamax { weight_decay: 0.0, ..s }.into(),
+            Rule::NAdam(s) => NAdam { weight_decay: 0.0, ..s }.into(),
+            Rule::RAdam(s) => RAdam { weight_decay: 0.0, ..s }.into(),
+            Rule::Lion(s) => Lion { weight_decay: 0.0, ..s }.into(),
         };
-        let mut state = vec![[undecayed.initial_state(0) as f32]; undecayed.state_names().len()];
+        let fresh = |i| [undecayed.initial_state(i) as f32];
+        let mut state: Vec<[f32; 1]> = (0..undecayed.state_names().len()).map(fresh).collect();
         let mut state: Vec<&mut [f32]> = state.iter_mut().map(|slice| &mut slice[..]).collect();
         let mut param = [f32::NEG_INFINITY];
-        for t in 1..4 {
-            undecayed.update(t, &mut param, &[0.5], &mut state);
+        let mut progress = Progress::default();
+        for _ in 1..4 {
+            undecayed.update(&progress, &mut param, &[0.5], &mut state);
+            undecayed.advance(&mut progress);
             assert_eq!(param, [f32::NEG_INFINITY], "{undecayed:?}");
         }
     }
@@ -227,10 +147,14 @@ fn nan_shows() {
         let mut state = vec![[1.0_f64]; rule.state_names().len()];
         let mut state: Vec<&mut [f64]> = state.iter_mut().map(|slice| &mut slice[..]).collect();
         let mut param = [1.0];
-        rule.update(1, &mut param, &[f64::NAN], &mut state);
-        rule.update(2, &mut param, &[1.0], &mut state);
+        let mut progress = Progress::default();
+        rule.update(&progress, &mut param, &[f64::NAN], &mut state);
+        rule.advance(&mut progress);
+        rule.update(&progress, &mut param, &[1.0], &mut state);
         assert!(param[0].is_nan(), "{rule:?}");
-        assert!(state.iter().all(|slice| slice[0].is_nan()), "{rule:?}: {state:?}");
+        // The gradient of the last step forgets those before.
+        let mut lasting = state.iter().zip(rule.state_names()).filter(|(_, name)| **name != "prev");
+        assert!(lasting.all(|(slice, _)| slice[0].is_nan()), "{rule:?}: {state:?}");
     }
 }
 
@@ -239,13 +163,20 @@ fn averages_of_dead_units_end_at_zero() {
     let adam: Rule = Adam::default().into();
     let sgd: Rule = Sgd { momentum: 0.9, ..Sgd::default() }.into();
     let rmsprop: Rule = RmsProp { momentum: 0.9, alpha: 0.9, ..RmsProp::default() }.into();
-    for (rule, dead) in [(adam, &[0][..]), (sgd, &[0]), (rmsprop, &[0, 1])] {
+    let nesterov: Rule = Nesterov::default().into();
+    let adamax: Rule = Adamax::default().into();
+    let lion: Rule = Lion { betas: (0.9, 0.9), ..Lion::default() }.into();
+    for (rule, dead) in
+        [(adam, &[0][..]), (sgd, &[0]), (rmsprop, &[0, 1]), (nesterov, &[0]), (adamax, &[0]), (lion, &[0])]
+    {
         let mut state = vec![[0.0_f32]; rule.state_names().len()];
         let mut param = [1.0_f32];
+        let mut progress = Progress::default();
         for t in 1..3000 {
             let grad = if t < 10 { 0.1 } else { 0.0 };
             let mut slices: Vec<&mut [f32]> = state.iter_mut().map(|slice| &mut slice[..]).collect();
-            rule.update(t, &mut param, &[grad], &mut slices);
+            rule.update(&progress, &mut param, &[grad], &mut slices);
+            rule.advance(&mut progress);
             assert!(state.iter().all(|x| !x[0].is_subnormal()), "{rule:?}, step {t}: {state:?}");
         }
         assert!(dead.iter().all(|&i| state[i] == [0.0]), "{rule:?}: {state:?}");
@@ -257,7 +188,7 @@ fn tiny_squares_count_where_eps_does_not_hide_them() {
     // Every step of Adam is lr at a constant gradient, however small: 1e-20² is subnormal.
     let rule: Rule = Adam { eps: 0.0, ..Adam::default() }.into();
     let (mut param, mut mean, mut square) = ([0.0_f32], [0.0], [0.0]);
-    rule.update(1, &mut param, &[1e-20], &mut [&mut mean, &mut square]);
+    rule.update(&Progress::default(), &mut param, &[1e-20], &mut [&mut mean, &mut square]);
     assert!((param[0] + 1e-3).abs() < 2e-4, "{param:?}");
 }
 
@@ -276,6 +207,13 @@ fn names_are_pytorchs() {
         ("Adam", "exp_avg exp_avg_sq"),
         ("Adam", "exp_avg exp_avg_sq max_exp_avg_sq"),
         ("AdamW", "exp_avg exp_avg_sq max_exp_avg_sq"),
+        ("Nesterov", "momentum_buffer"),
+        ("Rprop", "prev step_size"),
+        ("ASGD", "ax"),
+        ("Adamax", "exp_avg exp_inf"),
+        ("NAdam", "exp_avg exp_avg_sq"),
+        ("RAdam", "exp_avg exp_avg_sq"),
+        ("Lion", "exp_avg"),
     ] {
         assert!(names.iter().any(|(name, state)| (*name, state.as_str()) == expected), "{expected:?}");
     }
@@ -311,6 +249,19 @@ fn bad_settings_are_named() {
             AdamW { betas: (0.9, -0.1), ..AdamW::default() }.into(),
             "AdamW: expected betas[1] in [0, 1); got -0.1".into(),
         ),
+        (
+            Rprop { etas: (0.5, 1.0), ..Rprop::default() }.into(),
+            "Rprop: expected etas[0] in (0, 1) and etas[1] above 1; got 0.5 and 1".into(),
+        ),
+        (
+            Rprop { step_sizes: (0.1, f64::NAN), ..Rprop::default() }.into(),
+            "Rprop: expected a number for step_sizes[1]; got nan".into(),
+        ),
+        (Asgd { t0: f64::NAN, ..Asgd::default() }.into(), "ASGD: expected a number for t0; got nan".into()),
+        (
+            NAdam { momentum_decay: -0.1, ..NAdam::default() }.into(),
+            "NAdam: expected momentum_decay of at least 0; got -0.1".into(),
+        ),
         (AdamW { eps: -1.0, ..AdamW::default() }.into(), "AdamW: expected eps of at least 0; got -1".into()),
     ];
     for (rule, message) in cases {
@@ -320,4 +271,56 @@ fn bad_settings_are_named() {
         assert_eq!(rule.validate(), Ok(()), "{rule:?}");
     }
     assert_eq!(Rule::from(Adadelta { rho: 1.0, ..Adadelta::default() }).validate(), Ok(()));
+}
+
+/// A group that answers with the index of each setting.
+struct Indices;
+
+impl Source for Indices {
+    type Error = std::convert::Infallible;
+
+    fn number(&self, index: usize) -> Result<f64, Self::Error> {
+        Ok(index as f64)
+    }
+
+    fn pair(&self, index: usize) -> Result<(f64, f64), Self::Error> {
+        Ok((index as f64, 0.5))
+    }
+
+    fn flag(&self, index: usize) -> Result<bool, Self::Error> {
+        Ok(index == 4)
+    }
+}
+
+#[test]
+fn settings_are_read_in_the_order_of_their_names() {
+    for &kind in Kind::ALL {
+        let Ok(rule) = kind.read(&Indices);
+        assert_eq!((rule.kind(), Kind::named(kind.name())), (kind, Some(kind)));
+        let shown = format!("{rule:?}");
+        for (i, name) in kind.settings().iter().enumerate() {
+            let number = format!("{name}: {i}.0");
+            let (pair, flag) = (format!("{name}: ({i}.0, 0.5)"), format!("{name}: {}", i == 4));
+            assert!([number, pair, flag].iter().any(|s| shown.contains(s)), "{name} of {shown}");
+        }
+    }
+    assert_eq!(Kind::named("adam"), None);
+}
+
+#[test]
+fn scalars_remember_the_settings_that_were() {
+    let fast = NAdam { betas: (0.5, 0.9), ..NAdam::default() };
+    let mut progress = Progress::default();
+    Rule::from(fast).advance(&mut progress);
+    Rule::from(NAdam::default()).advance(&mut progress);
+    let mu = |beta: f64, t: f64| beta * (1.0 - 0.5 * 0.96_f64.powf(t * 4e-3));
+    assert!((progress.scalars[0] - mu(0.5, 1.0) * mu(0.9, 2.0)).abs() < 1e-15, "{progress:?}");
+
+    let asgd = Asgd { lr: 0.5, lambd: 0.1, t0: 1.0, ..Asgd::default() };
+    let mut progress = Progress::default();
+    for rate in [0.5, 0.25, 0.125] {
+        Rule::from(Asgd { lr: rate, ..asgd }).advance(&mut progress);
+    }
+    let eta = 0.125 / (1.0 + 0.1 * 0.125 * 3.0_f64).powf(0.75);
+    assert!((progress.scalars[0] - eta).abs() < 1e-15 && progress.scalars[1] == 0.5, "{progress:?}");
 }

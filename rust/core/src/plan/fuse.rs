@@ -2,16 +2,21 @@
 //! update joins the product that makes its gradient; whatever is not recognised runs as it is, on row-major memory.
 
 mod patterns;
+mod penalties;
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::{Graph, GraphNode, NodeId, Source, ValueId};
-use super::program::{Buffer, BufferId, Features, Home, Operand, Program, RowOp, Rows, Stage, Update, Weight};
+use super::program::{
+    Buffer, BufferId, Features, Home, Operand, Program, RowNorms, RowOp, Rows, Stage, Update, Updates, Weight,
+};
 use crate::element::DType;
+use crate::kernels::penalty::Penalty;
 use crate::ops::Copy;
 use crate::ops::linear::Linear;
+use crate::ops::penalty::rows;
 use crate::tensor::{Layout, Tensor};
 
 /// A parameter that the step updates.
@@ -23,11 +28,17 @@ pub struct Trained {
     pub state: Vec<Tensor>,
     /// The value of its gradient.
     pub grad: ValueId,
+    /// The place of its first element among those of all parameters.
+    pub position: usize,
+    /// The greatest norm of a row.
+    pub max_norm: Option<f64>,
+    /// Its average.
+    pub average: Option<Tensor>,
 }
 
-/// Lower a graph whose loss is `loss`, updating `trained`.
+/// Lower a graph whose loss is `loss`, updating `trained`; with `norms`, after all gradients' norms are known.
 #[must_use]
-pub fn lower(graph: &Graph, loss: ValueId, trained: &[Trained]) -> Program {
+pub fn lower(graph: &Graph, loss: ValueId, trained: &[Trained], norms: bool) -> Program {
     let mut lowering = Lowering {
         graph,
         trained,
@@ -37,6 +48,8 @@ pub fn lower(graph: &Graph, loss: ValueId, trained: &[Trained]) -> Program {
         outside: HashMap::new(),
         done: vec![false; graph.nodes.len()],
         updates: Vec::new(),
+        norms: norms.then(|| vec![None; trained.len()]),
+        penalised: HashMap::new(),
         wanted: trained.iter().map(|t| t.grad).chain([loss]).collect(),
     };
     for n in 0..graph.nodes.len() {
@@ -76,6 +89,10 @@ struct Lowering<'a> {
     done: Vec<bool>,
     /// Updates that no product does: the parameter, and its gradient's buffer.
     updates: Vec<(Update, BufferId)>,
+    /// Where the squared norms of each parameter's gradient are, as far as a stage makes them, if they are wanted.
+    norms: Option<Vec<Option<BufferId>>>,
+    /// Gradients that are to be completed by a penalty's: the parameter and the penalty.
+    penalised: HashMap<ValueId, (usize, Penalty)>,
     /// Values read after the last op.
     wanted: Vec<ValueId>,
 }
@@ -244,7 +261,17 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = &graph.nodes[n];
         self.done[n] = true;
-        let fused = self.dense(n, node).or_else(|| self.elementwise(n, node)).or_else(|| self.norm(n, node));
+        // What draws has no inputs, and what changes a tensor in place no outputs: nothing to be fused.
+        let plain = node.inputs.is_empty() || node.outputs.is_empty();
+        let fused = if plain {
+            None
+        } else {
+            self.dense(n, node)
+                .or_else(|| self.elementwise(n, node))
+                .or_else(|| self.norm(n, node))
+                .or_else(|| self.penalty(node))
+                .or_else(|| self.penalty_gradient(node))
+        };
         if fused.or_else(|| self.cross_entropy(n, node)).is_none() {
             self.any_op(node);
         }
@@ -262,7 +289,18 @@ impl Lowering<'_> {
         let trained = &self.trained[param];
         let value = self.outside(&trained.value);
         let state = trained.state.iter().map(|s| self.outside(s)).collect();
-        Update { param, value, state, len: trained.value.numel(), dtype: trained.value.dtype() }
+        let average = trained.average.as_ref().map(|a| self.outside(a));
+        Update {
+            param,
+            value,
+            state,
+            len: trained.value.numel(),
+            dtype: trained.value.dtype(),
+            cols: rows(trained.value.shape()).1,
+            position: trained.position,
+            max_norm: trained.max_norm,
+            average,
+        }
     }
 
     /// An op as it is, on row-major operands.
@@ -305,16 +343,38 @@ impl Lowering<'_> {
                 self.updates.push((update, grad));
             }
         }
+        let norms = self.finish_norms();
         let loss = self.operand(loss);
         self.program.loss = (loss.buffer, loss.layout.offset, loss.dtype);
-        let updates = std::mem::take(&mut self.updates);
+        let items = std::mem::take(&mut self.updates);
         self.program.work += self.trained.iter().map(|t| t.value.numel()).sum::<usize>() / 2;
         let mut stages = order(std::mem::take(&mut self.program.stages));
-        if !updates.is_empty() {
-            stages.push((false, Stage::Update(updates)));
+        if !items.is_empty() {
+            stages.push((false, Stage::Update(Updates { items, norms })));
         }
         self.program.stages = stages;
         self.program
+    }
+}
+
+impl Lowering<'_> {
+    /// A stage for the norms that no product made; where all are, in the parameters' order.
+    fn finish_norms(&mut self) -> Vec<(BufferId, usize)> {
+        let Some(made) = self.norms.take() else { return Vec::new() };
+        let (mut all, mut missing) = (Vec::new(), Vec::new());
+        for (update, grad) in self.updates.clone() {
+            let rows = rows(self.trained[update.param].value.shape()).0;
+            let norms = made[update.param].unwrap_or_else(|| {
+                let norms = self.arena(rows, DType::F64);
+                missing.push(RowNorms { grad, dtype: update.dtype, rows, cols: update.cols, norms });
+                norms
+            });
+            all.push((norms, rows));
+        }
+        if !missing.is_empty() {
+            self.push(Stage::Norms(missing));
+        }
+        all
     }
 }
 

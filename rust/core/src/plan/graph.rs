@@ -152,13 +152,13 @@ impl Builder<'_> {
 
     fn step(&mut self, step: &super::trace::Step) -> Result<()> {
         let inputs: Vec<ValueId> = step.inputs.iter().map(|t| self.value(t)).collect();
-        if let [output] = step.outputs.as_slice()
-            && let Some(_) = step.op.view(step.inputs[0].layout())
+        // An op that draws a tensor of random numbers has no inputs.
+        if let ([output], [from, ..]) = (step.outputs.as_slice(), step.inputs.as_slice())
+            && step.op.view(from.layout()).is_some()
         {
             let base = self.graph.root(inputs[0]);
             // Offsets count from the storage's start; the base of a batch tensor begins at its first element.
             let mut layout = output.layout().clone();
-            let from = &step.inputs[0];
             let base_offset = self.graph.values[inputs[0]].layout.offset;
             let moved = layout.offset as isize - from.layout().offset as isize + base_offset as isize;
             layout.offset = usize::try_from(moved).expect("a view stays inside its base");

@@ -7,13 +7,13 @@
 //!   ↓      dense layers become rows of features                 fuse.rs, fuse/patterns.rs
 //! program  stages over buffers                                  program.rs
 //!   ↓      barriers where stages meet, a place for every buffer program/touches.rs, place.rs
-//! run      every member of the team walks all stages            run.rs, rows.rs
+//! run      every member of the team walks all stages            run.rs, rows.rs, update.rs
 //! ```
 
 mod fuse;
 mod graph;
 mod memory;
-mod pace;
+pub(crate) mod pace;
 mod place;
 mod program;
 mod rewrite;
@@ -21,9 +21,10 @@ mod rows;
 mod run;
 mod statistics;
 pub mod trace;
+mod update;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use fuse::Trained;
@@ -37,7 +38,8 @@ use trace::Trace;
 
 use crate::error::{Error, Result};
 use crate::ops::random;
-use crate::optim::Rule;
+use crate::optim::treatment::Treatment;
+use crate::optim::{Progress, Rule};
 use crate::simd::Flush;
 use crate::tensor::{Meta, Storage, Tensor};
 use crate::threads::{self, Team};
@@ -51,6 +53,12 @@ pub struct Parameter {
     pub state: Vec<Tensor>,
     /// Its gradient in the trace.
     pub grad: Tensor,
+    /// The place of its first element among those of all parameters.
+    pub position: usize,
+    /// The greatest norm of a row.
+    pub max_norm: Option<f64>,
+    /// Its average, if one is kept.
+    pub average: Option<Tensor>,
 }
 
 /// A planned step.
@@ -70,6 +78,7 @@ pub struct Plan {
     /// The generator's seed and call number before the traced step, and how many calls a step makes.
     drawn_from: (u64, u64),
     draws: u64,
+    treatment: Arc<Treatment>,
 }
 
 /// Nanoseconds of work that are worth a thread inside a step, where threads are awake.
@@ -77,13 +86,15 @@ const WORK_PER_THREAD: usize = 10_000;
 
 impl Plan {
     /// Plan what `trace` did with `batch` to get `loss` and the gradients of `params`. `drawn_from` is the generator's
-    /// state before the trace; what was drawn since is what a step draws.
+    /// state before the trace; what was drawn since is what a step draws. `treatment` is done to all gradients and
+    /// parameters, and counts the updates.
     pub fn new(
         trace: &Trace,
         batch: &[Tensor],
         loss: &Tensor,
         params: &[Parameter],
         drawn_from: (u64, u64),
+        treatment: Arc<Treatment>,
     ) -> Result<Self> {
         if let Some(reason) = &trace.obstacle {
             return Err(Error::state(reason.clone()));
@@ -93,12 +104,19 @@ impl Plan {
         let trained: Vec<Trained> = params
             .iter()
             .zip(&values[1..])
-            .map(|(p, &grad)| Trained { value: p.value.clone(), state: p.state.clone(), grad })
+            .map(|(p, &grad)| Trained {
+                value: p.value.clone(),
+                state: p.state.clone(),
+                grad,
+                position: p.position,
+                max_norm: p.max_norm,
+                average: p.average.clone(),
+            })
             .collect();
         if let Some(p) = params.iter().find(|p| !p.value.layout().is_contiguous() || p.value.layout().offset != 0) {
             return Err(Error::state(format!("a parameter of shape {:?} is a view", p.value.shape())));
         }
-        let mut program = fuse::lower(&graph, values[0], &trained);
+        let mut program = fuse::lower(&graph, values[0], &trained, treatment.clip_norm.is_some());
         program.set_barriers();
         place::place(&mut program);
         let arena = Storage::alloc(program.arena);
@@ -113,10 +131,15 @@ impl Plan {
             gathered: Vec::new(),
             pace: Pace::default(),
             params: params.iter().map(|p| p.value.clone()).collect(),
-            also_written: params.iter().flat_map(|p| p.state.clone()).chain(statistics.tensors.clone()).collect(),
+            also_written: params
+                .iter()
+                .flat_map(|p| p.state.iter().chain(&p.average).cloned())
+                .chain(statistics.tensors.clone())
+                .collect(),
             statistics,
             drawn_from,
             draws: random::state().1.wrapping_sub(drawn_from.1),
+            treatment,
         })
     }
 
@@ -132,9 +155,9 @@ impl Plan {
         self.program.work
     }
 
-    /// One step on `batch`; returns the loss. `rules` has each parameter's update rule and the number of this update. With
-    /// `stop`, a loss that is NaN or infinite leaves parameters and running statistics as they are, and so does an error.
-    pub fn step(&mut self, batch: &[Tensor], rules: &[(Rule, u64)], stop: bool) -> Result<f64> {
+    /// One step on `batch`; returns the loss. `rules` has each parameter's update rule and how far it has come. With `stop`,
+    /// a loss that is NaN or infinite leaves parameters and running statistics as they are, and so does an error.
+    pub fn step(&mut self, batch: &[Tensor], rules: &[(Rule, Progress)], stop: bool) -> Result<f64> {
         self.check_batch(batch)?;
         let pointers: Pointers = batch.iter().map(|t| t.view().address()).collect();
         let mut loss = [0.0];
@@ -143,15 +166,15 @@ impl Plan {
     }
 
     /// `losses.len()` steps, each on `samples` rows of `data` (the batch's tensors, whole) in the order of `order`, which
-    /// holds as many row numbers for each step; the losses are written. `rules` has each parameter's update rule and the
-    /// number of its first update in this call: once for all steps, or once for each, step after step. With `stop`, the first
+    /// holds as many row numbers for each step; the losses are written. `rules` has each parameter's update rule and how far it
+    /// has come before this call: once for all steps, or once for each, step after step. With `stop`, the first
     /// loss that is NaN or infinite is the last. Returns how many steps were taken: fewer also where the next one meets an
     /// error, which it raises if it is the first.
     pub fn run_batches(
         &mut self,
         data: &[Tensor],
         order: &[i64],
-        rules: &[(Rule, u64)],
+        rules: &[(Rule, Progress)],
         stop: bool,
         losses: &mut [f64],
     ) -> Result<usize> {
@@ -201,13 +224,20 @@ impl Plan {
         Ok(())
     }
 
-    fn run(&mut self, batches: &Batches<'_>, rules: &[(Rule, u64)], stop: bool, losses: &mut [f64]) -> Result<usize> {
+    fn run(
+        &mut self,
+        batches: &Batches<'_>,
+        rules: &[(Rule, Progress)],
+        stop: bool,
+        losses: &mut [f64],
+    ) -> Result<usize> {
         let _training = Training::begin(&self.params)?;
         let (seed, call) = random::state();
         debug_assert_eq!(seed, self.drawn_from.0, "a plan is made anew for another seed");
         let (steps, done) = (losses.len(), AtomicUsize::new(losses.len()));
-        let losses = Losses(losses.as_mut_ptr());
+        let written = Losses(losses.as_mut_ptr());
         let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
+        let (treatment, per_step) = (&*self.treatment, draws + self.treatment.draws());
         let base = call.wrapping_sub(self.drawn_from.1);
         let params = self.params.len();
         let each_step = if rules.len() == params { 0 } else { params };
@@ -218,15 +248,20 @@ impl Plan {
         statistics.keep();
         threads::region(width, &|team| {
             let _flush = Flush::begin();
-            let losses = &losses;
+            let written = &written;
             let mut pointers: Pointers = SmallVec::new();
+            let mut progress: SmallVec<[Progress; 8]> = rules[..params].iter().map(|(_, progress)| *progress).collect();
             for i in 0..steps {
                 batches.fetch(i, gathered, team, &mut pointers);
                 // SAFETY: the arena is this plan's, borrowed mutably; the batch was checked.
                 let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
-                let replay = base.wrapping_add(i as u64 * draws);
+                let replay = base.wrapping_add(i as u64 * per_step);
+                // An eager step draws it after all others.
+                let noise = random::gradient_draw((seed, call.wrapping_add(i as u64 * per_step + draws)));
+                let noise = treatment.noise.map(|_| noise);
                 let rules = &rules[i * each_step..][..params];
-                let result = run::step(program, &memory, team, &run::Step { rules, ahead: i as u64, replay, stop });
+                let at = run::Step { rules, progress: &progress, ahead: i as u64, replay, treatment, noise, stop };
+                let result = run::step(program, &memory, team, &at);
                 // Loss and statistics were complete before the last barrier.
                 if team.rank() == 0 && i + 1 < steps && result.is_ok() && run::loss(program, &memory).is_finite() {
                     statistics.keep();
@@ -243,7 +278,7 @@ impl Plan {
                 let loss = run::loss(program, &memory);
                 if team.rank() == 0 {
                     // SAFETY: one member writes, inside the slice.
-                    unsafe { *losses.0.add(i) = loss };
+                    unsafe { *written.0.add(i) = loss };
                 }
                 if stop && !loss.is_finite() {
                     if team.rank() == 0 {
@@ -251,6 +286,9 @@ impl Plan {
                     }
                     done.store(i + 1, Ordering::Relaxed);
                     break;
+                }
+                for ((rule, _), progress) in rules.iter().zip(&mut progress) {
+                    rule.advance(progress);
                 }
             }
         });
@@ -261,12 +299,21 @@ impl Plan {
         if let Some(begun) = begun {
             self.pace.took(begun, Instant::now(), done as u32);
         }
-        random::set_state((seed, call.wrapping_add(self.draws * done as u64)));
+        let updated = updated(stop, &losses[..done]);
+        treatment.set_done(treatment.done() + updated);
+        let drawn = draws * done as u64 + treatment.draws() * updated;
+        random::set_state((seed, call.wrapping_add(drawn)));
         for tensor in self.params.iter().chain(&self.also_written) {
             tensor.storage().bump();
         }
         Ok(done)
     }
+}
+
+/// How many of these steps changed the parameters.
+fn updated(stop: bool, losses: &[f64]) -> u64 {
+    let stopped = stop && losses.last().is_some_and(|l| !l.is_finite());
+    (losses.len() - usize::from(stopped)) as u64
 }
 
 struct Losses(*mut f64);

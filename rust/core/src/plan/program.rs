@@ -15,6 +15,7 @@ pub use touches::Touches;
 
 use crate::element::DType;
 use crate::kernels::activation::Activation;
+use crate::kernels::penalty::Penalty;
 use crate::ops::Op;
 use crate::rng::Draw;
 use crate::tensor::{Layout, Tensor};
@@ -118,6 +119,8 @@ pub enum RowOp {
     Sum { g: Features, sums: BufferId },
     /// y = a + b
     Add { a: Features, b: Features, y: Features },
+    /// sums\[f\] = penalty of row f of a weight, which the product has just read
+    Penalty { penalty: Penalty, weight: BufferId, cols: usize, sums: BufferId },
 }
 
 /// Rows of one width: an optional product, then ops on each row while it is hot, then row-major copies.
@@ -148,6 +151,38 @@ pub struct Update {
     pub len: usize,
     /// Their type.
     pub dtype: DType,
+    /// Elements of a row.
+    pub cols: usize,
+    /// The place of its first element among those of all parameters.
+    pub position: usize,
+    /// The greatest norm of a row.
+    pub max_norm: Option<f64>,
+    /// The memory of its average.
+    pub average: Option<BufferId>,
+}
+
+/// All updates that no product does, with finished gradients.
+#[derive(Clone, Debug)]
+pub struct Updates {
+    /// Each with its gradient's buffer.
+    pub items: Vec<(Update, BufferId)>,
+    /// Where the squared norms of every gradient's rows are, and how many, if the norm of all is limited.
+    pub norms: Vec<(BufferId, usize)>,
+}
+
+/// The rows of a finished gradient whose squared norms are wanted.
+#[derive(Clone, Debug)]
+pub struct RowNorms {
+    /// The gradient.
+    pub grad: BufferId,
+    /// Its type.
+    pub dtype: DType,
+    /// How many rows.
+    pub rows: usize,
+    /// Elements of each.
+    pub cols: usize,
+    /// Where they go, in f64.
+    pub norms: BufferId,
 }
 
 /// The gradient of a weight, and the update with it.
@@ -165,6 +200,10 @@ pub struct Weight {
     pub x: Operand,
     /// Where the gradient goes, if no update uses it up.
     pub grad: BufferId,
+    /// A penalty on the weight, whose gradient belongs to this one, and the weight.
+    pub penalty: Option<(Penalty, BufferId)>,
+    /// Where the squared norms of the gradient's rows go.
+    pub norms: Option<BufferId>,
     /// The update to do while the gradient's rows are hot.
     pub update: Option<Update>,
 }
@@ -221,8 +260,12 @@ pub enum Stage {
     CrossEntropy(CrossEntropyStage),
     /// The loss from the samples' losses.
     Loss(CrossEntropyStage),
-    /// Updates with finished gradients, which are (buffer, first element).
-    Update(Vec<(Update, BufferId)>),
+    /// The penalties of weights from those of their rows: where these are, how many, and where the sum goes.
+    Penalty { rows: Vec<(BufferId, usize)>, to: BufferId, dtype: DType },
+    /// The squared norms of the rows of gradients.
+    Norms(Vec<RowNorms>),
+    /// Updates with finished gradients.
+    Update(Updates),
 }
 
 /// A lowered step.

@@ -92,6 +92,12 @@ impl Block<'_> {
                         *sum = reduce::sum(memory.row(*g, f, n));
                     }
                 }
+                RowOp::Penalty { penalty, weight, cols, sums } => {
+                    let sums = memory.slice_mut::<T>(*sums, self.rows.start, self.rows.len());
+                    for (f, sum) in self.rows.clone().zip(sums) {
+                        *sum = penalty.row(memory.slice::<T>(*weight, f * cols, *cols));
+                    }
+                }
                 RowOp::Add { a, b, y } => {
                     self.each(|f| add::<T>(memory.row(*a, f, n), memory.row(*b, f, n), memory.row_mut(*y, f, n)));
                 }

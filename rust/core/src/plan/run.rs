@@ -1,30 +1,38 @@
 //! Running a program: every member of the team walks all stages and does its share of each.
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use super::memory::Memory;
-use super::program::{CrossEntropyStage, Program, Rows, Stage, Update, Weight};
+use super::program::{CrossEntropyStage, Program, Rows, Stage};
 use super::rows;
+use super::update::{run_norms, run_updates, run_weight};
 use crate::element::Float;
 use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss as losses, transpose};
-use crate::ops::{Run, cross_entropy};
-use crate::optim::Rule;
-use crate::tensor::{Storage, View};
+use crate::ops::{Run, cross_entropy, penalty};
+use crate::optim::treatment::Treatment;
+use crate::optim::{Progress, Rule};
+use crate::rng::Draw;
+use crate::tensor::View;
 use crate::threads::Team;
 use crate::with_float;
 
 /// What changes from step to step besides the batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// The update rule of each parameter, and the number of this update, the first being 1.
-    pub rules: &'a [(Rule, u64)],
-    /// Added to the number of updates, for steps after the first of one call.
+    /// The update rule of each parameter, and how far it had come before the call.
+    pub rules: &'a [(Rule, Progress)],
+    /// How far each parameter has come now.
+    pub progress: &'a [Progress],
+    /// Steps of this call that were taken before.
     pub ahead: u64,
     /// Added to the call number of every draw.
     pub replay: u64,
+    /// What is done to gradients and parameters besides.
+    pub treatment: &'a Treatment,
+    /// The draw of the noise on gradients, if there is any.
+    pub noise: Option<Draw>,
     /// Whether a loss that is NaN or infinite leaves the parameters as they are.
     pub stop: bool,
 }
@@ -87,6 +95,16 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
                 run_cross_entropy::<T>(stage, memory, team);
             }
             Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
+            Stage::Penalty { rows, to, dtype } => {
+                if team.rank() == 0 {
+                    // SAFETY: one member; the rows were complete before the last barrier.
+                    with_float!(*dtype, T => unsafe {
+                        let rows = rows.iter().map(|&(sums, n)| memory.slice::<T>(sums, 0, n));
+                        memory.slice_mut::<T>(*to, 0, 1)[0] = penalty::total(rows);
+                    });
+                }
+            }
+            Stage::Norms(norms) => run_norms(norms, memory, team, step.treatment),
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
     }
@@ -121,9 +139,10 @@ unsafe fn turn<T: Float>(src: *const T, ld_src: usize, rows: usize, cols: usize,
 }
 
 /// Elements of a cache line, at which transposes are shared.
-const LINE: usize = 16;
+pub const LINE: usize = 16;
 
-fn share_of_rows(team: &Team, rows: usize) -> Range<usize> {
+/// A member's rows.
+pub fn share_of_rows(team: &Team, rows: usize) -> Range<usize> {
     if rows < NARROW { team.share(rows) } else { team.share_aligned(rows, ROW_GRANULE) }
 }
 
@@ -166,120 +185,6 @@ fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u6
         }
     }
 }
-
-fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
-    let share = share_of_rows(team, stage.rows);
-    let Some(update) = &stage.update else {
-        // SAFETY: members write disjoint rows.
-        return unsafe { weight_product::<T>(stage, memory, memory.ptr(stage.grad), false, share, &mut |_| ()) };
-    };
-    // Used up as soon as it is made, the gradient needs no more memory than a block of rows.
-    with_scratch(matmul::ROW_BLOCK.min(stage.rows) * stage.cols, |scratch: *mut T| {
-        let rule = rule_at::<T>(update, step);
-        let mut finish = |rows: Range<usize>| {
-            let range = rows.start * stage.cols..rows.end * stage.cols;
-            // SAFETY: these rows are this member's, and the scratch holds their gradient.
-            unsafe { apply_update(update, &rule, memory, std::slice::from_raw_parts(scratch, range.len()), range) };
-        };
-        // SAFETY: members have scratch of their own.
-        unsafe { weight_product::<T>(stage, memory, scratch, true, share, &mut finish) };
-    });
-}
-
-/// The rows `share` of a weight's gradient.
-///
-/// # Safety
-/// `grad` has room, and nobody else uses these rows of it.
-unsafe fn weight_product<T: Float>(
-    stage: &Weight,
-    memory: &Memory<'_>,
-    grad: *mut T,
-    one_block: bool,
-    share: Range<usize>,
-    finish: &mut dyn FnMut(Range<usize>),
-) {
-    // SAFETY: the operand begins inside its buffer.
-    let x = unsafe { memory.ptr::<T>(stage.x.buffer).add(stage.x.layout.offset) };
-    let product = Product {
-        m: stage.rows,
-        n: stage.cols,
-        k: stage.samples,
-        a: MatRef { ptr: memory.ptr::<T>(stage.g.buffer), row_stride: stage.g.ld as isize, col_stride: 1 },
-        b: MatRef { ptr: x, row_stride: stage.cols as isize, col_stride: 1 },
-        c: grad,
-        ldc: stage.cols,
-        accumulate: false,
-        one_block,
-    };
-    // SAFETY: operands have the sizes they were lowered for.
-    unsafe { matmul::block(&product, share, 0..stage.cols, finish) };
-}
-
-thread_local! {
-    /// Kept from step to step, so that only the first one allocates.
-    static SCRATCH: Cell<Option<Storage>> = const { Cell::new(None) };
-}
-
-/// Call `f` with room for `len` elements, this thread's own.
-fn with_scratch<T: Float>(len: usize, f: impl FnOnce(*mut T)) {
-    let bytes = len * T::DTYPE.size();
-    let storage = SCRATCH.take().filter(|s| s.bytes() >= bytes).unwrap_or_else(|| Storage::alloc(bytes));
-    f(storage.ptr().cast());
-    SCRATCH.set(Some(storage));
-}
-
-fn rule_at<T: Float>(update: &Update, step: &Step<'_>) -> crate::optim::Step<T> {
-    let (rule, t) = &step.rules[update.param];
-    rule.at::<T>(t + step.ahead)
-}
-
-/// Most memories an update rule keeps for a parameter.
-const MAX_STATE: usize = 4;
-
-/// Update `range` of a parameter with that part of its gradient.
-///
-/// # Safety
-/// Nobody else uses these elements.
-unsafe fn apply_update<T: Float>(
-    update: &Update,
-    rule: &crate::optim::Step<T>,
-    memory: &Memory<'_>,
-    grad: &[T],
-    range: Range<usize>,
-) {
-    // SAFETY: by this function's contract.
-    unsafe {
-        let param = memory.slice_mut::<T>(update.value, range.start, range.len());
-        let mut state: smallvec::SmallVec<[&mut [T]; MAX_STATE]> =
-            update.state.iter().map(|&s| memory.slice_mut::<T>(s, range.start, range.len())).collect();
-        rule.update(param, grad, &mut state);
-    }
-}
-
-fn run_updates(updates: &[(Update, usize)], memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
-    for (update, grad) in updates {
-        // Small ones are not worth sharing, and land on different members.
-        let range = if update.len < SMALL_UPDATE {
-            if update.param % team.size() != team.rank() {
-                continue;
-            }
-            0..update.len
-        } else {
-            team.share_aligned(update.len, LINE)
-        };
-        with_float!(update.dtype, T => {
-            let rule = rule_at::<T>(update, step);
-            // SAFETY: shares are disjoint.
-            unsafe {
-                let grad = memory.slice::<T>(*grad, range.start, range.len());
-                apply_update(update, &rule, memory, grad, range);
-            }
-        });
-    }
-}
-
-/// Parameters below this size are updated by one member.
-const SMALL_UPDATE: usize = 4096;
 
 fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
     let share = team.share_aligned(stage.samples, LINE);

@@ -1,5 +1,6 @@
 //! Tensors: buffers, views of them, and their place on the tape.
 
+pub mod anomaly;
 pub mod layout;
 pub mod room;
 mod storage;

@@ -1,6 +1,7 @@
 //! The tape: which op made a tensor, and the walk back along it.
 
-use std::cell::Cell;
+mod mode;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
+use mode::switched;
+pub use mode::{is_deriving, is_grad_enabled, no_grad, set_grad_enabled};
+
+use super::anomaly::{self, Note};
 use super::{Meta, Tensor};
 use crate::error::{Error, Result};
 use crate::ops::{self, Grads, Op};
@@ -44,6 +49,8 @@ pub struct Node {
     output_meta: SmallVec<[Meta; 1]>,
     /// None once a backward has gone through and freed it.
     saved: Mutex<Option<SavedTensors>>,
+    /// Only while NaN is looked for.
+    note: Option<Note>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -74,7 +81,8 @@ impl Node {
             })
             .collect();
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, op, edges, input_meta, output_meta, saved: Mutex::new(Some(saved)) })
+        let note = anomaly::is_enabled().then(|| Note::of(inputs, outputs));
+        Arc::new(Self { id, op, edges, input_meta, output_meta, saved: Mutex::new(Some(saved)), note })
     }
 
     /// The name of the op.
@@ -83,8 +91,23 @@ impl Node {
         self.op.name()
     }
 
+    /// The op, and the layer it ran in if that was noted.
+    fn place(&self) -> String {
+        self.note.as_ref().map_or_else(|| self.name().to_owned(), |note| note.place(self.name()))
+    }
+
+    /// A saved output as backward reads it: on the tape again where that is recorded.
+    fn output(self: &Arc<Self>, i: usize, saved: &Tensor) -> Tensor {
+        if !is_grad_enabled() || !saved.dtype().is_float() {
+            return saved.clone();
+        }
+        let output = saved.detach();
+        output.set_node(Arc::clone(self), i);
+        output
+    }
+
     /// Gradients of the inputs, given those of the outputs.
-    fn backward(&self, grads: &[Option<Tensor>], retain: bool) -> Result<Grads> {
+    fn backward(self: &Arc<Self>, grads: &[Option<Tensor>], retain: bool) -> Result<Grads> {
         let mut slot = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(saved) = slot.as_ref() else {
             return Err(Error::state(
@@ -111,9 +134,10 @@ impl Node {
             }
         }
         let needs: SmallVec<[bool; 4]> = self.edges.iter().map(|e| !matches!(e, Edge::None)).collect();
+        let output = |(i, s): (usize, &Option<Saved>)| s.as_ref().map(|s| self.output(i, &s.tensor));
         let context = Backward {
             inputs: saved.inputs.iter().map(|s| s.as_ref().map(|s| s.tensor.clone())).collect(),
-            outputs: saved.outputs.iter().map(|s| s.as_ref().map(|s| s.tensor.clone())).collect(),
+            outputs: saved.outputs.iter().enumerate().map(output).collect(),
             input_meta: &self.input_meta,
             output_meta: &self.output_meta,
             grads,
@@ -206,32 +230,19 @@ impl Backward<'_> {
     }
 }
 
-thread_local! {
-    static ENABLED: Cell<bool> = const { Cell::new(true) };
+/// What a backward leaves behind. `true` is a graph that is retained, `false` one that is freed.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Whether what the ops saved stays for another backward.
+    pub retain: bool,
+    /// Whether the backward itself is recorded, so that its gradients can be differentiated.
+    pub create: bool,
 }
 
-/// Whether ops are recorded on this thread.
-#[must_use]
-pub fn is_grad_enabled() -> bool {
-    ENABLED.get()
-}
-
-/// Switch recording on or off on this thread; returns what it was.
-#[allow(clippy::must_use_candidate)] // called for its effect
-pub fn set_grad_enabled(value: bool) -> bool {
-    ENABLED.replace(value)
-}
-
-/// Run `f` without recording.
-pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            ENABLED.set(self.0);
-        }
+impl From<bool> for Keep {
+    fn from(retain: bool) -> Self {
+        Self { retain, create: false }
     }
-    let _restore = Restore(set_grad_enabled(false));
-    f()
 }
 
 struct Pending {
@@ -242,12 +253,66 @@ struct Pending {
 /// Where the walk puts gradients of leaves.
 type Sink<'a> = &'a mut dyn FnMut(&Tensor, Tensor) -> Result<()>;
 
+/// Where the forward pass of these roots made the first NaN, as a clause; empty if it made none.
+fn began(roots: &[(Tensor, Tensor)]) -> String {
+    let mut pending: BTreeMap<u64, Arc<Node>> = BTreeMap::new();
+    pending.extend(roots.iter().filter_map(|(root, _)| root.node()).map(|(node, _)| (node.id, node)));
+    let mut first = None;
+    // Every op is newer than those whose results it takes, so none is met twice, and the last one found is the first.
+    while let Some((_, node)) = pending.pop_last() {
+        for edge in &node.edges {
+            if let Edge::Node(next, _) = edge {
+                pending.insert(next.id, Arc::clone(next));
+            }
+        }
+        if node.note.as_ref().is_some_and(Note::made_nan) {
+            first = Some(node);
+        }
+    }
+    first.map_or_else(String::new, |node| format!("; the first nan came out of the forward pass of {}", node.place()))
+}
+
+/// Refuse NaN among values of the roots, from which no gradient is worth having.
+fn refuse_nan_roots(roots: &[(Tensor, Tensor)]) -> Result<()> {
+    if anomaly::is_enabled() && roots.iter().any(|(root, _)| anomaly::has_nan(root)) {
+        return Err(Error::state(format!("detect_anomaly: backward began at a nan{}", began(roots))));
+    }
+    Ok(())
+}
+
+/// Refuse NaN among the gradients that an op's backward made.
+fn refuse_nan_grads(node: &Node, grads: &Grads, roots: &[(Tensor, Tensor)]) -> Result<()> {
+    if !anomaly::is_enabled() {
+        return Ok(());
+    }
+    match grads.iter().position(|grad| grad.as_ref().is_some_and(anomaly::has_nan)) {
+        None => Ok(()),
+        Some(input) => Err(Error::state(format!(
+            "detect_anomaly: the backward of {} returned nan as the gradient of input {input}{}",
+            node.place(),
+            began(roots)
+        ))),
+    }
+}
+
+/// Results whose gradients are wanted too.
+struct Stops<'a> {
+    tensors: &'a [Tensor],
+    /// Whether the walk ends there.
+    end: bool,
+}
+
 /// Walk from `roots` back to the leaves, newest op first; each root comes with its gradient.
-fn walk(roots: &[(Tensor, Tensor)], retain: bool, stops: &[Tensor], leaf: Sink<'_>) -> Result<()> {
+fn walk(roots: &[(Tensor, Tensor)], keep: Keep, stops: &Stops<'_>, leaf: Sink<'_>) -> Result<()> {
+    switched(keep.create, keep.create, || steps(roots, keep.retain, stops, leaf))
+}
+
+fn steps(roots: &[(Tensor, Tensor)], retain: bool, stops: &Stops<'_>, leaf: Sink<'_>) -> Result<()> {
+    refuse_nan_roots(roots)?;
     // Ids grow as ops run, so the newest pending op depends on no other pending one.
     let mut pending: BTreeMap<u64, Pending> = BTreeMap::new();
     let stop_at: Vec<(u64, usize, &Tensor)> =
-        stops.iter().filter_map(|t| t.node().map(|(node, index)| (node.id, index, t))).collect();
+        stops.tensors.iter().filter_map(|t| t.node().map(|(node, index)| (node.id, index, t))).collect();
     let send = |pending: &mut BTreeMap<u64, Pending>, node: &Arc<Node>, index: usize, grad: Tensor| -> Result<()> {
         let entry = pending.entry(node.id).or_insert_with(|| Pending {
             node: Arc::clone(node),
@@ -267,12 +332,18 @@ fn walk(roots: &[(Tensor, Tensor)], retain: bool, stops: &[Tensor], leaf: Sink<'
         }
     }
     while let Some((id, Pending { node, grads })) = pending.pop_last() {
+        let mut found = false;
         for &(_, index, tensor) in stop_at.iter().filter(|s| s.0 == id) {
+            found = true;
             if let Some(grad) = &grads[index] {
                 leaf(tensor, grad.clone())?;
             }
         }
+        if found && stops.end {
+            continue;
+        }
         let input_grads = node.backward(&grads, retain)?;
+        refuse_nan_grads(&node, &input_grads, roots)?;
         drop(grads);
         for (edge, grad) in node.edges.iter().zip(input_grads) {
             match (edge, grad) {
@@ -303,20 +374,25 @@ fn seed(op: &str, root: &Tensor, grad: Option<&Tensor>) -> Result<Tensor> {
     }
 }
 
+/// The gradient to start from; off the tape unless the walk is on it.
+fn start(op: &str, root: &Tensor, grad: Option<&Tensor>, keep: Keep) -> Result<Tensor> {
+    let grad = seed(op, root, grad)?;
+    Ok(if grad.requires_grad() && !keep.create { grad.detach() } else { grad })
+}
+
 /// Add the gradient of `root` with respect to every leaf that requires one to that leaf's `grad`.
-pub fn backward(root: &Tensor, grad: Option<&Tensor>, retain: bool) -> Result<()> {
-    let grad = seed("backward", root, grad)?;
-    no_grad(|| {
-        walk(&[(root.clone(), grad)], retain, &[], &mut |leaf, grad| {
-            let total = match leaf.grad() {
-                Some(sum) => ops::add(&sum, &grad)?,
-                // A gradient that another holds too must not be shared: clipping one would change the other.
-                None if grad.is_unshared() || crate::plan::trace::is_tracing() => grad,
-                None => ops::copy(&grad)?,
-            };
-            leaf.set_grad(Some(total));
-            Ok(())
-        })
+pub fn backward(root: &Tensor, grad: Option<&Tensor>, keep: impl Into<Keep>) -> Result<()> {
+    let keep = keep.into();
+    let grad = start("backward", root, grad, keep)?;
+    walk(&[(root.clone(), grad)], keep, &Stops { tensors: &[], end: false }, &mut |leaf, grad| {
+        let total = match leaf.grad() {
+            Some(sum) => ops::add(&sum, &grad)?,
+            // A gradient that another holds too must not be shared: clipping one would change the other.
+            None if grad.is_unshared() || crate::plan::trace::is_tracing() => grad,
+            None => ops::copy(&grad)?,
+        };
+        leaf.set_grad(Some(total));
+        Ok(())
     })
 }
 
@@ -325,26 +401,56 @@ pub fn grad(
     roots: &[Tensor],
     root_grads: &[Option<Tensor>],
     inputs: &[Tensor],
-    retain: bool,
+    keep: impl Into<Keep>,
 ) -> Result<Vec<Option<Tensor>>> {
+    let keep = keep.into();
     let seeded = roots
         .iter()
         .zip(root_grads)
-        .map(|(root, grad)| Ok((root.clone(), seed("grad", root, grad.as_ref())?)))
+        .map(|(root, grad)| Ok((root.clone(), start("grad", root, grad.as_ref(), keep)?)))
         .collect::<Result<Vec<_>>>()?;
+    collect(&seeded, inputs, false, keep)
+}
+
+fn collect(roots: &[(Tensor, Tensor)], inputs: &[Tensor], end: bool, keep: Keep) -> Result<Vec<Option<Tensor>>> {
     let mut found: Vec<Option<Tensor>> = vec![None; inputs.len()];
-    no_grad(|| {
-        walk(&seeded, retain, inputs, &mut |leaf, grad| {
-            for (slot, _) in found.iter_mut().zip(inputs).filter(|(_, t)| t.id() == leaf.id()) {
-                *slot = Some(match slot.take() {
-                    Some(sum) => ops::add(&sum, &grad)?,
-                    None => grad.clone(),
-                });
-            }
-            Ok(())
-        })
+    walk(roots, keep, &Stops { tensors: inputs, end }, &mut |leaf, grad| {
+        for (slot, _) in found.iter_mut().zip(inputs).filter(|(_, t)| t.id() == leaf.id()) {
+            *slot = Some(match slot.take() {
+                Some(sum) => ops::add(&sum, &grad)?,
+                None => grad.clone(),
+            });
+        }
+        Ok(())
     })?;
     Ok(found)
+}
+
+/// The backward of an op, given the op once more: `f` computes its outputs from its inputs by ops that have a backward.
+/// The op must save all its inputs.
+pub fn through(cx: &Backward<'_>, f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>>) -> Result<Grads> {
+    let create = is_grad_enabled();
+    let (inputs, outputs) = switched(true, true, || {
+        // Tensors of their own, where the walk ends.
+        let own = |i: usize| {
+            let input = cx.input(i);
+            if cx.needs(i) && create {
+                return ops::alias(input);
+            }
+            let leaf = input.detach();
+            if cx.needs(i) {
+                leaf.set_requires_grad(true)?;
+            }
+            Ok(leaf)
+        };
+        let inputs = (0..cx.input_meta.len()).map(own).collect::<Result<Vec<_>>>()?;
+        let outputs = f(&inputs)?;
+        Ok((inputs, outputs))
+    })?;
+    let with_grad =
+        |(i, y): (usize, Tensor)| cx.grad_of(i).filter(|_| y.requires_grad()).map(|g| (y.clone(), g.clone()));
+    let roots: Vec<_> = outputs.into_iter().enumerate().filter_map(with_grad).collect();
+    Ok(collect(&roots, &inputs, true, Keep { retain: create, create })?.into())
 }
 
 impl Tensor {

@@ -1,7 +1,7 @@
 //! Dense nets trained eagerly and by plan, for tests and the example that times them.
 
 use fastnn_core::ops::cross_entropy::{Reduction, cross_entropy};
-use fastnn_core::optim::{Adam, Rule};
+use fastnn_core::optim::{Adam, Progress, Rule};
 use fastnn_core::plan::{Parameter, Plan, trace};
 use fastnn_core::tensor::tape;
 use fastnn_core::{Float, Result, Tensor, ops};
@@ -33,7 +33,7 @@ pub struct Model {
     pub params: Vec<Tensor>,
     pub running: Vec<(Tensor, Tensor)>,
     pub state: Vec<Vec<Tensor>>,
-    pub steps: u64,
+    pub progress: Progress,
 }
 
 /// Numbers between −1 and 1 that repeat after a long while.
@@ -75,7 +75,7 @@ impl Model {
             .iter()
             .map(|p| vec![Tensor::zeros(p.shape(), p.dtype()), Tensor::zeros(p.shape(), p.dtype())])
             .collect();
-        Self { net, params, running, state, steps: 0 }
+        Self { net, params, running, state, progress: Progress::default() }
     }
 
     pub fn batch<T: Float>(&self, seed: u64) -> [Tensor; 2] {
@@ -118,7 +118,6 @@ impl Model {
     }
 
     pub fn update(&mut self) {
-        self.steps += 1;
         for (p, state) in self.params.iter().zip(&self.state) {
             let grad = ops::contiguous(&p.grad().unwrap()).unwrap();
             fastnn_core::with_float!(p.dtype(), T => {
@@ -126,11 +125,12 @@ impl Model {
                 // SAFETY: one thread.
                 unsafe {
                     let mut state: Vec<&mut [T]> = state.iter().map(|s| s.view().part::<T>(0..n)).collect();
-                    RULE.update(self.steps, p.view().part::<T>(0..n), grad.view().slice::<T>(), &mut state);
+                    RULE.update(&self.progress, p.view().part::<T>(0..n), grad.view().slice::<T>(), &mut state);
                 }
             });
             p.storage().bump();
         }
+        RULE.advance(&mut self.progress);
     }
 
     /// Trace an eager step and plan it.

@@ -1,14 +1,13 @@
 //! Elements at positions along a dimension, and additions to them.
 
-use super::{check_range, index_dtype, narrow};
+use super::{check_range, index_dtype};
 use smallvec::{SmallVec, smallvec};
 
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Number, To};
-use crate::ops::in_place::copy_;
 use crate::ops::shape::reshape_to;
 use crate::ops::walk::{Walk, map};
-use crate::ops::{Grads, Op, Outputs, Run, Saves, apply};
+use crate::ops::{Grads, Op, Outputs, Run, Saves, apply, cat};
 use crate::tensor::layout::{dim_index, show};
 use crate::tensor::tape::Backward;
 use crate::tensor::{Dims, Layout, Meta, Strides, Tensor, View};
@@ -179,16 +178,15 @@ impl Op for ScatterAdd {
         let grad_src = || {
             let index = cx.input(src - 1);
             let picked = gather(g, self.dim as i64, index)?;
-            if index.shape() == cx.input_meta[src].shape.as_slice() {
-                return Ok(picked);
+            // Zeros for what the index does not reach.
+            let mut whole = picked;
+            for (d, &n) in cx.input_meta[src].shape.iter().enumerate() {
+                let mut rest = Dims::from_slice(whole.shape());
+                rest[d] = n - whole.shape()[d];
+                if rest[d] > 0 {
+                    whole = cat(&[&whole, &Tensor::zeros(&rest, g.dtype())], d as i64)?;
+                }
             }
-            let mut whole = Tensor::zeros(&cx.input_meta[src].shape, g.dtype());
-            let mut part = whole.clone();
-            for (d, &n) in index.shape().iter().enumerate() {
-                part = narrow(&part, d as i64, 0, n)?;
-            }
-            copy_(&part, &picked)?;
-            whole = whole.detach();
             Ok(whole)
         };
         let grad_src = cx.needs(src).then(grad_src).transpose()?;

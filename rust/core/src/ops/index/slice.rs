@@ -94,8 +94,8 @@ impl Op for SliceGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        Ok(smallvec![Some(apply(self.slice, &[cx.grad()])?)])
     }
 }
 

@@ -8,8 +8,8 @@ use crate::element::Float;
 use crate::error::Result;
 use crate::kernels::reduce::{self, Fold};
 use crate::ops::shape::reshape_to;
-use crate::ops::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, permute};
-use crate::tensor::tape::Backward;
+use crate::ops::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, permute, second};
+use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
@@ -116,8 +116,12 @@ impl Op for VarianceGrad {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        false
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        through(cx, |t| second::variance(self.0.len as f64 - self.0.correction, self.0.root, t))
     }
 }
 

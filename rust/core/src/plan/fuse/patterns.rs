@@ -4,6 +4,7 @@ use super::super::graph::{GraphNode, NodeId, Source, ValueId};
 use super::super::program::{CrossEntropyStage, Features, RowOp, RowProduct, Rows, Stage, Weight};
 use super::super::rewrite::MaskGrad;
 use super::{Lowering, Made, downcast};
+use crate::element::DType;
 use crate::ops::activation::{Activate, ActivateGrad};
 use crate::ops::batch_norm::{BatchNorm, BatchNormGrad};
 use crate::ops::cross_entropy::{CrossEntropy, CrossEntropyGrad, Reduction};
@@ -84,13 +85,39 @@ impl Lowering<'_> {
         let ([rows, cols], samples) = ([self.shape(out)[0], self.shape(out)[1]], self.shape(g)[0]);
         self.program.work += samples * rows * cols / 30;
         let grad = self.new_vector(out);
-        let alone = self.graph.readers(out).is_empty();
-        let mut of_this = self.trained.iter().enumerate().filter(|(_, t)| t.grad == out);
-        let update = match (of_this.next(), of_this.next()) {
-            (Some((param, _)), None) if alone => Some(self.update_of(param)),
+        // With a penalty, the product and the penalty's gradient make the parameter's together.
+        let (whole, penalty) = match self.penalised.get(&out).copied() {
+            Some((param, penalty)) => (self.trained[param].grad, Some((param, penalty))),
+            None => (out, None),
+        };
+        let alone = self.graph.readers(whole).is_empty();
+        let mut of_this = self.trained.iter().enumerate().filter(|(_, t)| t.grad == whole);
+        let param = match (of_this.next(), of_this.next()) {
+            (Some((param, _)), None) if alone => Some(param),
             _ => None,
         };
-        self.push(Stage::Weight(Weight { rows, cols, samples, g: g_features, x: x_rows, grad, update }));
+        let penalty = penalty.map(|(param, penalty)| {
+            self.rows_of[whole] = Some(grad);
+            (penalty, self.outside(&self.trained[param].value))
+        });
+        let (mut update, mut norms) = (None, None);
+        if self.norms.is_none() {
+            update = param.map(|param| self.update_of(param));
+        } else if let Some(param) = param {
+            norms = Some(self.arena(rows, DType::F64));
+            self.norms.as_mut().expect("just found")[param] = norms;
+        }
+        self.push(Stage::Weight(Weight {
+            rows,
+            cols,
+            samples,
+            g: g_features,
+            x: x_rows,
+            grad,
+            penalty,
+            norms,
+            update,
+        }));
         Some(())
     }
 
@@ -238,7 +265,7 @@ impl Lowering<'_> {
     }
 
     /// Whether a value is the constant 1 with which backward begins.
-    fn is_one(&self, v: ValueId) -> bool {
+    pub(super) fn is_one(&self, v: ValueId) -> bool {
         match &self.graph.values[v].source {
             Source::Outside(t) => t.numel() == 1 && !t.is_view() && t.to_vec_f64() == [1.0],
             _ => false,

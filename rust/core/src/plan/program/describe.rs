@@ -54,12 +54,16 @@ pub fn describe(program: &Program) -> String {
                 format!("rows ({}, {}){product} {}", rows.features, rows.samples, ops.join(" + "))
             }
             Stage::Weight(w) => {
+                let penalty = if w.penalty.is_some() { " + penalty" } else { "" };
+                let norms = if w.norms.is_some() { " + norms" } else { "" };
                 let update = if w.update.is_some() { " + update" } else { "" };
-                format!("weight ({}, {}) over {}{update}", w.rows, w.cols, w.samples)
+                format!("weight ({}, {}) over {}{penalty}{norms}{update}", w.rows, w.cols, w.samples)
             }
             Stage::CrossEntropy(c) => format!("cross entropy ({}, {})", c.samples, c.classes),
             Stage::Loss(_) => "loss".to_owned(),
-            Stage::Update(updates) => format!("update {} parameters", updates.len()),
+            Stage::Penalty { rows, .. } => format!("penalty of {} weights", rows.len()),
+            Stage::Norms(norms) => format!("norms of {} gradients", norms.len()),
+            Stage::Update(updates) => format!("update {} parameters", updates.items.len()),
         };
         text.push_str(line.trim_end());
         text.push('\n');
@@ -79,6 +83,7 @@ impl RowOp {
             Self::NormGrad { .. } => "batch norm gradient",
             Self::Sum { .. } => "sum",
             Self::Add { .. } => "add",
+            Self::Penalty { .. } => "penalty",
         }
     }
 }

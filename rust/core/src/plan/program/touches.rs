@@ -73,6 +73,10 @@ impl RowOp {
                 t.read([a.buffer, b.buffer]);
                 t.write([y.buffer]);
             }
+            Self::Penalty { weight, sums, .. } => {
+                t.read([*weight]);
+                t.write([*sums]);
+            }
         }
     }
 }
@@ -80,7 +84,7 @@ impl RowOp {
 impl Update {
     fn touches(&self, t: &mut Touches) {
         t.write([self.value]);
-        t.write(self.state.iter().copied());
+        t.write(self.state.iter().copied().chain(self.average));
     }
 }
 
@@ -123,6 +127,8 @@ impl Stage {
             }
             Self::Weight(w) => {
                 t.read([w.g.buffer, w.x.buffer]);
+                t.read(w.penalty.map(|p| p.1));
+                t.write(w.norms);
                 match &w.update {
                     Some(update) => update.touches(&mut t),
                     None => t.write([w.grad]),
@@ -139,8 +145,17 @@ impl Stage {
                 t.read(c.weight);
                 t.write([c.loss]);
             }
+            Self::Penalty { rows, to, .. } => {
+                t.read(rows.iter().map(|r| r.0));
+                t.write([*to]);
+            }
+            Self::Norms(norms) => {
+                t.read(norms.iter().map(|n| n.grad));
+                t.write(norms.iter().map(|n| n.norms));
+            }
             Self::Update(updates) => {
-                for (update, grad) in updates {
+                t.read(updates.norms.iter().map(|n| n.0));
+                for (update, grad) in &updates.items {
                     t.read([*grad]);
                     update.touches(&mut t);
                 }

@@ -1,4 +1,4 @@
-"""Gradients: switching them off, asking for them, ops written in Python, and checking them."""
+"""Gradients against central differences."""
 
 from __future__ import annotations
 
@@ -10,89 +10,11 @@ import numpy as np
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
+from fastnn._grad_mode import enable_grad, no_grad
+from fastnn.autograd._gradient import as_list, grad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-__all__ = ["Function", "enable_grad", "grad", "gradcheck", "is_grad_enabled", "no_grad", "set_grad_enabled"]
-
-is_grad_enabled = _core.is_grad_enabled
-
-
-class Function:
-    """An op whose forward and backward are written in Python::
-
-        class Cube(fastnn.autograd.Function):
-            @staticmethod
-            def forward(ctx, x):
-                ctx.save_for_backward(x)
-                return x**3
-
-            @staticmethod
-            def backward(ctx, grad):
-                (x,) = ctx.saved_tensors
-                return 3 * x**2 * grad
-
-        y = Cube.apply(x)
-
-    ``forward`` runs without recording. ``backward`` gets the gradient of every output and returns one for every
-    argument of ``forward``, ``None`` for those that need none (see ``ctx.needs_input_grad``). A step in which one runs
-    can not be planned, and runs eagerly.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
-        """Compute the outputs: a tensor or a tuple of tensors."""
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        """Compute the gradient of every argument of ``forward``."""
-        raise NotImplementedError("You must implement the backward function for custom autograd.Function.")
-
-    @classmethod
-    def apply(cls, *args: Any, **kwargs: Any) -> Any:
-        """Run it, and put it on the tape."""
-        return _core.apply_function(cls, *args, **kwargs)
-
-
-def _list(tensors: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
-
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    allow_unused: bool | None = None,
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of ``outputs`` with respect to ``inputs``, and leave every ``grad`` as it is.
-
-    Args:
-        outputs: What is differentiated.
-        inputs: With respect to what: leaves, or results.
-        grad_outputs: The gradient of each output; may be ``None`` for scalars.
-        retain_graph: Whether to differentiate again later.
-        create_graph: Not supported: fastnn has first derivatives only.
-        allow_unused: Whether an input may have no influence; its gradient is then ``None``.
-
-    Raises:
-        RuntimeError: An input without influence, or that does not require grad; or ``create_graph``.
-    """
-    if create_graph:
-        raise RuntimeError("grad: expected create_graph=False; fastnn has first derivatives only")
-    roots = _list(outputs)
-    seeds = (
-        [None] * len(roots)
-        if grad_outputs is None
-        else [grad_outputs]
-        if isinstance(grad_outputs, Tensor)
-        else list(grad_outputs)
-    )
-    return tuple(_core.grad(roots, _list(inputs), seeds, bool(retain_graph), bool(allow_unused)))
 
 
 def _numerical(
@@ -160,14 +82,15 @@ def gradcheck(
             return [np.array(y.detach().numpy(), np.float64) for y in outputs()]
 
     shapes = [y.shape for y in outputs()]
+    numericals = [_numerical(values, x.detach().numpy(), eps) for x in checked]
     for (i, x), (j, shape) in itertools.product(enumerate(checked), enumerate(shapes)):
-        numerical = _numerical(values, x.detach().numpy(), eps)
+        numerical = numericals[i]
         columns = []
+        y = outputs()[j]
         for place in np.ndindex(shape):
-            y = outputs()[j]
-            seed = np.zeros(shape)
-            seed[place] = 1.0
-            found = grad(y, x, _core.tensor(seed, dtype=y.dtype), allow_unused=True)[0] if y.requires_grad else None
+            seed = _core.zeros(*shape, dtype=y.dtype)
+            seed.numpy()[place] = 1.0
+            found = grad(y, x, seed, retain_graph=True, allow_unused=True)[0] if y.requires_grad else None
             columns.append(np.zeros(x.numel()) if found is None else np.array(found.numpy()).ravel())
         analytical = np.array(columns).T.reshape(x.numel(), -1)
         expected = numerical[j].reshape(x.numel(), -1) if numerical else np.zeros((0, 0))
@@ -179,3 +102,60 @@ def gradcheck(
                 f"numerical:{expected}\nanalytical:{analytical}\n"
             )
     return True
+
+
+def gradgradcheck(
+    func: Callable[..., Any],
+    inputs: Tensor | Sequence[Any],
+    grad_outputs: Tensor | Sequence[Tensor] | None = None,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
+    """Compare the second derivatives of ``func`` with central differences of its first.
+
+    The gradients of the inputs, ``J^T @ grad_outputs``, are checked by :func:`gradcheck` as a function of the inputs
+    and of ``grad_outputs``.
+
+    Args:
+        func: Of the inputs; returns a tensor or a tuple of tensors. It must be deterministic.
+        inputs: Those that are float64 tensors and require grad are checked.
+        grad_outputs: The gradient of each output that has one, float64; by default uneven constants, so that a
+            gradient in the wrong place shows. (PyTorch draws them.)
+        eps: The step of the differences.
+        atol: Difference that is allowed.
+        rtol: Share of the number by which it may be greater.
+        raise_exception: Whether to raise where the derivatives differ, or to return ``False``.
+
+    Returns:
+        Whether they agree.
+
+    Raises:
+        ValueError: No input requires grad, or one that does is not float64.
+        RuntimeError: They differ; or an op has no second derivative.
+    """
+    arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+
+    def outputs(values: Sequence[Any]) -> list[Tensor]:
+        result = func(*values)
+        tensors = [result] if isinstance(result, Tensor) else list(result)
+        return [y for y in tensors if y.is_floating_point() and y.requires_grad]
+
+    if grad_outputs is None:
+        seeds = []
+        for y in outputs(arguments):
+            weights = (0.3 + 0.7 * ((np.arange(y.numel()) * 7 + 3) % 11) / 11).reshape(y.shape)
+            seeds.append(_core.tensor(weights, dtype=y.dtype, requires_grad=True))
+    else:
+        seeds = [g.detach().requires_grad_() for g in as_list(grad_outputs)]
+
+    @enable_grad()
+    def gradients(*values: Any) -> tuple[Tensor, ...]:
+        count = len(arguments)
+        wanted = [x for x in values[:count] if isinstance(x, Tensor) and x.requires_grad]
+        found = grad(outputs(values[:count]), wanted, list(values[count:]), create_graph=True, allow_unused=True)
+        return tuple(g for g in found if g is not None)
+
+    return gradcheck(gradients, [*arguments, *seeds], eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)

@@ -1,0 +1,93 @@
+"""Predicting with dropout switched on."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core
+from fastnn._types import check_at_least
+from fastnn.nn.dropconnect import DropConnect
+from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
+from fastnn.nn.module import Module
+from fastnn.training import data, evaluation
+from fastnn.training.data import Types
+
+_LAYERS: tuple[type[Module], ...] = (Dropout, AlphaDropout, FeatureAlphaDropout, DropConnect)
+
+
+class MCPrediction(NamedTuple):
+    """What :func:`mc_predict` returns.
+
+    Args:
+        mean: Mean of the outputs over the samples.
+        std: Their standard deviation.
+    """
+
+    mean: NDArray[Any]
+    std: NDArray[Any]
+
+
+def mc_predict(
+    model: Module,
+    x: Any,
+    samples: int = 100,
+    *,
+    batch_size: int = 1024,
+    layers: tuple[type[Module], ...] = _LAYERS,
+) -> MCPrediction:
+    """Predict many times with dropout on, and return the mean and the spread of the outputs::
+
+        mean = Σₜ y_t / samples,    std = √(Σₜ (y_t - mean)² / samples)
+
+    Everything else, such as batch norm, is in evaluation mode; modes are restored. To average probabilities, let the
+    model end with a softmax: ``mc_predict(nn.Sequential(model, nn.Softmax(1)), x)``.
+
+    Args:
+        model: The model.
+        x: Inputs, ``(n, *)``; converted to the model's type.
+        samples: How many times, at least 1.
+        batch_size: Rows at a time.
+        layers: Which layers are in training mode; dropout of all kinds and :class:`fastnn.nn.DropConnect`.
+
+    Returns:
+        ``mean`` and ``std``, each of the output's shape and type.
+
+    Raises:
+        ValueError: A setting is out of range, there are no rows, or the model has no such layers.
+        TypeError: ``model`` is no module, or data are of another type.
+
+    Source:
+        Gal & Ghahramani 2016, https://arxiv.org/abs/1506.02142, equations 6 and 8, without the noise of the data
+        (τ⁻¹) in the latter.
+    """
+    where = "mc_predict"
+    if not isinstance(model, Module):
+        raise TypeError(f"{where}: expected model to be an nn.Module; got {type(model).__name__}")
+    check_at_least(where, "samples", samples, 1)
+    batch_size = data.check_batch_size(where, batch_size)
+    inputs = data.features(where, x, Types.of(model))
+    if not len(inputs):
+        raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
+    random = [module for module in model.modules() if isinstance(module, layers)]
+    if not random:
+        names = ", ".join(layer.__name__ for layer in layers)
+        raise ValueError(f"{where}: expected a model with {names}; got none")
+    means, stds = [], []
+    with evaluation.evaluating(model):
+        for module in random:
+            module.__dict__["training"] = True
+        _core.bump_config()
+        for batch in evaluation.slices(inputs, batch_size):
+            # Welford's recurrence: the spread of a large output does not vanish in its square.
+            mean = squares = np.zeros(())
+            for number in range(1, samples + 1):
+                output = next(evaluation.outputs(model, [batch])).numpy()
+                off = output.astype(np.float64) - mean
+                mean = mean + off / number
+                squares = squares + off * (output - mean)
+            means.append(mean.astype(output.dtype))
+            stds.append(np.sqrt(squares / samples).astype(output.dtype))
+    return MCPrediction(np.concatenate(means), np.concatenate(stds))
