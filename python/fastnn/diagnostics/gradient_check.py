@@ -35,8 +35,8 @@ def in_float64(model: Module, loss: Loss, x: NDArray[Any], y: NDArray[Any]) -> t
 def gradient_check(model: Module, loss: Loss, x: NDArray[Any], y: NDArray[Any]) -> Check:
     """Compare g·v with ``(L(θ + h v) - L(θ - h v)) / 2h``, for a few random directions v of each parameter.
 
-    The differences are compared with the root mean square of g·v over the directions of a parameter, above what rounding
-    of the loss may cause. A wrong backward spoils the gradients of all parameters before it, so that the last wrong
+    The differences, above what rounding of the loss may cause, are compared with the root mean square of g·v over the
+    directions of a parameter. A wrong backward spoils the gradients of all parameters before it, so that the last wrong
     parameter is the one closest to the error.
     """
     name = "gradient check"
@@ -57,7 +57,8 @@ def gradient_check(model: Module, loss: Loss, x: NDArray[Any], y: NDArray[Any]) 
     return Check(
         name,
         verdict,
-        f"relative error {worst:.2g}" + (f", from {wrong[-1]!r} back" if wrong else ""),
+        (f"relative error {worst:.2g}" if worst else "no error beyond rounding")
+        + (f", from {wrong[-1]!r} back" if wrong else ""),
         expected,
         f"the error arises at {wrong[-1]!r} or in what follows it: check the backward of each op written in Python "
         "there with autograd.gradcheck, and that nothing random or discontinuous is in the way"
@@ -67,9 +68,7 @@ def gradient_check(model: Module, loss: Loss, x: NDArray[Any], y: NDArray[Any]) 
     )
 
 
-def _errors(
-    model: Module, measure: Callable[[], Tensor], state: tuple[int, int]
-) -> tuple[float, dict[str, float]]:
+def _errors(model: Module, measure: Callable[[], Tensor], state: tuple[int, int]) -> tuple[float, dict[str, float]]:
     """Return the loss, and the relative error for each parameter."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad and p.numel()]
 

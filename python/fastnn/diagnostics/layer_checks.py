@@ -63,9 +63,7 @@ def _symmetry(model: Module) -> Check:
 def _units(name: str, layers: Sequence[LayerStatistics], limits: tuple[float, float]) -> Check:
     dead = name == "dead units"
     # A classifier's last sigmoid may be as sure as it likes.
-    shares = [
-        (layer.dead if dead else layer.saturated, layer) for layer in (layers if dead else layers[:-1])
-    ]
+    shares = [(layer.dead if dead else layer.saturated, layer) for layer in (layers if dead else layers[:-1])]
     known = [(share, layer) for share, layer in shares if share is not None]
     expected = f"at most {limits[0]:.0%} in any layer"
     if not known:
@@ -165,8 +163,8 @@ def _gradients(layers: Sequence[LayerStatistics], gradients: Mapping[str, float 
 
 
 _STUCK = (
-    "random initial weights instead of zeros, biases that leave units alive, smaller weights; and check that nothing in "
-    "forward is flat"
+    "random initial weights instead of zeros, biases that leave units alive, smaller weights; and check that nothing "
+    "in forward is flat"
 )
 
 

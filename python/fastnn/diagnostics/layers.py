@@ -97,9 +97,7 @@ def examine(
     of_output = {id(output): g for output, g in zip(wanted, found, strict=False)}
     # The mean over rows divides each row's gradient by their number.
     scale = 1 if getattr(loss, "reduction", "mean") == "sum" else len(x)
-    layers = tuple(
-        _statistics(name, module, output, of_output.get(id(output)), scale) for name, module, output in seen
-    )
+    layers = tuple(_statistics(name, module, output, of_output.get(id(output)), scale) for name, module, output in seen)
     norms = [None if g is None else norm([g]) for g in found[len(wanted) :]]
     return layers, {name: g for (name, _), g in zip(named, norms, strict=True)}, float(value.item())
 

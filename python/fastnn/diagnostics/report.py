@@ -92,7 +92,8 @@ class Diagnosis(Sequence[Check]):
     def __str__(self) -> str:
         head = ("check", "verdict", "measured", "expected")
         rows = [(check.name, check.verdict, check.measured, check.expected) for check in self.checks]
-        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(3)]
+        # A long one is not to push all others aside.
+        widths = [min(max(len(row[i]) for row in [head, *rows]), 56) for i in range(3)]
         lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(head, widths, strict=False)), head[3]])]
         for check, row in zip(self.checks, rows, strict=True):
             lines.append("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]).rstrip())

@@ -29,7 +29,9 @@ _OVERFIT = (0.05, 0.5)
 # Share of a weight by which a step may move it; about 1e-3 is good.
 _UPDATE_TOO_LARGE = (0.1, 0.5)
 _UPDATE_TOO_SMALL = (1e-5, 1e-7)
+# By what share the loss falls where the rate is far too low, or where another one is clearly better.
 _FLAT, _FALLING = 0.02, 0.1
+_FACTORS = (1e-4, 1e-3, 1e-2, 1e-1, 1e1, 1e2, 1e3, 1e4)
 
 
 def initial_loss(loss: Loss, outputs: NDArray[Any], y: NDArray[Any], value: float) -> Check:
@@ -78,7 +80,9 @@ def overfit(
         runs.append(losses)
         if _left(losses, least, loss, outputs[rows], targets) <= _OVERFIT[0]:
             break
-    left, losses = min(((_left(run, least, loss, outputs[rows], targets), run) for run in runs), key=lambda pair: pair[0])
+    left, losses = min(
+        ((_left(run, least, loss, outputs[rows], targets), run) for run in runs), key=lambda pair: pair[0]
+    )
     verdict = graded(left, *_OVERFIT)
     return Check(
         name,
@@ -93,9 +97,7 @@ def overfit(
     ), tuple(losses.tolist())
 
 
-def _left(
-    losses: NDArray[np.float64], least: float, loss: Loss, outputs: NDArray[Any], y: NDArray[Any]
-) -> float:
+def _left(losses: NDArray[np.float64], least: float, loss: Loss, outputs: NDArray[Any], y: NDArray[Any]) -> float:
     """Share of the loss that is left, of what knowing nothing costs or of what there was, whichever is more."""
     end = float(np.mean(losses[-5:]))
     if not math.isfinite(end):
@@ -145,7 +147,9 @@ def update_ratio(
     text = f"{ratios[least]:.2g} in {least!r} to {ratios[greatest]:.2g} in {greatest!r}"
     if large != "ok":
         return Check(name, large, text, expected, "a lower learning rate, or clipped gradients", ratios[greatest])
-    advice = "a higher learning rate, or another one for this layer; see the check of gradients" if small != "ok" else ""
+    advice = (
+        "a higher learning rate, or another one for this layer; see the check of gradients" if small != "ok" else ""
+    )
     return Check(name, small, text, expected, advice, ratios[least])
 
 
@@ -167,7 +171,7 @@ def learning_rate(
         A check of whether the loss explodes, and one of the rate; and the losses by rate.
     """
     lr = float(optimizer.param_groups[0].get("lr", 1.0))
-    losses, origin = _run(model, loss, optimizer, x, y, batch_size, steps, 1.0)
+    losses, fall, origin = _run(model, loss, optimizer, x, y, batch_size, steps, 1.0)
     runs = {lr: losses}
     exploded = not math.isfinite(losses[-1]) or _end(losses) > 3 * losses[0]
     explosion = Check(
@@ -175,12 +179,11 @@ def learning_rate(
         "problem" if exploded else "ok",
         f"{losses[0]:.3g} to {losses[-1]:.3g} in {len(losses)} steps{f': {origin}' if origin else ''}",
         "a loss that does not explode",
-        "a lower learning rate, warm-up, clipped gradients (nn.utils.clip_grad_norm_), batch norm, and a look at that layer"
+        "a lower learning rate, warm-up, clipped gradients (nn.utils.clip_grad_norm_), batch norm, a look at that layer"
         if exploded
         else "",
         losses[-1],
     )
-    fall = 1 - _end(losses) / losses[0] if losses[0] > 0 else 0.0
     name, expected = "learning rate", "a loss that falls steadily"
     text = f"{lr:.3g}: loss {losses[0]:.3g} to {_end(losses):.3g}"
     if exploded:
@@ -188,13 +191,11 @@ def learning_rate(
     if fall >= _FLAT:
         return [explosion, Check(name, "ok", text, expected, value=lr)], runs
     falls = {1.0: fall}
-    for factor in (0.01, 0.1, 10.0, 100.0):
-        other, _ = _run(model, loss, optimizer, x, y, batch_size, steps, factor)
-        runs[lr * factor] = other
-        falls[factor] = 1 - _end(other) / other[0] if math.isfinite(other[-1]) and other[0] > 0 else -math.inf
+    for factor in _FACTORS:
+        runs[lr * factor], falls[factor], _ = _run(model, loss, optimizer, x, y, batch_size, steps, factor)
     best = max(falls, key=falls.__getitem__)
     if falls[best] < _FALLING or best == 1.0:
-        advice = "" if losses[0] < 1e-3 else "no rate within a hundredfold helps: look at the other checks"
+        advice = "" if losses[0] < 1e-3 else "no rate within a factor of 10,000 helps: look at the other checks"
         return [explosion, Check(name, "ok" if not advice else "warning", text, expected, advice, lr)], runs
     advice = _lower(lr) if best < 1 else f"a higher rate, such as {lr * best:.3g}; see lr_range_test"
     verdict = "too high" if best < 1 else "too low"
@@ -218,8 +219,8 @@ def _run(
     batch_size: int,
     steps: int,
     factor: float,
-) -> tuple[tuple[float, ...], str]:
-    """Train; return the losses, and where it began if they explode."""
+) -> tuple[tuple[float, ...], float, str]:
+    """Train; return the losses, the share by which that of all rows fell, and where it began if they explode."""
     with restored(model, optimizer):
         model.train()
         for group in optimizer.param_groups:
@@ -229,7 +230,8 @@ def _run(
         step.stop_on_nonfinite = True
         losses: list[float] = []
         batches = _batches(len(x), min(batch_size, len(x)), steps)
-        before = examine(model, loss, x[batches[0]], y[batches[0]])[0]
+        state = _core.get_rng_state()
+        before, _, first = examine(model, loss, x, y)
         origin = ""
         for rows in batches:
             losses.append(step(x[rows], y[rows]))
@@ -238,9 +240,13 @@ def _run(
                 break
             if losses[-1] > 100 * losses[0] + 100:
                 break
+        # With the same dropout.
+        _core.set_rng_state(state)
+        after, _, last = examine(model, loss, x, y)
         if not origin and _end(losses) > 3 * losses[0]:
-            origin = _grown(before, examine(model, loss, x[batches[0]], y[batches[0]])[0])
-    return tuple(losses), origin
+            origin = _grown(before, after)
+    fall = 1 - last / first if first > 0 and math.isfinite(last) and math.isfinite(losses[-1]) else -math.inf
+    return tuple(losses), fall, origin
 
 
 def _grown(before: Sequence[LayerStatistics], after: Sequence[LayerStatistics]) -> str:

@@ -65,8 +65,8 @@ def diagnose(
     feature scale        ``sqrt(mean(x[:, j] ** 2))`` at most 10, deviations at most 100-fold apart
     label balance        for classes: at most 10 times as many rows of one as of another
     target scale         for regression: deviation from 0.1 to 10
-    initial loss         at most 1.5 times that of outputs that are the same for every row: ln C for C classes, ln 2
-                         for two, the variance of y for the squared error
+    initial loss         at most 1.5 times that of outputs that are the same for every row: ln C for C classes, the
+                         variance of y for the squared error
     gradient check       ``g·v`` against ``(L(θ + h v) - L(θ - h v)) / 2h`` for random v, in float64
     overfit a handful    at most 5 % of that loss left after 200 steps of Adam on 8 rows
     symmetry             no hidden layer whose units all have the same weights
@@ -76,7 +76,7 @@ def diagnose(
     gradients            likewise, within 1000-fold of the last layer's
     update ratio         ``|Δw| / |w|`` of a step about 1e-3; from 1e-5 to 0.1 is well
     loss stays finite    the first steps do not multiply the loss; else it names the layer where it began
-    learning rate        the loss falls by 2 % at least; else others are tried, a tenth to a hundredfold
+    learning rate        the loss falls by 2 % at least; else others are tried
     ===================  ==============================================================================================
 
     The last three need the optimizer. Dead and saturated units are seen where the activation is a module. The model,
