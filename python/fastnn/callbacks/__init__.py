@@ -4,6 +4,7 @@ from fastnn.callbacks.averaging import EMA, SWA, PolyakAveraging
 from fastnn.callbacks.base import Callback
 from fastnn.callbacks.checkpoint import ModelCheckpoint
 from fastnn.callbacks.csv_logger import CSVLogger
+from fastnn.callbacks.diagnostics import Diagnostics
 from fastnn.callbacks.early_stopping import EarlyStopping
 from fastnn.callbacks.lambda_callback import LambdaCallback
 from fastnn.callbacks.schedule import LearningRateScheduler
@@ -15,6 +16,7 @@ __all__ = [
     "SWA",
     "CSVLogger",
     "Callback",
+    "Diagnostics",
     "EarlyStopping",
     "LambdaCallback",
     "LearningRateScheduler",
