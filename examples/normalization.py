@@ -70,7 +70,9 @@ def show(result: dict[str, dict[str, np.ndarray]]) -> None:
     for name, values in (("scale", SCALES), ("batch size", BATCH_SIZES)):
         means = [rows.mean(axis=1) for rows in result[name].values()]
         header = [name, *(f"{norm} norm" for norm in result[name])]
-        common.print_table(header, [[float(value), *map(float, row)] for value, *row in zip(values, *means, strict=True)])
+        common.print_table(
+            header, [[float(value), *map(float, row)] for value, *row in zip(values, *means, strict=True)]
+        )
 
 
 def draw(result: dict[str, dict[str, np.ndarray]]) -> Any:
