@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import common
@@ -17,7 +18,7 @@ def net(depth: int = 2, activation: type[nn.Module] = nn.ReLU, width: int = 32) 
     """Return a net for digits, with He's weights."""
     widths = [784, *[width] * depth]
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in pairwise(widths):
         linear = nn.Linear(fan_in, fan_out)
         nn.init.kaiming_normal_(linear.weight)
         layers += [linear, activation()]
@@ -47,7 +48,7 @@ FAULTS: dict[str, tuple[Callable[[], nn.Sequential], float, float, str]] = {
     "equal weights": (with_equal_units, LR, 1.0, "symmetry"),
     "12 sigmoids": (lambda: net(12, nn.Sigmoid), LR, 1.0, "gradients"),
     "rate of 100": (net, 100.0, 1.0, "loss stays finite"),
-    "rate of 1e-7": (net, 1e-7, 1.0, "learning rate"),
+    "rate of 1e-7": (net, 1e-7, 1.0, "update ratio"),
 }
 
 
