@@ -32,7 +32,7 @@ def test_l1_makes_zeros_and_l2_shrinks():
 def test_small_batches_find_flatter_minima():
     import batch_size
 
-    numbers = batch_size.run(SEEDS, epochs=250, offsets=3)["numbers"]
+    numbers = batch_size.run(SEEDS, epochs=250)
     sharpness, accuracy, _ = range(3)
     assert (numbers[16][:, sharpness] < numbers[2048][:, sharpness]).sum() >= 4
     assert numbers[16][:, accuracy].mean() > numbers[2048][:, accuracy].mean()
@@ -41,13 +41,18 @@ def test_small_batches_find_flatter_minima():
 def test_members_together_are_better_than_one():
     import ensembles
 
-    result = ensembles.run(SEEDS, epochs=10, train=500, bag_epochs=50)
+    result = ensembles.run(SEEDS, epochs=10, train=500)
     for key in ("snapshots", "averages"):
         alone, together = result[key].T
         assert together.mean() > alone.mean()
         assert (together >= alone).sum() >= 3
-    for bagging in result["bagging"]:
-        seen, unseen = ensembles.doubt(bagging)
+
+
+def test_bagged_nets_disagree_where_there_is_no_data():
+    import bagging
+
+    for found in bagging.run(SEEDS, epochs=50):
+        seen, unseen = bagging.doubt(found)
         assert unseen > 1.2 * seen
 
 
