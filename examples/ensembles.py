@@ -12,6 +12,7 @@ import fastnn as fnn
 from fastnn import ensemble, nn, optim
 
 CYCLES = 5
+NAMES = {"snapshots": ("one snapshot", "all five"), "averages": ("last weights", "their average")}
 
 
 def classifier() -> nn.Module:
@@ -61,18 +62,14 @@ def run(seeds: range = range(5), epochs: int = 25, train: int = 1000) -> dict[st
 
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
-    rows = [["one snapshot", "all five"], ["last weights", "their average"]]
-    for names, key in zip(rows, ("snapshots", "averages"), strict=True):
+    for key, names in NAMES.items():
         common.print_table(names, [[float(value) for value in result[key].mean(axis=0)]])
 
 
 def draw(result: dict[str, Any]) -> Any:
     """Return the picture."""
     drawn, axes = common.figure(2, size=2.8)
-    for axis, key, names in (
-        (axes[0], "snapshots", ("one snapshot", "all five")),
-        (axes[1], "averages", ("last weights", "their average")),
-    ):
+    for axis, (key, names) in zip(axes, NAMES.items(), strict=True):
         axis.plot([0, 1], result[key].T, "o-", color="tab:blue", alpha=0.5)
         axis.set(xticks=[0, 1], xlim=(-0.3, 1.3), ylabel="test accuracy, a line a seed")
         axis.set_xticklabels(names)

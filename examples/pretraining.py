@@ -40,12 +40,11 @@ def run(
             features = dbn.rbms[0].weight.detach().numpy().copy()
         order = np.random.default_rng(seed).permutation(len(x))
         for j, count in enumerate(labels):
-            rows = order[:count]
             for kind in KINDS:
                 model = dbn.to_sequential(10) if kind == "pre-trained" else from_scratch()
-                optimizer = optim.Adam(model.parameters(), lr=1e-3)
-                trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
-                trainer.fit(x[rows], y[rows], epochs=40, batch_size=25, verbose=False)
+                adam = optim.Adam(model.parameters(), lr=1e-3)
+                trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
+                trainer.fit(x[order[:count]], y[order[:count]], epochs=40, batch_size=25, verbose=False)
                 accuracies[kind][i, j] = trainer.evaluate(x_test, y_test)["accuracy"]
     return {"labels": labels, "accuracies": accuracies, "features": features}
 
