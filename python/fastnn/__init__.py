@@ -133,7 +133,7 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, diagnostics, training, unsupervised
+    from fastnn import augment, callbacks, diagnostics, ensemble, training, unsupervised
     from fastnn.augment import mixup
     from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
@@ -147,6 +147,7 @@ long = int64
 _LAZY = {
     "augment": ("fastnn.augment", None),
     "callbacks": ("fastnn.callbacks", None),
+    "ensemble": ("fastnn.ensemble", None),
     "diagnostics": ("fastnn.diagnostics", None),
     "bias_variance": ("fastnn.diagnostics", "bias_variance"),
     "diagnose": ("fastnn.diagnostics", "diagnose"),
@@ -217,6 +218,7 @@ __all__ = [
     "empty",
     "empty_like",
     "enable_grad",
+    "ensemble",
     "eq",
     "equal",
     "erf",

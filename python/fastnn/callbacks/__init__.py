@@ -1,5 +1,6 @@
 """What can be told of a fit while it runs."""
 
+from fastnn.callbacks.averaging import EMA, SWA, PolyakAveraging
 from fastnn.callbacks.base import Callback
 from fastnn.callbacks.checkpoint import ModelCheckpoint
 from fastnn.callbacks.csv_logger import CSVLogger
@@ -7,9 +8,12 @@ from fastnn.callbacks.diagnostics import Diagnostics
 from fastnn.callbacks.early_stopping import EarlyStopping
 from fastnn.callbacks.lambda_callback import LambdaCallback
 from fastnn.callbacks.schedule import LearningRateScheduler
+from fastnn.callbacks.snapshot import SnapshotEnsemble
 from fastnn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
+    "EMA",
+    "SWA",
     "CSVLogger",
     "Callback",
     "Diagnostics",
@@ -17,5 +21,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "PolyakAveraging",
+    "SnapshotEnsemble",
     "TerminateOnNaN",
 ]
