@@ -66,7 +66,7 @@ def main(name: str, run: Callable[[], Any], show: Callable[[Any], None], draw: C
     out.mkdir(parents=True, exist_ok=True)
     picture = io.BytesIO()
     draw(result).savefig(picture, dpi=80)
-    # A palette makes a third of the file, and Pillow comes with matplotlib.
+    # A palette makes the file much smaller, and Pillow comes with matplotlib.
     from PIL import Image
 
-    Image.open(picture).convert("RGB").quantize(64).save(out / f"{name}.png")
+    Image.open(picture).convert("RGB").quantize(256).save(out / f"{name}.png")

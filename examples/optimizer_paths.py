@@ -17,9 +17,10 @@ NAMED = {name: make for family in FAMILIES.values() for name, (make, _) in famil
 NAMED |= {"LBFGS": partial(optim.LBFGS, max_iter=1, line_search_fn="strong_wolfe"), "Newton": optim.Newton}
 KINDS: dict[str, Any] = {**FAMILIES, "second order": ("LBFGS", "Newton")}
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+Paths = dict[tuple[str, str], tuple[float, np.ndarray]]
 BEALE = ((1, 1.5), (2, 2.25), (3, 2.625))
 # Of each surface: height, where to start, the least height, and the part that is drawn.
-SURFACES: dict[str, tuple[Any, tuple[float, float], float, tuple[float, ...]]] = {
+SURFACES: dict[str, tuple[Any, ...]] = {
     "bowl": (lambda x, y: (x**2 + 25 * y**2) / 2, (-4, 1.5), 0, (-5, 3, -2, 2)),
     "saddle": (lambda x, y: 5 * x**2 - y**2 / 2 + y**4 / 4, (-2, 0.01), -0.25, (-2.5, 2, -1.6, 1.6)),
     "Beale": (lambda x, y: sum((c - x + x * y**k) ** 2 for k, c in BEALE), (1, 1.5), 0, (-0.5, 4, -1, 2)),
@@ -36,7 +37,7 @@ def walk(surface: str, name: str, rate: float, seed: int, steps: int) -> np.ndar
     def closure() -> fnn.Tensor:
         loss = height(point[0, 0], point[0, 1])
         if name != "Newton":  # which differentiates on its own
-            optimizer.zero_grad()
+            point.grad = None
             loss.backward()
         return loss
 
@@ -47,11 +48,11 @@ def walk(surface: str, name: str, rate: float, seed: int, steps: int) -> np.ndar
     return np.column_stack([points, height(*points.T) - least])
 
 
-def run(seeds: range = range(5), steps: int = 100) -> dict[tuple[str, str], tuple[float, np.ndarray]]:
+def run(seeds: range = range(5), steps: int = 100) -> Paths:
     """Return by (surface, optimizer) the rate that suits, and the path from every start."""
     result = {}
     for surface, name in product(SURFACES, NAMED):
-        rates = (1.0,) if name in KINDS["second order"] else RATES
+        rates = RATES[-1:] if name in KINDS["second order"] else RATES
         paths = [np.array([walk(surface, name, rate, seed, steps) for seed in seeds]) for rate in rates]
         # The least mean logarithm, down to a thousandth of the first height: soon low, and never far up.
         best = int(np.argmin([np.log(p[:, :, 2] + p[:, :1, 2] / 1000).mean() for p in paths]))
@@ -59,33 +60,24 @@ def run(seeds: range = range(5), steps: int = 100) -> dict[tuple[str, str], tupl
     return result
 
 
-def middle(paths: np.ndarray) -> tuple[int, float]:
-    """Return after how many steps a path stays below 1 % of its first height, and its last height: medians."""
-    below = np.cumprod(paths[:, ::-1, 2] < 0.01 * paths[:, :1, 2], axis=1).sum(axis=1)
-    return int(np.median(paths.shape[1] - below)), float(np.median(paths[:, -1, 2]))
+def show(result: Paths) -> None:
+    """Print rates, and the share of the first height that is left in the end, the median over the starts."""
+    found = {key: (rate, float(np.median(p[:, -1, 2] / p[:, 0, 2]))) for key, (rate, p) in result.items()}
+    header = ["", *(f"{surface}: {what}" for surface in SURFACES for what in ("rate", "left"))]
+    common.print_table(header, [[name, *(value for s in SURFACES for value in found[s, name])] for name in NAMED])
 
 
-def show(result: dict[tuple[str, str], tuple[float, np.ndarray]]) -> None:
-    """Print rates, steps to 1 % of the first height, and the height in the end."""
-    rows = [[name, *(v for s in SURFACES for v in (result[s, name][0], *middle(result[s, name][1])))] for name in NAMED]
-    common.print_table(
-        ["", *(f"{surface}: {what}" for surface in SURFACES for what in ("rate", "steps", "left"))], rows
-    )
-
-
-def draw(result: dict[tuple[str, str], tuple[float, np.ndarray]]) -> Any:
+def draw(result: Paths) -> Any:
     """Return the picture."""
-    drawn, axes = common.figure(len(KINDS), len(SURFACES), size=1.7)
+    drawn, axes = common.figure(len(KINDS), len(SURFACES), size=1.9)
     for axis, (surface, kind) in zip(axes, product(SURFACES, KINDS), strict=True):
         height, _, least, box = SURFACES[surface]
         x, y = np.meshgrid(np.linspace(*box[:2], 80), np.linspace(*box[2:], 80))
-        axis.contourf(
-            x, y, np.log10(height(x, y) - least + 0.03), levels=6, cmap="Greys_r", alpha=0.3, antialiased=False
-        )
+        axis.contourf(x, y, np.log10(height(x, y) - least + 0.03), levels=6, cmap="Greys_r", alpha=0.3, antialiased=0)
         for name in KINDS[kind]:
             axis.plot(*result[surface, name][1][0, :, :2].T, linewidth=1, label=name)
         axis.set(xlim=box[:2], ylim=box[2:], xticks=[], yticks=[], title=f"{surface}: {kind}")
-        axis.legend(frameon=False, fontsize=6, loc="lower right")
+        axis.legend(frameon=False, fontsize=5, loc="upper right", handlelength=1)
     return drawn
 
 
