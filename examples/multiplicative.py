@@ -28,7 +28,9 @@ class Product(nn.Module):
 
 
 MODELS = {
-    "MLP": lambda: nn.Sequential(nn.Linear(2 * WIDTH, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 1)),
+    "MLP": lambda: nn.Sequential(
+        nn.Linear(2 * WIDTH, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 1)
+    ),
     "low-rank bilinear": Product,
     "factorization machine": lambda: nn.FactorizationMachine(2 * WIDTH, k=WIDTH, std=0.1),
 }

@@ -44,7 +44,9 @@ def show(result: dict[str, Any]) -> None:
     rows = []
     for name, of in result.items():
         share, norm = np.mean([(zeros(w), np.linalg.norm(w)) for w in of["weights"]], axis=0)
-        rows.append([name, f"{share:.1%}", float(norm), float(np.max(np.abs(of["weights"]))), float(np.mean(of["accuracy"]))])
+        rows.append(
+            [name, f"{share:.1%}", float(norm), float(np.max(np.abs(of["weights"]))), float(np.mean(of["accuracy"]))]
+        )
     common.print_table(["penalty", f"|w| < {ZERO:g}", "2-norm", "greatest |w|", "test accuracy"], rows)
 
 
