@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ def net(depth: int = 2, activation: type[nn.Module] = nn.ReLU, width: int = 32) 
     """Return a net for digits, with He's weights."""
     widths = [784, *[width] * depth]
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(widths):
         linear = nn.Linear(fan_in, fan_out)
         nn.init.kaiming_normal_(linear.weight)
         layers += [linear, activation()]

@@ -68,7 +68,7 @@ def bagged(seed: int, epochs: int, members: int = 10) -> dict[str, NDArray[Any]]
 
 
 def run(seeds: range = range(5), epochs: int = 25, train: int = 1000, bag_epochs: int = 100) -> dict[str, Any]:
-    """Return accuracies, a row a seed: a snapshot and all, the last weights and their average; and what bagging says."""
+    """Return accuracies, a row a seed: a snapshot and all, last weights and average; and what bagging says."""
     digits = common.digits(train, test=1000)
     result: dict[str, Any] = {"snapshots": [], "averages": [], "bagging": []}
     for seed in seeds:

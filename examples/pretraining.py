@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import common
@@ -18,7 +19,7 @@ KINDS = ("from scratch", "pre-trained")
 def from_scratch() -> nn.Sequential:
     """Return the net that pre-training makes, drawn at random."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(WIDTHS):
         layers += [nn.Linear(fan_in, fan_out), nn.Sigmoid()]
         nn.init.xavier_uniform_(layers[-2].weight, gain=4.0)  # 4: a sigmoid's slope is a quarter
     return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], 10))
@@ -27,7 +28,7 @@ def from_scratch() -> nn.Sequential:
 def run(
     seeds: range = range(5), epochs: int = 10, unlabelled: int = 4000, labels: tuple[int, ...] = LABELS
 ) -> dict[str, Any]:
-    """Return the test accuracies by kind, a seed a row and a number of labels a column; and the first seed's features."""
+    """Return test accuracies by kind, a row a seed and a column a number of labels; and the first seed's features."""
     accuracies = {kind: np.zeros((len(seeds), len(labels))) for kind in KINDS}
     features = None
     x, y, x_test, y_test = common.digits(unlabelled, test=1000)
