@@ -77,14 +77,14 @@ def _dropout() -> Row:
     return Row("dropout, 1e6 elements", ours, {"torch": torch_}, check)
 
 
-def _batch_norm(n: int = 256, c: int = 1024) -> Row:
+def _norm(kind: str, n: int = 256, c: int = 1024) -> Row:
     rng = np.random.default_rng(0)
     x, g = rng.normal(size=(n, c)).astype(np.float32), rng.normal(size=(n, c)).astype(np.float32)
 
     def ours() -> Run:
         import fastnn as fnn
 
-        layer, t, seed = fnn.nn.BatchNorm1d(c), fnn.tensor(x, requires_grad=True), fnn.from_numpy(g)
+        layer, t, seed = getattr(fnn.nn, kind)(c), fnn.tensor(x, requires_grad=True), fnn.from_numpy(g)
 
         def run() -> object:
             t.grad = None
@@ -96,7 +96,7 @@ def _batch_norm(n: int = 256, c: int = 1024) -> Row:
     def torch_() -> Run:
         import torch
 
-        layer = torch.nn.BatchNorm1d(c)
+        layer = getattr(torch.nn, kind)(c)
         t, seed = torch.from_numpy(x.copy()).requires_grad_(), torch.from_numpy(g)
 
         def run() -> object:
@@ -109,7 +109,7 @@ def _batch_norm(n: int = 256, c: int = 1024) -> Row:
     def check() -> None:
         np.testing.assert_allclose(np.asarray(ours()()), np.asarray(torch_()()), rtol=1e-3, atol=1e-5)
 
-    return Row(f"BatchNorm1d {n}×{c}, forward + backward", ours, {"torch": torch_}, check)
+    return Row(f"{kind} {n}×{c}, forward + backward", ours, {"torch": torch_}, check)
 
 
 def _add() -> Row:
@@ -138,4 +138,4 @@ def _add() -> Row:
 
 def rows() -> list[Row]:
     """All kernels."""
-    return [_adam(1000), _adam(16_000_000), _dropout(), _batch_norm(), _add()]
+    return [_adam(1000), _adam(16_000_000), _dropout(), _norm("BatchNorm1d"), _norm("LayerNorm"), _add()]

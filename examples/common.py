@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,4 +64,9 @@ def main(name: str, run: Callable[[], Any], show: Callable[[Any], None], draw: C
     result = run()
     show(result)
     out.mkdir(parents=True, exist_ok=True)
-    draw(result).savefig(out / f"{name}.png", dpi=80)
+    picture = io.BytesIO()
+    draw(result).savefig(picture, dpi=80)
+    # A palette makes the file much smaller, and Pillow comes with matplotlib.
+    from PIL import Image
+
+    Image.open(picture).convert("RGB").quantize(256).save(out / f"{name}.png")

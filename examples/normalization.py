@@ -13,7 +13,7 @@ from fastnn import nn, optim
 
 WIDTH = 50
 SCALES = np.logspace(-4, 0, 20)
-BATCH_SIZES = (2, 8, 64)
+BATCH_SIZES, TO_COMPARE = (2, 8, 64), ("batch", "layer", "group")
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda _: nn.Identity(),
     "batch": nn.BatchNorm1d,
@@ -35,44 +35,32 @@ def network(norm: str, depth: int, scale: float | None = None) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def accuracy(model: nn.Module, optimizer: optim.Optimizer, data: common.Split, epochs: int, batch_size: int) -> float:
-    """Train, and return the share of the test images that are told apart."""
+def accuracy(data: common.Split, norm: str, size: int, scale: float | None, seed: int, epochs: int) -> float:
+    """Train on batches of a size, and return the share of the test images that are told apart."""
+    fnn.manual_seed(seed)
+    model = network(norm, depth=2 if scale is None else 5, scale=scale)
+    # The rate of SGD goes with the batch size, as in the paper of group norm.
+    sgd = optim.SGD(model.parameters(), lr=0.1 * size / 64, momentum=0.9)
+    optimizer = sgd if scale is None else optim.Adam(model.parameters(), lr=1e-3)
     trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"], on_nonfinite="ignore")
-    trainer.fit(data[0], data[1], epochs=epochs, batch_size=batch_size, drop_last=True, verbose=False)
+    trainer.fit(data[0], data[1], epochs=epochs, batch_size=size, drop_last=True, verbose=False)
     return float(trainer.evaluate(data[2], data[3])["accuracy"])
 
 
 def run(seeds: range = range(5), epochs: int = 10, scales: np.ndarray = SCALES) -> dict[str, dict[str, np.ndarray]]:
     """Return test accuracies by norm: (scale, seed) under ``scale``, (batch size, seed) under ``batch size``."""
     data = common.digits(train=1000)
-    result: dict[str, dict[str, np.ndarray]] = {"scale": {}, "batch size": {}}
-    for norm in ("none", "batch"):
-        rows = np.empty((len(scales), len(seeds)))
-        for i, j in np.ndindex(*rows.shape):
-            fnn.manual_seed(seeds[j])
-            model = network(norm, 5, float(scales[i]))
-            rows[i, j] = accuracy(model, optim.Adam(model.parameters(), lr=1e-3), data, epochs, 50)
-        result["scale"][norm] = rows
-    for norm in ("batch", "layer", "group"):
-        rows = np.empty((len(BATCH_SIZES), len(seeds)))
-        for i, j in np.ndindex(*rows.shape):
-            fnn.manual_seed(seeds[j])
-            model = network(norm, 2)
-            # The rate in proportion to the batch, as in the paper of group norm.
-            optimizer = optim.SGD(model.parameters(), lr=0.1 * BATCH_SIZES[i] / 64, momentum=0.9)
-            rows[i, j] = accuracy(model, optimizer, data, epochs, BATCH_SIZES[i])
-        result["batch size"][norm] = rows
-    return result
+    by_scale = {n: [[accuracy(data, n, 50, s, i, epochs) for i in seeds] for s in scales] for n in ("none", "batch")}
+    by_size = {n: [[accuracy(data, n, b, None, i, epochs) for i in seeds] for b in BATCH_SIZES] for n in TO_COMPARE}
+    parts = {"scale": by_scale, "batch size": by_size}
+    return {part: {norm: np.array(rows) for norm, rows in norms.items()} for part, norms in parts.items()}
 
 
 def show(result: dict[str, dict[str, np.ndarray]]) -> None:
     """Print both tables."""
     for name, values in (("scale", SCALES), ("batch size", BATCH_SIZES)):
-        means = [rows.mean(axis=1) for rows in result[name].values()]
-        header = [name, *(f"{norm} norm" for norm in result[name])]
-        common.print_table(
-            header, [[float(value), *map(float, row)] for value, *row in zip(values, *means, strict=True)]
-        )
+        means = np.column_stack([values, *(rows.mean(axis=1) for rows in result[name].values())])
+        common.print_table([name, *result[name]], means.tolist())
 
 
 def draw(result: dict[str, dict[str, np.ndarray]]) -> Any:
@@ -80,10 +68,14 @@ def draw(result: dict[str, dict[str, np.ndarray]]) -> Any:
     drawn, axes = common.figure(2)
     for axis, (name, values) in zip(axes, (("scale", SCALES), ("batch size", BATCH_SIZES)), strict=True):
         for norm, rows in result[name].items():
-            axis.semilogx(values, rows.mean(axis=1), ".-", label=f"{norm} norm" if norm != "none" else "none")
+            axis.semilogx(values, rows.mean(axis=1), ".-", label=norm)
         axis.set(xlabel=name, ylabel="test accuracy")
         axis.legend(frameon=False)
     axes[0].set_xlabel("standard deviation of the initial weights")
-    axes[1].set_xticks(BATCH_SIZES, [str(size) for size in BATCH_SIZES], minor=False)
+    axes[1].set_xticks(BATCH_SIZES, BATCH_SIZES)
     axes[1].minorticks_off()
     return drawn
+
+
+if __name__ == "__main__":
+    common.main("normalization", run, show, draw)

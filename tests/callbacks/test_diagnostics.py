@@ -44,7 +44,15 @@ def test_what_is_recorded() -> None:
     assert set(trainer.history) >= NAMES | {"sharpness"}
     assert trainer.history["dead_units"] == [pytest.approx(3 / 9)] * 4
     last = watch.epochs[-1]
-    assert [layer.kind for layer in last.layers] == ["Linear", "BatchNorm1d", "Tanh", "Dropout", "Linear", "ReLU", "Linear"]
+    assert [layer.kind for layer in last.layers] == [
+        "Linear",
+        "BatchNorm1d",
+        "Tanh",
+        "Dropout",
+        "Linear",
+        "ReLU",
+        "Linear",
+    ]
     assert [one.epoch for one in watch.epochs] == [0, 1, 2, 3]
     assert trainer.history["activation_signal"][-1] == min(layer.signal for layer in last.layers[:-1])
     assert trainer.history["gradient_norm"][-1] == pytest.approx(np.linalg.norm(list(last.gradients.values())))
@@ -88,7 +96,9 @@ def test_plot(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     figure = watch.plot(tmp_path / "watch.png")
     assert (tmp_path / "watch.png").stat().st_size > 1000
-    np.testing.assert_array_equal(figure.axes[0].lines[3].get_ydata(), [layer.signal for layer in watch.epochs[3].layers])
+    np.testing.assert_array_equal(
+        figure.axes[0].lines[3].get_ydata(), [layer.signal for layer in watch.epochs[3].layers]
+    )
 
 
 def test_bad_settings() -> None:

@@ -121,7 +121,7 @@ def with_layer(layer: type[nn.Module]) -> Make:
 # Name of the net, how it is made, and all checks that it must not pass, and no others but those that may follow.
 BROKEN: list[tuple[str, Make, set[str], set[str]]] = [
     ("zeros", constant(0.0), {"symmetry", "overfit a handful", "gradients", "dead units"}, {"activations"}),
-    ("constant", constant(0.1), {"symmetry"}, {"overfit a handful"}),
+    ("constant", constant(0.1), {"symmetry"}, {"overfit a handful", "gradients"}),
     ("dead", changed(lambda m: nn.init.constant_(m[0].bias, -100.0)), {"dead units", "overfit a handful"}, {"activations", "gradients"}),
     ("half dead", changed(lambda m: m[2].bias.data.narrow(0, 0, 10).fill_(-100.0)), {"dead units"}, {"activations"}),
     ("saturated", changed(lambda m: m[0].weight.data.mul_(60.0), nn.Tanh), {"saturated units"}, set()),
@@ -209,6 +209,14 @@ def test_a_rate_too_high_or_too_low_is_found(lr: float, expected: dict[str, str]
     assert not {check.name for check in report if check.verdict != "ok"} - set(expected)
 
 
+def test_a_slow_rate_is_a_warning() -> None:
+    fnn.manual_seed(3)
+    model = net()
+    report = diagnosed(3, model, optim.SGD(model.parameters(), lr=1e-3))
+    assert report["learning rate"].verdict == "warning"
+    assert "too low" in report["learning rate"].measured
+
+
 def test_a_rate_that_does_not_explode_but_is_too_high_is_found() -> None:
     fnn.manual_seed(5)
     model = net(nn.Tanh)
@@ -220,7 +228,10 @@ def test_a_rate_that_does_not_explode_but_is_too_high_is_found() -> None:
 def test_the_layer_where_the_loss_explodes_is_named() -> None:
     fnn.manual_seed(1)
     model = net()
-    groups = [{"params": [*model[0].parameters(), *model[2].parameters()], "lr": 1e-9}, {"params": model[4].parameters(), "lr": 1e4}]
+    groups = [
+        {"params": [*model[0].parameters(), *model[2].parameters()], "lr": 1e-9},
+        {"params": model[4].parameters(), "lr": 1e4},
+    ]
     report = diagnosed(1, model, optim.SGD(groups, lr=1.0))
     assert "layer '4', Linear" in report["loss stays finite"].measured
     model = nn.Sequential(nn.Linear(WIDTH, CLASSES), Exponential())
@@ -237,7 +248,8 @@ def test_the_wrong_gradient_is_located() -> None:
     fnn.manual_seed(0)
     report = diagnosed(0, with_layer(WrongGradient)())
     assert "from '2.bias' back" in report["gradient check"].measured
-    assert report["gradient check"].value == pytest.approx(0.5 / math.sqrt((1 + 1.5**2) / 2) * 1.0, rel=0.5)
+    # Of 1.5 times the gradient: 0.5 / sqrt((1 + 1.5 ** 2) / 2) for one direction, at most sqrt(2) as much for two.
+    assert 0.39 < report["gradient check"].value < 0.56
 
 
 def test_initial_loss_is_compared_with_that_of_knowing_nothing() -> None:
@@ -324,7 +336,7 @@ def test_an_error_leaves_no_trace_either() -> None:
 
     def loss(output: Any, target: Any) -> Any:
         calls.append(1)
-        if len(calls) > 300:
+        if len(calls) > 40:
             raise KeyError("boom")
         return nn.functional.cross_entropy(output, target)
 

@@ -60,7 +60,9 @@ def test_loss_along_against_numpy() -> None:
     for layer in (model[0], model[3]):
         weight = np.array(layer.weight.detach(), np.float64)
         d = np.array(fnn.randn(*weight.shape, dtype=fnn.float64))
-        weights.append((weight, d / np.linalg.norm(d, axis=1, keepdims=True) * np.linalg.norm(weight, axis=1, keepdims=True)))
+        weights.append(
+            (weight, d / np.linalg.norm(d, axis=1, keepdims=True) * np.linalg.norm(weight, axis=1, keepdims=True))
+        )
     np.testing.assert_allclose(found.alphas, [-0.7, -0.35, 0, 0.35, 0.7])
     for alpha, loss in zip(found.alphas, found.losses, strict=True):
         (first, d_first), (second, d_second) = weights

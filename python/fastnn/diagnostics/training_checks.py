@@ -14,7 +14,7 @@ from fastnn import _core
 from fastnn._grad_mode import no_grad
 from fastnn.diagnostics.baseline import baseline, is_distance, smallest
 from fastnn.diagnostics.layers import LayerStatistics, Loss, examine, silence
-from fastnn.diagnostics.report import Check, graded
+from fastnn.diagnostics.report import Check, Verdict, graded
 from fastnn.nn.module import Module
 from fastnn.optim import Adam, Optimizer
 from fastnn.training import nonfinite
@@ -31,7 +31,7 @@ _UPDATE_TOO_LARGE = (0.1, 0.5)
 _UPDATE_TOO_SMALL = (1e-5, 1e-7)
 # By what share the loss falls where the rate is far too low, or where another one is clearly better.
 _FLAT, _FALLING = 0.02, 0.1
-_FACTORS = (1e-4, 1e-3, 1e-2, 1e-1, 1e1, 1e2, 1e3, 1e4)
+_FACTORS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1e1, 1e2, 1e3, 1e4, 1e5)
 
 
 def initial_loss(loss: Loss, outputs: NDArray[Any], y: NDArray[Any], value: float) -> Check:
@@ -173,7 +173,8 @@ def learning_rate(
     lr = float(optimizer.param_groups[0].get("lr", 1.0))
     losses, fall, origin = _run(model, loss, optimizer, x, y, batch_size, steps, 1.0)
     runs = {lr: losses}
-    exploded = not math.isfinite(losses[-1]) or _end(losses) > 3 * losses[0]
+    # The loss of a single batch, and that of all rows: of a trained net either alone may well be three times another.
+    exploded = not math.isfinite(losses[-1]) or (_end(losses) > 3 * losses[0] and fall < -2)
     explosion = Check(
         "loss stays finite",
         "problem" if exploded else "ok",
@@ -193,13 +194,17 @@ def learning_rate(
     falls = {1.0: fall}
     for factor in _FACTORS:
         runs[lr * factor], falls[factor], _ = _run(model, loss, optimizer, x, y, batch_size, steps, factor)
-    best = max(falls, key=falls.__getitem__)
-    if falls[best] < _FALLING or best == 1.0:
-        advice = "" if losses[0] < 1e-3 else "no rate within a factor of 10,000 helps: look at the other checks"
+    # The nearest that does: those far off may get stuck later.
+    better = [factor for factor in _FACTORS if falls[factor] >= _FALLING]
+    best = min(better, key=lambda factor: (abs(round(math.log10(factor))), -falls[factor]), default=1.0)
+    if best == 1.0:
+        advice = "" if losses[0] < 1e-3 else "no rate within a factor of 100,000 helps: look at the other checks"
         return [explosion, Check(name, "ok" if not advice else "warning", text, expected, advice, lr)], runs
     advice = _lower(lr) if best < 1 else f"a higher rate, such as {lr * best:.3g}; see lr_range_test"
-    verdict = "too high" if best < 1 else "too low"
-    return [explosion, Check(name, "problem", f"{text}, {verdict}", expected, advice, lr)], runs
+    # A rate that is only slow gets there in the end.
+    verdict: Verdict = "warning" if 1 < best < 1e3 else "problem"
+    text += ", too high" if best < 1 else ", too low"
+    return [explosion, Check(name, verdict, text, expected, advice, lr)], runs
 
 
 def _lower(lr: float) -> str:

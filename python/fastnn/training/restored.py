@@ -26,6 +26,8 @@ def restored(model: Module, optimizer: Optimizer | None = None) -> Iterator[None
         # A new gradient is not to be added to the old one.
         tensor.grad = None if grad is None else grad.detach().clone()
     modes = evaluation.Modes(model)
+    # A hook that came and went has changed how the next one is numbered, and plans look at all attributes.
+    numbers = [(module, module.__dict__["_next_hook"]) for module in model.modules()]
     generator = _core.get_rng_state()
     optimizer_kept = None if optimizer is None else _OptimizerKept(optimizer)
     try:
@@ -38,6 +40,8 @@ def restored(model: Module, optimizer: Optimizer | None = None) -> Iterator[None
         if optimizer_kept is not None:
             optimizer_kept.restore()
         _core.set_rng_state(generator)
+        for module, number in numbers:
+            module.__dict__["_next_hook"] = number
         modes.restore()
 
 

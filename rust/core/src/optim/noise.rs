@@ -113,7 +113,7 @@ mod tests {
         let sum: f64 = bytes
             .enumerate()
             .map(|(i, b)| {
-                let sign = if (i & row).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                let sign = if (i & row).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
                 sign * (2.0 * f64::from(b) - 255.0)
             })
             .sum();
