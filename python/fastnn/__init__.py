@@ -133,8 +133,9 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, training, unsupervised
+    from fastnn import augment, callbacks, diagnostics, ensemble, training, unsupervised
     from fastnn.augment import mixup
+    from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
     from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict
 
@@ -146,6 +147,12 @@ long = int64
 _LAZY = {
     "augment": ("fastnn.augment", None),
     "callbacks": ("fastnn.callbacks", None),
+    "ensemble": ("fastnn.ensemble", None),
+    "diagnostics": ("fastnn.diagnostics", None),
+    "bias_variance": ("fastnn.diagnostics", "bias_variance"),
+    "diagnose": ("fastnn.diagnostics", "diagnose"),
+    "loss_along": ("fastnn.diagnostics", "loss_along"),
+    "sharpness": ("fastnn.diagnostics", "sharpness"),
     "training": ("fastnn.training", None),
     "mc_predict": ("fastnn.training", "mc_predict"),
     "mixup": ("fastnn.augment", "mixup"),
@@ -194,6 +201,7 @@ __all__ = [
     "augment",
     "autograd",
     "bernoulli",
+    "bias_variance",
     "bool",
     "callbacks",
     "cat",
@@ -202,12 +210,15 @@ __all__ = [
     "clamp",
     "clone",
     "cos",
+    "diagnose",
+    "diagnostics",
     "div",
     "double",
     "dtype",
     "empty",
     "empty_like",
     "enable_grad",
+    "ensemble",
     "eq",
     "equal",
     "erf",
@@ -249,6 +260,7 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "long",
+    "loss_along",
     "lr_range_test",
     "lt",
     "manual_seed",
@@ -295,6 +307,7 @@ __all__ = [
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
+    "sharpness",
     "sigmoid",
     "sign",
     "sin",

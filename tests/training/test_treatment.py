@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 EACH = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+
+
+def eagerly(step: fnn.TrainStep) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The step without its plan."""
+    return lambda x, y: step._run_eagerly(x, y, None)
 
 
 def rows(step: int) -> slice:
@@ -113,7 +119,7 @@ def test_trajectory_is_the_reference(settings: dict[str, Any], planned: bool) ->
     settings = {name: value for name, value in settings.items() if name != "grad_noise"}
     model = small_net()
     step = fnn.TrainStep(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), **settings)
-    take = step if planned else step._run_eagerly
+    take = step if planned else eagerly(step)
     losses = [take(X[rows(t)], Y[rows(t)]) for t in range(STEPS)]
     assert step.reason is None
     expected_losses, params, averages = expected(settings)
@@ -148,7 +154,7 @@ def test_noise_has_the_papers_variance_and_no_two_alike(planned: bool) -> None:
     draws = []
     for t in range(5):
         before = values(model.parameters())
-        (step if planned else step._run_eagerly)(x, y)
+        (step if planned else eagerly(step))(x, y)
         after = values(model.parameters())
         z = np.concatenate([(b - a).ravel() for a, b in zip(after, before, strict=True)]).astype(float)
         z /= reference.noise_std(eta, gamma, t)
@@ -196,7 +202,7 @@ def run(settings: dict[str, Any], how: str) -> tuple[dict[str, bytes], list[floa
     model = deep_net()
     step = fnn.TrainStep(model, nn.CrossEntropyLoss(), adam(model), **settings)
     if how == "eager":
-        losses = [step._run_eagerly(x[rows(t)], LABELS[rows(t)]) for t in range(STEPS)]
+        losses = [eagerly(step)(x[rows(t)], LABELS[rows(t)]) for t in range(STEPS)]
         return bits(step), losses
     if how == "planned":
         losses = [step(x[rows(t)], LABELS[rows(t)]) for t in range(STEPS)]
@@ -262,7 +268,7 @@ def test_a_weight_that_is_used_twice_is_penalised_once() -> None:
             clip_grad_norm=0.5,
         )
         x = X.astype(np.float32)
-        found = [(step if planned else step._run_eagerly)(x, x) for _ in range(STEPS)]
+        found = [(step if planned else eagerly(step))(x, x) for _ in range(STEPS)]
         return found, model.layer.weight.detach().numpy().tobytes()
 
     assert losses(planned=True) == losses(planned=False)
@@ -274,7 +280,7 @@ def test_a_step_that_is_stopped_changes_nothing() -> None:
         step = fnn.TrainStep(model, nn.CrossEntropyLoss(), adam(model), **SETTINGS["all"])
         step.stop_on_nonfinite = True
         x = X.astype(np.float32)
-        take = step if planned else step._run_eagerly
+        take = step if planned else eagerly(step)
         for t in range(3):
             take(x[rows(t)], LABELS[rows(t)])
         before = bits(step)
@@ -297,7 +303,7 @@ def test_resuming_gives_the_same_bits(planned: bool) -> None:
 
     def go(step: fnn.TrainStep, steps: range) -> None:
         for t in steps:
-            (step if planned else step._run_eagerly)(x[rows(t)], LABELS[rows(t)])
+            (step if planned else eagerly(step))(x[rows(t)], LABELS[rows(t)])
 
     whole = fresh()
     go(whole, range(STEPS))

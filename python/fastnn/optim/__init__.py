@@ -28,7 +28,7 @@ from fastnn.optim.sam import SAM
 from fastnn.optim.sgd import SGD
 
 if TYPE_CHECKING:
-    from fastnn.optim import lr_scheduler
+    from fastnn.optim import lr_scheduler, swa_utils
 
 __all__ = [
     "ASGD",
@@ -52,11 +52,12 @@ __all__ = [
     "Rprop",
     "layerwise_lr",
     "lr_scheduler",
+    "swa_utils",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # Imported when first used, so that `import fastnn` is quick.
-    if name == "lr_scheduler":
-        return import_module("fastnn.optim.lr_scheduler")
+    if name in {"lr_scheduler", "swa_utils"}:
+        return import_module(f"fastnn.optim.{name}")
     raise AttributeError(f"module 'fastnn.optim' has no attribute {name!r}")

@@ -238,3 +238,31 @@ class IterableData:
             raise ValueError(
                 f"{self._where}: expected {self._limit or 'at least 1'} batches an epoch; got {taken}{hint}"
             )
+
+
+class Running(NamedTuple):
+    """A fit that is on, for callbacks.
+
+    Args:
+        epochs: The epochs' numbers.
+        training: The training data.
+    """
+
+    epochs: range
+    training: ArrayData | IterableData
+
+    @property
+    def batches(self) -> int | None:
+        """Batches an epoch; ``None`` if nobody knows."""
+        return self.training.batches
+
+    @property
+    def serves_once(self) -> bool:
+        """Whether the training data surely end with the first epoch."""
+        return isinstance(self.training, IterableData) and self.training.serves_once
+
+    def inputs(self) -> NDArray[Any] | Iterator[NDArray[Any]]:
+        """Return the inputs of the training data: an array, or batches."""
+        if isinstance(self.training, ArrayData):
+            return self.training.x
+        return (x for x, _ in self.training.epoch())

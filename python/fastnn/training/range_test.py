@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +12,14 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
 from fastnn._types import check_at_least, check_number
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ExponentialLR
 from fastnn.optim.lr_scheduler.scheduler import check_optimizer
-from fastnn.training import data, evaluation
+from fastnn.training import data
 from fastnn.training.data import Types
+from fastnn.training.restored import restored
 from fastnn.training.step import TrainStep
 
 _WHERE = "lr_range_test"
@@ -148,7 +147,7 @@ def lr_range_test(
     batch_size = data.check_batch_size(_WHERE, batch_size)
     inputs, targets = data.pair(_WHERE, x, y, Types.of(model, loss))
     batch_size = min(batch_size, len(inputs))
-    with _restored(model, optimizer):
+    with restored(model, optimizer):
         model.train()
         order = _order(len(inputs), batch_size, num_iter)
         lrs, raw = _sweep(TrainStep(model, loss, optimizer), (inputs, targets), order, batch_size, start_lr, end_lr)
@@ -198,38 +197,3 @@ def _steepest(lrs: NDArray[np.float64], losses: NDArray[np.float64]) -> float | 
     slopes = np.gradient(losses[:end], np.log(lrs[:end]))
     steepest = int(slopes.argmin())
     return float(lrs[steepest]) if slopes[steepest] < 0 else None
-
-
-@contextmanager
-def _restored(model: Module, optimizer: Optimizer) -> Iterator[None]:
-    """Put everything back that training changes, whatever happens."""
-    tensors = list({id(t): t for t in _tensors(model, optimizer)}.values())
-    kept = [(tensor, tensor.detach().clone(), tensor.grad) for tensor in tensors]
-    modes = evaluation.Modes(model)
-    groups = [dict(group) for group in optimizer.param_groups]
-    attributes, slots = dict(vars(optimizer)), list(optimizer._slots)
-    generator = _core.get_rng_state()
-    # The optimizer trains on copies of its state.
-    optimizer.load_state_dict(optimizer.state_dict())
-    try:
-        yield
-    finally:
-        with no_grad():
-            for tensor, value, grad in kept:
-                tensor.detach().copy_(value)
-                tensor.grad = grad
-        vars(optimizer).clear()
-        vars(optimizer).update(attributes)
-        optimizer._slots[:] = slots
-        for group, was in zip(optimizer.param_groups, groups, strict=True):
-            group.clear()
-            group.update(was)
-        _core.set_rng_state(generator)
-        modes.restore()
-
-
-def _tensors(model: Module, optimizer: Optimizer) -> Iterator[Tensor]:
-    yield from model.parameters()
-    yield from model.buffers()
-    for group in optimizer.param_groups:
-        yield from (param for param in group["params"] if isinstance(param, Tensor))

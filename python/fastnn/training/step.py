@@ -172,6 +172,25 @@ class TrainStep:
                 break
         return np.array(losses)
 
+    def set_ema(self, ema: float | None) -> float | None:
+        """Keep averages with another ``ema`` from now on, or none. They begin anew.
+
+        Args:
+            ema: As for the class.
+
+        Returns:
+            What it was.
+
+        Raises:
+            ValueError: ``ema`` is out of range.
+            TypeError: ``ema`` is not a number.
+        """
+        before = self._treatment.ema
+        self._treatment = self._treatment.with_ema(ema)
+        # Plans hold the averages.
+        self._version, self._state = -1, None
+        return before
+
     def averages(self) -> dict[str, Tensor]:
         """Return the average of every parameter by its name, as ``ema`` keeps it; the tensors change with every step.
 

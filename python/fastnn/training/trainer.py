@@ -18,7 +18,7 @@ from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, nonfinite
 from fastnn.training import metrics as metric_functions
-from fastnn.training.data import ArrayData, Augment, IterableData, Types
+from fastnn.training.data import ArrayData, Augment, IterableData, Running, Types
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
@@ -78,6 +78,7 @@ class Trainer:
 
     Attributes:
         history: Of the last fit.
+        running: Epochs and data of the fit that is on, for callbacks; ``None`` between fits.
         step: The training step, for whoever wants to call it alone; ``step.reason`` says why it is not planned.
 
     Raises:
@@ -128,6 +129,7 @@ class Trainer:
             max_norm=max_norm,
             ema=ema,
         )
+        self.running: Running | None = None
         self._stopped: str | None = None
 
     def stop(self, reason: str) -> None:
@@ -223,15 +225,15 @@ class Trainer:
         if train_metrics is None:
             train_metrics = validation is None and again
         with _Exclusive(self.model):
-            progress = Progress(shown=verbose, epochs=epochs, initial_epoch=initial_epoch, batches=training.batches)
-            return self._fit_epochs(
-                range(initial_epoch, epochs),
-                training,
-                validation,
-                CallbackList(callbacks, self),
-                progress,
-                train_metrics=train_metrics,
-            )
+            self.running = Running(range(initial_epoch, epochs), training)
+            try:
+                callback_list = CallbackList(callbacks, self)
+                progress = Progress(shown=verbose, epochs=epochs, initial_epoch=initial_epoch, batches=training.batches)
+                return self._fit_epochs(
+                    self.running.epochs, training, validation, callback_list, progress, train_metrics=train_metrics
+                )
+            finally:
+                self.running = None
 
     def _training_data(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
@@ -60,14 +61,33 @@ class Treatment:
         self._optimizer = optimizer
         self._max_norm = _max_norm(model, max_norm)
         self._ema = _share("ema", ema)
-        self.core = _core.Treatment(
-            _above_0("clip_grad_value", clip_grad_value),
-            _above_0("clip_grad_norm", clip_grad_norm),
-            _noise(grad_noise),
-            self._ema,
-        )
-        self.active = any(s is not None for s in (clip_grad_value, clip_grad_norm, grad_noise, max_norm, ema))
+        self._clip = _above_0("clip_grad_value", clip_grad_value), _above_0("clip_grad_norm", clip_grad_norm)
+        self._noise = _noise(grad_noise)
+        self.core = _core.Treatment(*self._clip, self._noise, self._ema)
+        self._active_without_ema = any(s is not None for s in (*self._clip, grad_noise, max_norm))
+        self.active = self._active_without_ema or ema is not None
         self._followed: list[Tensor] = []
+
+    @property
+    def ema(self) -> float | None:
+        """The share that an average keeps."""
+        return self._ema
+
+    def with_ema(self, ema: float | None) -> Treatment:
+        """Return the same with other averages, which begin anew.
+
+        Raises:
+            ValueError: ``ema`` is out of range.
+            TypeError: ``ema`` is not a number.
+        """
+        other = copy.copy(self)
+        other._ema = _share("ema", ema)
+        other.core = _core.Treatment(*self._clip, self._noise, other._ema)
+        if self._noise is not None:
+            # It decays with the number of updates. Averages then begin with the parameters as they are.
+            other.core.done = self.core.done
+        other.active = self._active_without_ema or ema is not None
+        return other
 
     def _parameters(self) -> list[Tensor]:
         groups = getattr(self._optimizer, "param_groups", [])

@@ -7,54 +7,58 @@
 //!
 //! | position p | is |
 //! |---|---|
-//! | p / 256 | sixteen blocks, the first being block 16 · (p / 256) |
-//! | p mod 16 | which of them |
-//! | p mod 256 / 16 | which sum: the coefficient of the transform |
+//! | p / 1024 | 64 blocks, the first being block 64 · (p / 1024) |
+//! | p mod 64 | which of them |
+//! | p mod 1024 / 64 | which sum: the coefficient of the transform |
 
 use crate::element::Float;
 use crate::rng::Draw;
 use crate::simd;
 
-/// Blocks taken together, and numbers from each.
-const WIDE: usize = 16;
-/// Numbers from sixteen blocks. A parameter begins at a multiple of it, so that its rows need no partial blocks at the start.
-pub const TILE: usize = WIDE * WIDE;
+/// Bytes of a block, and so sums.
+const BYTES: usize = 16;
+/// Blocks taken together: more than a vector, so that loops over them stay loops and are vectorised as such.
+const WIDE: usize = 64;
+/// Numbers of these blocks. A parameter begins at a multiple of it.
+pub const TILE: usize = BYTES * WIDE;
 
 /// √(16 · (256² − 1) / 3): the standard deviation of a sum.
 const STD: f64 = 591.202_165_083_992_2;
 
+/// The four sums ±a ± b ± c ± d of a transform's two stages, for every block.
+#[inline(always)]
+fn mix([a, b, c, d]: [i32; 4]) -> [i32; 4] {
+    let (p, q, r, s) = (a + b, a - b, c + d, c - d);
+    [p + r, q + s, p - r, q - s]
+}
+
 /// The sums of tile `index`.
 #[inline(always)]
-// Plain counting vectorises over the blocks.
+// Plain counting is what vectorises.
 #[allow(clippy::needless_range_loop)]
-fn tile(draw: Draw, index: usize) -> [[i32; WIDE]; WIDE] {
+fn tile(draw: Draw, index: usize) -> [[i32; WIDE]; BYTES] {
     let mut words = [[0_u32; WIDE]; 4];
     for j in 0..WIDE {
         let block = draw.block_wide((index * WIDE + j) as u64);
-        for k in 0..4 {
-            words[k][j] = block[k] as u32;
+        words[0][j] = block[0] as u32;
+        words[1][j] = block[1] as u32;
+        words[2][j] = block[2] as u32;
+        words[3][j] = block[3] as u32;
+    }
+    let mut sums = [[0_i32; WIDE]; BYTES];
+    for (words, sums) in words.iter().zip(sums.as_chunks_mut::<4>().0) {
+        let [s0, s1, s2, s3] = sums;
+        for j in 0..WIDE {
+            let byte = |n: u32| ((words[j] >> (8 * n)) & 255) as i32 * 2 - 255;
+            [s0[j], s1[j], s2[j], s3[j]] = mix([byte(0), byte(1), byte(2), byte(3)]);
         }
     }
-    let mut sums = [[0_i32; WIDE]; WIDE];
-    for k in 0..4 {
-        for b in 0..4 {
-            for j in 0..WIDE {
-                sums[4 * k + b][j] = ((words[k][j] >> (8 * b)) & 255) as i32 * 2 - 255;
-            }
+    let [first, second, third, fourth] = sums.as_chunks_mut::<4>().0 else { unreachable!("sixteen sums") };
+    for i in 0..4 {
+        let (a, b, c, d) = (&mut first[i], &mut second[i], &mut third[i], &mut fourth[i]);
+        for j in 0..WIDE {
+            [a[j], b[j], c[j], d[j]] = mix([a[j], b[j], c[j], d[j]]);
         }
-    }
-    let mut half = 1;
-    while half < WIDE {
-        for i in 0..WIDE {
-            if i & half == 0 {
-                for j in 0..WIDE {
-                    let (a, b) = (sums[i][j], sums[i + half][j]);
-                    sums[i][j] = a + b;
-                    sums[i + half][j] = a - b;
-                }
-            }
-        }
-        half *= 2;
     }
     sums
 }
@@ -109,7 +113,7 @@ mod tests {
         let sum: f64 = bytes
             .enumerate()
             .map(|(i, b)| {
-                let sign = if (i & row).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                let sign = if (i & row).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
                 sign * (2.0 * f64::from(b) - 255.0)
             })
             .sum();

@@ -1,5 +1,7 @@
 //! Dense nets trained eagerly and by plan, for tests and the example that times them.
 
+use std::sync::Arc;
+
 use fastnn_core::ops::cross_entropy::{Reduction, cross_entropy};
 use fastnn_core::optim::{Adam, Progress, Rule};
 use fastnn_core::plan::{Parameter, Plan, trace};
@@ -139,13 +141,15 @@ impl Model {
         trace::start();
         let loss = self.eager(batch)?;
         let trace = trace::finish().unwrap();
-        let params: Vec<Parameter> = self
-            .params
-            .iter()
-            .zip(&self.state)
-            .map(|(p, s)| Parameter { value: p.clone(), state: s.clone(), grad: p.grad().unwrap() })
-            .collect();
-        let plan = Plan::new(&trace, batch, &loss, &params, drawn_from)?;
+        let mut params: Vec<Parameter> = Vec::new();
+        let mut position = 0;
+        for (value, state) in self.params.iter().zip(&self.state) {
+            let (value, state, grad) = (value.clone(), state.clone(), value.grad().unwrap());
+            let next = position + value.numel();
+            params.push(Parameter { value, state, grad, position, max_norm: None, average: None });
+            position = next;
+        }
+        let plan = Plan::new(&trace, batch, &loss, &params, drawn_from, Arc::default())?;
         self.update();
         Ok(plan)
     }

@@ -93,7 +93,7 @@ fn bits_do_not_depend_on_the_team() {
         let op = GroupNorm { kind: kind.clone(), eps: EPS, weight: true, bias: true, running: None };
         same_bits_for_any_team(&op, &[x.clone(), w.clone(), b]);
         let rows = [kind.groups(&shape, true).rows()];
-        let grad = GroupNormGrad { kind, affine: Some(c) };
+        let grad = GroupNormGrad { kind, eps: EPS, affine: Some(c) };
         same_bits_for_any_team(&grad, &[noise(&shape, 4), x, noise(&rows, 5), noise(&rows, 6), w]);
     }
 }
