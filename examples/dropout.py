@@ -11,11 +11,7 @@ from numpy.typing import NDArray
 import fastnn as fnn
 from fastnn import nn, optim
 
-KINDS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "inverted": {"scaling": "training"},
-    "scaled while testing": {"scaling": "evaluation"},
-}
+KINDS = {"none": {}, "inverted": {"scaling": "training"}, "scaled while testing": {"scaling": "evaluation"}}
 
 
 def build(settings: dict[str, Any]) -> nn.Sequential:
@@ -49,10 +45,8 @@ def run(seeds: range = range(5), epochs: int = 100, samples: int = 30, test: int
             model = build(settings)
             optimizer = optim.Adam(model.parameters(), lr=1e-3)
             trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
-            history = trainer.fit(
-                x[rows], y[rows], epochs=epochs, batch_size=50, validation_data=(x_test, y_test), verbose=False
-            )
-            accuracies[kind].append(history["val_accuracy"])
+            options = {"epochs": epochs, "batch_size": 50, "validation_data": (x_test, y_test), "verbose": False}
+            accuracies[kind].append(trainer.fit(x[rows], y[rows], **options)["val_accuracy"])
             if kind == "inverted":
                 spreads.append(uncertainty(model, x_test, y_test, samples))
     return {"accuracies": {kind: np.array(rows) for kind, rows in accuracies.items()}, "spreads": spreads}

@@ -54,10 +54,9 @@ def run(seeds: range = range(5), epochs: int = 100, rows: int = 2000) -> dict[st
             fnn.manual_seed(seed)
             model = build()
             optimizer = optim.Adam(model.parameters(), lr=1e-2)
-            schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+            rate = fnn.callbacks.LearningRateScheduler(optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs))
             trainer = fnn.Trainer(model, nn.MSELoss(), optimizer)
-            callbacks = [fnn.callbacks.LearningRateScheduler(schedule)]
-            trainer.fit(x, y, epochs=epochs, batch_size=50, callbacks=callbacks, verbose=False)
+            trainer.fit(x, y, epochs=epochs, batch_size=50, callbacks=[rate], verbose=False)
             for scale, (inputs, outputs) in tests.items():
                 predicted = trainer.predict(inputs)
                 errors[name, scale].append(float(np.mean((predicted - outputs) ** 2) / np.var(outputs)))

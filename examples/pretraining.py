@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 from typing import Any
 
 import common
@@ -19,7 +19,7 @@ KINDS = ("from scratch", "pre-trained")
 def from_scratch() -> nn.Sequential:
     """Return the net that pre-training makes, drawn at random."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in itertools.pairwise(WIDTHS):
+    for fan_in, fan_out in pairwise(WIDTHS):
         layers += [nn.Linear(fan_in, fan_out), nn.Sigmoid()]
         nn.init.xavier_uniform_(layers[-2].weight, gain=4.0)  # 4: a sigmoid's slope is a quarter
     return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], 10))
@@ -28,7 +28,7 @@ def from_scratch() -> nn.Sequential:
 def run(
     seeds: range = range(5), epochs: int = 10, unlabelled: int = 4000, labels: tuple[int, ...] = LABELS
 ) -> dict[str, Any]:
-    """Return test accuracies by kind, a row a seed and a column a number of labels; and the first seed's features."""
+    """Return the test accuracies by kind, a row a seed, by the number of labels; and the first seed's features."""
     accuracies = {kind: np.zeros((len(seeds), len(labels))) for kind in KINDS}
     features = None
     x, y, x_test, y_test = common.digits(unlabelled, test=1000)
@@ -40,12 +40,11 @@ def run(
             features = dbn.rbms[0].weight.detach().numpy().copy()
         order = np.random.default_rng(seed).permutation(len(x))
         for j, count in enumerate(labels):
-            rows = order[:count]
             for kind in KINDS:
                 model = dbn.to_sequential(10) if kind == "pre-trained" else from_scratch()
-                optimizer = optim.Adam(model.parameters(), lr=1e-3)
-                trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
-                trainer.fit(x[rows], y[rows], epochs=40, batch_size=25, verbose=False)
+                adam = optim.Adam(model.parameters(), lr=1e-3)
+                trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
+                trainer.fit(x[order[:count]], y[order[:count]], epochs=40, batch_size=25, verbose=False)
                 accuracies[kind][i, j] = trainer.evaluate(x_test, y_test)["accuracy"]
     return {"labels": labels, "accuracies": accuracies, "features": features}
 
@@ -58,11 +57,16 @@ def show(result: dict[str, Any]) -> None:
 
 def draw(result: dict[str, Any]) -> Any:
     """Return the picture."""
+    import matplotlib as mpl
+
     drawn, axes = common.figure(2)
-    images = result["features"][:64].reshape(8, 8, 28, 28)
+    images = result["features"][:36].reshape(6, 6, 28, 28)
+    shades = mpl.colormaps["RdBu_r"].resampled(9)  # a picture of few colours is small
     limit = float(np.quantile(np.abs(images), 0.995))
-    axes[0].imshow(images.transpose(0, 2, 1, 3).reshape(224, 224), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    axes[0].set(title="what 64 hidden units look for", xticks=[], yticks=[])
+    axes[0].imshow(
+        images.transpose(0, 2, 1, 3).reshape(168, 168), interpolation="nearest", cmap=shades, vmin=-limit, vmax=limit
+    )
+    axes[0].set(title="what 36 hidden units look for", xticks=[], yticks=[])
     for kind, values in result["accuracies"].items():
         axes[1].errorbar(result["labels"], values.mean(axis=0), values.std(axis=0), marker=".", capsize=2, label=kind)
     axes[1].set(xscale="log", xlabel="labelled images", ylabel="test accuracy")
