@@ -11,8 +11,7 @@ import numpy as np
 import fastnn as fnn
 from fastnn import nn, optim
 
-WIDTH = 50
-SCALES = np.logspace(-4, 0, 20)
+WIDTH, SCALES = 50, np.logspace(-4, 0, 20)
 BATCH_SIZES, TO_COMPARE = (2, 8, 64), ("batch", "layer", "group")
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda _: nn.Identity(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -13,12 +12,11 @@ from optimizers_on_digits import FAMILIES
 import fastnn as fnn
 from fastnn import optim
 
-NAMED = {name: make for family in FAMILIES.values() for name, (make, _) in family.items()}
-NAMED |= {"LBFGS": partial(optim.LBFGS, max_iter=1, line_search_fn="strong_wolfe"), "Newton": optim.Newton}
+NAMED = {name: make for family in FAMILIES.values() for name, (make, _) in family.items()} | {"Newton": optim.Newton}
+NAMED["LBFGS"] = lambda params, lr: optim.LBFGS(params, lr, max_iter=1, line_search_fn="strong_wolfe")
 KINDS: dict[str, Any] = {**FAMILIES, "second order": ("LBFGS", "Newton")}
-RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 Paths = dict[tuple[str, str], tuple[float, np.ndarray]]
-BEALE = ((1, 1.5), (2, 2.25), (3, 2.625))
+RATES, BEALE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0), ((1, 1.5), (2, 2.25), (3, 2.625))
 # Of each surface: height, where to start, the least height, and the part that is drawn.
 SURFACES: dict[str, tuple[Any, ...]] = {
     "bowl": (lambda x, y: (x**2 + 25 * y**2) / 2, (-4, 1.5), 0, (-5, 3, -2, 2)),
@@ -35,17 +33,16 @@ def walk(surface: str, name: str, rate: float, seed: int, steps: int) -> np.ndar
     optimizer = NAMED[name]([point], rate)
 
     def closure() -> fnn.Tensor:
-        loss = height(point[0, 0], point[0, 1])
+        point.grad, loss = None, height(point[0, 0], point[0, 1])
         if name != "Newton":  # which differentiates on its own
-            point.grad = None
             loss.backward()
         return loss
 
     while len(path) <= steps and np.abs(path[-1]).max() < 100:
         optimizer.step(closure)
         path.append(np.array(optimizer.state[point]["ax"] if name == "ASGD" else point.detach())[0])
-    points = np.array(path + [path[-1]] * (steps + 1 - len(path)))
-    return np.column_stack([points, height(*points.T) - least])
+    path += [path[-1]] * (steps + 1 - len(path))
+    return np.column_stack([path, height(*np.transpose(path)) - least])
 
 
 def run(seeds: range = range(5), steps: int = 100) -> Paths:
@@ -53,25 +50,23 @@ def run(seeds: range = range(5), steps: int = 100) -> Paths:
     result = {}
     for surface, name in product(SURFACES, NAMED):
         rates = RATES[-1:] if name in KINDS["second order"] else RATES
-        paths = [np.array([walk(surface, name, rate, seed, steps) for seed in seeds]) for rate in rates]
+        tried = [(rate, np.array([walk(surface, name, rate, seed, steps) for seed in seeds])) for rate in rates]
         # The least mean logarithm, down to a thousandth of the first height: soon low, and never far up.
-        best = int(np.argmin([np.log(p[:, :, 2] + p[:, :1, 2] / 1000).mean() for p in paths]))
-        result[surface, name] = rates[best], paths[best]
+        result[surface, name] = min(tried, key=lambda t: np.log(t[1][:, :, 2] + t[1][:, :1, 2] / 1000).mean())
     return result
 
 
 def show(result: Paths) -> None:
     """Print rates, and the share of the first height that is left in the end, the median over the starts."""
     found = {key: (rate, float(np.median(p[:, -1, 2] / p[:, 0, 2]))) for key, (rate, p) in result.items()}
-    header = ["", *(f"{surface}: {what}" for surface in SURFACES for what in ("rate", "left"))]
-    common.print_table(header, [[name, *(value for s in SURFACES for value in found[s, name])] for name in NAMED])
+    rows = [[name, *(value for surface in SURFACES for value in found[surface, name])] for name in NAMED]
+    common.print_table(["", *(f"{surface}: {what}" for surface in SURFACES for what in ("rate", "left"))], rows)
 
 
 def draw(result: Paths) -> Any:
     """Return the picture."""
     drawn, axes = common.figure(len(KINDS), len(SURFACES), size=1.9)
-    for axis, (surface, kind) in zip(axes, product(SURFACES, KINDS), strict=True):
-        height, _, least, box = SURFACES[surface]
+    for axis, ((surface, (height, _, least, box)), kind) in zip(axes, product(SURFACES.items(), KINDS), strict=True):
         x, y = np.meshgrid(np.linspace(*box[:2], 80), np.linspace(*box[2:], 80))
         axis.contourf(x, y, np.log10(height(x, y) - least + 0.03), levels=6, cmap="Greys_r", alpha=0.3, antialiased=0)
         for name in KINDS[kind]:

@@ -24,15 +24,15 @@ def test_the_ways_down_a_bowl_past_a_saddle_and_through_a_valley():
     left = {key: paths[:, -1, 2] / paths[:, 0, 2] for key, (_, paths) in result.items()}
     for surface in optimizer_paths.SURFACES:
         assert (left[surface, "Newton"] < 1e-20).all()
-    # The bowl is 25 times as steep one way as the other: that costs gradients most.
+    # The bowl is 25 times as steep one way as the other: that costs gradient descent most.
     for name in ("momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "Rprop", "LBFGS"):
         assert (left["bowl", name] < left["bowl", "SGD"] / 10).all(), name
     assert (left["Beale", "momentum"] < left["Beale", "SGD"] / 10).all()
-    # Where the gradient is small, but its sign is not: half way to a valley's height from the saddle's.
+    # Where the gradient is small, but its sign is not: a fifth of the way down from the saddle's height to a valley's.
     height = {name: result["saddle", name][1][:, :, 2] for name in optimizer_paths.NAMED}
     away = {name: (heights < 0.2).argmax(axis=1) for name, heights in height.items()}
     for name in ("Adagrad", "RMSprop", "Adam", "Rprop", "Newton"):
-        assert (away[name] < away["SGD"]).all(), name
+        assert ((away[name] > 0) & (away[name] < away["SGD"])).all(), name
     assert (away["LBFGS"] > 5 * away["Newton"]).all()
 
 
