@@ -45,13 +45,9 @@ def run(seeds: range = range(5), epochs: int = 100, samples: int = 30, test: int
             model = build(settings)
             optimizer = optim.Adam(model.parameters(), lr=1e-3)
             trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
-            options: dict[str, Any] = {
-                "epochs": epochs,
-                "batch_size": 50,
-                "validation_data": (x_test, y_test),
-                "verbose": False,
-            }
-            accuracies[kind].append(trainer.fit(x[rows], y[rows], **options)["val_accuracy"])
+            data = (x_test, y_test)
+            history = trainer.fit(x[rows], y[rows], epochs=epochs, batch_size=50, validation_data=data, verbose=False)
+            accuracies[kind].append(history["val_accuracy"])
             if kind == "inverted":
                 spreads.append(uncertainty(model, x_test, y_test, samples))
     return {"accuracies": {kind: np.array(rows) for kind, rows in accuracies.items()}, "spreads": spreads}
