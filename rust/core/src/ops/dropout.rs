@@ -88,7 +88,7 @@ pub fn dropout(x: &Tensor, p: f64, training: bool) -> Result<Tensor> {
     drop(x, p, training, true)
 }
 
-/// Zero the elements that [`dropout`] would zero, and leave the others as they are.
+/// Zero the elements that [`dropout()`] would zero, and leave the others as they are.
 pub fn mask(x: &Tensor, p: f64, training: bool) -> Result<Tensor> {
     drop(x, p, training, false)
 }
