@@ -14,9 +14,8 @@ from fastnn import nn, optim
 
 def net(depth: int = 2, activation: type[nn.Module] = nn.ReLU, width: int = 32) -> nn.Sequential:
     """Return a net for digits, with He's weights."""
-    widths = [784, *[width] * depth]
     layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(widths):
+    for fan_in, fan_out in pairwise([784, *[width] * depth]):
         linear = nn.Linear(fan_in, fan_out)
         nn.init.kaiming_normal_(linear.weight)
         layers += [linear, activation()]
@@ -53,9 +52,8 @@ def run(seeds: range = range(5), rows: int = 512) -> dict[str, list[Any]]:
             fnn.manual_seed(seed)
             model = build()
             optimizer = optim.SGD(model.parameters(), lr=lr)
-            result[fault].append(
-                fnn.diagnose(model, nn.CrossEntropyLoss(), factor * x, y, optimizer, rows=256, verbose=False)
-            )
+            loss = nn.CrossEntropyLoss()
+            result[fault].append(fnn.diagnose(model, loss, factor * x, y, optimizer, rows=256, verbose=False))
     return result
 
 
@@ -69,11 +67,10 @@ def show(result: dict[str, list[Any]]) -> None:
 def draw(result: dict[str, list[Any]]) -> Any:
     """Return the picture: verdicts by fault and check."""
     drawn, (axis,) = common.figure(size=4.2)
-    names = [check.name for check in result["nothing"][0]]
-    grade = {"ok": 0.0, "warning": 1.0, "problem": 2.0}
+    names, grade = [check.name for check in result["nothing"][0]], {"ok": 0.0, "warning": 1.0, "problem": 2.0}
     share = [[sum(grade[d[name].verdict] for d in found) / len(found) for name in names] for found in result.values()]
     axis.imshow(share, cmap="YlOrRd", vmin=0, vmax=2, aspect="auto")
-    axis.set_title("darker: found in more seeds, or worse")
+    axis.set(title="darker: found in more seeds, or worse")
     axis.set_yticks(range(len(result)), result)
     axis.set_xticks(range(len(names)), names, rotation=60, ha="right")
     return drawn

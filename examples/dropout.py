@@ -28,15 +28,13 @@ def build(settings: dict[str, Any]) -> nn.Sequential:
 def uncertainty(model: nn.Module, x: NDArray[Any], y: NDArray[Any], samples: int) -> dict[str, NDArray[Any]]:
     """Return the spread of the winning class' probability, for rows that are right and for rows that are wrong."""
     mean, std = fnn.mc_predict(nn.Sequential(model, nn.Softmax(1)), x, samples)
-    winner = mean.argmax(axis=1)
-    spread = std[np.arange(len(y)), winner]
-    return {"right": spread[winner == y], "wrong": spread[winner != y]}
+    right, spread = mean.argmax(axis=1) == y, std[np.arange(len(y)), mean.argmax(axis=1)]
+    return {"right": spread[right], "wrong": spread[~right]}
 
 
 def run(seeds: range = range(5), epochs: int = 100, samples: int = 30, test: int = 1000) -> dict[str, Any]:
     """Return the test accuracies by kind, an epoch a column and a seed a row; and the spreads, an item a seed."""
-    accuracies: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
-    spreads = []
+    accuracies, spreads = {kind: [] for kind in KINDS}, []
     x, y, x_test, y_test = common.digits(test=test)
     for seed in seeds:
         rows = np.random.default_rng(seed).permutation(len(x))[:500]

@@ -6,13 +6,11 @@ from typing import Any
 
 import common
 import numpy as np
-from numpy.typing import NDArray
 
 import fastnn as fnn
 from fastnn import nn, optim
 
-WIDTH = 8
-SCALES = (1.0, 2.0, 4.0)
+WIDTH, SCALES = 8, (1.0, 2.0, 4.0)
 
 
 class Product(nn.Module):
@@ -28,15 +26,13 @@ class Product(nn.Module):
 
 
 MODELS = {
-    "MLP": lambda: nn.Sequential(
-        nn.Linear(2 * WIDTH, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 1)
-    ),
+    "MLP": lambda: nn.Sequential(nn.Linear(16, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 1)),
     "low-rank bilinear": Product,
     "factorization machine": lambda: nn.FactorizationMachine(2 * WIDTH, k=WIDTH, std=0.1),
 }
 
 
-def inner_products(rng: np.random.Generator, rows: int, scale: float) -> tuple[NDArray[Any], NDArray[Any]]:
+def inner_products(rng: np.random.Generator, rows: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Return rows [x, z] of normal numbers, and ⟨x, z⟩."""
     x = (scale * rng.normal(size=(rows, 2 * WIDTH))).astype(np.float32)
     return x, (x[:, :WIDTH] * x[:, WIDTH:]).sum(axis=1, keepdims=True)
@@ -52,8 +48,7 @@ def run(seeds: range = range(5), epochs: int = 100, rows: int = 2000) -> dict[st
         tests = {scale: inner_products(rng, 1000, scale) for scale in SCALES}
         for name, build in MODELS.items():
             fnn.manual_seed(seed)
-            model = build()
-            optimizer = optim.Adam(model.parameters(), lr=1e-2)
+            optimizer = optim.Adam((model := build()).parameters(), lr=1e-2)
             rate = fnn.callbacks.LearningRateScheduler(optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs))
             trainer = fnn.Trainer(model, nn.MSELoss(), optimizer)
             trainer.fit(x, y, epochs=epochs, batch_size=50, callbacks=[rate], verbose=False)
@@ -76,7 +71,6 @@ def draw(result: dict[str, Any]) -> Any:
     for axis, name in zip(axes, MODELS, strict=True):
         for scale in reversed(SCALES[:2]):
             axis.plot(*result["points"][name, scale], ".", markersize=2, label=f"{scale:g} × the data")
-        axis.axline((0, 0), slope=1, color="gray", linewidth=0.5)
         axis.set(title=name, xlabel="⟨x, z⟩", ylabel="predicted", xlim=(-40, 40), ylim=(-40, 40))
     axes[0].legend(frameon=False)
     return drawn
