@@ -36,33 +36,45 @@ pub struct Units {
     pub samples: usize,
 }
 
-/// Walk a rectangle: `visit` gets the words of up to 4 units over a range of samples, which units of the rectangle these
-/// are, and the number in the block of the first.
-#[inline(always)]
-fn walk(
+/// A walk over a rectangle, up to 4 units over a range of samples at a time. No function that takes a closure: one that is not
+/// inlined is compiled without the instructions of its caller, and calls a function for every `mul_add`.
+struct Walk<'a> {
     draw: Draw,
-    area: &Units,
-    mut visit: impl FnMut(&[[u32; BLOCKS]; UNITS_PER_BLOCK], Range<usize>, usize, Range<usize>),
-) {
-    let Units { all, units, samples } = area.clone();
-    debug_assert!(units.end <= all, "units outside of the matrix");
-    let blocks_per_sample = all.div_ceil(UNITS_PER_BLOCK);
-    let mut words = [[0; BLOCKS]; UNITS_PER_BLOCK];
-    let mut unit = units.start;
-    while unit < units.end {
-        let block = unit / UNITS_PER_BLOCK;
-        let end = units.end.min((block + 1) * UNITS_PER_BLOCK);
-        for first in (0..samples).step_by(BLOCKS) {
-            let count = BLOCKS.min(samples - first);
-            for i in 0..count {
-                let drawn = draw.block_wide(((first + i) * blocks_per_sample + block) as u64);
-                for (words, word) in words.iter_mut().zip(drawn) {
-                    words[i] = word as u32;
-                }
-            }
-            visit(&words, unit - units.start..end - units.start, unit % UNITS_PER_BLOCK, first..first + count);
+    area: &'a Units,
+    unit: usize,
+    sample: usize,
+    words: [[u32; BLOCKS]; UNITS_PER_BLOCK],
+}
+
+impl<'a> Walk<'a> {
+    #[inline(always)]
+    fn new(draw: Draw, area: &'a Units) -> Self {
+        debug_assert!(area.units.end <= area.all, "units outside of the matrix");
+        Self { draw, area, unit: area.units.start, sample: 0, words: [[0; BLOCKS]; UNITS_PER_BLOCK] }
+    }
+
+    /// Draw the next words; which units of the rectangle they are for, the number in the block of the first, and the samples.
+    #[inline(always)]
+    fn step(&mut self) -> Option<(Range<usize>, usize, Range<usize>)> {
+        let Units { all, ref units, samples } = *self.area;
+        if self.unit >= units.end || samples == 0 {
+            return None;
         }
-        unit = end;
+        let blocks_per_sample = all.div_ceil(UNITS_PER_BLOCK);
+        let (unit, first, block) = (self.unit, self.sample, self.unit / UNITS_PER_BLOCK);
+        let end = units.end.min((block + 1) * UNITS_PER_BLOCK);
+        let count = BLOCKS.min(samples - first);
+        for i in 0..count {
+            let drawn = self.draw.block_wide(((first + i) * blocks_per_sample + block) as u64);
+            for (words, word) in self.words.iter_mut().zip(drawn) {
+                words[i] = word as u32;
+            }
+        }
+        self.sample += count;
+        if self.sample == samples {
+            (self.unit, self.sample) = (end, 0);
+        }
+        Some((unit - units.start..end - units.start, unit % UNITS_PER_BLOCK, first..first + count))
     }
 }
 
@@ -81,8 +93,9 @@ simd! {
         sample_stride: usize,
     ) {
         let unit24 = T::from_f64(1.0 / 16_777_216.0);
-        walk(draw, area, |words, units, number, samples| {
-            for (words, i) in words[number..].iter().zip(units) {
+        let mut walk = Walk::new(draw, area);
+        while let Some((units, number, samples)) = walk.step() {
+            for (words, i) in walk.words[number..].iter().zip(units) {
                 let mean = &mut mean[i * stride + samples.start..][..samples.len()];
                 let sample = &mut sample[i * sample_stride + samples.start..][..samples.len()];
                 let bias = bias[i];
@@ -92,7 +105,7 @@ simd! {
                     *sample = if uniform < *mean { T::ONE } else { T::ZERO };
                 }
             }
-        });
+        }
     }
 
     /// Linear units with Gaussian noise of variance 1: input ← input + bias, and sample ← that + a standard normal number.
@@ -107,7 +120,9 @@ simd! {
         sample: &mut [T],
         sample_stride: usize,
     ) {
-        walk(draw, area, |words, units, number, samples| {
+        let mut walk = Walk::new(draw, area);
+        while let Some((units, number, samples)) = walk.step() {
+            let words = &walk.words;
             let mut normals = [[T::ZERO; BLOCKS]; UNITS_PER_BLOCK];
             for s in 0..samples.len() {
                 let drawn = rng::normals([words[0][s], words[1][s], words[2][s], words[3][s]].map(u64::from));
@@ -123,7 +138,7 @@ simd! {
                     *sample = *mean + normal;
                 }
             }
-        });
+        }
     }
 
     /// x ← σ(x + bias)
