@@ -106,6 +106,7 @@ def test_a_step_with_weights_and_one_without_have_plans_of_their_own():
         ({"sample_weight": -np.ones(N)}, ValueError, "Trainer.fit: expected sample_weight of at least 0; got -1.0 at 0"),
         ({"sample_weight": np.full(N, np.nan)}, ValueError, "Trainer.fit: expected sample_weight of at least 0; got nan at 0"),
         ({"sample_weight": np.zeros(N)}, ValueError, "Trainer.fit: expected a sample that counts; got weights that are all 0"),
+        ({"sample_weight": (np.arange(N) > 30) * 1.0, "validation_split": 0.2}, ValueError, "Trainer.fit: expected a sample that counts; got weights that are all 0"),
         ({"class_weight": {0: -2.0}}, ValueError, "Trainer.fit: expected class_weight of at least 0; got -2.0 at 0"),
         ({"class_weight": [1.0, 1.0]}, ValueError, "Trainer.fit: expected class_weight of shape (C,) with C above 2; got (2,)"),
         ({"y": X, "class_weight": [1.0]}, TypeError, "Trainer.fit: expected class indices of shape (n,) with class_weight; got float64 of (37, 5)"),

@@ -17,12 +17,11 @@ from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
+from fastnn.training.assumptions import obstacle, state_of
 from fastnn.training.treatment import MaxNorm, Penalty, Treatment
 
 _Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
 """Inputs, targets and weights of all samples."""
-
-_SIMPLE = (bool, int, float, str, type(None))
 
 
 class TrainStep:
@@ -280,12 +279,12 @@ class TrainStep:
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
-        penalty = _state_of(self._treatment.penalty)
-        state = _state_of(self.model), _state_of(self.loss), penalty, _core.is_anomaly_enabled()
+        penalty = state_of(self._treatment.penalty)
+        state = state_of(self.model), state_of(self.loss), penalty, _core.is_anomaly_enabled()
         if state != self._state:
             self._state = state
             self._planner.clear()
-            self.reason = _obstacle(self.model, self.optimizer)
+            self.reason = obstacle(self.model, self.optimizer)
 
     def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
@@ -404,58 +403,3 @@ class _Statistics:
 
 def _tensor(value: TensorLike) -> Tensor:
     return value if isinstance(value, Tensor) else _core.as_tensor(value)
-
-
-class _Same:
-    """An object that equals itself alone. Kept alive, so that no other can take its address."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-def _state_of(model: object) -> object:
-    """All that a trace takes for granted: modes, attributes, which tensors there are and which of them learn."""
-    if not isinstance(model, Module):
-        return _Same(model)
-    return [
-        (
-            _Same(module),
-            [(name, _attribute_state(value)) for name, value in vars(module).items()],
-            [(name, _attribute_state(p)) for name, p in module._parameters.items()],
-            [(name, _attribute_state(b)) for name, b in module._buffers.items()],
-            [(name, _Same(m)) for name, m in module._modules.items()],
-            len(module._forward_hooks) + len(module._forward_pre_hooks),
-        )
-        for module in model.modules()
-    ]
-
-
-def _attribute_state(value: object) -> object:
-    if isinstance(value, Tensor):
-        # The memory too: `data` may be replaced. A plan keeps what it uses, so no other tensor has it meanwhile.
-        return _Same(value), value.data_ptr(), value.shape, value.dtype, value.requires_grad
-    if isinstance(value, tuple):
-        return tuple(map(_attribute_state, value))
-    return value if isinstance(value, _SIMPLE) else _Same(value)
-
-
-def _obstacle(model: Module, optimizer: Optimizer) -> str | None:
-    """What is known beforehand to need Python at every step."""
-    if _core.is_anomaly_enabled():
-        return "anomalies are being looked for"
-    if not isinstance(optimizer, Optimizer):
-        return f"{type(optimizer).__name__} is not one of fastnn's optimizers"
-    if any(isinstance(p, np.ndarray) for group in optimizer.param_groups for p in group["params"]):
-        return "the optimizer holds arrays, which have no gradient"
-    for name, module in model.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks:
-            return f"{name or type(module).__name__} has forward hooks"
-    return optimizer._not_planned

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._core import Tensor
-from fastnn._types import check_at_least, check_number
+from fastnn._types import check_at_least
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
-from fastnn.training import data, evaluation, nonfinite
+from fastnn.training import data, evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
 from fastnn.training.data import ArrayData, Augment, IterableData, Running, Types
 from fastnn.training.history import History
@@ -24,7 +24,6 @@ from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
 from fastnn.training.treatment import MaxNorm, Penalty
-from fastnn.training.weights import sample_weights
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
@@ -195,30 +194,28 @@ class Trainer:
         """
         check_at_least("Trainer.fit", "epochs", epochs, 0)
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
-        if augment is not None and not callable(augment):
-            raise TypeError(f"Trainer.fit: expected augment to be a function; got {augment!r}")
         types = Types.of(self.model, self.loss)
-        training, validation = self._training_data(
+        training, validation = given.training_data(
+            self.loss,
+            types,
             x,
             y,
-            types,
-            batch_size,
-            validation_data,
-            validation_split,
-            shuffle,
-            drop_last,
-            steps_per_epoch,
-            sample_weight,
-            class_weight,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            steps_per_epoch=steps_per_epoch,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            augment=augment,
         )
-        for given, what in ((training, "x"), (validation, "validation_data")):
-            if isinstance(given, IterableData) and given.serves_once and epochs - initial_epoch > 1:
+        for source, what in ((training, "x"), (validation, "validation_data")):
+            if isinstance(source, IterableData) and source.serves_once and epochs - initial_epoch > 1:
                 raise ValueError(
                     f"Trainer.fit: expected {what} to serve {epochs - initial_epoch} epochs; "
                     f"got a generator, which serves one: pass the function that makes it"
                 )
-        if augment is not None:
-            training.augment = _converted(augment, types)
         again = isinstance(training, ArrayData) or training.in_memory
         if train_metrics and not again:
             raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
@@ -234,72 +231,6 @@ class Trainer:
                 )
             finally:
                 self.running = None
-
-    def _training_data(
-        self,
-        x: Any,
-        y: Any,
-        types: Types,
-        batch_size: int,
-        validation_data: Any,
-        validation_split: float,
-        shuffle: bool,
-        drop_last: bool,
-        steps_per_epoch: int | None,
-        sample_weight: Any,
-        class_weight: Any,
-    ) -> tuple[ArrayData | IterableData, Any]:
-        """Return the data to train on, and the data to validate on."""
-        where = "Trainer.fit"
-        batch_size = data.check_batch_size(where, batch_size)
-        split = check_number(where, "validation_split", validation_split)
-        if not 0 <= split < 1:
-            raise ValueError(f"{where}: expected validation_split in [0, 1); got {validation_split}")
-        if split and validation_data is not None:
-            raise ValueError(f"{where}: expected validation_data or validation_split; got both")
-        validation = None
-        if validation_data is not None:
-            validation = self._given(where, validation_data, None, types, "validation ")
-        if y is None:
-            if hasattr(x, "__array__"):
-                raise ValueError(f"{where}: expected targets y to go with the array x; got None")
-            if split:
-                raise ValueError(f"{where}: expected arrays with validation_split; got {type(x).__name__}")
-            if sample_weight is not None or class_weight is not None:
-                name = "class_weight" if sample_weight is None else "sample_weight"
-                raise ValueError(f"{where}: expected arrays with {name}; got {type(x).__name__}")
-            if steps_per_epoch is not None:
-                check_at_least(where, "steps_per_epoch", steps_per_epoch, 1)
-            return IterableData(where, x, types, steps_per_epoch), validation
-        if steps_per_epoch is not None:
-            raise ValueError(f"{where}: expected steps_per_epoch with an iterable only; got it with arrays")
-        inputs, outputs = data.pair(where, x, y, types)
-        weights = sample_weights(where, self.loss, outputs, sample_weight, class_weight, types.features)
-        if split:
-            kept = len(inputs) - math.ceil(len(inputs) * split)
-            if not kept:
-                raise ValueError(
-                    f"{where}: expected validation_split to leave rows to train on; got {validation_split}"
-                )
-            validation = (inputs[kept:], outputs[kept:])
-            inputs, outputs = inputs[:kept], outputs[:kept]
-            weights = None if weights is None else weights[:kept]
-        if weights is not None and not weights.all():
-            # A batch in which nothing counts would have no loss.
-            counting = weights != 0
-            inputs, outputs, weights = inputs[counting], outputs[counting], weights[counting]
-        training = ArrayData(inputs, outputs, batch_size, shuffle=shuffle, drop_last=drop_last, sample_weight=weights)
-        return training, validation
-
-    def _given(self, where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Any:
-        """Return a pair of arrays, or an :class:`IterableData`."""
-        if y is None and data.is_pair(x):
-            x, y = x
-        if y is not None:
-            return data.pair(where, x, y, types, prefix)
-        if hasattr(x, "__array__"):
-            raise ValueError(f"{where}: expected {prefix}x and y; got x alone")
-        return IterableData(where, x, types, None)
 
     def _fit_epochs(
         self,
@@ -443,8 +374,8 @@ class Trainer:
     ) -> dict[str, float]:
         logs: dict[str, float] = {}
         if train_metrics and self.metrics:
-            given = (training.x, training.y) if isinstance(training, ArrayData) else training
-            measured = self._measure(given, _EVALUATION_BATCH)
+            source = (training.x, training.y) if isinstance(training, ArrayData) else training
+            measured = self._measure(source, _EVALUATION_BATCH)
             logs |= {name: measured[name] for name in self.metrics}
         if validation is not None:
             measured = self._measure(validation, _EVALUATION_BATCH)
@@ -453,11 +384,11 @@ class Trainer:
 
     # Evaluate and predict
 
-    def _measure(self, given: Any, batch_size: int) -> dict[str, float]:
-        if isinstance(given, IterableData):
-            batches: Iterable[data.Batch] = given.epoch()
+    def _measure(self, source: Any, batch_size: int) -> dict[str, float]:
+        if isinstance(source, IterableData):
+            batches: Iterable[data.Batch] = source.epoch()
         else:
-            x, y = given
+            x, y = source
             batches = zip(evaluation.slices(x, batch_size), evaluation.slices(y, batch_size), strict=True)
         return evaluation.measure(self.model, self.loss, self.metrics, batches)
 
@@ -478,7 +409,7 @@ class Trainer:
         """
         where = "Trainer.evaluate"
         batch_size = data.check_batch_size(where, batch_size)
-        return self._measure(self._given(where, x, y, Types.of(self.model, self.loss)), batch_size)
+        return self._measure(given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss)), batch_size)
 
     def predict(self, x: Any, *, batch_size: int = _EVALUATION_BATCH) -> NDArray[Any]:
         """Return the model's outputs for all rows, in evaluation mode; the mode is restored.
@@ -502,21 +433,6 @@ class Trainer:
         with evaluation.evaluating(self.model):
             parts = [output.numpy() for output in evaluation.outputs(self.model, evaluation.slices(inputs, batch_size))]
         return np.concatenate(parts)
-
-
-def _converted(
-    augment: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]], types: Types
-) -> Callable[[NDArray[Any], NDArray[Any]], data.Batch]:
-    """Let a function of batches return arrays of the model's types."""
-
-    def converted(x: NDArray[Any], y: NDArray[Any]) -> data.Batch:
-        batch = augment(x, y)
-        if not isinstance(batch, tuple) or len(batch) != 2:
-            got = f"{len(batch)} things" if isinstance(batch, tuple) else type(batch).__name__
-            raise TypeError(f"Trainer.fit: expected augment to return a pair (x, y); got {got}")
-        return data.pair("Trainer.fit", *batch, types, "augmented ")
-
-    return converted
 
 
 class _Exclusive:

@@ -27,8 +27,7 @@ def sample_weights(
         dtype: Of the result.
 
     Raises:
-        ValueError: A weight is negative or not finite, all are 0, a length is not that of ``y``, or a class has no
-            weight.
+        ValueError: A weight is negative or not finite, a length is not that of ``y``, or a class has no weight.
         TypeError: The loss takes no weights, or targets are no class indices and there is a ``class_weight``.
     """
     if sample_weight is None and class_weight is None:
@@ -44,8 +43,6 @@ def sample_weights(
         weights = weights * _checked(where, "sample_weight", given)
     if class_weight is not None:
         weights = weights * _of_classes(where, y, class_weight)
-    if not weights.any():
-        raise ValueError(f"{where}: expected a sample that counts; got weights that are all 0")
     return np.ascontiguousarray(weights, dtype=dtype)
 
 
