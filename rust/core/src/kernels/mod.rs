@@ -18,6 +18,7 @@ pub mod reduce;
 pub mod softmax;
 pub mod transpose;
 pub mod unary;
+pub(crate) mod vector;
 pub mod winograd;
 
 #[cfg(test)]
