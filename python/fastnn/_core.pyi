@@ -61,6 +61,7 @@ __all__ = [
     "full",
     "full_like",
     "gather",
+    "gaussian_noise",
     "ge",
     "gelu",
     "get_num_threads",

@@ -292,7 +292,7 @@ pub fn cos(x: f32) -> f32 {
     sin_quarter(q.wrapping_add(1), r)
 }
 
-/// Sine and cosine within an eighth of a turn, |x| ≤ π/4, without the reduction that [`sin`] and [`cos`] begin with; to 0.8
+/// Sine and cosine within an eighth of a turn, |x| ≤ π/4, without the reduction that [`sin`] and [`cos`] begin with; to 0.9
 /// units in the last place.
 #[inline(always)]
 #[must_use]
