@@ -91,7 +91,9 @@ class TrainStep:
     ) -> None:
         check_at_least("TrainStep", "accumulate", accumulate, 1)
         if isinstance(optimizer, Newton):
-            raise TypeError("TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead")
+            raise TypeError(
+                "TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead"
+            )
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
