@@ -119,11 +119,6 @@ fn single<T: Float>(x: T) -> f32 {
 }
 
 #[inline(always)]
-fn root<T: Float>(size: T) -> T {
-    if T::DTYPE == DType::F32 { T::from_f64(f64::from(positive::sqrt(single(size)))) } else { size.sqrt() }
-}
-
-#[inline(always)]
 fn one_by_root<T: Float>(size: T) -> T {
     if T::DTYPE == DType::F32 { T::from_f64(f64::from(positive::rsqrt(single(size)))) } else { T::ONE / size.sqrt() }
 }
@@ -152,8 +147,8 @@ macro_rules! powers {
 // Those that need no logarithm are several times as quick.
 powers! {
     OneByRoot = |size, _p| one_by_root(size);
-    Root = |size, _p| root(size);
-    RootCube = |size, _p| size * root(size);
+    Root = |size, _p| size.sqrt();
+    RootCube = |size, _p| size * size.sqrt();
     Square = |size, _p| size * size;
     Cube = |size, _p| size * size * size;
     Fourth = |size, _p| (size * size) * (size * size);
@@ -272,7 +267,7 @@ mod tests {
             for (i, (&single, &double)) in single.iter().zip(&double).enumerate() {
                 assert!((f64::from(single) - double).abs() <= 5e-6 * double.abs(), "p = {p} at {}: {single}", w[i]);
                 let (one, exact) = (penalty.row(&w[i..=i]), penalty.row(&wide[i..=i]));
-                assert!((f64::from(one) - exact).abs() <= 5e-6 * exact + 2e-38, "p = {p} at {}: {one}", w[i]);
+                assert!((f64::from(one) - exact).abs() <= 5e-6 * exact + 5e-38, "p = {p} at {}: {one}", w[i]);
             }
         }
     }
