@@ -118,7 +118,7 @@ pub(crate) fn logs<T: Float, const W: usize>(mut x: [T; W]) -> [T; W] {
 
 /// e^(x − max) of `W` neighbours.
 #[inline(always)]
-pub(crate) fn shifted_exp<T: Float, const W: usize>(x: &[T; W], max: &[T; W]) -> [T; W] {
+fn shifted_exp<T: Float, const W: usize>(x: &[T; W], max: &[T; W]) -> [T; W] {
     let mut e = [T::ZERO; W];
     for k in 0..W {
         e[k] = (x[k] - max[k]).exp();

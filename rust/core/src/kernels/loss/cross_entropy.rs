@@ -12,7 +12,7 @@
 
 use crate::element::{Float, LANES};
 use crate::kernels::reduce::{by_columns, fold_pairs, lanes, sum, tree, tree_columns, window, window_mut};
-use crate::kernels::softmax::{SHORT, Turned, block_exp_sum, block_max, logs, row_max, shifted_exp, turn, turn_back};
+use crate::kernels::softmax::{SHORT, Turned, block_exp_sum, block_max, logs, row_max, turn, turn_back};
 use crate::kernels::unary::c;
 use crate::simd;
 
