@@ -55,7 +55,7 @@ pub fn pow(x: f32, y: f32) -> f32 {
     let rest = y.mul_add(k, ROUND - shifted) + share;
     let p = polynomial(
         rest,
-        [1.0, 0.693_147_2, 0.240_226_48, 0.055_503_6, 0.009_618_506, 0.001_339_080_6, 0.000_153_264_61],
+        [1.0, std::f32::consts::LN_2, 0.240_226_48, 0.055_503_6, 0.009_618_506, 0.001_339_080_6, 0.000_153_264_61],
     );
     let power = f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23));
     let power = if exponent < -125.0 { 0.0 } else { power };
