@@ -55,8 +55,8 @@ mod core_module {
     use crate::function::{Context, apply_function};
     #[pymodule_export]
     use crate::functional::{
-        batch_norm, bilinear, dropout, elu, gelu, group_norm, hardtanh, instance_norm, layer_norm, leaky_relu, linear,
-        log_softmax, prelu, relu, relu6, rms_norm, selu, sigmoid, silu, softmax, softplus, tanh,
+        batch_norm, bilinear, dropout, elu, gaussian_noise, gelu, group_norm, hardtanh, instance_norm, layer_norm,
+        leaky_relu, linear, log_softmax, prelu, relu, relu6, rms_norm, selu, sigmoid, silu, softmax, softplus, tanh,
     };
     #[pymodule_export]
     use crate::joining::{

@@ -24,6 +24,7 @@ mod join;
 pub mod linear;
 pub mod matmul;
 pub mod nll_loss;
+pub mod noise;
 pub mod penalty;
 pub mod point_loss;
 mod product;
