@@ -8,6 +8,8 @@ use crate::simd;
 
 /// Outputs that are done at once.
 const BLOCK: usize = 16;
+/// Rows of windows whose rows are dealt out before they are needed: what has just been written in pieces is read slowly.
+const AHEAD: usize = 4;
 /// Most elements of a window whose position within it is kept as a byte.
 pub const MOST_OFFSETS: usize = 256;
 
@@ -70,10 +72,18 @@ impl Windows {
 /// that neighbouring windows have at one place then are neighbours.
 #[derive(Debug)]
 pub struct Rows<T> {
-    /// Room for as many rows as a window reaches over, taken in turn.
+    /// Room for the rows that some rows of windows reach over, taken in turn.
     values: Vec<T>,
     /// Elements of a part.
     part: usize,
+    /// Where the elements that a window has in one column begin in the parts.
+    ahead: Vec<usize>,
+    /// One less than there is room for, which is a power of two.
+    mask: usize,
+    /// The elements of each row of windows that lie inside the plane, as [`Windows::inside`] has them.
+    rows: Vec<(usize, usize)>,
+    /// The first such element of each column of windows, in whole blocks.
+    first: Vec<u32>,
 }
 
 impl<T: Float> Rows<T> {
@@ -81,19 +91,28 @@ impl<T: Float> Rows<T> {
     #[must_use]
     pub fn new(w: &Windows) -> Self {
         if w.tiles() {
-            return Self { values: Vec::new(), part: 0 };
+            return Self { values: vec![], part: 0, ahead: vec![], mask: 0, rows: vec![], first: vec![] };
         }
         let [_, stride] = w.stride;
         let columns = (w.input[1] + w.padding[1]).max((w.output[1] - 1) * stride + w.span(1));
         let part = columns.div_ceil(stride) + BLOCK;
-        Self { values: vec![T::NEG_INFINITY; w.span(0) * stride * part], part }
+        let ahead = (0..w.kernel[1]).map(|j| j * w.dilation[1]).map(|j| j % stride * part + j / stride).collect();
+        let rows = (w.span(0) + AHEAD * w.stride[0]).next_power_of_two();
+        Self {
+            values: vec![T::NEG_INFINITY; rows * stride * part],
+            part,
+            ahead,
+            mask: rows - 1,
+            rows: (0..w.output[0]).map(|i| w.inside(0, i)).collect(),
+            first: (0..w.output[1].next_multiple_of(BLOCK)).map(|i| w.inside(1, i).0 as u32).collect(),
+        }
     }
 
     /// The parts of a row of the plane.
     #[inline(always)]
     fn row(&self, w: &Windows, row: usize) -> &[T] {
         let n = w.stride[1] * self.part;
-        &self.values[row % w.span(0) * n..][..n]
+        &self.values[(row & self.mask) * n..][..n]
     }
 
     /// Deal out a row of the plane. The padding around it stays as it is.
@@ -101,7 +120,7 @@ impl<T: Float> Rows<T> {
     fn fill(&mut self, w: &Windows, row: usize, x: &[T]) {
         let (stride, part) = (w.stride[1], self.part);
         let n = stride * part;
-        let to = &mut self.values[row % w.span(0) * n..][..n];
+        let to = &mut self.values[(row & self.mask) * n..][..n];
         let first = w.padding[1];
         if stride == 1 {
             to[first..first + x.len()].copy_from_slice(x);
@@ -112,8 +131,17 @@ impl<T: Float> Rows<T> {
             } else {
                 (&mut odd[first / 2..], &mut even[first / 2 + 1..])
             };
-            let (pairs, rest) = x.as_chunks::<2>();
-            for ((a, b), x) in a.iter_mut().zip(&mut *b).zip(pairs) {
+            let (blocks, rest) = x.as_chunks::<{ 2 * BLOCK }>();
+            let (whole_a, a) = a.split_at_mut(blocks.len() * BLOCK);
+            let (whole_b, b) = b.split_at_mut(blocks.len() * BLOCK);
+            let whole = whole_a.as_chunks_mut::<BLOCK>().0.iter_mut().zip(whole_b.as_chunks_mut::<BLOCK>().0);
+            for ((a, b), x) in whole.zip(blocks) {
+                for l in 0..BLOCK {
+                    (a[l], b[l]) = (x[2 * l], x[2 * l + 1]);
+                }
+            }
+            let (pairs, rest) = rest.as_chunks::<2>();
+            for ((a, b), x) in a.iter_mut().zip(b).zip(pairs) {
                 (*a, *b) = (x[0], x[1]);
             }
             if let [last] = rest {
@@ -146,40 +174,71 @@ fn max_tiles<T: Float>(x: &[T], w: &Windows, y: &mut [T], at: &mut [u8]) {
     }
 }
 
-/// The greatest of `BLOCK` windows, of which every one begins with the first of its elements inside the plane.
+/// Put `v` in the place of the best so far where it wins.
 #[inline(always)]
-fn max_block<T: Float>(
+fn challenge<T: Float>(best: &mut [T; BLOCK], place: &mut [u32; BLOCK], v: &[T; BLOCK], at: &[u32; BLOCK]) {
+    for l in 0..BLOCK {
+        let wins = (v[l] > best[l]) | v[l].is_nan();
+        best[l] = if wins { v[l] } else { best[l] };
+        place[l] = if wins { at[l] } else { place[l] };
+    }
+}
+
+/// The greatest of `BLOCK` windows. `COLUMNS` is how many a window has, or 0 if that is not known beforehand.
+#[inline(always)]
+fn max_block<T: Float, const COLUMNS: usize>(
     rows: &Rows<T>,
     w: &Windows,
-    (window_row, column): (usize, usize),
-    first: &[u32; BLOCK],
+    window_row: usize,
+    column: usize,
 ) -> ([T; BLOCK], [u32; BLOCK]) {
-    let [_, stride] = w.stride;
-    let (from, to) = w.inside(0, window_row);
+    let ahead = if COLUMNS > 0 { &rows.ahead[..COLUMNS] } else { &rows.ahead[..] };
+    let (from, to) = rows.rows[window_row];
+    let first: &[u32; BLOCK] = rows.first[column..].first_chunk().expect("whole blocks");
     let mut best = [T::NEG_INFINITY; BLOCK];
-    let mut place = *first;
+    let mut place = first.map(|j| (from * w.kernel[1]) as u32 + j);
     for i in from..to {
         let row = rows.row(w, window_row * w.stride[0] + i * w.dilation[0] - w.padding[0]);
-        for j in 0..w.kernel[1] {
-            let ahead = j * w.dilation[1];
-            let v: &[T; BLOCK] = row[ahead % stride * rows.part + ahead / stride + column..]
-                .first_chunk()
-                .expect("a part ends with a block");
-            let k = (i * w.kernel[1] + j) as u32;
-            for l in 0..BLOCK {
-                let wins = (v[l] > best[l]) | v[l].is_nan();
-                best[l] = if wins { v[l] } else { best[l] };
-                place[l] = if wins { k } else { place[l] };
+        // Each row by itself, so that the processor need not wait for one to begin the next.
+        let mut row_best = [T::NEG_INFINITY; BLOCK];
+        let mut row_place = [0; BLOCK];
+        for (k, &ahead) in (i * ahead.len()..).zip(ahead) {
+            let v = row[ahead + column..].first_chunk().expect("a part ends with a block");
+            challenge(&mut row_best, &mut row_place, v, &[k as u32; BLOCK]);
+        }
+        challenge(&mut best, &mut place, &row_best, &row_place);
+    }
+    (best, place)
+}
+
+/// The greatest of each window of a plane. `COLUMNS`: see [`max_block`].
+#[inline(always)]
+fn max_plane<T: Float, const COLUMNS: usize>(x: &[T], w: &Windows, rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
+    let ([_, width], [_, out]) = (w.input, w.output);
+    let mut filled = 0;
+    for (i, (y, at)) in y.chunks_exact_mut(out).zip(at.chunks_exact_mut(out)).enumerate() {
+        let reach = ((i + AHEAD) * w.stride[0] + w.span(0)).saturating_sub(w.padding[0]).min(w.input[0]);
+        filled = filled.max((i * w.stride[0]).saturating_sub(w.padding[0]));
+        while filled < reach {
+            rows.fill(w, filled, &x[filled * width..][..width]);
+            filled += 1;
+        }
+        for (b, (y, at)) in y.chunks_mut(BLOCK).zip(at.chunks_mut(BLOCK)).enumerate() {
+            let (best, place) = max_block::<T, COLUMNS>(rows, w, i, b * BLOCK);
+            let place = place.map(|k| k as u8);
+            if let (Some(y), Some(at)) = (y.first_chunk_mut(), at.first_chunk_mut()) {
+                (*y, *at) = (best, place);
+            } else {
+                y.copy_from_slice(&best[..y.len()]);
+                at.copy_from_slice(&place[..at.len()]);
             }
         }
     }
-    (best, place)
 }
 
 simd! {
     /// The greatest of each window of planes that follow each other, and its number within the window, row by row.
     pub fn max_windows<T: Float>(x: &[T], w: &Windows, rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
-        let width = w.input[1];
         let planes = x.chunks_exact(w.plane()).zip(y.chunks_exact_mut(w.outputs())).zip(at.chunks_exact_mut(w.outputs()));
         if w.tiles() {
             for ((x, y), at) in planes {
@@ -187,30 +246,11 @@ simd! {
             }
             return;
         }
-        let out = w.output[1];
         for ((x, y), at) in planes {
-            let mut filled = 0;
-            for (i, (y, at)) in y.chunks_exact_mut(out).zip(at.chunks_exact_mut(out)).enumerate() {
-                let reach = (i * w.stride[0] + w.span(0)).saturating_sub(w.padding[0]).min(w.input[0]);
-                filled = filled.max((i * w.stride[0]).saturating_sub(w.padding[0]));
-                while filled < reach {
-                    rows.fill(w, filled, &x[filled * width..][..width]);
-                    filled += 1;
-                }
-                let above = w.inside(0, i).0 * w.kernel[1];
-                for (b, (y, at)) in y.chunks_mut(BLOCK).zip(at.chunks_mut(BLOCK)).enumerate() {
-                    let column = b * BLOCK;
-                    let mut first = [above as u32; BLOCK];
-                    if column * w.stride[1] < w.padding[1] {
-                        for (l, first) in first.iter_mut().enumerate() {
-                            *first += w.inside(1, column + l).0 as u32;
-                        }
-                    }
-                    let (best, place) = max_block(rows, w, (i, column), &first);
-                    let place = place.map(|k| k as u8);
-                    y.copy_from_slice(&best[..y.len()]);
-                    at.copy_from_slice(&place[..at.len()]);
-                }
+            match w.kernel[1] {
+                2 => max_plane::<T, 2>(x, w, rows, y, at),
+                3 => max_plane::<T, 3>(x, w, rows, y, at),
+                _ => max_plane::<T, 0>(x, w, rows, y, at),
             }
         }
     }
@@ -284,10 +324,10 @@ pub fn max_ranges<T: Float>(x: &[T], width: usize, rows: &Ranges, cols: &Ranges,
         let ((top, bottom), (left, right)) = (rows.of[o / out], cols.of[o % out]);
         let (mut best, mut place) = (T::NEG_INFINITY, top * width + left);
         for i in (top..bottom).step_by(rows.step) {
-            for j in (left..right).step_by(cols.step) {
-                let v = x[i * width + j];
+            let first = i * width + left;
+            for (j, &v) in x[first..first + right - left].iter().step_by(cols.step).enumerate() {
                 if v > best || v.is_nan() {
-                    (best, place) = (v, i * width + j);
+                    (best, place) = (v, first + j * cols.step);
                 }
             }
         }

@@ -13,11 +13,14 @@ use super::pooling::{Pooling, adaptive, check_image, check_output, plane, with_p
 use super::{Grads, Op, Outputs, Run, apply, shape_error};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
-use crate::kernels::separable::{self, Axis, Pattern};
+use crate::kernels::separable::{self, Axis, Pattern, Stretch};
 use crate::tensor::layout::show;
 use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
+
+/// Outputs from which on a stretch is worth its loops.
+const WORTHWHILE: usize = 4;
 
 /// What each output along an axis is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +30,7 @@ struct Taps {
     at: Vec<u32>,
     weights: Vec<f64>,
     pattern: Pattern,
+    stretch: Stretch,
 }
 
 impl Taps {
@@ -40,8 +44,12 @@ impl Taps {
             }
             starts.push(at.len() as u32);
         }
-        let mut taps = Self { inputs, starts, at, weights, pattern: Pattern::General };
+        let (pattern, stretch) = (Pattern::General, Stretch::default());
+        let mut taps = Self { inputs, starts, at, weights, pattern, stretch };
         taps.pattern = taps.find_pattern();
+        if taps.pattern == Pattern::General {
+            taps.stretch = taps.find_stretch();
+        }
         taps
     }
 
@@ -84,6 +92,34 @@ impl Taps {
         }
     }
 
+    /// Whether the taps of output `i + period` are those of output `i`, `step` inputs further on.
+    fn repeats(&self, i: usize, period: usize, step: usize) -> bool {
+        let range = |i: usize| self.starts[i] as usize..self.starts[i + 1] as usize;
+        let (here, there) = (range(i), range(i + period));
+        here.len() == there.len()
+            && self.weights[here.clone()] == self.weights[there.clone()]
+            && here.zip(there).all(|(a, b)| self.at[a] as usize + step == self.at[b] as usize)
+    }
+
+    fn find_stretch(&self) -> Stretch {
+        let mut best = Stretch::default();
+        for (period, step) in [(1, 1), (1, 2), (2, 1), (1, 0)] {
+            let mut from = 0;
+            for i in 0..self.outputs() {
+                if i + period < self.outputs() && self.repeats(i, period, step) {
+                    continue;
+                }
+                let end = i + period.min(self.outputs() - i);
+                let to = from + (end - from) / period * period;
+                if to - from > best.to - best.from {
+                    best = Stretch { from, to, period, step };
+                }
+                from = i + 1;
+            }
+        }
+        if best.to - best.from < WORTHWHILE { Stretch::default() } else { best }
+    }
+
     fn transposed(&self) -> Self {
         let mut outputs = vec![Vec::new(); self.inputs];
         for (o, range) in self.starts.windows(2).enumerate() {
@@ -115,12 +151,12 @@ impl Separable {
         let [row_weights, col_weights] =
             [rows, cols].map(|taps| taps.weights.iter().map(|&w| T::from_f64(w)).collect::<Vec<_>>());
         let axis = |taps, weights| {
-            let Taps { starts, at, pattern, .. }: &Taps = taps;
-            Axis { starts, at, weights, pattern: *pattern }
+            let Taps { starts, at, pattern, stretch, .. }: &Taps = taps;
+            Axis { starts, at, weights, pattern: *pattern, stretch: *stretch }
         };
-        let mut line = vec![T::ZERO; cols.inputs];
+        let mut room = vec![T::ZERO; cols.inputs + cols.inputs.max(cols.outputs())];
         let (rows, cols) = (axis(rows, &row_weights), axis(cols, &col_weights));
-        separable::planes(x, size, self.cols.inputs, rows, cols, &mut line, y);
+        separable::planes(x, size, self.cols.inputs, rows, cols, &mut room, y);
     }
 }
 
