@@ -53,7 +53,7 @@ POOLS = [
 
 
 @pytest.mark.parametrize("shape", SHAPES_2D)
-@pytest.mark.parametrize(("pool", "ceil"), itertools.product(POOLS, (False, True)))
+@pytest.mark.parametrize(("pool", "ceil"), list(itertools.product(POOLS, (False, True))))
 def test_max_pool2d_is_pytorchs(shape, pool, ceil):
     x = images(shape)
     same(lambda f, t: f.max_pool2d(t, *pool, ceil_mode=ceil), x)
@@ -63,7 +63,7 @@ def test_max_pool2d_is_pytorchs(shape, pool, ceil):
 @pytest.mark.parametrize("shape", SHAPES_2D)
 @pytest.mark.parametrize(
     ("pool", "ceil", "include", "divisor"),
-    itertools.product([p[:3] for p in POOLS], (False, True), (False, True), (None, 3)),
+    list(itertools.product([p[:3] for p in POOLS], (False, True), (False, True), (None, 3))),
 )
 def test_avg_pool2d_is_pytorchs(shape, pool, ceil, include, divisor):
     same(lambda f, t: f.avg_pool2d(t, *pool, ceil, include, divisor), RNG.normal(size=shape))
@@ -147,7 +147,7 @@ def test_pad_is_pytorchs(mode):
 def test_pixels_are_shuffled_as_in_pytorch():
     same(lambda f, t: f.pixel_shuffle(t, 3), RNG.normal(size=(2, 2, 18, 3, 5)))
     same(lambda f, t: f.pixel_unshuffle(t, 3), RNG.normal(size=(4, 6, 9)))
-    same(lambda f, t: f.pixel_shuffle(t, 2), RNG.normal(size=(0, 4, 3, 5)))
+    assert F.pixel_shuffle(fnn.zeros(0, 4, 3, 5), 2).shape == (0, 1, 6, 10)
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 17])
@@ -213,7 +213,7 @@ def test_a_net_of_all_of_them_is_planned_with_the_bits_of_eager_steps():
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.item())
-        runs.append((losses, [p.numpy().tobytes() for p in model.parameters()]))
+        runs.append((losses, [p.detach().numpy().tobytes() for p in model.parameters()]))
     assert runs[0] == runs[1]
 
 

@@ -8,6 +8,8 @@ where a window that would begin behind the image is left out.
 
 from __future__ import annotations
 
+import math
+
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike
@@ -198,16 +200,15 @@ def _lp_pool(
         raise ValueError(f"{name}: expected norm_type other than 0; got {norm_type}")
     x = input if isinstance(input, Tensor) else _core.as_tensor(input)
     nothing, ones = [0] * dims, [1] * dims
-    if norm_type == float("inf"):
+    if norm_type == math.inf:
         return _core.max_pool(x.abs(), kernel, step, nothing, ones, ceil_mode)
-    if norm_type == float("-inf"):
+    if norm_type == -math.inf:
         return -_core.max_pool(-x.abs(), kernel, step, nothing, ones, ceil_mode)
     means = _core.avg_pool(x.pow(norm_type), kernel, step, nothing, ceil_mode, True, None)
-    count = 1
-    for size in kernel:
-        count *= size
-    # Takes nothing away, but keeps the infinite slope of the root from what is 0.
-    return (means.sign() * means.abs().relu() * count).pow(1.0 / norm_type)
+    sums = means * math.prod(kernel)
+    # The root has no slope at 0, so none is taken there.
+    empty = sums == 0
+    return sums.masked_fill(empty, 1.0).pow(1.0 / norm_type).masked_fill(empty, 0.0 if norm_type > 0 else math.inf)
 
 
 def lp_pool1d(
