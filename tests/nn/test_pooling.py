@@ -90,7 +90,12 @@ def test_other_pools_are_pytorchs(shape):
     for size in (1, 3, (5, 2), (None, 4), (9, 12)):
         same(lambda f, t, size=size: f.adaptive_avg_pool2d(t, size), x)
         same(lambda f, t, size=size: f.adaptive_max_pool2d(t, size, return_indices=True), x)
-    for p, kernel, stride, ceil in [(2, 2, None, False), (2, (2, 3), 2, True), (4.0, 3, (1, 2), False), (1, 2, 1, False)]:
+    for p, kernel, stride, ceil in [
+        (2, 2, None, False),
+        (2, (2, 3), 2, True),
+        (4.0, 3, (1, 2), False),
+        (1, 2, 1, False),
+    ]:
         same(lambda f, t, p=p, k=kernel, s=stride, c=ceil: f.lp_pool2d(t, p, k, s, c), x)
     same(lambda f, t: f.lp_pool2d(t, float("-inf"), 2, 3, True), x)
 
@@ -245,7 +250,9 @@ def test_fractional_pooling_averages_as_many_draws_as_asked_for():
     given = nn.FractionalMaxPool2d(2, 5, return_indices=True, _random_samples=np.full((2, 3, 2), 0.25, np.float32))
     assert list(given.state_dict()) == ["_random_samples"]
     values, places = given(x)
-    np.testing.assert_array_equal(np.take_along_axis(x.reshape(2, 3, 81), places.numpy().reshape(2, 3, 25), 2), values.numpy().reshape(2, 3, 25))
+    np.testing.assert_array_equal(
+        np.take_along_axis(x.reshape(2, 3, 81), places.numpy().reshape(2, 3, 25), 2), values.numpy().reshape(2, 3, 25)
+    )
 
 
 def test_an_lp_norm_of_nothing_has_no_gradient():
@@ -293,8 +300,7 @@ ERRORS = [
     (lambda: nn.MaxPool2d(3, 1, 1, 2)(zeros(1, 1, 1, 9)), ValueError,
      "MaxPool2d(3): max_pool2d: expected input of at least (5, 5) with padding (1, 1) in its last 2 dimensions; got (1, 1, 1, 9)"),
     (lambda: nn.FractionalMaxPool2d(2, 8)(zeros(1, 1, 8, 9)), ValueError,
-     "FractionalMaxPool2d([2, 2]): fractional_max_pool2d: expected input of at least kernel_size (2, 2) + output_size (8, 8) - 1 in its last 2 "
-     "dimensions; got (1, 1, 8, 9)"),
+     "FractionalMaxPool2d([2, 2]): fractional_max_pool2d: expected input of at least kernel_size (2, 2) + output_size (8, 8) - 1 in its last 2 dimensions; got (1, 1, 8, 9)"),
     (lambda: F.fractional_max_pool2d(zeros(1, 1, 8, 8), 2, 4, _random_samples=zeros(1, 2, 2)), ValueError,
      "fractional_max_pool2d: expected _random_samples of shape (1, 1, 2); got (1, 2, 2)"),
     (lambda: F.fractional_max_pool2d(zeros(1, 1, 8, 8), 2, 4, _random_samples=np.zeros((1, 1, 2))), TypeError,

@@ -326,8 +326,7 @@ POOLS = [
     Op("fractional_max_pool2d",
        lambda x: F.fractional_max_pool2d(x, (2, 1), (2, 3), _random_samples=_as(x, _reference_samples(x))),
        lambda x: pools.fractional_max_pool2d(x, (2, 1), (2, 3), _reference_samples(x)), IMAGES, apart=0.01,
-       bad=((((1, 2, 2, 3),), "fractional_max_pool2d: expected input of at least kernel_size (2, 1) + output_size (2, 3) - 1 in its last 2 "
-             "dimensions; got (1, 2, 2, 3)"),)),
+       bad=((((1, 2, 2, 3),), "fractional_max_pool2d: expected input of at least kernel_size (2, 1) + output_size (2, 3) - 1 in its last 2 dimensions; got (1, 2, 2, 3)"),)),
     Op("nearest", lambda x: F.interpolate(x, scale_factor=2), lambda x: x.repeat(2, 2).repeat(2, 3), IMAGES,
        bad=((((3, 3),), "interpolate: expected input of shape (n, c, l) or (n, c, h, w) for mode 'nearest'; got (3, 3)"),)),
     Op("nearest smaller", lambda x: F.interpolate(x, (2, 4)), lambda x: pools.nearest(x, (2, 4)), IMAGES),
