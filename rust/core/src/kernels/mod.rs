@@ -4,6 +4,7 @@
 #![allow(clippy::needless_bitwise_bool)]
 
 pub mod activation;
+pub mod conv;
 pub mod dropout;
 pub mod elementwise;
 pub mod gibbs;
@@ -19,6 +20,7 @@ pub mod separable;
 pub mod softmax;
 pub mod transpose;
 pub mod unary;
+pub mod winograd;
 
 #[cfg(test)]
 pub(crate) mod testing;
