@@ -81,7 +81,7 @@ pub struct Rows<T> {
     /// One less than there is room for, which is a power of two.
     mask: usize,
     /// The elements of each row of windows that lie inside the plane, as [`Windows::inside`] has them.
-    rows: Vec<(usize, usize)>,
+    inside: Vec<(usize, usize)>,
     /// The first such element of each column of windows, in whole blocks.
     first: Vec<u32>,
 }
@@ -91,7 +91,7 @@ impl<T: Float> Rows<T> {
     #[must_use]
     pub fn new(w: &Windows) -> Self {
         if w.tiles() {
-            return Self { values: vec![], part: 0, ahead: vec![], mask: 0, rows: vec![], first: vec![] };
+            return Self { values: vec![], part: 0, ahead: vec![], mask: 0, inside: vec![], first: vec![] };
         }
         let [_, stride] = w.stride;
         let columns = (w.input[1] + w.padding[1]).max((w.output[1] - 1) * stride + w.span(1));
@@ -103,7 +103,7 @@ impl<T: Float> Rows<T> {
             part,
             ahead,
             mask: rows - 1,
-            rows: (0..w.output[0]).map(|i| w.inside(0, i)).collect(),
+            inside: (0..w.output[0]).map(|i| w.inside(0, i)).collect(),
             first: (0..w.output[1].next_multiple_of(BLOCK)).map(|i| w.inside(1, i).0 as u32).collect(),
         }
     }
@@ -193,7 +193,7 @@ fn max_block<T: Float, const COLUMNS: usize>(
     column: usize,
 ) -> ([T; BLOCK], [u32; BLOCK]) {
     let ahead = if COLUMNS > 0 { &rows.ahead[..COLUMNS] } else { &rows.ahead[..] };
-    let (from, to) = rows.rows[window_row];
+    let (from, to) = rows.inside[window_row];
     let first: &[u32; BLOCK] = rows.first[column..].first_chunk().expect("whole blocks");
     let mut best = [T::NEG_INFINITY; BLOCK];
     let mut place = first.map(|j| (from * w.kernel[1]) as u32 + j);

@@ -182,7 +182,7 @@ impl Op for Separable {
     }
 
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
-        (inputs[0].numel() + outputs[0].numel()) / 2
+        usize::midpoint(inputs[0].numel(), outputs[0].numel())
     }
 }
 
@@ -268,13 +268,12 @@ fn interpolated(n: usize, out: usize, scale: Option<f64>, mode: Interpolation, d
     let r = |x: f64| rounded(if linear { dtype } else { DType::F32 }, x);
     let scale = scale.map_or_else(|| r(n as f64 / out as f64), |s| r(1.0 / s));
     match mode {
-        Interpolation::Nearest if out == n => Taps::copies(n, 0..out),
+        Interpolation::Nearest | Interpolation::Linear { .. } if out == n => Taps::copies(n, 0..out),
         Interpolation::Nearest if out == 2 * n => Taps::copies(n, (0..out).map(|i| i / 2)),
         Interpolation::Nearest => Taps::copies(n, (0..out).map(|i| (r(i as f64 * scale) as usize).min(n - 1))),
         Interpolation::NearestExact => {
             Taps::copies(n, (0..out).map(|i| (r((i as f64 + 0.5) * scale) as usize).min(n - 1)))
         }
-        Interpolation::Linear { .. } if out == n => Taps::copies(n, 0..out),
         Interpolation::Linear { align_corners } => {
             let between = |i: usize| {
                 let place = if align_corners {
