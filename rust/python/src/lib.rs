@@ -19,6 +19,7 @@ mod losses;
 mod methods;
 mod operators;
 mod optim;
+mod pooling;
 mod rbm;
 mod reduce;
 mod rule;
@@ -81,6 +82,11 @@ mod core_module {
     };
     #[pymodule_export]
     use crate::optim::PySlots;
+    #[pymodule_export]
+    use crate::pooling::{
+        adaptive_avg_pool, adaptive_max_pool, avg_pool, fractional_max_pool2d, interpolate, max_pool,
+        max_pool_with_indices, pad,
+    };
     #[pymodule_export]
     use crate::rbm::PyRbm;
     #[pymodule_export]
