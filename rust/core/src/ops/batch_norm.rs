@@ -278,8 +278,8 @@ impl Op for BatchNorm {
         self.bump(run.team);
     }
 
-    fn changes_outside(&self) -> bool {
-        self.training && self.running.is_some()
+    fn changed_outside(&self) -> SmallVec<[&Tensor; 2]> {
+        self.running.iter().filter(|_| self.training).flat_map(|(mean, var)| [mean, var]).collect()
     }
 
     fn saves(&self) -> Saves {

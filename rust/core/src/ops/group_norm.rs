@@ -251,8 +251,8 @@ impl Op for GroupNorm {
         });
     }
 
-    fn changes_outside(&self) -> bool {
-        self.running.is_some()
+    fn changed_outside(&self) -> SmallVec<[&Tensor; 2]> {
+        self.running.iter().flat_map(|(mean, var, _)| [mean, var]).collect()
     }
 
     fn saves(&self) -> Saves {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernels::norm::Scaling;
 use crate::kernels::norm::planes::{Forward, Gradient, Then};
 use crate::ops::{Op, Outputs, Run};
-use crate::tensor::{Meta, View};
+use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
 /// Inputs as of [`BatchNorm`], then what is added, if anything; outputs as of [`BatchNorm`].
@@ -54,8 +54,8 @@ impl Op for BatchNormRelu {
         self.norm.bump(run.team);
     }
 
-    fn changes_outside(&self) -> bool {
-        self.norm.changes_outside()
+    fn changed_outside(&self) -> SmallVec<[&Tensor; 2]> {
+        self.norm.changed_outside()
     }
 
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
