@@ -51,6 +51,78 @@ def test_layers_are_pytorchs(name, n):
             np.testing.assert_allclose(np.asarray(found), expected.numpy(), rtol=1e-9, atol=1e-11)
 
 
+def torch_image_layers(lib):
+    n = lib.nn
+    return {
+        "batch": n.BatchNorm2d(6, 0.3, 0.25),
+        "batch mean": n.BatchNorm2d(6, momentum=None),
+        "batch untracked": n.BatchNorm2d(6, track_running_stats=False),
+        "batch plain": n.BatchNorm2d(6, affine=False),
+        "instance": n.InstanceNorm2d(6, 0.3, affine=True),
+        "instance running": n.InstanceNorm2d(6, 0.3, 0.25, track_running_stats=True),
+        "group": n.GroupNorm(3, 6, eps=0.3),
+        "layer": n.LayerNorm((6, 7, 5), eps=0.3),
+        "local": n.LocalResponseNorm(3, 0.5, 0.6, 2.0),
+        "local even": n.LocalResponseNorm(4),
+        "local wide": n.LocalResponseNorm(15, 3.0),
+    }
+
+
+def torch_volume_layers(lib):
+    n = lib.nn
+    return {
+        "batch": n.BatchNorm3d(6, 0.3, 0.25),
+        "instance": n.InstanceNorm3d(6, affine=True, track_running_stats=True),
+        "group": n.GroupNorm(2, 6),
+        "local": n.LocalResponseNorm(2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "name", "n"),
+    [
+        (make, shape, name, n)
+        for make, shape in ((torch_image_layers, (6, 7, 5)), (torch_volume_layers, (6, 2, 3, 5)))
+        for name in make(fnn)
+        for n in (5, 1, 0)
+        if n > 0 or "instance" not in name
+    ],
+)
+def test_layers_over_images_are_pytorchs(make, shape, name, n):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    for dtype, tolerance in ((np.float64, 1e-10), (np.float32, 1e-5)):
+        theirs, ours = make(torch)[name], make(fnn)[name]
+        if dtype == np.float64:
+            theirs, ours = theirs.double(), ours.double()
+        rng = np.random.default_rng(1)
+        with torch.no_grad():
+            for value in theirs.parameters():
+                value.copy_(torch.tensor(rng.normal(size=value.shape)))
+        ours.load_state_dict({key: value.numpy() for key, value in theirs.state_dict().items()})
+        x, g = rng.normal(size=(n, *shape)) * 3 + 2, rng.normal(size=(n, *shape))
+        for training in (True, True, False):
+            outcomes = []
+            for lib, layer in ((torch, theirs), (fnn, ours)):
+                layer.train(training)
+                layer.zero_grad()
+                t = lib.tensor(x.astype(dtype), requires_grad=True)
+                y = layer(t)
+                y.backward(lib.tensor(g.astype(dtype)))
+                outcomes.append(
+                    [y.detach(), t.grad, *(p.grad for p in layer.parameters()), *layer.state_dict().values()]
+                )
+            for found, expected in zip(outcomes[1], outcomes[0], strict=True):
+                expected = expected.numpy()
+                least = tolerance * max(1, np.abs(expected).max(initial=0))
+                np.testing.assert_allclose(np.asarray(found), expected, rtol=tolerance, atol=least)
+
+
+def test_an_image_without_a_batch_dimension():
+    image = np.random.default_rng(2).normal(size=(6, 7, 5)).astype(np.float32)
+    for layer in (nn.InstanceNorm2d(6, affine=True), nn.InstanceNorm2d(6, track_running_stats=True).eval()):
+        np.testing.assert_array_equal(layer(image).detach().numpy(), layer(image[None]).detach().numpy()[0])
+
+
 def test_functions_are_pytorchs():
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
     zero_row = X[0].copy()
@@ -130,3 +202,74 @@ def test_planned_steps_are_eager_ones(threads):
         fnn.set_num_threads(before)
     for name, value in eager.state_dict().items():
         np.testing.assert_array_equal(planned.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+
+
+class Block(nn.Module):
+    """All ways in which a norm and a ReLU meet in residual nets."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.first, self.second, self.third = nn.BatchNorm2d(c), nn.BatchNorm2d(c), nn.BatchNorm2d(c)
+        self.shared, self.free = nn.BatchNorm2d(c), nn.BatchNorm2d(c, track_running_stats=False, affine=False)
+        self.frozen = nn.BatchNorm2d(c)
+        self.head = nn.Linear(c * 35, 1)
+
+    def forward(self, x):
+        x = F.relu(self.first(x))
+        x = F.relu(self.second(x * 0.7) + x)
+        x = F.relu(self.third(x * x) + self.free(x))
+        x = F.relu(x + self.shared(x)) + F.relu(self.shared(x * 0.5))
+        x = F.relu(self.frozen.eval()(x) + x.relu())
+        return self.head(x.flatten(1))
+
+
+# Few channels, which are shared by units, and enough to be shared whole.
+@pytest.mark.parametrize("c", [3, 70])
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_norms_with_relu_are_planned_as_one_and_have_eager_bits(c, threads):
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(60, c, 7, 5)).astype(np.float32), rng.normal(size=(60, 1)).astype(np.float32)
+    before = fnn.get_num_threads()
+    fnn.set_num_threads(threads)
+    try:
+        fnn.manual_seed(1)
+        eager = Block(c)
+        planned = Block(c)
+        planned.load_state_dict(eager.state_dict())
+        optimizer = optim.Adam(eager.parameters(), lr=0.1)
+        step = fnn.TrainStep(planned, nn.MSELoss(), optim.Adam(planned.parameters(), lr=0.1))
+        for _ in range(4):
+            loss = F.mse_loss(eager(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            assert step(x, y) == loss.item()
+            assert step.reason is None
+    finally:
+        fnn.set_num_threads(before)
+    for name, value in eager.state_dict().items():
+        np.testing.assert_array_equal(planned.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+    plan = [line.removeprefix("op ") for line in step.describe().splitlines() if "norm" in line or "relu" in line]
+    assert plan.count("batch_norm + relu") == 2
+    assert plan.count("batch_norm + add + relu") == 4
+    assert plan.count("batch_norm + relu gradient") == 2
+    assert plan.count("batch_norm + add + relu gradient") == 4
+    # That of the branch `free`, and the ReLU of what was normalised already.
+    assert plan.count("batch_norm") == plan.count("batch_norm_grad") == 1
+    assert plan.count("relu") == 1
+
+
+def test_a_step_without_a_finite_loss_leaves_running_statistics_of_images():
+    layer = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.InstanceNorm2d(3, track_running_stats=True), nn.Flatten(), nn.Linear(60, 1))
+    step = fnn.TrainStep(layer, nn.MSELoss(), optim.SGD(layer.parameters(), lr=0.1))
+    x, y = np.random.default_rng(0).normal(size=(4, 3, 4, 5)).astype(np.float32), np.zeros((4, 1), np.float32)
+    step(x, y)
+    step(x, y)
+    kept = {name: value.numpy().copy() for name, value in layer.state_dict().items()}
+    trainer = fnn.Trainer(layer, nn.MSELoss(), optim.SGD(layer.parameters(), lr=0.1))
+    x[1, 2, 3, 4] = np.nan
+    with pytest.raises(Exception, match="nan|finite"):
+        trainer.fit(x, y, epochs=1, batch_size=4, verbose=False)
+    for name, value in layer.state_dict().items():
+        if "running" in name:
+            np.testing.assert_array_equal(value.numpy(), kept[name], err_msg=name)

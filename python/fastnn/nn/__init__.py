@@ -17,13 +17,13 @@ from fastnn.nn.activation import (
     Softplus,
     Tanh,
 )
-from fastnn.nn.batchnorm import BatchNorm1d
+from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.dropconnect import DropConnect
-from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
+from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from fastnn.nn.flatten import Flatten
 from fastnn.nn.gated import GLU, GatedLinear, Highway
-from fastnn.nn.instancenorm import InstanceNorm1d
+from fastnn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import (
     BCELoss,
@@ -39,7 +39,7 @@ from fastnn.nn.loss import (
 from fastnn.nn.module import Module
 from fastnn.nn.multiplicative import FactorizationMachine, LowRankBilinear
 from fastnn.nn.noise import GaussianNoise, MaskingNoise, WeightNoise
-from fastnn.nn.normalization import GroupNorm, LayerNorm, RMSNorm
+from fastnn.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from fastnn.nn.parameter import Parameter
 from fastnn.nn.residual import Residual, linear_survival
 from fastnn.nn.scaler import MinMaxScaler, StandardScaler
@@ -53,10 +53,15 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Bilinear",
     "CrossEntropyLoss",
     "DropConnect",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "FactorizationMachine",
     "FeatureAlphaDropout",
     "Flatten",
@@ -68,11 +73,14 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "LowRankBilinear",
     "MSELoss",

@@ -22,6 +22,7 @@ from fastnn.nn.functional.activation import (
     tanh,
 )
 from fastnn.nn.functional.alpha_dropout import alpha_dropout, feature_alpha_dropout
+from fastnn.nn.functional.channel_dropout import dropout1d, dropout2d, dropout3d
 from fastnn.nn.functional.layer import batch_norm, bilinear, dropout, linear
 from fastnn.nn.functional.loss import (
     binary_cross_entropy,
@@ -34,7 +35,14 @@ from fastnn.nn.functional.loss import (
     nll_loss,
     smooth_l1_loss,
 )
-from fastnn.nn.functional.normalization import group_norm, instance_norm, layer_norm, normalize, rms_norm
+from fastnn.nn.functional.normalization import (
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    normalize,
+    rms_norm,
+)
 
 __all__ = [
     "alpha_dropout",
@@ -44,6 +52,9 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
     "feature_alpha_dropout",
     "gelu",
@@ -57,6 +68,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "mse_loss",
     "nll_loss",
