@@ -142,7 +142,7 @@ def ones(*shape):
         (lambda: nn.BatchNorm1d(3)(ones(2, 3, 4, 4)), ValueError, "BatchNorm1d(3): expected input of shape (n, 3); got (2, 3, 4, 4)"),
         (lambda: nn.BatchNorm2d(3)(ones(2, 3)), ValueError, "BatchNorm2d(3): expected input of shape (n, 3, h, w); got (2, 3)"),
         (lambda: nn.BatchNorm2d(3)(ones(2, 4, 5, 5)), ValueError, "BatchNorm2d(3): expected input of shape (n, 3, h, w); got (2, 4, 5, 5)"),
-        (lambda: nn.BatchNorm2d(3)(np.ones((2, 3, 5, 5), np.uint8)), TypeError, "BatchNorm2d(3): expected a tensor of float32, float64, int64 or bool; got uint8"),
+        (lambda: nn.BatchNorm2d(3)(np.ones((2, 3, 5, 5), np.uint8)), TypeError, "BatchNorm2d(3): batch_norm: expected a floating-point tensor; got int64"),
         (lambda: nn.BatchNorm2d(3)("x"), TypeError, "BatchNorm2d(3): expected a tensor or an array; got str"),
         (lambda: nn.BatchNorm2d(3)(ones(1, 3, 1, 1)), ValueError,
          "BatchNorm2d(3): batch_norm: expected more than 1 value per channel when training; got input of shape (1, 3, 1, 1)"),

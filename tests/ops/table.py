@@ -213,7 +213,7 @@ LAYERS = [
              "batch_norm: expected more than 1 value per channel when training; got input of shape (1, 3, 1, 1)"))),
     Op("batch_norm given", lambda x, w, b: F.batch_norm(x, fnn.full_like(w, 0.5).detach(), fnn.full_like(b, 2.0).detach(), w, b, eps=0.5),
        lambda x, w, b: w.reshape(-1, 1, 1) * (x - 0.5) / np.sqrt(2.5) + b.reshape(-1, 1, 1),
-       (((2, 3, 5, 7), (3,), (3,)), ((70, 2, 7, 7), (2,), (2,)))),
+       (((2, 1, 2, 3), (1,), (1,)), ((2, 3, 5, 7), (3,), (3,)), ((70, 2, 7, 7), (2,), (2,)))),
     Op("layer_norm", lambda x, w, b: F.layer_norm(x, w.shape, w, b, 0.5), lambda x, w, b: ref.layer_norm(x, w.ndim, w, b, 0.5),
        (((1, 2), (2,), (2,)), ((5, 3), (3,), (3,)), ((2, 3, 7), (3, 7), (3, 7)), ((33, 17), (17,), (17,)),
         ((256, 65), (65,), (65,))),

@@ -118,7 +118,8 @@ impl Graph {
         self.nodes = kept;
         for value in &mut self.values {
             if let Source::Made(n) = &mut value.source {
-                *n = renamed[*n];
+                // One whose op has gone before has no number.
+                *n = renamed.get(*n).copied().unwrap_or(usize::MAX);
             }
         }
     }

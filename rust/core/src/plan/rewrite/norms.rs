@@ -55,7 +55,8 @@ pub fn merge_norm_and_relu(graph: &mut Graph, wanted: &[ValueId]) {
 fn norm_behind(graph: &Graph, relu: NodeId, wanted: &[ValueId]) -> Option<(NodeId, Option<ValueId>)> {
     let node = &graph.nodes[relu];
     downcast::<Activate>(node).filter(|a| a.0 == Activation::Relu)?;
-    let input = node.inputs[0];
+    // One that was replaced has no input.
+    let [input] = node.inputs[..] else { return None };
     let before = maker(graph, input)?;
     if !read_only_by(graph, input, relu, wanted) {
         return None;
@@ -120,7 +121,7 @@ pub fn merge_relu_and_norm_gradients(graph: &mut Graph, wanted: &[ValueId]) {
 fn norm_gradient_after(graph: &Graph, relu: NodeId) -> Option<NodeId> {
     let node = &graph.nodes[relu];
     downcast::<ActivateGrad>(node).filter(|a| a.0 == Activation::Relu)?;
-    let between = node.outputs[0];
+    let [between] = node.outputs[..] else { return None };
     if !is_image(&graph.values[between].meta.shape)
         || !node.inputs.iter().all(|&v| graph.values[v].layout.is_contiguous())
     {
