@@ -146,9 +146,7 @@ def fuse_conv_bn_eval(conv: _M, bn: NormBase, transpose: bool = False) -> _M:
     """
     mean, var = _statistics("fuse_conv_bn_eval", conv, bn)
     layer: _Weighted = conv
-    return _with(
-        conv, fuse_conv_bn_weights(layer.weight, layer.bias, mean, var, bn.eps, bn.weight, bn.bias, transpose)
-    )
+    return _with(conv, fuse_conv_bn_weights(layer.weight, layer.bias, mean, var, bn.eps, bn.weight, bn.bias, transpose))
 
 
 def fuse_linear_bn_eval(linear: Linear, bn: NormBase) -> Linear:

@@ -11,7 +11,7 @@
 //!
 //! A unit's sums are taken while it is in the first cache, so that a channel is read from memory once for its moments.
 //!
-//! Source: Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1.
+//! Source: Chan, Golub & `LeVeque` 1983, "Algorithms for computing the sample variance", equation 2.1.
 
 use super::feature::{Line, Samples, Slope};
 use super::{Affine, Moments, Scaling, at};
@@ -81,7 +81,7 @@ pub enum Then {
 
 /// N sums over a unit of triples of `x`, `y` and `z`.
 #[inline(always)]
-fn sum_unit<T: Float, const N: usize>(
+pub(super) fn sum_unit<T: Float, const N: usize>(
     [x, y, z]: [&[T]; 3],
     samples: Samples,
     step: impl Fn([T; N], [T; 3]) -> [T; N] + Copy,
