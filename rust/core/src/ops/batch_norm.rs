@@ -35,7 +35,7 @@ pub use fused::{BatchNormRelu, BatchNormReluGrad};
 /// Features that are done at once: as many variances stand on the stack.
 const BLOCK: usize = 256;
 
-/// Inputs x, or x, weight, bias; outputs y, mean, `inv_std`, and of images with few channels what members tell each other.
+/// Inputs x, or x, weight, bias; outputs y, mean, `inv_std`, and of images what members tell each other.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     /// The share of the newest batch in the running statistics.
@@ -49,7 +49,7 @@ pub struct BatchNorm {
 }
 
 /// Inputs g, x, mean, `inv_std`, and weight if there is one; outputs `grad_x`, `grad_weight`, `grad_bias`,
-/// and of images with few channels what members tell each other.
+/// and of images what members tell each other.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormGrad {
     /// As [`BatchNorm::eps`].
@@ -324,8 +324,7 @@ impl Op for BatchNormGrad {
             let scaling = Scaling { mean, inv_std, weight };
             if let Some(planes) = images::planes(inputs[1].shape()) {
                 let gradient = Gradient { dy: g, x, y: &[], then: Then::Nothing };
-                let (outputs, scratch) = (&outputs[..3], outputs.get(3));
-                return images::gradients(run.team, planes, &gradient, (scaling, !self.training), outputs, None, scratch);
+                return images::gradients(run.team, planes, &gradient, (scaling, !self.training), outputs, None);
             }
             let [n, c] = [inputs[1].shape()[0], inputs[1].shape()[1]];
             let backward = if self.training { norm::backward_columns } else { norm::apply_columns_backward };

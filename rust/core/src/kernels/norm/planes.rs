@@ -22,7 +22,7 @@ use crate::simd;
 /// Virtual lanes: two of AVX-512's vectors of f32, so that an addition need not wait for the one before.
 const WIDE: usize = 2 * LANES;
 /// Elements that small planes are gathered to.
-const GATHERED: usize = 2048;
+const GATHERED: usize = 1024;
 /// Elements of a piece of a large plane.
 const PIECE: usize = 4096;
 

@@ -86,7 +86,7 @@ impl Op for BatchNormReluGrad {
             let gradient = Gradient { dy, x, y, then: Then::Relu };
             let scaling = Scaling { mean, inv_std, weight: weight.first().copied().unwrap_or_default() };
             let given = (scaling, !self.norm.training);
-            images::gradients(run.team, planes, &gradient, given, &outputs[..3], added.first(), outputs.get(3));
+            images::gradients(run.team, planes, &gradient, given, outputs, added.first());
         });
     }
 

@@ -5,20 +5,18 @@
 //! g = grad_y where y > 0, else 0            grad_added = g;  grad_x, grad_weight, grad_bias of g as in the parent module
 //! ```
 //!
-//! A member takes whole channels, which stay in its cache between the pass over their moments and the one that writes them.
-//! Where there are too few channels for that, members share the units of [`planes`](crate::kernels::norm::planes), and meet in
-//! between.
+//! Members share channels, or where these are few the units of [`planes`](crate::kernels::norm::planes), and then they meet in
+//! between. Either way a member walks memory from front to back for the sums, and from back to front to write, so that what it
+//! read last is still in its cache. (A channel alone is not kept there: its planes lie a power of two apart in many nets, and
+//! so in the same few sets of the cache.)
 
 use std::ops::Range;
 
 use crate::element::Float;
-use crate::kernels::norm::planes::{Forward, Gradient, Planes};
+use crate::kernels::norm::planes::{Forward, Gradient, PlaneSlope, Planes};
 use crate::kernels::norm::{Affine, Moments, Scaling};
 use crate::tensor::View;
 use crate::threads::Team;
-
-/// From so many channels on, members take whole ones, whatever their number.
-const MANY: usize = 64;
 
 /// (n, c, *) as planes, if it is of images.
 pub fn planes(x: &[usize]) -> Option<Planes> {
@@ -26,15 +24,63 @@ pub fn planes(x: &[usize]) -> Option<Planes> {
     (l > 1).then_some(Planes { n: x[0], c: x[1], l })
 }
 
-/// The shape of the numbers that units leave for all members, if x has few channels.
+/// The shape of the numbers that units leave.
 pub fn scratch(x: &[usize]) -> Option<[usize; 3]> {
-    let planes = planes(x).filter(|p| p.c > 0 && p.c < MANY && p.n > 0)?;
-    (planes.units() > 1).then(|| [planes.c, planes.units(), 2])
+    let planes = planes(x)?;
+    (planes.n > 0 && planes.c > 0).then(|| [planes.c, planes.units(), 2])
 }
 
-/// Whether members of this team share units rather than channels: if one would have much more to do than the others.
-fn by_units(team: &Team, planes: Planes, scratch: Option<&View<'_>>) -> bool {
-    scratch.is_some() && planes.c.div_ceil(team.size()) * team.size() * 4 > planes.c * 5
+/// What one member does: these units of these channels.
+struct Share {
+    channels: Range<usize>,
+    units: Range<usize>,
+    /// Whether other members have other units of the same channels.
+    meets: bool,
+}
+
+impl Share {
+    fn new(team: &Team, planes: Planes) -> Self {
+        let (size, units) = (team.size(), planes.units());
+        // The work of the member that has most, times size: channels need no meeting, so they may be a quarter worse.
+        let by_channels = planes.c.div_ceil(size) * units;
+        let by_units = units.div_ceil(size) * planes.c;
+        if size > 1 && by_channels * 4 > by_units * 5 {
+            return Self { channels: 0..planes.c, units: team.share(units), meets: true };
+        }
+        Self { channels: team.share(planes.c), units: 0..units, meets: false }
+    }
+
+    /// Call `f` with each channel and unit, in the order in which they lie in memory.
+    fn forwards(&self, mut f: impl FnMut(usize, usize)) {
+        for u in self.units.clone() {
+            self.channels.clone().for_each(|j| f(j, u));
+        }
+    }
+
+    /// Likewise, the other way round.
+    fn backwards(&self, mut f: impl FnMut(usize, usize)) {
+        for u in self.units.clone().rev() {
+            self.channels.clone().rev().for_each(|j| f(j, u));
+        }
+    }
+
+    /// Leave the numbers of all units in the scratch, and wait for the others' where they are needed.
+    fn sum<T: Float>(&self, team: &Team, planes: Planes, scratch: &View<'_>, unit: impl Fn(usize, usize) -> [T; 2]) {
+        let units = planes.units();
+        self.forwards(|j, u| {
+            let at = 2 * (j * units + u);
+            // SAFETY: members have different units.
+            unsafe { scratch.part::<T>(at..at + 2) }.copy_from_slice(&unit(j, u));
+        });
+        if self.meets {
+            team.barrier();
+        }
+    }
+
+    /// Whether this member writes what there is once for a channel.
+    fn keeps(&self, team: &Team) -> bool {
+        !self.meets || team.rank() == 0
+    }
 }
 
 /// The output from the start of a unit on.
@@ -47,33 +93,13 @@ unsafe fn from<'a, T: Float>(y: &View<'a>, start: usize) -> &'a mut [T] {
     unsafe { std::slice::from_raw_parts_mut(y.ptr::<T>().add(start), y.numel() - start) }
 }
 
-/// Call `f` with each channel and those of its units that are among `mine`, counted over all channels.
-fn each_channel(planes: Planes, mine: Range<usize>, mut f: impl FnMut(usize, Range<usize>)) {
-    let units = planes.units();
-    let mut start = mine.start;
-    while start < mine.end {
-        let (j, end) = (start / units, mine.end.min((start / units + 1) * units));
-        f(j, start - j * units..end - j * units);
-        start = end;
-    }
-}
-
-/// Leave the numbers of units in the scratch.
-fn keep_units<T: Float>(planes: Planes, scratch: &View<'_>, mine: Range<usize>, unit: impl Fn(usize, usize) -> [T; 2]) {
-    // SAFETY: members have different units.
-    let out = unsafe { scratch.part::<T>(2 * mine.start..2 * mine.end) };
-    for (at, out) in mine.zip(out.as_chunks_mut::<2>().0) {
-        *out = unit(at / planes.units(), at % planes.units());
-    }
-}
-
 /// The numbers of a channel's units.
 fn units_of<T: Float>(scratch: &View<'_>, planes: Planes, j: usize) -> impl Iterator<Item = [T; 2]> {
     let (all, units) = (scratch.slice::<T>().as_chunks::<2>().0, planes.units());
     all[j * units..(j + 1) * units].iter().copied()
 }
 
-/// Normalize by the batch's statistics. Outputs y, mean, `inv_std`, maybe the scratch; `update` gets each channel's moments once.
+/// Normalize by the batch's statistics. Outputs y, mean, `inv_std`, and the scratch; `update` gets each channel's moments once.
 pub fn train<T: Float>(
     team: &Team,
     planes: Planes,
@@ -83,48 +109,26 @@ pub fn train<T: Float>(
     outputs: &[View<'_>],
     update: impl Fn(usize, Moments<T>),
 ) {
-    let keep = |j: usize, moments: Moments<T>| {
-        // SAFETY: one member comes here for a channel.
-        unsafe {
-            outputs[1].part::<T>(j..j + 1)[0] = moments.mean;
-            outputs[2].part::<T>(j..j + 1)[0] = moments.inv_std;
-        }
-        update(j, moments);
-    };
-    let apply = |j: usize, moments: Moments<T>, units: Range<usize>| {
-        for u in units {
-            // SAFETY: members have different units.
-            let y = unsafe { from::<T>(&outputs[0], planes.start(j, u)) };
-            forward.apply(planes, (j, u), [moments.mean, moments.inv_std], affine, y);
-        }
-    };
-    let unit = |j: usize, u: usize| forward.unit(planes, j, u);
-    let scratch = outputs.get(3);
-    if let Some(scratch) = scratch.filter(|_| by_units(team, planes, scratch)) {
-        let mine = team.share(planes.c * planes.units());
-        keep_units(planes, scratch, mine.clone(), unit);
-        team.barrier();
-        each_channel(planes, mine, |j, units| {
-            let moments = Forward::moments(planes, eps, units_of(scratch, planes, j));
-            if units.start == 0 {
-                keep(j, moments);
+    let (share, scratch) = (Share::new(team, planes), &outputs[3]);
+    share.sum(team, planes, scratch, |j, u| forward.unit(planes, j, u));
+    let moments = |j: usize| Forward::moments(planes, eps, units_of(scratch, planes, j));
+    let moments: Vec<Moments<T>> = share.channels.clone().map(moments).collect();
+    if share.keeps(team) {
+        for (j, &moments) in share.channels.clone().zip(&moments) {
+            // SAFETY: one member comes here for a channel.
+            unsafe {
+                outputs[1].part::<T>(j..j + 1)[0] = moments.mean;
+                outputs[2].part::<T>(j..j + 1)[0] = moments.inv_std;
             }
-            apply(j, moments, units);
-        });
-        return;
+            update(j, moments);
+        }
     }
-    for j in team.share(planes.c) {
-        let units = 0..planes.units();
-        let moments = match scratch {
-            Some(scratch) => {
-                keep_units(planes, scratch, j * units.end..(j + 1) * units.end, unit);
-                Forward::moments(planes, eps, units_of(scratch, planes, j))
-            }
-            None => Forward::moments(planes, eps, units.clone().map(|u| unit(j, u))),
-        };
-        keep(j, moments);
-        apply(j, moments, units);
-    }
+    share.backwards(|j, u| {
+        let Moments { mean, inv_std, .. } = moments[j - share.channels.start];
+        // SAFETY: members have different units.
+        let y = unsafe { from::<T>(&outputs[0], planes.start(j, u)) };
+        forward.apply(planes, (j, u), [mean, inv_std], affine, y);
+    });
 }
 
 /// Normalize by given statistics.
@@ -137,16 +141,14 @@ pub fn evaluate<T: Float>(
     y: &View<'_>,
 ) {
     let affine = Affine { weight: scaling.weight, bias };
-    each_channel(planes, team.share(planes.c * planes.units()), |j, units| {
-        for u in units {
-            // SAFETY: members have different units.
-            let y = unsafe { from::<T>(y, planes.start(j, u)) };
-            forward.apply(planes, (j, u), [scaling.mean[j], scaling.inv_std[j]], affine, y);
-        }
+    Share::new(team, planes).forwards(|j, u| {
+        // SAFETY: members have different units.
+        let y = unsafe { from::<T>(y, planes.start(j, u)) };
+        forward.apply(planes, (j, u), [scaling.mean[j], scaling.inv_std[j]], affine, y);
     });
 }
 
-/// The gradients: outputs `grad_x`, `grad_weight`, `grad_bias`, then that of what was added, if it is wanted, and the scratch.
+/// The gradients: outputs `grad_x`, `grad_weight`, `grad_bias`, and the scratch; then that of what was added, if it is wanted.
 /// Statistics may be fixed.
 pub fn gradients<T: Float>(
     team: &Team,
@@ -155,47 +157,24 @@ pub fn gradients<T: Float>(
     (scaling, fixed): (Scaling<'_, T>, bool),
     outputs: &[View<'_>],
     added: Option<&View<'_>>,
-    scratch: Option<&View<'_>>,
 ) {
-    let keep = |j: usize, [weight, bias]: [T; 2]| {
-        // SAFETY: one member comes here for a channel.
-        unsafe {
-            outputs[1].part::<T>(j..j + 1)[0] = weight;
-            outputs[2].part::<T>(j..j + 1)[0] = bias;
-        }
-    };
-    let unit = |j: usize, u: usize| gradient.unit(planes, (j, u), scaling.mean[j]);
-    let apply = |j: usize, slope, units: Range<usize>| {
-        for u in units {
-            let start = planes.start(j, u);
-            // SAFETY: members have different units.
-            let (dx, added) = unsafe { (from::<T>(&outputs[0], start), added.map(|added| from::<T>(added, start))) };
-            gradient.apply(planes, (j, u), slope, dx, added);
-        }
-    };
-    if let Some(scratch) = scratch.filter(|_| by_units(team, planes, scratch)) {
-        let mine = team.share(planes.c * planes.units());
-        keep_units(planes, scratch, mine.clone(), unit);
-        team.barrier();
-        each_channel(planes, mine, |j, units| {
-            let (slope, grads) = Gradient::slope(planes, j, scaling, fixed, units_of(scratch, planes, j));
-            if units.start == 0 {
-                keep(j, grads);
+    let (share, scratch) = (Share::new(team, planes), &outputs[3]);
+    share.sum(team, planes, scratch, |j, u| gradient.unit(planes, (j, u), scaling.mean[j]));
+    let slope = |j: usize| Gradient::slope(planes, j, scaling, fixed, units_of(scratch, planes, j));
+    let slopes: Vec<(PlaneSlope<T>, [T; 2])> = share.channels.clone().map(slope).collect();
+    if share.keeps(team) {
+        for (j, &(_, [weight, bias])) in share.channels.clone().zip(&slopes) {
+            // SAFETY: one member comes here for a channel.
+            unsafe {
+                outputs[1].part::<T>(j..j + 1)[0] = weight;
+                outputs[2].part::<T>(j..j + 1)[0] = bias;
             }
-            apply(j, slope, units);
-        });
-        return;
+        }
     }
-    for j in team.share(planes.c) {
-        let units = 0..planes.units();
-        let (slope, grads) = match scratch {
-            Some(scratch) => {
-                keep_units(planes, scratch, j * units.end..(j + 1) * units.end, unit);
-                Gradient::slope(planes, j, scaling, fixed, units_of(scratch, planes, j))
-            }
-            None => Gradient::slope(planes, j, scaling, fixed, units.clone().map(|u| unit(j, u))),
-        };
-        keep(j, grads);
-        apply(j, slope, units);
-    }
+    share.backwards(|j, u| {
+        let start = planes.start(j, u);
+        // SAFETY: members have different units.
+        let (dx, added) = unsafe { (from::<T>(&outputs[0], start), added.map(|added| from::<T>(added, start))) };
+        gradient.apply(planes, (j, u), slopes[j - share.channels.start].0, dx, added);
+    });
 }
