@@ -14,6 +14,7 @@ from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn.nn.module import Module
 from fastnn.training.data import Batch
+from fastnn.training.folding import folded
 from fastnn.training.metrics import Metric
 
 
@@ -38,7 +39,7 @@ def evaluating(model: Module) -> Iterator[None]:
     modes = Modes(model)
     model.eval()
     try:
-        with no_grad():
+        with no_grad(), folded(model):
             yield
     finally:
         modes.restore()
