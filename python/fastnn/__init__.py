@@ -133,8 +133,9 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, diagnostics, ensemble, training, unsupervised
+    from fastnn import augment, callbacks, data, diagnostics, ensemble, training, unsupervised, utils
     from fastnn.augment import mixup
+    from fastnn.data import Generator
     from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
     from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict
@@ -147,6 +148,9 @@ long = int64
 _LAZY = {
     "augment": ("fastnn.augment", None),
     "callbacks": ("fastnn.callbacks", None),
+    "data": ("fastnn.data", None),
+    "utils": ("fastnn.utils", None),
+    "Generator": ("fastnn.data", "Generator"),
     "ensemble": ("fastnn.ensemble", None),
     "diagnostics": ("fastnn.diagnostics", None),
     "bias_variance": ("fastnn.diagnostics", "bias_variance"),
@@ -182,6 +186,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Generator",
     "History",
     "LRRangeTest",
     "Tensor",
@@ -210,6 +215,7 @@ __all__ = [
     "clamp",
     "clone",
     "cos",
+    "data",
     "diagnose",
     "diagnostics",
     "div",
@@ -330,6 +336,7 @@ __all__ = [
     "unfreeze",
     "unsqueeze",
     "unsupervised",
+    "utils",
     "var",
     "where",
     "zeros",
