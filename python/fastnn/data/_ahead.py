@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 Task: TypeAlias = Callable[[], Any]
@@ -117,7 +117,7 @@ def in_order(
     *,
     begin: Callable[[int], None] | None = None,
     timeout: float | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Yield what tasks return, in their order; threads do them before they are asked for.
 
     The tasks themselves are taken by the caller's thread. An exception of a task is raised where its value would have

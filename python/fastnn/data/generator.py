@@ -98,3 +98,23 @@ def draw_seed(generator: Generator | None) -> int:
     with drawing_from(generator):
         high, low = _core.randint(0, 1 << 31, (2,)).tolist()
     return int(high) << 31 | int(low)
+
+
+class Drawn:
+    """An iterator whose source draws from a generator of its own.
+
+    Args:
+        source: Its items.
+        state: Where that generator stands at first.
+    """
+
+    def __init__(self, source: Iterator[Any], state: tuple[int, int]) -> None:
+        self._source = source
+        self._generator = Generator().set_state(state)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        with drawing_from(self._generator):
+            return next(self._source)

@@ -12,7 +12,7 @@ from fastnn._types import check_at_least, check_number
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
 from fastnn.data.dataset import IterableDataset, get_items, rows_of
-from fastnn.data.generator import Generator, check_generator, draw_seed, drawing_from, own_state
+from fastnn.data.generator import Drawn, Generator, check_generator, draw_seed, own_state
 from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 
 T_co = TypeVar("T_co", covariant=True)
@@ -170,7 +170,7 @@ class DataLoader(Generic[T_co]):
     def _fetch_all(self, seed: int) -> Iterator[Any]:
         with own_state((seed, _OF_SAMPLERS)):
             indices: Iterator[Any] = iter((self.batch_sampler if self._batches else self.sampler) or ())
-        drawn = _Drawn(indices, (seed, _OF_SAMPLERS + 1))
+        drawn = Drawn(indices, (seed, _OF_SAMPLERS + 1))
         tasks = (partial(self._fetch, seed, number, index) for number, index in enumerate(drawn))
         return self._run(tasks, self.num_workers, seed)
 
@@ -188,7 +188,7 @@ class DataLoader(Generic[T_co]):
 
     def _read(self, seed: int) -> Iterator[Any]:
         # The thread that reads also begins to: `__iter__` may ask which worker it is.
-        reader = Reader(_Drawn(self._read_batches(), (seed, 0)))
+        reader = Reader(Drawn(self._read_batches(), (seed, 0)))
         return self._run(itertools.repeat(reader), min(self.num_workers, 1), seed)
 
     def _read_batches(self) -> Iterator[Any]:
@@ -212,21 +212,6 @@ class DataLoader(Generic[T_co]):
 
         ahead = workers * (self.prefetch_factor or 1)
         return in_order(tasks, workers, ahead, begin=begin, timeout=self.timeout or None)
-
-
-class _Drawn:
-    """An iterator that draws from a generator of its own."""
-
-    def __init__(self, source: Iterator[Any], state: tuple[int, int]) -> None:
-        self._source = source
-        self._generator = Generator().set_state(state)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        with drawing_from(self._generator):
-            return next(self._source)
 
 
 def _one_by_one(tasks: Iterable[Callable[[], Any]]) -> Iterator[Any]:

@@ -53,10 +53,11 @@ def outputs(model: Module, batches: Iterable[NDArray[Any]]) -> Iterator[Tensor]:
         yield output
 
 
-def slices(x: NDArray[Any], batch_size: int) -> Iterator[NDArray[Any]]:
-    """Yield views of ``batch_size`` rows."""
+def slices(x: NDArray[Any], batch_size: int, dtype: np.dtype[Any] | None = None) -> Iterator[NDArray[Any]]:
+    """Yield ``batch_size`` rows at a time: views, unless they are to be converted to ``dtype``."""
     for start in range(0, len(x), batch_size):
-        yield x[start : start + batch_size]
+        rows = x[start : start + batch_size]
+        yield rows if dtype is None else np.ascontiguousarray(rows, dtype=dtype)
 
 
 def measure(
