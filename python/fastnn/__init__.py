@@ -133,12 +133,12 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, data, diagnostics, ensemble, training, unsupervised, utils
+    from fastnn import augment, callbacks, data, diagnostics, ensemble, training, unsupervised, utils, visualize
     from fastnn.augment import mixup
     from fastnn.data import Generator
     from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
-    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict
+    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict, tta
 
 float = float32
 double = float64
@@ -149,7 +149,9 @@ _LAZY = {
     "augment": ("fastnn.augment", None),
     "callbacks": ("fastnn.callbacks", None),
     "data": ("fastnn.data", None),
+    "tta": ("fastnn.training.tta", None),
     "utils": ("fastnn.utils", None),
+    "visualize": ("fastnn.visualize", None),
     "Generator": ("fastnn.data", "Generator"),
     "ensemble": ("fastnn.ensemble", None),
     "diagnostics": ("fastnn.diagnostics", None),
@@ -332,12 +334,14 @@ __all__ = [
     "training",
     "transpose",
     "trunc",
+    "tta",
     "unbind",
     "unfreeze",
     "unsqueeze",
     "unsupervised",
     "utils",
     "var",
+    "visualize",
     "where",
     "zeros",
     "zeros_like",

@@ -19,6 +19,7 @@ from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
+from fastnn.training import tta as tta_views
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types
 from fastnn.training.history import History
@@ -389,7 +390,7 @@ class Trainer:
 
     # Evaluate and predict
 
-    def _measure(self, source: Any, batch_size: int) -> dict[str, float]:
+    def _measure(self, source: Any, batch_size: int, views: Sequence[tta_views.View] | None = None) -> dict[str, float]:
         if isinstance(source, IterableData):
             batches = source.epoch()
         elif isinstance(source, ArrayData):
@@ -398,15 +399,25 @@ class Trainer:
             x, y = source
             batches = data.slices(x, y, batch_size, Types.of(self.model, self.loss))
         with closing(batches):
-            return evaluation.measure(self.model, self.loss, self.metrics, batches)
+            return evaluation.measure(self.model, self.loss, self.metrics, batches, views)
 
-    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = _EVALUATION_BATCH) -> dict[str, float]:
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int = _EVALUATION_BATCH,
+        tta: tta_views.Views | None = None,
+        prefetch: int = 2,
+    ) -> dict[str, float]:
         """Measure loss and metrics, in evaluation mode; the mode is restored.
 
         Args:
             x: Inputs; or an iterable of (x, y), and then no ``y``.
             y: Targets.
             batch_size: Rows a batch; only with arrays.
+            tta: Views of the images whose outputs are averaged, as for :meth:`predict`.
+            prefetch: As for :meth:`fit`.
 
         Returns:
             ``loss``, the mean over rows, and every metric.
@@ -417,31 +428,47 @@ class Trainer:
         """
         where = "Trainer.evaluate"
         batch_size = data.check_batch_size(where, batch_size)
-        return self._measure(given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss)), batch_size)
+        check_at_least(where, "prefetch", prefetch, 0)
+        views = tta_views.resolve(where, tta)
+        source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
+        return self._measure(source, batch_size, views)
 
-    def predict(self, x: Any, *, batch_size: int = _EVALUATION_BATCH) -> NDArray[Any]:
+    def predict(
+        self,
+        x: Any,
+        *,
+        batch_size: int = _EVALUATION_BATCH,
+        tta: tta_views.Views | None = None,
+        activation: Callable[[Tensor], Any] | None = None,
+    ) -> NDArray[Any]:
         """Return the model's outputs for all rows, in evaluation mode; the mode is restored.
 
         Args:
             x: Inputs, ``(n, *)``.
             batch_size: Rows a batch.
+            tta: Views of the images over which the outputs are averaged: ``"flip"``, ``"flips"``, lists such as
+                ``fastnn.tta.ten_crop(24)``, or functions of a batch; see :mod:`fastnn.tta`.
+            activation: Called with the outputs, of each view before they are averaged, such as ``nn.Softmax(1)``.
 
         Returns:
             The outputs, one after another.
 
         Raises:
-            ValueError: There are no rows, or ``batch_size`` is below 1.
+            ValueError: There are no rows, ``batch_size`` is below 1, or a view does not go with the images.
             TypeError: Data or settings are of another type.
         """
         where = "Trainer.predict"
         batch_size = data.check_batch_size(where, batch_size)
+        views = tta_views.resolve(where, tta)
+        if activation is not None and not callable(activation):
+            raise TypeError(f"{where}: expected activation to be a function; got {activation!r}")
         types = Types.of(self.model)
         inputs = data.features(where, x, types, whole=False)
         if not len(inputs):
             raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
         with evaluation.evaluating(self.model):
             batches = evaluation.slices(inputs, batch_size, types.features)
-            parts = [output.numpy() for output in evaluation.outputs(self.model, batches)]
+            parts = [tta_views.averaged(where, self.model, rows, views, activation).numpy() for rows in batches]
         return np.concatenate(parts)
 
 
