@@ -169,7 +169,8 @@ class DataLoader(Generic[T_co]):
 
     def _fetch_all(self, seed: int) -> Iterator[Any]:
         with own_state((seed, _OF_SAMPLERS)):
-            indices: Iterator[Any] = iter((self.batch_sampler if self._batches else self.sampler) or ())
+            order: Any = self.batch_sampler if self._batches else self.sampler
+            indices: Iterator[Any] = iter(order)
         drawn = Drawn(indices, (seed, _OF_SAMPLERS + 1))
         tasks = (partial(self._fetch, seed, number, index) for number, index in enumerate(drawn))
         return self._run(tasks, self.num_workers, seed)
