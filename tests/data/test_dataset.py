@@ -1,4 +1,5 @@
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -173,9 +174,12 @@ def test_default_collate_is_that_of_pytorch(samples):
     assert_same(default_convert(samples[0]), torch.utils.data.default_convert(samples[0]))
 
 
-def test_default_collate():
-    from collections import namedtuple
+class Point(NamedTuple):
+    a: object
+    b: object
 
+
+def test_default_collate():
     x, y = default_collate([(X[0], 3), (X[1], 4)])
     assert x.numpy().tolist() == X[:2].tolist()
     assert x.dtype == fnn.float32
@@ -185,10 +189,9 @@ def test_default_collate():
     assert default_collate([np.uint8(3)]).dtype == fnn.int64
     assert default_collate([np.ones(2, np.float16)]).dtype == fnn.float32
     assert default_collate([fnn.tensor([1.0]), fnn.tensor([2.0])]).shape == (2, 1)
-    point = namedtuple("point", ["a", "b"])
-    assert default_collate([point(1, "u"), point(2, "v")]).b == ("u", "v")
-    assert isinstance(default_collate([point(1, 2)]), point)
-    assert isinstance(default_convert(point(X, 1)).a, fnn.Tensor)
+    assert default_collate([Point(1, "u"), Point(2, "v")]).b == ("u", "v")
+    assert isinstance(default_collate([Point(1, 2)]), Point)
+    assert isinstance(default_convert(Point(X, 1)).a, fnn.Tensor)
     assert default_convert("text") == "text"
 
 
@@ -201,7 +204,7 @@ def test_collated_tensors_keep_their_gradients():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: TensorDataset(), ValueError, "TensorDataset: expected at least one tensor; got none"),
+        (TensorDataset, ValueError, "TensorDataset: expected at least one tensor; got none"),
         (lambda: TensorDataset(X, Y[:6]), ValueError, "TensorDataset: expected tensors of one length; got lengths [7, 6]"),
         (lambda: TensorDataset(np.float32(3)), ValueError, "TensorDataset: expected tensors of one length; got lengths [None]"),
         (lambda: ConcatDataset([]), ValueError, "ConcatDataset: expected at least one dataset; got none"),

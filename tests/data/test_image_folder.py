@@ -60,7 +60,7 @@ def test_sizes_and_modes(folder):
 
 
 def test_functions_of_the_user(folder):
-    root, pictures = folder
+    root, _ = folder
     dataset = ImageFolder(
         root,
         lambda image: image * 2,
@@ -89,9 +89,11 @@ def test_images_that_can_not_be_read(folder):
     whole = path.read_bytes()
     for broken, why in ((b"nothing", "cannot identify image file"), (whole[: len(whole) // 2], "truncated")):
         path.write_bytes(broken)
-        with pytest.raises(ValueError, match=rf"^ImageFolder: expected an image that Pillow can read; got '.*2\.PNG': .*{why}"):
+        with pytest.raises(
+            ValueError, match=rf"^ImageFolder: expected an image that Pillow can read; got '.*2\.PNG': .*{why}"
+        ):
             ImageFolder(root)[0]
-        with pytest.raises(ValueError, match="^ImageFolder: expected an image that Pillow can read"):
+        with pytest.raises(ValueError, match=r"^ImageFolder: expected an image that Pillow can read"):
             list(DataLoader(ImageFolder(root, size=4), 4, num_workers=2))
 
 

@@ -156,9 +156,9 @@ def test_rows_taken_at_once_are_those_taken_singly():
 
 
 def test_get_items_is_called():
-    class AtOnce(Dataset):
-        asked = []
+    asked = []
 
+    class AtOnce(Dataset):
         def __len__(self):
             return 5
 
@@ -166,11 +166,11 @@ def test_get_items_is_called():
             raise AssertionError("one by one")
 
         def __getitems__(self, indices):
-            self.asked.append(indices)
+            asked.append(indices)
             return [index * 10 for index in indices]
 
     assert numbers(DataLoader(AtOnce(), 3)) == [[0, 10, 20], [30, 40]]
-    assert AtOnce.asked == [[0, 1, 2], [3, 4]]
+    assert asked == [[0, 1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -238,8 +238,7 @@ class Failing(Slow):
 def test_exceptions_come_in_their_turn_with_their_traceback(workers):
     seen = []
     with pytest.raises(KeyError, match="the ninth") as caught:
-        for batch in DataLoader(Failing(), 4, num_workers=workers):
-            seen.append(batch.tolist())
+        seen.extend(batch.tolist() for batch in DataLoader(Failing(), 4, num_workers=workers))
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert 'raise KeyError("the ninth")' in "".join(traceback.format_tb(caught.value.__traceback__))
     assert not threads()
@@ -259,8 +258,7 @@ def test_exceptions_of_samplers_workers_and_streams(workers):
     seen = []
     for loader in (DataLoader(Y, sampler=order(), num_workers=workers), DataLoader(Broken(9), num_workers=workers)):
         with pytest.raises(OSError, match="no more"):
-            for batch in loader:
-                seen.append(int(batch))
+            seen.extend(int(batch) for batch in loader)
     assert seen == [0, 1, 2, 3, 0, 1, 2, 3, 4]
 
     def refuse(number):
@@ -321,7 +319,9 @@ def test_a_batch_that_does_not_come():
 
 
 def run(code, **options):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, **options
+    )
 
 
 HEAD = """
@@ -339,7 +339,9 @@ class Slow(fnn.data.Dataset):
 
 @pytest.mark.slow
 def test_the_interpreter_ends_beside_idle_and_busy_workers():
-    ended = run(HEAD + "iterator = iter(DataLoader(Slow(), 4, num_workers=3)); next(iterator); print('last', flush=True)")
+    ended = run(
+        HEAD + "iterator = iter(DataLoader(Slow(), 4, num_workers=3)); next(iterator); print('last', flush=True)"
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "last\n", "")
 
 
@@ -402,7 +404,9 @@ def test_the_path_of_pytorch():
     assert torch.utils.data.__all__ == torch.data.__all__
 
 
-@pytest.mark.parametrize("settings", [{}, {"batch_size": 5}, {"batch_size": 5, "drop_last": True}, {"batch_size": None}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"batch_size": 5}, {"batch_size": 5, "drop_last": True}, {"batch_size": None}]
+)
 def test_lengths_and_batches_are_those_of_pytorch(settings):
     data = pytest.importorskip("torch.utils.data")
     ours, theirs = DataLoader(Y, **settings), data.DataLoader(Y, **settings)

@@ -229,9 +229,9 @@ def averaged(
     total: NDArray[np.float64] | None = None
     dtype = x.dtype
     for view in views:
-        seen = np.ascontiguousarray(view(x), dtype=x.dtype)
-        if len(seen) != len(x):
-            raise ValueError(f"{where}: expected {len(x)} rows from every view; got {len(seen)} from {view!r}")
+        seen = np.asarray(view(x), dtype=x.dtype, order="C")
+        if seen.shape[:1] != x.shape[:1]:
+            raise ValueError(f"{where}: expected {len(x)} rows from every view; got shape {seen.shape} from {view!r}")
         output = _output(model, seen, activation).numpy()
         if total is None:
             total, dtype = np.zeros(output.shape), output.dtype

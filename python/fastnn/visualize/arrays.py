@@ -124,9 +124,7 @@ def saliency(model: Module, x: Any, target: Any = None, samples: int = 0, noise:
     check_at_least(where, "samples", samples, 0)
     if check_number(where, "noise", noise) < 0:
         raise ValueError(f"{where}: expected noise of at least 0; got {noise}")
-    classes = None if target is None else np.broadcast_to(np.asarray(target), (len(inputs),))
-    if classes is not None and classes.dtype.kind not in "iu":
-        raise TypeError(f"{where}: expected target to be class numbers; got dtype {classes.dtype}")
+    classes = None if target is None else _classes(where, target, len(inputs))
     parts = []
     with evaluation.evaluating(model), autograd.enable_grad():
         for start in range(0, len(inputs), _BATCH):
@@ -137,6 +135,15 @@ def saliency(model: Module, x: Any, target: Any = None, samples: int = 0, noise:
     if gradient.ndim == 4:
         gradient = gradient.max(axis=1)
     return gradient
+
+
+def _classes(where: str, target: Any, n: int) -> NDArray[Any]:
+    classes = np.asarray(target.detach() if isinstance(target, Tensor) else target)
+    if classes.dtype.kind not in "iu":
+        raise TypeError(f"{where}: expected target to be class numbers; got dtype {classes.dtype}")
+    if classes.shape not in {(), (n,)}:
+        raise ValueError(f"{where}: expected target of shape ({n},), or one number; got {classes.shape}")
+    return np.broadcast_to(classes, (n,))
 
 
 def _gradient(
