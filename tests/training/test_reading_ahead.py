@@ -198,6 +198,16 @@ def test_lists_need_no_thread():
     assert fnn.get_rng_state() == before  # and no seed
 
 
+def test_a_stream_without_a_length(capsys):
+    class Stream(fnn.data.IterableDataset):
+        def __iter__(self):
+            return zip(X, Y, strict=True)
+
+    history = trainer().fit(DataLoader(Stream(), batch_size=16, num_workers=2), epochs=2)
+    assert len(history["loss"]) == 2
+    assert "epoch 2/2" in capsys.readouterr().err
+
+
 def test_prefetch_is_checked():
     for value, error, message in (
         (-1, ValueError, "Trainer.fit: expected prefetch of at least 0; got -1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -52,7 +52,9 @@ class IterableData:
         # Another iterator may begin anew when it is asked for one.
         self.serves_once = isinstance(source, GeneratorType) and batches is None
         if batches is None and hasattr(source, "__len__"):
-            self.batches = len(source)  # type: ignore[arg-type]
+            # A loader of a stream has a length only if the stream has one.
+            with suppress(TypeError):
+                self.batches = len(source)  # type: ignore[arg-type]
 
     def _start(self) -> Iterator[Any]:
         return iter(self._source() if callable(self._source) else self._source)

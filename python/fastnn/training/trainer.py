@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from fastnn.training import metrics as metric_functions
 from fastnn.training import tta as tta_views
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types
+from fastnn.training.exclusive import Exclusive
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
@@ -33,9 +33,6 @@ OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 # Batches that run in one call: long enough for the call to cost nothing, short enough for Ctrl-C and the bar.
 _CHUNK_SECONDS = 0.025
 _EVALUATION_BATCH = 1024
-
-_fitting: set[int] = set()
-_fitting_lock = threading.Lock()
 
 
 class _Epoch:
@@ -234,7 +231,7 @@ class Trainer:
             raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
         if train_metrics is None:
             train_metrics = validation is None and again
-        with _Exclusive(self.model):
+        with Exclusive(self.model):
             self.running = Running(range(initial_epoch, epochs), training)
             try:
                 callback_list = CallbackList(callbacks, self)
@@ -470,20 +467,3 @@ class Trainer:
             batches = evaluation.slices(inputs, batch_size, types.features)
             parts = [tta_views.averaged(where, self.model, rows, views, activation).numpy() for rows in batches]
         return np.concatenate(parts)
-
-
-class _Exclusive:
-    """Keeps two fits of one model apart."""
-
-    def __init__(self, model: Module) -> None:
-        self._key = id(model)
-
-    def __enter__(self) -> None:
-        with _fitting_lock:
-            if self._key in _fitting:
-                raise RuntimeError("Trainer.fit: this model is being fitted already, in another thread or a callback")
-            _fitting.add(self._key)
-
-    def __exit__(self, *exc_info: object) -> None:
-        with _fitting_lock:
-            _fitting.discard(self._key)
