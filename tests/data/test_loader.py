@@ -1,3 +1,4 @@
+import inspect
 import os
 import signal
 import subprocess
@@ -449,3 +450,22 @@ def test_errors(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DataLoader", "RandomSampler", "WeightedRandomSampler", "SubsetRandomSampler", "BatchSampler", "SequentialSampler", "Subset", "TensorDataset", "ConcatDataset", "random_split", "default_collate"],
+)  # fmt: skip
+def test_arguments_are_those_of_pytorch(name):
+    theirs = pytest.importorskip("torch.utils.data")
+
+    def arguments(module):
+        parameters = inspect.signature(getattr(module, name)).parameters.values()
+        # The default generator is another object, and collating has a registry in PyTorch.
+        return [
+            (p.name, p.kind, None if p.name == "generator" else p.default)
+            for p in parameters
+            if p.name != "collate_fn_map"
+        ]
+
+    assert arguments(fnn.data) == arguments(theirs)

@@ -1,3 +1,4 @@
+import threading
 import tracemalloc
 
 import numpy as np
@@ -83,6 +84,33 @@ def test_a_row_that_is_not_finite_is_named(tmp_path):
     x[41, 1, 2, 0] = np.nan
     with pytest.raises(ValueError, match=r"row 41 of x holds a value that is not finite$"):
         trainer().fit(mapped(tmp_path, x), Y, batch_size=7, verbose=False)
+
+
+@pytest.mark.usefixtures("_small_pieces")
+@pytest.mark.parametrize("prefetch", [0, 1])
+def test_the_next_piece_is_converted_during_the_steps(prefetch, monkeypatch):
+    """Unless it must not be; then it is converted in the fit's own thread."""
+    asked, threads = [threading.Event() for _ in range(6)], set()
+    convert, run_batches = data.ArrayData._piece, fnn.TrainStep.run_batches
+
+    def piece(arrays, order, first, count):
+        asked[first].set()
+        threads.add(threading.current_thread().name)
+        return convert(arrays, order, first, 1)
+
+    def run(step, *args):
+        if prefetch and len(ran) < 5:
+            assert asked[len(ran) + 1].wait(20), "nobody converts the next piece during the steps"
+        ran.append(None)
+        return run_batches(step, *args)
+
+    ran = []
+    monkeypatch.setattr(data.ArrayData, "_piece", piece)
+    monkeypatch.setattr(fnn.TrainStep, "run_batches", run)
+    monkeypatch.setattr(data, "_PIECE", 1)
+    trainer().fit(X, Y, batch_size=16, prefetch=prefetch, train_metrics=False, verbose=False)
+    assert len(ran) == 6
+    assert threads == {"fastnn-data-0" if prefetch else threading.main_thread().name}
 
 
 @pytest.mark.usefixtures("_small_pieces")

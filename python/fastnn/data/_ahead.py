@@ -16,8 +16,9 @@ Task: TypeAlias = Callable[[], Any]
 END: Final = object()
 """What a task returns when there is nothing after it."""
 
-# How long to wait for threads to end. One that is in the middle of a task ends with the task.
+# How long to wait for threads to end, and how long after a Ctrl-C. One that is amid a task ends with the task.
 _PATIENCE = 1.0
+_HURRY = 0.05
 # Python looks for Ctrl-C between waits.
 _LOOK = 0.1
 
@@ -86,7 +87,7 @@ class _Work:
             # While this waits it is to keep nothing alive.
             del task, outcome
 
-    def stop(self) -> None:
+    def stop(self, patience: float = _PATIENCE) -> None:
         """End the threads, each after the task that it is doing."""
         # In a forked child there are no threads, and the lock may be held for good.
         if os.getpid() != self._process:
@@ -95,7 +96,7 @@ class _Work:
             self._stopped = True
             self._tasks.clear()
             self._asked.notify_all()
-        last = time.monotonic() + _PATIENCE
+        last = time.monotonic() + patience
         for thread in self.threads:
             thread.join(max(0.0, last - time.monotonic()))
 
@@ -141,6 +142,7 @@ def in_order(
         # Daemons: one that waits for a forgotten iterator is not to keep the interpreter from going.
         work.threads.append(threading.Thread(target=work.run, args=(first,), name=name, daemon=True))
     _running.add(work)
+    patience = _PATIENCE
     try:
         for thread in work.threads:
             thread.start()
@@ -164,8 +166,19 @@ def in_order(
             if value is END:
                 return
             taken += 1
+    except BaseException as error:
+        if _interrupted(error):
+            patience = _HURRY
+        raise
     finally:
-        work.stop()
+        work.stop(patience)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether this is a Ctrl-C, or what closes an iterator on account of one."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _bound(begin: Callable[[int], None], number: int) -> Callable[[], None]:
