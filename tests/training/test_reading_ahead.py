@@ -161,8 +161,9 @@ def test_exceptions_come_after_the_batches_before_them(prefetch):
     assert not threads()
 
 
+@pytest.mark.parametrize("workers", [None, 0, 2])
 @pytest.mark.parametrize("how", ["stop", "error", "interrupt", "nan"])
-def test_no_thread_is_left(how):
+def test_no_thread_is_left(how, workers):
     fitted = trainer()
 
     def end(batch, logs):
@@ -177,12 +178,18 @@ def test_no_thread_is_left(how):
         while True:
             yield X * (np.nan if how == "nan" else 1), Y
 
+    class Endless(fnn.data.IterableDataset):
+        def __iter__(self):
+            return endless()
+
+    source = endless if workers is None else DataLoader(Endless(), batch_size=None, num_workers=workers)
     callbacks = [LambdaCallback(on_batch_end=end)]
     if how in {"error", "nan"}:
-        with pytest.raises((OSError, ValueError)):
-            fitted.fit(endless, callbacks=callbacks, verbose=False)
+        with pytest.raises((OSError, ValueError)) as caught:
+            fitted.fit(source, callbacks=callbacks, verbose=False)
+        assert caught.value.__traceback__ is not None  # which keeps what the fit had
     else:
-        history = fitted.fit(endless, callbacks=callbacks, verbose=False)
+        history = fitted.fit(source, callbacks=callbacks, verbose=False)
         assert history.stop_reason == ("enough" if how == "stop" else "interrupted")
     assert not threads()
 

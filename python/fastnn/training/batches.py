@@ -84,10 +84,15 @@ class IterableData:
         if self._limit is None:
             self._running = None
         taken = 0
-        with closing(self._prepared()) as batches:
-            for batch in batches:
-                yield batch
-                taken += 1
+        try:
+            with closing(self._prepared()) as batches:
+                for batch in batches:
+                    yield batch
+                    taken += 1
+        finally:
+            if self._limit is None:
+                # A loader's threads go with its iterator, also where a traceback keeps this object.
+                self._running = None
         if taken < (self._limit or 1):
             hint = "; an iterator serves once: pass a list, or a function that returns an iterator" * (not taken)
             raise ValueError(

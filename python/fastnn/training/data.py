@@ -220,7 +220,7 @@ class ArrayData:
         self._types = types
         self._only = only
         self._prefetch = prefetch
-        # What must be converted stays as it is: then these are no views of the same memory.
+        # What does not have its type yet is gathered and converted piece by piece.
         rows = convert(x[:1], y[:1], types)
         self._converted = all(
             new.dtype == old.dtype and old.flags.c_contiguous for new, old in zip(rows, (x, y), strict=True)
