@@ -82,4 +82,4 @@ def test_ctrl_c_beside_a_loader(during, workers):
         child.send_signal(signal.SIGINT)
         ended, result, again = child.communicate(timeout=60)[0].splitlines()
     assert (result, again) == ("True interrupted []", "[0]")
-    assert float(ended) - sent < 0.5
+    assert float(ended) - sent < 10  # and not the rest of half a minute
