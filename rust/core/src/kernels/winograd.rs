@@ -264,3 +264,43 @@ pub fn transform_kernel_grad<T: Float>(s: [T; PLACES]) -> [T; 9] {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::random;
+    use crate::simd::{Level, level, set_level};
+
+    /// Every width up to three vectors, from places before and inside of the row; nothing beyond is written.
+    #[test]
+    fn rows_are_split_and_put_together() {
+        let best = level();
+        for wanted in [Level::Portable, Level::Avx2, Level::Avx512] {
+            set_level(wanted);
+            for width in 1..50_usize {
+                let row: Vec<f64> = random(width, 7);
+                for first in -3..3_isize {
+                    let tiles = Tiles { rows: 1, run: width / 2 + 3 };
+                    let mut planes = vec![f64::NAN; tiles.split_len()];
+                    split(Image { plane: &row, size: (1, width), first: (-1, first) }, tiles, &mut planes);
+                    let at = |x: isize| usize::try_from(x).ok().and_then(|x| row.get(x)).copied().unwrap_or(0.0);
+                    for (i, &value) in planes.iter().enumerate() {
+                        let (plane, place) = (i / tiles.plane(), i % tiles.plane());
+                        // The image's one row is row 0 of the odd ones, planes 2 and 3.
+                        let x = first + 2 * place as isize + plane as isize % 2;
+                        let expected = if (2..4).contains(&plane) && place < tiles.run { at(x) } else { 0.0 };
+                        assert_eq!(value, expected, "{wanted:?} {width} {first} {i}");
+                    }
+                }
+                let (even, odd): (Vec<f32>, Vec<f32>) = (random(64, 1), random(64, 2));
+                let mut out = vec![f32::NAN; width + 40];
+                interleave(&even, &odd, &mut out[..width]);
+                for (i, value) in out.iter().enumerate() {
+                    let expected = if i % 2 == 0 { even[i / 2] } else { odd[i / 2] };
+                    assert!(if i < width { *value == expected } else { value.is_nan() }, "{wanted:?} {width} {i}");
+                }
+            }
+        }
+        set_level(best);
+    }
+}
