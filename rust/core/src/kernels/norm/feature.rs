@@ -2,7 +2,7 @@
 
 use super::Moments;
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{fold_pairs, tree};
+use crate::kernels::reduce::{fold_pairs, trees};
 use crate::simd;
 
 /// Some samples of one feature: `count` runs of `len`, `stride` apart.
@@ -40,7 +40,7 @@ impl Samples {
 fn sum_samples<T: Float, const N: usize>(x: &[T], y: &[T], step: impl Fn([T; N], T, T) -> [T; N] + Copy) -> [T; N] {
     let mut acc = [[T::ZERO; LANES]; N];
     fold_pairs(x, y, &mut acc, step);
-    acc.map(|lanes| tree(lanes, |a, b| a + b))
+    trees(acc)
 }
 
 #[inline(always)]

@@ -16,7 +16,7 @@
 use super::feature::{Line, Samples, Slope};
 use super::{Affine, Moments, Scaling, at};
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{opaque, tree};
+use crate::kernels::reduce::{opaque, trees};
 use crate::simd;
 
 /// Virtual lanes: two of AVX-512's vectors of f32, so that an addition need not wait for the one before.
@@ -122,7 +122,14 @@ pub(super) fn sum_unit<T: Float, const N: usize>(
             }
         }
     }
-    acc.map(|lanes| tree(std::array::from_fn(|l| lanes[l] + lanes[l + LANES]), |a, b| a + b))
+    // (`map` on an array would leave its closure a function of its own, without the caller's instructions.)
+    let mut sums = [[T::ZERO; LANES]; N];
+    for n in 0..N {
+        for l in 0..LANES {
+            sums[n][l] = acc[n][l] + acc[n][l + LANES];
+        }
+    }
+    trees(sums)
 }
 
 #[inline(always)]
