@@ -53,14 +53,18 @@ impl Share {
     /// Call `f` with each channel and unit, in the order in which they lie in memory.
     fn forwards(&self, mut f: impl FnMut(usize, usize)) {
         for u in self.units.clone() {
-            self.channels.clone().for_each(|j| f(j, u));
+            for j in self.channels.clone() {
+                f(j, u);
+            }
         }
     }
 
     /// Likewise, the other way round.
     fn backwards(&self, mut f: impl FnMut(usize, usize)) {
         for u in self.units.clone().rev() {
-            self.channels.clone().rev().for_each(|j| f(j, u));
+            for j in self.channels.clone().rev() {
+                f(j, u);
+            }
         }
     }
 
