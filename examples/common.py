@@ -31,8 +31,8 @@ def digits(train: int = 8000, test: int = 2000) -> Split:
 def colours(train: int | None = None, test: int | None = None) -> Split:
     """Return x_train, y_train, x_test, y_test: pixels in [0, 1] as (n, 3, 32, 32), and which of COLOURS they show.
 
-    The images are the 2,560 of data/cifar10.npz, or those of a larger file of the same arrays, whose path is the
-    environment variable ``FASTNN_CIFAR10``. ``train`` and ``test`` are how many to take, the first ones; ``None`` for all.
+    They are the 2,560 images of data/cifar10.npz, or those of another file of the same arrays, whose path is the
+    environment variable ``FASTNN_CIFAR10``. ``train`` and ``test``: how many to take, the first ones; ``None`` for all.
     """
     with np.load(os.environ.get("FASTNN_CIFAR10", DATA / "cifar10.npz")) as file:
         x, y, tested = file["x"].astype(np.float32) / 255, file["y"].astype(np.int64), file["test"]

@@ -21,7 +21,6 @@ def test_the_subset_is_balanced_and_small():
     images = np.round(np.concatenate([x_train, x_test]) * 255).astype(np.uint8)
     assert len({hashlib.sha256(image.tobytes()).digest() for image in images}) == 2560  # none is there twice
     assert DATA.stat().st_size <= 6_000_000
-    # A frog on grass: the channels are in the order red, green, blue, and the rows go down.
     assert common.COLOURS[y_train[0]] == "frog"
 
 
