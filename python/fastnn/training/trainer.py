@@ -19,6 +19,7 @@ from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
 from fastnn.training.data import ArrayData, Augment, IterableData, Running, Types
+from fastnn.training.features import FrozenTrunk
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
@@ -155,6 +156,7 @@ class Trainer:
         sample_weight: Any = None,
         class_weight: Any = None,
         augment: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]] | None = None,
+        cache_features: bool = False,
         verbose: bool = True,
     ) -> History:
         """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
@@ -182,13 +184,17 @@ class Trainer:
                 ``(C,)``; only with arrays. It multiplies ``sample_weight``.
             augment: Called with the arrays (x, y) of every batch; returns those to train on, such as
                 :class:`fastnn.augment.MixUp`. Not for validation and metrics.
+            cache_features: Whether what a frozen trunk makes of the data is computed once, before the first epoch, and
+                kept in memory; the rest of the model is then trained on it, with the same result. Only with arrays and
+                without ``augment``. See :func:`fastnn.freeze`.
             verbose: Whether there is a progress bar.
 
         Returns:
             The history, also as ``self.history``.
 
         Raises:
-            ValueError: A setting is out of range, lengths differ, or a loss is not finite.
+            ValueError: A setting is out of range, lengths differ, a loss is not finite, or features would not stay the
+                same.
             TypeError: Data or settings are of another type.
             RuntimeError: The model is being fitted already.
         """
@@ -216,6 +222,10 @@ class Trainer:
                     f"Trainer.fit: expected {what} to serve {epochs - initial_epoch} epochs; "
                     f"got a generator, which serves one: pass the function that makes it"
                 )
+        if cache_features and not isinstance(training, ArrayData):
+            raise ValueError(f"Trainer.fit: expected arrays with cache_features; got {type(x).__name__}")
+        if cache_features and augment is not None:
+            raise ValueError("Trainer.fit: expected no augment with cache_features: it changes the images every epoch")
         again = isinstance(training, ArrayData) or training.in_memory
         if train_metrics and not again:
             raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
@@ -227,10 +237,17 @@ class Trainer:
                 callback_list = CallbackList(callbacks, self)
                 progress = Progress(shown=verbose, epochs=epochs, initial_epoch=initial_epoch, batches=training.batches)
                 return self._fit_epochs(
-                    self.running.epochs, training, validation, callback_list, progress, train_metrics=train_metrics
+                    self.running.epochs,
+                    training,
+                    validation,
+                    callback_list,
+                    progress,
+                    train_metrics=train_metrics,
+                    cache_features=cache_features,
                 )
             finally:
                 self.running = None
+                self.step.train_part(None)
 
     def _fit_epochs(
         self,
@@ -241,6 +258,7 @@ class Trainer:
         progress: Progress,
         *,
         train_metrics: bool,
+        cache_features: bool,
     ) -> History:
         history = self.history = History()
         self._stopped = None
@@ -248,10 +266,19 @@ class Trainer:
         modes = evaluation.Modes(self.model)
         try:
             callbacks.fit_begin()
+            trunk: FrozenTrunk | None = None
+            if cache_features and isinstance(training, ArrayData):
+                trunk = FrozenTrunk(self.model, training.x)
+                training = trunk.training(training)
+                if isinstance(validation, tuple):
+                    validation = trunk.of(validation[0]), validation[1]
+                self.step.train_part(trunk.tail)
             self.step.stop_on_nonfinite = self.on_nonfinite != "ignore"
             for number in epochs:
                 begin = time.perf_counter()
                 callbacks.epoch_begin(number)
+                if trunk is not None:
+                    trunk.check()
                 progress.begin_epoch(number)
                 self.model.train()
                 epoch = self._run_epoch(number, training, callbacks, progress)
@@ -320,7 +347,8 @@ class Trainer:
                 rows = arrays.rows(batch + offset)
                 if not math.isfinite(loss) and self.on_nonfinite != "ignore":
                     chosen = order[rows]
-                    self._nonfinite(epoch.number, batch + offset, loss, arrays.x[chosen], arrays.y[chosen], chosen)
+                    x = self._given(arrays)[chosen]
+                    self._nonfinite(epoch.number, batch + offset, loss, x, arrays.y[chosen], chosen)
                     return
                 epoch.add(loss, rows.stop - rows.start)
             batch += count
@@ -329,6 +357,11 @@ class Trainer:
                 callbacks.batch_end(batch - 1, {"loss": losses[-1]})
             # The first call also plans, so grow no faster than fourfold.
             chunk = max(1, min(4 * count, int(_CHUNK_SECONDS * count / max(seconds, 1e-9))))
+
+    def _given(self, arrays: ArrayData) -> NDArray[Any]:
+        """Return the inputs of the model, where the arrays hold features."""
+        whole = arrays if self.running is None else self.running.training
+        return whole.x if isinstance(whole, ArrayData) else arrays.x
 
     def _run_augmented(
         self, arrays: ArrayData, augment: Augment, order: NDArray[np.int64], batch: int, callbacks: CallbackList
@@ -375,22 +408,24 @@ class Trainer:
         logs: dict[str, float] = {}
         if train_metrics and self.metrics:
             source = (training.x, training.y) if isinstance(training, ArrayData) else training
-            measured = self._measure(source, _EVALUATION_BATCH)
+            measured = self._measure(self.step.part, source, _EVALUATION_BATCH)
             logs |= {name: measured[name] for name in self.metrics}
         if validation is not None:
-            measured = self._measure(validation, _EVALUATION_BATCH)
+            # Features are made of arrays only.
+            model = self.step.part if isinstance(validation, tuple) else self.model
+            measured = self._measure(model, validation, _EVALUATION_BATCH)
             logs |= {f"val_{name}": value for name, value in measured.items()}
         return logs
 
     # Evaluate and predict
 
-    def _measure(self, source: Any, batch_size: int) -> dict[str, float]:
+    def _measure(self, model: Module, source: Any, batch_size: int) -> dict[str, float]:
         if isinstance(source, IterableData):
             batches: Iterable[data.Batch] = source.epoch()
         else:
             x, y = source
             batches = zip(evaluation.slices(x, batch_size), evaluation.slices(y, batch_size), strict=True)
-        return evaluation.measure(self.model, self.loss, self.metrics, batches)
+        return evaluation.measure(model, self.loss, self.metrics, batches)
 
     def evaluate(self, x: Any, y: Any = None, *, batch_size: int = _EVALUATION_BATCH) -> dict[str, float]:
         """Measure loss and metrics, in evaluation mode; the mode is restored.
@@ -409,7 +444,8 @@ class Trainer:
         """
         where = "Trainer.evaluate"
         batch_size = data.check_batch_size(where, batch_size)
-        return self._measure(given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss)), batch_size)
+        source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss))
+        return self._measure(self.model, source, batch_size)
 
     def predict(self, x: Any, *, batch_size: int = _EVALUATION_BATCH) -> NDArray[Any]:
         """Return the model's outputs for all rows, in evaluation mode; the mode is restored.
