@@ -137,7 +137,7 @@ if TYPE_CHECKING:
     from fastnn.augment import mixup
     from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
-    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict
+    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, features, lr_range_test, mc_predict
 
 float = float32
 double = float64
@@ -154,6 +154,7 @@ _LAZY = {
     "loss_along": ("fastnn.diagnostics", "loss_along"),
     "sharpness": ("fastnn.diagnostics", "sharpness"),
     "training": ("fastnn.training", None),
+    "features": ("fastnn.training", "features"),
     "mc_predict": ("fastnn.training", "mc_predict"),
     "mixup": ("fastnn.augment", "mixup"),
     "unsupervised": ("fastnn.unsupervised", None),
@@ -225,6 +226,7 @@ __all__ = [
     "exp",
     "expm1",
     "eye",
+    "features",
     "flatten",
     "float",
     "float32",

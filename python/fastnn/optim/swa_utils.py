@@ -292,7 +292,7 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
     check_at_least("update_bn", "batch_size", batch_size, 1)
     if not hasattr(loader, "__array__") and not hasattr(loader, "__iter__"):
         raise TypeError(f"update_bn: expected inputs or an iterable of batches; got {type(loader).__name__}")
-    norms = [module for module in model.modules() if isinstance(module, BatchNorm1d)]
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm1d) and module._frozen_mode is None]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
