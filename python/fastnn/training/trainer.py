@@ -19,12 +19,12 @@ from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
 from fastnn.training.data import ArrayData, Augment, IterableData, Running, Types
-from fastnn.training.features import FrozenTrunk
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
 from fastnn.training.treatment import MaxNorm, Penalty
+from fastnn.training.trunk import FrozenTrunk
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
