@@ -41,7 +41,7 @@ from fastnn.nn.multiplicative import FactorizationMachine, LowRankBilinear
 from fastnn.nn.noise import GaussianNoise, MaskingNoise, WeightNoise
 from fastnn.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from fastnn.nn.parameter import Parameter
-from fastnn.nn.residual import Residual, linear_survival
+from fastnn.nn.residual import Residual, StochasticDepth, linear_survival, stochastic_depth_
 from fastnn.nn.scaler import MinMaxScaler, StandardScaler
 
 __all__ = [
@@ -95,11 +95,13 @@ __all__ = [
     "Softmax",
     "Softplus",
     "StandardScaler",
+    "StochasticDepth",
     "Tanh",
     "WeightNoise",
     "functional",
     "init",
     "linear_survival",
     "penalties",
+    "stochastic_depth_",
     "utils",
 ]

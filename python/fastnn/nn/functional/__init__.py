@@ -35,6 +35,7 @@ from fastnn.nn.functional.loss import (
     smooth_l1_loss,
 )
 from fastnn.nn.functional.normalization import group_norm, instance_norm, layer_norm, normalize, rms_norm
+from fastnn.nn.functional.stochastic_depth import stochastic_depth
 
 __all__ = [
     "alpha_dropout",
@@ -71,5 +72,6 @@ __all__ = [
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "stochastic_depth",
     "tanh",
 ]
