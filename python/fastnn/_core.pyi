@@ -38,6 +38,8 @@ __all__ = [
     "clamp",
     "clone",
     "config_version",
+    "conv",
+    "conv_transpose",
     "cos",
     "cross_entropy",
     "div",
@@ -303,7 +305,28 @@ class Tensor:
     def clone(self, /) -> Tensor: ...
     def contiguous(self, /) -> Self: ...
     def copy_(self, /, src: _Input, non_blocking: builtins.bool = False) -> Self: ...
-    def cos(self, /) -> Tensor: ...
+    def conv(
+    input: _Input,
+    weight: _Input,
+    bias: _Input | None,
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int,
+    /,
+) -> Tensor: ...
+def conv_transpose(
+    input: _Input,
+    weight: _Input,
+    bias: _Input | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+    dilation: Sequence[int],
+    /,
+) -> Tensor: ...
+def cos(self, /) -> Tensor: ...
     def cpu(self, /) -> Self: ...
     def data_ptr(self, /) -> int: ...
     def detach(self, /) -> Tensor: ...

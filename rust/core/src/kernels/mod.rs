@@ -4,6 +4,7 @@
 #![allow(clippy::needless_bitwise_bool)]
 
 pub mod activation;
+pub mod conv;
 pub mod dropout;
 pub mod elementwise;
 pub mod gibbs;
