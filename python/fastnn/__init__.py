@@ -133,7 +133,7 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, diagnostics, ensemble, training, unsupervised
+    from fastnn import augment, callbacks, diagnostics, ensemble, models, training, unsupervised
     from fastnn.augment import mixup
     from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
@@ -153,6 +153,7 @@ _LAZY = {
     "diagnose": ("fastnn.diagnostics", "diagnose"),
     "loss_along": ("fastnn.diagnostics", "loss_along"),
     "sharpness": ("fastnn.diagnostics", "sharpness"),
+    "models": ("fastnn.models", None),
     "training": ("fastnn.training", None),
     "features": ("fastnn.training", "features"),
     "mc_predict": ("fastnn.training", "mc_predict"),
@@ -276,6 +277,7 @@ __all__ = [
     "minimum",
     "mixup",
     "mm",
+    "models",
     "mul",
     "nan",
     "narrow",
