@@ -305,28 +305,7 @@ class Tensor:
     def clone(self, /) -> Tensor: ...
     def contiguous(self, /) -> Self: ...
     def copy_(self, /, src: _Input, non_blocking: builtins.bool = False) -> Self: ...
-    def conv(
-    input: _Input,
-    weight: _Input,
-    bias: _Input | None,
-    stride: Sequence[int],
-    padding: Sequence[tuple[int, int]],
-    dilation: Sequence[int],
-    groups: int,
-    /,
-) -> Tensor: ...
-def conv_transpose(
-    input: _Input,
-    weight: _Input,
-    bias: _Input | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    output_padding: Sequence[int],
-    groups: int,
-    dilation: Sequence[int],
-    /,
-) -> Tensor: ...
-def cos(self, /) -> Tensor: ...
+    def cos(self, /) -> Tensor: ...
     def cpu(self, /) -> Self: ...
     def data_ptr(self, /) -> int: ...
     def detach(self, /) -> Tensor: ...
@@ -600,6 +579,27 @@ def chunk(input: _Input, /, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]: ..
 def clamp(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def clone(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def config_version() -> int: ...
+def conv(
+    input: _Input,
+    weight: _Input,
+    bias: _Input | None,
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int,
+    /,
+) -> Tensor: ...
+def conv_transpose(
+    input: _Input,
+    weight: _Input,
+    bias: _Input | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+    dilation: Sequence[int],
+    /,
+) -> Tensor: ...
 def cos(input: _Input, /) -> Tensor: ...
 def cross_entropy(
     input: _Input,

@@ -129,7 +129,8 @@ class _ForwardConv(_Conv):
         dtype: Any = None,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, 0, dilation, groups, bias, padding_mode, device, dtype
+            in_channels, out_channels, kernel_size, stride, padding, 0, dilation, groups, bias, padding_mode, device,
+            dtype,
         )  # fmt: skip
 
     def forward(self, input: TensorLike) -> Tensor:
@@ -216,7 +217,8 @@ class _ConvTranspose(_Conv):
         if isinstance(padding, str):
             raise TypeError(f"{type(self).__name__}: expected padding to be numbers; got {padding!r}")
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, bias, padding_mode, device, dtype
+            in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, bias,
+            padding_mode, device, dtype,
         )  # fmt: skip
 
     def _more(self, input: TensorLike, output_size: Sequence[int] | None) -> tuple[int, ...]:
