@@ -18,6 +18,7 @@ pub mod reduce;
 pub mod softmax;
 pub mod transpose;
 pub mod unary;
+pub mod winograd;
 
 #[cfg(test)]
 pub(crate) mod testing;

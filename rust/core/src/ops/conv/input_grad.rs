@@ -7,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::geometry::{Settings, Slide};
 use super::slide::Images;
 use super::weight_grad::{ConvGradWeight, grad_weight};
+use super::winograd::{self, Grid};
 use super::{Conv, add_bias, image_of};
 use crate::element::Float;
 use crate::error::Result;
@@ -52,6 +53,12 @@ fn pack<T: Float>(team: &Team, slide: &Slide, weight: &View<'_>, groups: usize, 
     }
 }
 
+impl ConvGradInput {
+    fn by_winograd(&self, weight: &[usize]) -> bool {
+        winograd::fits(&self.settings, image_of(weight), (weight[1], weight[0]))
+    }
+}
+
 impl Op for ConvGradInput {
     fn name(&self) -> &'static str {
         "conv_grad_input"
@@ -61,11 +68,35 @@ impl Op for ConvGradInput {
         let (g, weight) = (&inputs[0], &inputs[1]);
         let channels = weight.shape[1] * self.settings.groups;
         let x = Meta::new(&[g.shape[0], channels, self.image.0, self.image.1], g.dtype);
-        Ok(smallvec![x, Meta::new(&[weight.numel()], g.dtype)])
+        let len = if self.by_winograd(&weight.shape) {
+            winograd::kernels_len((weight.shape[0], weight.shape[1]))
+        } else {
+            weight.numel()
+        };
+        Ok(smallvec![x, Meta::new(&[len], g.dtype)])
     }
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let (g, weight) = (inputs[0].shape(), inputs[1].shape());
+        if self.by_winograd(weight) {
+            let channels = (weight[0], weight[1]);
+            return with_float!(outputs[0].dtype(), T => {
+                winograd::transform_kernels::<T>(run.team, &inputs[1], true, &outputs[1]);
+                run.team.barrier();
+                let padding = self.settings.padding.map(|(before, after)| (2 - before, 2 - after));
+                let images = winograd::Images {
+                    grid: Grid::new::<T>(padding, image_of(g), winograd::channels_at_once(channels)),
+                    n: g[0],
+                    channels,
+                    x: inputs[0].slice::<T>(),
+                    kernels: outputs[1].slice::<T>(),
+                    bias: inputs.get(2).map(View::slice::<T>),
+                    y: outputs[0].ptr::<T>(),
+                };
+                // SAFETY: the output has the shape that the shape rule made.
+                unsafe { images.run(run.team) };
+            });
+        }
         let slide = self.settings.turned(self.image, image_of(weight));
         let groups = self.settings.groups;
         with_float!(outputs[0].dtype(), T => {

@@ -17,6 +17,7 @@ mod scratch;
 mod slide;
 mod transposed;
 mod weight_grad;
+mod winograd;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use slide::Images;
 pub use transposed::conv_transpose;
 pub use weight_grad::ConvGradWeight;
 use weight_grad::grad_weight;
+use winograd::Grid;
 
 use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, shape_error, squeeze, unsqueeze};
 use crate::element::Float;
@@ -38,7 +40,7 @@ use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
-/// The op: inputs x, weight, and bias if there is one.
+/// The op: inputs x, weight, and bias if there is one. By Winograd's algorithm, output 1 holds the transformed kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv {
     /// Stride, padding, dilation, groups.
@@ -71,18 +73,40 @@ impl Op for Conv {
         let [h, w] = check(&self.settings, &CONV[1], (x, x), weight, inputs.get(2).map(|b| &b.shape[..]))?[..] else {
             return Err(shape_error(self.name(), "an image of shape (h, w)", x));
         };
-        Ok(smallvec![Meta::new(&[x[0], weight[0], h, w], dtype)])
+        let mut outputs: Outputs = smallvec![Meta::new(&[x[0], weight[0], h, w], dtype)];
+        if winograd::fits(&self.settings, image_of(weight), (weight[1], weight[0])) {
+            outputs.push(Meta::new(&[winograd::kernels_len((weight[1], weight[0]))], dtype));
+        }
+        Ok(outputs)
     }
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let (x, weight) = (inputs[0].shape(), inputs[1].shape());
+        let channels = (weight[1], weight[0] / self.settings.groups);
+        if let Some(kernels) = outputs.get(1) {
+            return with_float!(outputs[0].dtype(), T => {
+                winograd::transform_kernels::<T>(run.team, &inputs[1], false, kernels);
+                run.team.barrier();
+                let images = winograd::Images {
+                    grid: Grid::new::<T>(self.settings.padding, image_of(x), winograd::channels_at_once(channels)),
+                    n: x[0],
+                    channels,
+                    x: inputs[0].slice::<T>(),
+                    kernels: kernels.slice::<T>(),
+                    bias: inputs.get(2).map(View::slice::<T>),
+                    y: outputs[0].ptr::<T>(),
+                };
+                // SAFETY: the output has the shape that the shape rule made.
+                unsafe { images.run(run.team) };
+            });
+        }
         let slide = self.settings.forward(image_of(x), image_of(weight));
         with_float!(outputs[0].dtype(), T => {
             let images = Images {
                 slide: &slide,
                 n: x[0],
                 groups: self.settings.groups,
-                channels: (weight[1], weight[0] / self.settings.groups),
+                channels,
                 x: inputs[0].slice::<T>(),
                 weights: inputs[1].slice::<T>(),
                 y: outputs[0].ptr::<T>(),

@@ -12,10 +12,12 @@ use super::geometry::{Settings, Slide};
 use super::input_grad::{ConvGradInput, grad_input};
 use super::scratch::{self, odd_lines};
 use super::slide::rows_of_block;
+use super::winograd::{self, Gradient, Grid};
 use super::{Conv, image_of, size};
 use crate::element::Float;
 use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
+use crate::kernels::winograd::PLACES;
 use crate::kernels::{reduce, transpose};
 use crate::ops::{Grads, Op, Outputs, Run, Saves, add, apply, apply_many, expand, reshape};
 use crate::tensor::tape::Backward;
@@ -28,7 +30,7 @@ const SLICES: usize = 8;
 /// Elements that the slices' sums may take together.
 const ROOM: usize = 1 << 22;
 
-/// `grad_weight`, and `grad_bias` if there is a bias: inputs g, x. Further outputs hold the slices' sums, and the sums of planes.
+/// `grad_weight`, and `grad_bias` if there is a bias: inputs g, x. Output 1 holds the slices' sums, 3 those of planes.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvGradWeight {
     /// Of the convolution.
@@ -47,18 +49,22 @@ struct Cut {
     groups: usize,
     /// Channels of a group, of x and of g.
     channels: (usize, usize),
+    /// Elements of a kernel's sum: its taps, or the places of a tile.
     taps: usize,
+    winograd: bool,
 }
 
 impl Cut {
     fn new(op: &ConvGradWeight, g: &[usize], x: &[usize]) -> Self {
         let groups = op.settings.groups;
-        let (channels, taps) = ((x[1] / groups, g[1] / groups), op.kernel.0 * op.kernel.1);
+        let channels = (x[1] / groups, g[1] / groups);
+        let winograd = winograd::fits(&op.settings, op.kernel, channels);
+        let taps = if winograd { PLACES } else { op.kernel.0 * op.kernel.1 };
         let mut slices = x[0].min(SLICES);
         while slices > 1 && slices * channels.0 * taps * g[1] > ROOM {
             slices /= 2;
         }
-        Self { n: x[0], slices, groups, channels, taps }
+        Self { n: x[0], slices, groups, channels, taps, winograd }
     }
 
     /// Elements of a slice's sum.
@@ -136,6 +142,16 @@ impl ConvGradWeight {
             let (unit, p) = (task / parts, task % parts);
             let (slice, group) = (unit / cut.groups, unit % cut.groups);
             let channels = cut.channels.0 * p / parts..cut.channels.0 * (p + 1) / parts;
+            if cut.winograd {
+                let padding = self.settings.padding;
+                let grid = Grid::new::<T>(padding, image_of(inputs[1].shape()), cut.channels.0 + cut.channels.1);
+                let start = slice * cut.len() + channels.start * cut.channels.1;
+                let stride = cut.channels.0 * cut.channels.1;
+                let part = Gradient { grid, x, all: cut.channels.0, channels, g, out: cut.channels.1 };
+                // SAFETY: tasks are disjoint, place by place.
+                unsafe { part.run(cut.images(slice), sums.ptr::<T>().add(start), stride) };
+                continue;
+            }
             let row = cut.taps * cut.channels.1;
             let first = (unit * cut.channels.0 + channels.start) * row;
             // SAFETY: tasks are disjoint.
@@ -153,11 +169,47 @@ impl ConvGradWeight {
             }
         }
         team.barrier();
-        self.finish::<T>(team, cut, outputs);
+        if cut.winograd {
+            Self::finish_winograd::<T>(team, cut, outputs);
+        } else {
+            Self::finish::<T>(team, cut, outputs);
+        }
+        if self.bias {
+            Self::finish_bias::<T>(team, cut, outputs);
+        }
+    }
+
+    /// Add the slices' sums of all places, and transform them.
+    fn finish_winograd<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
+        let (channels, out) = cut.channels;
+        for c in team.share(channels) {
+            for place in 0..PLACES {
+                let at = |slice: usize| {
+                    let start = slice * cut.len() + (place * channels + c) * out;
+                    start..start + out
+                };
+                // SAFETY: members have different channels.
+                unsafe {
+                    let total = outputs[1].part::<T>(at(0));
+                    if cut.slices == 0 {
+                        total.fill(T::ZERO);
+                    }
+                    for slice in 1..cut.slices {
+                        add_to(total, &*outputs[1].part::<T>(at(slice)));
+                    }
+                }
+            }
+            // SAFETY: this member's sums, complete, and kernels.
+            unsafe {
+                let sums = std::slice::from_raw_parts(outputs[1].ptr::<T>().add(c * out), cut.len() - c * out);
+                let grad = outputs[0].ptr::<T>().add(c * 9);
+                winograd::transform_sums(sums, channels * out, out, grad, channels * 9);
+            }
+        }
     }
 
     /// Add the slices' sums, and turn them into the weight's order.
-    fn finish<T: Float>(&self, team: &Team, cut: Cut, outputs: &[View<'_>]) {
+    fn finish<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
         let (deep, m) = (cut.channels.0 * cut.taps, cut.channels.1);
         let share = team.share_aligned(cut.groups * deep, 16);
         let mut row = share.start;
@@ -172,9 +224,7 @@ impl ConvGradWeight {
                     total.fill(T::ZERO);
                 }
                 for slice in 1..cut.slices {
-                    for (total, &x) in total.iter_mut().zip(&*outputs[1].part::<T>(at(slice))) {
-                        *total += x;
-                    }
+                    add_to(total, &*outputs[1].part::<T>(at(slice)));
                 }
                 let from = transpose::Matrix { rows: last - first, cols: m, stride: m };
                 let place = group * m * deep + first;
@@ -184,19 +234,28 @@ impl ConvGradWeight {
             }
             row += last - first;
         }
-        if self.bias {
-            let channels = cut.groups * m;
-            let mine = team.share_aligned(channels, 16);
-            if !mine.is_empty() {
-                // SAFETY: shares are disjoint; the sums of planes were complete before the barrier.
-                let total = unsafe { outputs[2].part::<T>(mine.clone()) };
-                if cut.n == 0 {
-                    return total.fill(T::ZERO);
-                }
-                let planes = &outputs[3].slice::<T>()[mine.start..];
-                reduce::sum_columns(planes, cut.n, mine.len(), channels, total);
-            }
+    }
+
+    /// Add the sums of the images' planes.
+    fn finish_bias<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
+        let channels = cut.groups * cut.channels.1;
+        let mine = team.share_aligned(channels, 16);
+        if mine.is_empty() {
+            return;
         }
+        // SAFETY: shares are disjoint; the sums of planes were complete before the barrier.
+        let total = unsafe { outputs[2].part::<T>(mine.clone()) };
+        if cut.n == 0 {
+            return total.fill(T::ZERO);
+        }
+        let planes = &outputs[3].slice::<T>()[mine.start..];
+        reduce::sum_columns(planes, cut.n, mine.len(), channels, total);
+    }
+}
+
+fn add_to<T: Float>(total: &mut [T], x: &[T]) {
+    for (total, &x) in total.iter_mut().zip(x) {
+        *total += x;
     }
 }
 
