@@ -25,6 +25,18 @@ _BATCH = 256
 _PROBE = 32
 
 
+@contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """Do what ``evaluation.evaluating`` does, but leave the layers as they are, and so the bits."""
+    modes = evaluation.Modes(model)
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        modes.restore()
+
+
 def features(model: Module, x: Any, name: str | None = None, *, batch_size: int = _BATCH) -> NDArray[Any]:
     """Return what a layer of a model is given when the model is called, in evaluation mode; the mode is restored.
 
@@ -57,7 +69,7 @@ def features(model: Module, x: Any, name: str | None = None, *, batch_size: int 
     if not len(inputs):
         raise ValueError(f"features: expected at least one row in x; got shape {inputs.shape}")
     step = _Step(path, model, layer)
-    with evaluation.evaluating(model):
+    with _evaluating(model):
         return _concatenate("features", [step], inputs, batch_size)
 
 
@@ -137,7 +149,7 @@ class FrozenTrunk:
                 f"{_FIT}: expected a part of the model that learns with cache_features; all of it is frozen"
             )
         probe = _core.as_tensor(np.array(x[:_PROBE]))
-        with evaluation.evaluating(model):
+        with _evaluating(model):
             trunk, tail = _divide(_Step("", model), probe)
         if not trunk:
             names = ", ".join(name for name, child in model.named_children() if _learns(child))
@@ -155,7 +167,7 @@ class FrozenTrunk:
         rows = len(probe)
         # Two rows at least, so that a norm over the batch runs at all.
         some = max(2, rows // 2) if rows > 2 else rows
-        with evaluation.evaluating(self._model):
+        with _evaluating(self._model):
             together = _run(_FIT, self._trunk, probe).numpy()
             apart = _run(_FIT, self._trunk, probe[:some]).numpy()
         scale = float(np.abs(together).max(initial=0))
@@ -167,7 +179,7 @@ class FrozenTrunk:
 
     def of(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the features of ``x``."""
-        with evaluation.evaluating(self._model):
+        with _evaluating(self._model):
             return _concatenate(_FIT, self._trunk, x, _BATCH)
 
     def training(self, arrays: ArrayData) -> ArrayData:
@@ -254,7 +266,7 @@ def _settled(model: Module, trunk: list[_Step], probe: Tensor) -> tuple[list[_St
     Raises:
         ValueError: Something behind it has parameters, or there is nothing before it.
     """
-    with evaluation.evaluating(model):
+    with _evaluating(model):
         still: Any = probe
         expected = []
         for step in trunk:
