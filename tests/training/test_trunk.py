@@ -98,7 +98,10 @@ def test_the_weights_and_the_history_are_those_of_the_whole_model(make, freeze, 
     whole, expected = fitted(make, freeze, **settings)
     part, history = fitted(make, freeze, cache_features=True, **settings)
     assert state(part.model) == state(whole.model)
-    assert without_time(history) == without_time(expected)
+    assert history["loss"] == expected["loss"]
+    # A prediction by the whole model may fold batch norm into the layer before it.
+    for name, values in without_time(expected).items():
+        assert history[name] == pytest.approx(values, rel=1e-5)
     assert part.step.part is part.model
     assert part.evaluate(X, Y) == whole.evaluate(X, Y)
     # A second fit, of the whole, does not go on with the plan of the part.
