@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least
-from fastnn.nn.activation import ReLU
-from fastnn.nn.conv import Conv2d
-from fastnn.nn.linear import Linear
-from fastnn.nn.module import Module
-from fastnn.nn.pooling import MaxPool2d
+from fastnn.nn import Conv2d, Linear, MaxPool2d, Module, ReLU
 
 
 class LeNet5(Module):

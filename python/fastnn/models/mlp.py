@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from fastnn._types import check_at_least
-from fastnn.nn.activation import ReLU
-from fastnn.nn.batchnorm import BatchNorm1d
-from fastnn.nn.container import Sequential
-from fastnn.nn.dropout import Dropout, check_probability
-from fastnn.nn.linear import Linear
-from fastnn.nn.module import Module
+from fastnn.nn import BatchNorm1d, Dropout, Linear, Module, ReLU, Sequential
+from fastnn.nn.dropout import check_probability
 
 
 def mlp(

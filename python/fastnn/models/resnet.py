@@ -7,16 +7,19 @@ from typing import Literal
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least
-from fastnn.nn import init
-from fastnn.nn.activation import ReLU
-from fastnn.nn.batchnorm import BatchNorm2d
-from fastnn.nn.container import Sequential
-from fastnn.nn.conv import Conv2d
+from fastnn.nn import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Linear,
+    Module,
+    ReLU,
+    Sequential,
+    StochasticDepth,
+    init,
+    stochastic_depth_,
+)
 from fastnn.nn.dropout import check_probability
-from fastnn.nn.linear import Linear
-from fastnn.nn.module import Module
-from fastnn.nn.pooling import AdaptiveAvgPool2d
-from fastnn.nn.residual import StochasticDepth, stochastic_depth_
 
 
 class PadShortcut(Module):

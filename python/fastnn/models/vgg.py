@@ -6,15 +6,8 @@ from collections.abc import Sequence
 
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least
-from fastnn.nn import init
-from fastnn.nn.activation import ReLU
-from fastnn.nn.batchnorm import BatchNorm2d
-from fastnn.nn.container import Sequential
-from fastnn.nn.conv import Conv2d
-from fastnn.nn.dropout import Dropout, check_probability
-from fastnn.nn.linear import Linear
-from fastnn.nn.module import Module
-from fastnn.nn.pooling import MaxPool2d
+from fastnn.nn import BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, Module, ReLU, Sequential, init
+from fastnn.nn.dropout import check_probability
 
 
 class VGG(Module):
