@@ -22,7 +22,8 @@ from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from fastnn.nn.dropconnect import DropConnect
 from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
-from fastnn.nn.flatten import Flatten
+from fastnn.nn.flatten import Flatten, Unflatten
+from fastnn.nn.fractional import FractionalMaxPool2d
 from fastnn.nn.gated import GLU, GatedLinear, Highway
 from fastnn.nn.instancenorm import InstanceNorm1d
 from fastnn.nn.linear import Bilinear, Identity, Linear
@@ -41,20 +42,61 @@ from fastnn.nn.module import Module
 from fastnn.nn.multiplicative import FactorizationMachine, LowRankBilinear
 from fastnn.nn.noise import GaussianNoise, MaskingNoise, WeightNoise
 from fastnn.nn.normalization import GroupNorm, LayerNorm, RMSNorm
+from fastnn.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    LPPool1d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from fastnn.nn.residual import Residual, StochasticDepth, linear_survival, stochastic_depth_
 from fastnn.nn.scaler import MinMaxScaler, StandardScaler
+from fastnn.nn.upsampling import (
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 
 __all__ = [
     "ELU",
     "GELU",
     "GLU",
     "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AlphaDropout",
+    "AvgPool1d",
+    "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Bilinear",
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
@@ -65,6 +107,7 @@ __all__ = [
     "FactorizationMachine",
     "FeatureAlphaDropout",
     "Flatten",
+    "FractionalMaxPool2d",
     "GatedLinear",
     "GaussianNoise",
     "GroupNorm",
@@ -75,6 +118,8 @@ __all__ = [
     "InstanceNorm1d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -82,6 +127,8 @@ __all__ = [
     "LowRankBilinear",
     "MSELoss",
     "MaskingNoise",
+    "MaxPool1d",
+    "MaxPool2d",
     "MinMaxScaler",
     "Module",
     "ModuleDict",
@@ -89,9 +136,15 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "Residual",
     "Sequential",
     "SiLU",
@@ -102,7 +155,13 @@ __all__ = [
     "StandardScaler",
     "StochasticDepth",
     "Tanh",
+    "Unflatten",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "WeightNoise",
+    "ZeroPad1d",
+    "ZeroPad2d",
     "functional",
     "init",
     "linear_survival",

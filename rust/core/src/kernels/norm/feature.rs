@@ -2,7 +2,7 @@
 
 use super::Moments;
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{fold_pairs, tree};
+use crate::kernels::reduce::{fold_pairs, trees};
 use crate::simd;
 
 /// The samples of one feature: `count` runs of `len`, `stride` apart.
@@ -50,7 +50,11 @@ pub(super) fn sum_samples<T: Float, const N: usize>(
         // Up to the next sample of lane 0.
         let head = ((LANES - lane) % LANES).min(x.len());
         for k in 0..head {
-            let sums = step(std::array::from_fn(|n| acc[n][lane + k]), x[k], y[k]);
+            let mut sums = [T::ZERO; N];
+            for n in 0..N {
+                sums[n] = acc[n][lane + k];
+            }
+            let sums = step(sums, x[k], y[k]);
             for n in 0..N {
                 acc[n][lane + k] = sums[n];
             }
@@ -58,7 +62,7 @@ pub(super) fn sum_samples<T: Float, const N: usize>(
         fold_pairs(&x[head..], &y[head..], &mut acc, step);
         lane = (lane + samples.len) % LANES;
     }
-    acc.map(|lanes| tree(lanes, |a, b| a + b))
+    trees(acc)
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@
 use super::feature::{Line, Samples, apply_line, count, feature_moments, feature_sums, moments, sum_samples};
 use super::{Affine, AffineGrad, Moments, MomentsMut, Scaling, at};
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{by_columns, opaque, tree, tree_columns, window, window_mut};
+use crate::kernels::reduce::{by_columns, opaque, tree_columns, trees, window, window_mut};
 use crate::simd;
 
 /// A packed array of `(n, c, l)`, the channels of each sample being in `groups`. A group of a sample is a row.
@@ -109,7 +109,7 @@ fn weighted_sums<T: Float>(dy: &[T], x: &[T], weight: &[T], mean: T) -> [T; 2] {
     for (l, ((&dy, &x), &w)) in dy_rest.iter().zip(x_rest).zip(w_rest).enumerate() {
         step(&mut acc, l, dy, x, w);
     }
-    acc.map(|lanes| tree(lanes, |a, b| a + b))
+    trees(acc)
 }
 
 /// (h, x) → dx of a row, from Σ h and Σ h·(x − μ).
