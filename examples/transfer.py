@@ -74,9 +74,8 @@ def run(
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    rows = [
-        [task, kind, *map(float, values.mean(axis=0)[i])] for task, values in result.items() for i, kind in enumerate(KINDS)
-    ]
+    means = {(task, kind): values[:, i].mean(axis=0) for task, values in result.items() for i, kind in enumerate(KINDS)}
+    rows = [[*key, *map(float, accuracies)] for key, accuracies in means.items()]
     common.print_table(["test accuracy", "with images", *IMAGES], rows)
 
 
