@@ -17,15 +17,15 @@ from fastnn.nn.activation import (
     Softplus,
     Tanh,
 )
-from fastnn.nn.batchnorm import BatchNorm1d
+from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from fastnn.nn.dropconnect import DropConnect
-from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
+from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from fastnn.nn.flatten import Flatten, Unflatten
 from fastnn.nn.fractional import FractionalMaxPool2d
 from fastnn.nn.gated import GLU, GatedLinear, Highway
-from fastnn.nn.instancenorm import InstanceNorm1d
+from fastnn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import (
     BCELoss,
@@ -41,7 +41,7 @@ from fastnn.nn.loss import (
 from fastnn.nn.module import Module
 from fastnn.nn.multiplicative import FactorizationMachine, LowRankBilinear
 from fastnn.nn.noise import GaussianNoise, MaskingNoise, WeightNoise
-from fastnn.nn.normalization import GroupNorm, LayerNorm, RMSNorm
+from fastnn.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from fastnn.nn.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -92,6 +92,8 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Bilinear",
     "CircularPad1d",
     "CircularPad2d",
@@ -104,6 +106,9 @@ __all__ = [
     "CrossEntropyLoss",
     "DropConnect",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "FactorizationMachine",
     "FeatureAlphaDropout",
     "Flatten",
@@ -116,6 +121,8 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LPPool1d",
@@ -123,6 +130,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "LowRankBilinear",
     "MSELoss",

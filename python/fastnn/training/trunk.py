@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from fastnn.nn.container import Sequential
 from fastnn.nn.module import Module
 from fastnn.nn.utils.head import last_layer
 from fastnn.training import data, evaluation
-from fastnn.training.data import ArrayData, Types
+from fastnn.training.data import Types
 
 _FIT = "Trainer.fit"
 _BATCH = 256
@@ -65,12 +64,13 @@ def features(model: Module, x: Any, name: str | None = None, *, batch_size: int 
         layer = model.get_submodule(path)
     except AttributeError as error:
         raise ValueError(f"features: expected name to be the path of a layer; got {path!r}: {error}") from None
-    inputs = data.features("features", x, Types.of(model))
+    types = Types.of(model)
+    inputs = data.features("features", x, types, whole=False)
     if not len(inputs):
         raise ValueError(f"features: expected at least one row in x; got shape {inputs.shape}")
     step = _Step(path, model, layer)
     with _evaluating(model):
-        return _concatenate("features", [step], inputs, batch_size)
+        return _concatenate("features", [step], inputs, batch_size, types.features)
 
 
 class _Step(NamedTuple):
@@ -111,9 +111,11 @@ def _call_until(model: Module, layer: Module, x: Tensor) -> Any:
     raise ValueError(f"features: expected {type(model).__name__} to call its {type(layer).__name__}; it did not")
 
 
-def _concatenate(where: str, trunk: list[_Step], x: NDArray[Any], batch_size: int) -> NDArray[Any]:
-    parts = [_run(where, trunk, _core.as_tensor(rows)).numpy() for rows in evaluation.slices(x, batch_size)]
-    return np.concatenate(parts)
+def _concatenate(
+    where: str, trunk: list[_Step], x: NDArray[Any], batch_size: int, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    rows = (np.array(x[i : i + batch_size], dtype=dtype) for i in range(0, len(x), batch_size))
+    return np.concatenate([_run(where, trunk, _core.as_tensor(batch)).numpy() for batch in rows])
 
 
 def _run(where: str, trunk: list[_Step], x: Any) -> Tensor:
@@ -148,7 +150,8 @@ class FrozenTrunk:
             raise ValueError(
                 f"{_FIT}: expected a part of the model that learns with cache_features; all of it is frozen"
             )
-        probe = _core.as_tensor(np.array(x[:_PROBE]))
+        self._dtype = Types.of(model).features
+        probe = _core.as_tensor(np.array(x[:_PROBE], dtype=self._dtype))
         with _evaluating(model):
             trunk, tail = _divide(_Step("", model), probe)
         if not trunk:
@@ -177,16 +180,10 @@ class FrozenTrunk:
                 "row depend on the others, as with batch norm that has no running statistics"
             )
 
-    def of(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the features of ``x``."""
+    def features(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return what the trunk makes of ``x``."""
         with _evaluating(self._model):
-            return _concatenate(_FIT, self._trunk, x, _BATCH)
-
-    def training(self, arrays: ArrayData) -> ArrayData:
-        """Return the same data with the features in the inputs' place."""
-        same = copy.copy(arrays)
-        same.x = self.of(arrays.x)
-        return same
+            return _concatenate(_FIT, self._trunk, x, _BATCH, self._dtype)
 
     def check(self) -> None:
         """Refuse to go on when the trunk has begun to learn.

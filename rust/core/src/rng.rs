@@ -228,6 +228,12 @@ impl Generator {
         Self { seed, call: 0 }
     }
 
+    /// A generator that goes on from a state.
+    #[must_use]
+    pub const fn at((seed, call): (u64, u64)) -> Self {
+        Self { seed, call }
+    }
+
     /// Begin again, from `seed`.
     pub fn manual_seed(&mut self, seed: u64) {
         *self = Self::new(seed);
@@ -247,8 +253,8 @@ impl Generator {
     }
 
     /// Go on from a state.
-    pub fn set_state(&mut self, (seed, call): (u64, u64)) {
-        *self = Self { seed, call };
+    pub fn set_state(&mut self, state: (u64, u64)) {
+        *self = Self::at(state);
     }
 }
 

@@ -48,7 +48,7 @@ mod core_module {
     use crate::creation::{
         arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
         manual_seed, ones, ones_like, permutation, rand, rand_like, randint, randn, randn_like, randperm,
-        set_rng_state, tensor, zeros, zeros_like,
+        set_own_rng_state, set_rng_state, tensor, zeros, zeros_like,
     };
     #[pymodule_export]
     use crate::dtype::PyDType;

@@ -1,5 +1,6 @@
 """Gradient clipping and noise, weights of limited norm, parameters as one vector; freezing, new heads, other states."""
 
+from fastnn.nn.utils import fusion
 from fastnn.nn.utils.clip_grad import clip_grad_norm_, clip_grad_value_, get_total_norm
 from fastnn.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
 from fastnn.nn.utils.freezing import freeze, unfreeze
@@ -14,6 +15,7 @@ __all__ = [
     "clip_grad_value_",
     "consume_prefix_in_state_dict_if_present",
     "freeze",
+    "fusion",
     "get_total_norm",
     "load_matching",
     "max_norm_",
