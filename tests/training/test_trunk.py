@@ -133,6 +133,35 @@ def test_the_trunk_is_not_run_again(make, freeze, parts) -> None:
     assert called_on[0][0] == "Dropout"
 
 
+def test_narrow_numbers_that_are_converted_batch_by_batch(monkeypatch) -> None:
+    monkeypatch.setattr("fastnn.training.data._SMALL", 0)
+    x = np.random.default_rng(2).integers(0, 256, (211, 9)).astype(np.uint8)
+    states = []
+    for cached in (False, True):
+        fnn.manual_seed(3)
+        model = chain()
+        freeze_chain(model)
+        trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()), metrics=["accuracy"])
+        weight = np.arange(211) % 3
+        history = trainer.fit(
+            x,
+            Y,
+            epochs=2,
+            batch_size=32,
+            sample_weight=weight,
+            validation_split=0.1,
+            cache_features=cached,
+            verbose=False,
+        )
+        states.append((state(model), without_time(history)))
+    assert states[0] == states[1]
+    np.testing.assert_array_equal(fnn.features(chain_of(x), x), x.astype(np.float32))
+
+
+def chain_of(x: Any) -> nn.Module:
+    return nn.Sequential(nn.Identity(), nn.Linear(x.shape[1], 2))
+
+
 def test_a_number_that_is_not_finite_is_traced_to_the_models_layer() -> None:
     model = chain()
     freeze_chain(model)
