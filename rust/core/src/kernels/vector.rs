@@ -274,7 +274,7 @@ mod x86 {
 
                 #[inline(always)]
                 unsafe fn first(n: usize) -> $mask {
-                    (u32::MAX >> (32 - n as u32)) as $mask
+                    ((1_u32 << n) - 1) as $mask
                 }
                 #[inline(always)]
                 unsafe fn between(start: usize, end: usize) -> Self::Mask {
