@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "data"
 
+COLOURS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
 Split = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -23,6 +26,17 @@ def digits(train: int = 8000, test: int = 2000) -> Split:
         x = file["x"].reshape(len(file["x"]), -1).astype(np.float32) / 255
         y = file["y"].astype(np.int64)
     return x[:train], y[:train], x[-test:], y[-test:]
+
+
+def colours(train: int | None = None, test: int | None = None) -> Split:
+    """Return x_train, y_train, x_test, y_test: pixels in [0, 1] as (n, 3, 32, 32), and which of COLOURS they show.
+
+    They are the 2,560 images of data/cifar10.npz, or those of another file of the same arrays, whose path is the
+    environment variable ``FASTNN_CIFAR10``. ``train`` and ``test``: how many to take, the first ones; ``None`` for all.
+    """
+    with np.load(os.environ.get("FASTNN_CIFAR10", DATA / "cifar10.npz")) as file:
+        x, y, tested = file["x"].astype(np.float32) / 255, file["y"].astype(np.int64), file["test"]
+    return x[~tested][:train], y[~tested][:train], x[tested][:test], y[tested][:test]
 
 
 def iris(seed: int, test: int = 30) -> Split:

@@ -133,12 +133,12 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, data, diagnostics, ensemble, training, unsupervised, utils, visualize
+    from fastnn import augment, callbacks, data, diagnostics, ensemble, models, training, unsupervised, utils, visualize
     from fastnn.augment import mixup
     from fastnn.data import Generator
     from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
-    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict, tta
+    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, features, lr_range_test, mc_predict, tta
 
 float = float32
 double = float64
@@ -159,7 +159,9 @@ _LAZY = {
     "diagnose": ("fastnn.diagnostics", "diagnose"),
     "loss_along": ("fastnn.diagnostics", "loss_along"),
     "sharpness": ("fastnn.diagnostics", "sharpness"),
+    "models": ("fastnn.models", None),
     "training": ("fastnn.training", None),
+    "features": ("fastnn.training", "features"),
     "mc_predict": ("fastnn.training", "mc_predict"),
     "mixup": ("fastnn.augment", "mixup"),
     "unsupervised": ("fastnn.unsupervised", None),
@@ -233,6 +235,7 @@ __all__ = [
     "exp",
     "expm1",
     "eye",
+    "features",
     "flatten",
     "float",
     "float32",
@@ -282,6 +285,7 @@ __all__ = [
     "minimum",
     "mixup",
     "mm",
+    "models",
     "mul",
     "nan",
     "narrow",

@@ -28,11 +28,16 @@ _NUMPY_TYPES = {
     "I32": "<i4",
     "I16": "<i2",
     "I8": "i1",
+    "U64": "<u8",
     "U32": "<u4",
     "U16": "<u2",
     "U8": "u1",
     "BOOL": "?",
 }
+# What else the format knows, and nothing here computes with.
+_UNREAD = (
+    "C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4",
+)  # fmt: skip
 _NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
 # The limit of the reference implementation.
 _MAX_HEADER = 100_000_000
@@ -102,6 +107,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parse_header(content: bytearray) -> tuple[dict[str, Any], int]:
+    if content.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")):
+        raise ValueError("it is a file of torch.save, which can run code: write it with safetensors.torch.save_file")
     if len(content) < 8:
         raise ValueError(f"it has {len(content)} bytes, fewer than 8")
     length = int.from_bytes(content[:8], "little")
@@ -124,6 +131,8 @@ def _check_entry(key: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{key!r} does not have just dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if isinstance(dtype, str) and dtype in _UNREAD:
+        raise ValueError(f"{key!r} has dtype {dtype}, which fastnn does not have: convert it to float32 before saving")
     if not isinstance(dtype, str) or dtype not in _NUMPY_TYPES:
         raise ValueError(f"{key!r} has the unknown dtype {dtype!r}")
     for name, numbers in (("shape", shape), ("data_offsets", offsets)):
@@ -168,6 +177,8 @@ def _parse(content: bytearray) -> OrderedDict[str, Tensor]:
         values: NDArray[Any] = np.zeros(shape, _NUMPY_TYPES[dtype])
         if count:
             values = np.frombuffer(content, _NUMPY_TYPES[dtype], count, start + first).reshape(shape)
+        if dtype == "U64" and values.max(initial=0) > np.iinfo(np.int64).max:
+            raise ValueError(f"{key!r} has the number {values.max()}, which int64 does not hold")
         if dtype == "BOOL" and values.view(np.uint8).max(initial=0) > 1:
             raise ValueError(f"{key!r} has a byte that is neither true nor false")
         tensors[key] = _to_tensor(values, dtype)
@@ -181,10 +192,12 @@ def load(path: str | os.PathLike[str]) -> OrderedDict[str, Tensor]:
         path: Where from.
 
     Returns:
-        The tensors by name, in the order of the header. float16 and bfloat16 become float32; integers, int64.
+        The tensors by name, in the order of the header. float16 and bfloat16 become float32; integers, int64. A
+        model of float32 or float64 loads any of them.
 
     Raises:
-        ValueError: The file is not a safetensors file, or is damaged.
+        ValueError: The file is not a safetensors file, or is damaged, or holds complex numbers, floats of 8 bits or
+            fewer, or integers from 2**63 on.
         OSError: The file can not be read.
     """
     with open(path, "rb") as file:  # noqa: PTH123  (importing pathlib takes milliseconds)

@@ -70,6 +70,28 @@ def test_evaluation_does_not_change_the_mode_after_unfreezing():
     assert all(part.training for part in model.modules())
 
 
+def test_modes_are_put_back_also_if_a_part_was_frozen_or_unfrozen_meanwhile():
+    model = net()
+    fnn.freeze(model[1])
+    with evaluating(model):
+        fnn.unfreeze(model[1])
+        fnn.freeze(model[0])
+    assert model[1].training
+    assert [part.training for part in model[0]] == [True, False, True]
+    model.eval()
+    assert fnn.unfreeze(model[0])[1].training is False
+
+
+def test_statistics_that_are_frozen_are_not_measured_anew():
+    model = net()
+    model(X)
+    fnn.freeze(model[0])
+    before = state(model)
+    optim.swa_utils.update_bn(X, model)
+    after = state(model)
+    assert {name for name in after if after[name] != before[name]} == {"1.running_mean", "1.running_var"}
+
+
 def test_a_planned_step_notices():
     model = net()
     step = fnn.TrainStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))

@@ -159,10 +159,21 @@ def test_load_state_dict_that_is_not_strict():
     net = Net()
     result = net.load_state_dict({"scale": np.array([2.0, 3.0]), "other": np.zeros(1)}, strict=False)
     assert net.scale.tolist() == [2, 3]
-    assert result.missing_keys == [name for name in STATE if name != "scale"]
+    assert result.missing_keys == [name for name in STATE if name not in {"scale", "norm.num_batches_tracked"}]
     assert result.unexpected_keys == ["other"]
     with pytest.raises(ValueError, match="size mismatch for scale"):
         net.load_state_dict({"scale": np.zeros(3)}, strict=False)
+
+
+def test_a_state_of_before_batches_were_counted():
+    net = Net()
+    net(rows())
+    state = {name: value for name, value in Net().state_dict().items() if name != "norm.num_batches_tracked"}
+    assert net.load_state_dict(state) == ([], [])
+    assert net.norm.num_batches_tracked.item() == 1
+    del state["norm.running_var"]
+    with pytest.raises(ValueError, match=r'^Error\(s\) in .*\n\tMissing key\(s\) in state_dict: "norm.running_var". $'):
+        net.load_state_dict(state)
 
 
 def test_modes():

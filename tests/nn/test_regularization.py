@@ -248,6 +248,56 @@ def test_survival_falls_linearly_with_depth() -> None:
     assert nn.linear_survival(1) == [0.5]
 
 
+@pytest.mark.parametrize("mode", ["batch", "row"])
+@pytest.mark.parametrize("scaling", ["training", "evaluation"])
+def test_stochastic_depth_drops_branches(mode: str, scaling: str) -> None:
+    layer = nn.StochasticDepth(0.35, mode, scaling)
+    kept = mask_of(0.35, (301, 1, 1) if mode == "row" else (1, 1, 1))
+    x = X.reshape(301, 17, 3)
+    scale = 0.65 if scaling == "training" else 1.0
+    np.testing.assert_allclose(array(layer(x)), x * kept / scale, rtol=1e-15)
+    expected = x if scaling == "training" else x * 0.65
+    np.testing.assert_allclose(array(layer.eval()(x)), expected, rtol=1e-15)
+    if mode == "row":
+        assert_rate(kept, 0.65)
+    generator = fnn.get_rng_state()
+    assert array(layer.train()(np.ones((2, 1)))).shape == (2, 1)
+    assert fnn.get_rng_state() != generator
+    # Nothing is drawn where nothing is dropped, and everything dropped is zeros, not 0 / 0.
+    generator = fnn.get_rng_state()
+    assert array(nn.StochasticDepth(0.0, mode, scaling)(x)).tolist() == x.tolist()
+    assert fnn.get_rng_state() == generator
+    assert not array(nn.StochasticDepth(1.0, mode, scaling)(x)).any()
+
+
+def test_stochastic_depth_of_batches_drops_as_often_as_said() -> None:
+    layer = nn.StochasticDepth(0.35, "batch")
+    assert_rate(np.array([array(layer(np.ones(1))).item() != 0 for _ in range(600)]), 0.65)
+
+
+def test_survival_of_all_blocks_of_a_model() -> None:
+    blocks = [nn.Residual(block()), nn.StochasticDepth(0.9, "row"), nn.Residual(block(), scaling="training")]
+    model = nn.Sequential(blocks[0], nn.Sequential(blocks[1], nn.ReLU()), blocks[2])
+    assert nn.stochastic_depth_(model, 0.4) == pytest.approx([0.8, 0.6, 0.4])
+    assert [blocks[0].survival, 1 - blocks[1].p, blocks[2].survival] == pytest.approx([0.8, 0.6, 0.4])
+    assert [one.mode for one in blocks] == ["batch", "row", "batch"]
+    nn.stochastic_depth_(model, 1.0, mode="row")
+    assert [blocks[0].survival, blocks[1].p, blocks[2].survival] == [1, 0, 1]
+    assert [one.mode for one in blocks] == ["row"] * 3
+
+
+def test_a_plan_notices_another_survival() -> None:
+    model = nn.Sequential(nn.Linear(51, 51), nn.Residual(nn.Linear(51, 51)), nn.Linear(51, 3))
+    step = fnn.TrainStep(model, nn.MSELoss(), fnn.optim.SGD(model.parameters(), lr=0.0))
+    x, y = X.astype(np.float32), X[:, :3].astype(np.float32)
+    assert len({step(x, y) for _ in range(9)}) == 1
+    nn.stochastic_depth_(model)
+    assert len({step(x, y) for _ in range(30)}) == 2
+    nn.stochastic_depth_(model, mode="row")
+    assert len({step(x, y) for _ in range(9)}) == 9
+    assert step.reason is None
+
+
 # All of them, eager and planned
 
 LAYERS = {
@@ -260,6 +310,7 @@ LAYERS = {
     "weight noise": lambda: nn.WeightNoise(nn.Sequential(nn.Linear(14, 14), nn.BatchNorm1d(14)), 0.2, biases=True),
     "residual": lambda: nn.Residual(nn.Sequential(nn.Linear(14, 14), nn.ReLU()), 0.5),
     "residual by row": lambda: nn.Residual(nn.Linear(14, 14), 0.5, nn.Linear(14, 14), "row", "training"),
+    "stochastic depth": lambda: nn.Sequential(nn.Tanh(), nn.StochasticDepth(0.3, "row"), nn.ReLU()),
     "glu": lambda: nn.Sequential(nn.GLU(), nn.Linear(7, 14)),
     "gated linear": lambda: nn.GatedLinear(14, 14),
     "highway": lambda: nn.Highway(14, nn.Tanh()),

@@ -26,6 +26,16 @@ def test_rates_fall_from_the_output_to_the_input():
     assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in model.parameters()}
 
 
+def test_convolutions_are_layers():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.GroupNorm(2, 4), nn.ReLU(), nn.Residual(nn.Conv2d(4, 4, 1)), nn.Flatten(),
+        nn.Linear(16, 2),
+    )  # fmt: skip
+    groups = optim.layerwise_lr(model, 0.9, 1 / 3)
+    assert [(group["name"], len(group["params"])) for group in groups] == [("0", 3), ("3.block", 2), ("5", 2)]
+    np.testing.assert_allclose([group["lr"] for group in groups], [0.1, 0.3, 0.9], rtol=1e-15)
+
+
 def test_an_optimizer_takes_them():
     model = net()
     optimizer = optim.SGD(optim.layerwise_lr(model, 1.0, 0.25), lr=9.0)

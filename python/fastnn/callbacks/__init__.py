@@ -10,6 +10,7 @@ from fastnn.callbacks.lambda_callback import LambdaCallback
 from fastnn.callbacks.schedule import LearningRateScheduler
 from fastnn.callbacks.snapshot import SnapshotEnsemble
 from fastnn.callbacks.terminate_on_nan import TerminateOnNaN
+from fastnn.callbacks.unfreezing import GradualUnfreezing
 
 __all__ = [
     "EMA",
@@ -18,6 +19,7 @@ __all__ = [
     "Callback",
     "Diagnostics",
     "EarlyStopping",
+    "GradualUnfreezing",
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",

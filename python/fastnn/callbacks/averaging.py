@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fastnn._types import check_at_least, check_number
 from fastnn.callbacks.base import Callback
-from fastnn.nn.batchnorm import BatchNorm1d
-from fastnn.optim.swa_utils import SWALR, AveragedModel, update_bn
+from fastnn.optim.swa_utils import SWALR, AveragedModel, batch_norms, update_bn
 
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
@@ -24,8 +23,7 @@ class _Averaging(Callback):
         self.model: Module | None = None
 
     def _measures(self) -> bool:
-        norms = (module for module in self.trainer.model.modules() if isinstance(module, BatchNorm1d))
-        return self.update_bn and any(norm.track_running_stats for norm in norms)
+        return self.update_bn and any(norm.track_running_stats for norm in batch_norms(self.trainer.model))
 
     def on_fit_begin(self) -> None:
         self.model = None

@@ -67,7 +67,7 @@ from fastnn.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
-from fastnn.nn.residual import Residual, linear_survival
+from fastnn.nn.residual import Residual, StochasticDepth, linear_survival, stochastic_depth_
 from fastnn.nn.scaler import MinMaxScaler, StandardScaler
 from fastnn.nn.upsampling import (
     PixelShuffle,
@@ -161,6 +161,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "StandardScaler",
+    "StochasticDepth",
     "Tanh",
     "Unflatten",
     "Upsample",
@@ -173,5 +174,6 @@ __all__ = [
     "init",
     "linear_survival",
     "penalties",
+    "stochastic_depth_",
     "utils",
 ]

@@ -16,6 +16,9 @@ from fastnn._types import shape_of
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
 
+# PyTorch's norms before 0.4.1 did not count batches, and a state without PyTorch's version numbers is taken for such.
+_MAY_BE_MISSING = {"num_batches_tracked"}
+
 
 class IncompatibleKeys(NamedTuple):
     """What ``load_state_dict(strict=False)`` left alone."""
@@ -56,7 +59,7 @@ def load(module: Module, state_dict: Mapping[str, Any], strict: bool) -> Incompa
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
     own: OrderedDict[str, Tensor] = module.state_dict(keep_vars=True)
-    missing = [key for key in own if key not in state_dict]
+    missing = [key for key in own if key not in state_dict and key.rpartition(".")[2] not in _MAY_BE_MISSING]
     unexpected = [key for key in state_dict if key not in own]
     errors: list[str] = []
     if strict and missing:

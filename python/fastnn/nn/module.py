@@ -322,7 +322,8 @@ class Module:
 
         Args:
             state_dict: What :meth:`state_dict` returned; NumPy arrays, or anything with ``__array__``, will do.
-            strict: Whether the keys must match exactly.
+            strict: Whether the keys must match exactly. But ``num_batches_tracked`` of a norm, which old files lack,
+                may be missing; it then stays as it is.
 
         Returns:
             The keys that were missing, and those that were not expected.

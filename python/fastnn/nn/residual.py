@@ -7,6 +7,7 @@ from typing import Literal
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least
+from fastnn.nn import functional as F
 from fastnn.nn.dropout import Scaling, check_probability, check_scaling
 from fastnn.nn.module import Module
 
@@ -58,8 +59,7 @@ class Residual(Module):
         for name, module in (("block", block), ("shortcut", shortcut)):
             if not isinstance(module, Module) and not (name == "shortcut" and module is None):
                 raise TypeError(f"Residual: expected {name} to be an nn.Module; got {type(module).__name__}")
-        if mode not in {"batch", "row"}:
-            raise ValueError(f"Residual: expected mode to be 'batch' or 'row'; got {mode!r}")
+        check_mode("Residual", mode)
         self.survival = check_probability("Residual", "survival", survival)
         self.mode = mode
         self.scaling = check_scaling("Residual", scaling)
@@ -75,16 +75,64 @@ class Residual(Module):
             raise ValueError(
                 f"Residual: expected the block to return the shape of {what}, {base.shape}; got {added.shape}"
             )
-        if self.survival == 1:
-            return base + added
-        if self.training:
-            rows = added.shape[:1] if self.mode == "row" else (1,)
-            ones = _core.ones(rows + (1,) * (added.ndim - len(rows)), dtype=added.dtype)
-            return base + added * _core.dropout(ones, 1 - self.survival, True, self.scaling == "training")
-        return base + added * self.survival if self.scaling == "evaluation" else base + added
+        return base + F.stochastic_depth(added, 1 - self.survival, self.mode, self.training, self.scaling)
 
     def extra_repr(self) -> str:
         return f"survival={self.survival}, mode={self.mode!r}, scaling={self.scaling!r}"
+
+
+class StochasticDepth(Module):
+    """Zero a branch at random while training, and scale it to keep the mean::
+
+        y = x / (1 - p)  with probability 1 - p,  and otherwise 0
+
+    While evaluating, do nothing. With ``scaling="evaluation"``, do not divide while training, and multiply by ``1 - p``
+    while evaluating, as in the paper. It stands at the end of the branch, before the shortcut is added; where branch
+    and shortcut are a block of their own, :class:`Residual` has it built in.
+
+    Args:
+        p: Probability of a zero, in [0, 1]; rounded to a multiple of 1/65536.
+        mode: ``"batch"``: one draw for the batch; ``"row"``: one for every sample.
+        scaling: ``"training"`` or ``"evaluation"``.
+
+    Shapes:
+        x, y: ``(n, *)``, the same.
+
+    Raises:
+        ValueError: A setting is out of range.
+        TypeError: ``p`` is not a number.
+
+    Source:
+        Huang et al. 2016, https://arxiv.org/abs/1603.09382, equations 2 and 5; ``torchvision.ops.StochasticDepth``.
+    """
+
+    p: float
+    mode: Literal["batch", "row"]
+    scaling: Scaling
+
+    def __init__(self, p: float, mode: Literal["batch", "row"], scaling: Scaling = "training") -> None:
+        super().__init__()
+        self.p = check_probability("StochasticDepth", "p", p)
+        self.mode = check_mode("StochasticDepth", mode)
+        self.scaling = check_scaling("StochasticDepth", scaling)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.stochastic_depth(input, self.p, self.mode, self.training, self.scaling)
+
+    def __repr__(self) -> str:
+        scaling = "" if self.scaling == "training" else f", scaling={self.scaling}"
+        return f"StochasticDepth(p={self.p}, mode={self.mode}{scaling})"
+
+
+def check_mode(where: str, mode: Literal["batch", "row"]) -> Literal["batch", "row"]:
+    """Return it as it is, if it is one.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if mode not in {"batch", "row"}:
+        raise ValueError(f"{where}: expected mode to be 'batch' or 'row'; got {mode!r}")
+    return mode
 
 
 def linear_survival(blocks: int, last: float = 0.5) -> list[float]:
@@ -108,3 +156,46 @@ def linear_survival(blocks: int, last: float = 0.5) -> list[float]:
     check_at_least("linear_survival", "blocks", blocks, 1)
     check_probability("linear_survival", "last", last)
     return [1 - block / blocks * (1 - last) for block in range(1, blocks + 1)]
+
+
+def stochastic_depth_(model: Module, last: float = 0.5, mode: Literal["batch", "row"] | None = None) -> list[float]:
+    """Set the probabilities with which a model's residual blocks survive, falling linearly with depth, in place.
+
+    The blocks are the model's :class:`Residual` and :class:`StochasticDepth`, in the order of
+    ``model.named_modules()``, l = 1 … L::
+
+        survival of block l = 1 - l / L * (1 - last)
+
+    Args:
+        model: The model.
+        last: Probability of the last block, in [0, 1]; 1 switches stochastic depth off.
+        mode: ``"batch"`` or ``"row"`` for all of them; ``None`` leaves each as it is.
+
+    Returns:
+        The probabilities, first block first.
+
+    Raises:
+        ValueError: A setting is out of range, or there is no block.
+        TypeError: ``model`` is no module, or ``last`` no number.
+
+    Source:
+        Huang et al. 2016, https://arxiv.org/abs/1603.09382, equation 4, with ``last=0.5``.
+    """
+    where = "stochastic_depth_"
+    if not isinstance(model, Module):
+        raise TypeError(f"{where}: expected model to be an nn.Module; got {type(model).__name__}")
+    check_probability(where, "last", last)
+    if mode is not None:
+        check_mode(where, mode)
+    blocks = [module for module in model.modules() if isinstance(module, (Residual, StochasticDepth))]
+    if not blocks:
+        raise ValueError(f"{where}: expected a model with residual blocks; got {type(model).__name__} without any")
+    survivals = linear_survival(len(blocks), last)
+    for block, survival in zip(blocks, survivals, strict=True):
+        if isinstance(block, Residual):
+            block.survival = survival
+        else:
+            block.p = 1 - survival
+        if mode is not None:
+            block.mode = mode
+    return survivals

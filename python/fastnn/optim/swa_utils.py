@@ -14,7 +14,7 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn._types import check_at_least, check_device, check_number, is_floating
-from fastnn.nn.batchnorm import BatchNorm1d
+from fastnn.nn.batchnorm import NormBase
 from fastnn.nn.module import Module
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, per_group
 from fastnn.optim.optimizer import Optimizer
@@ -268,7 +268,7 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
 
         running = (statistic of batch 1 + ... + statistic of batch k) / k
 
-    Modes and ``momentum`` are put back. A model without :class:`~fastnn.nn.BatchNorm1d` is left alone.
+    Modes and ``momentum`` are put back. A model without batch norm is left alone, and so is what is frozen.
 
     Args:
         loader: Inputs ``(n, *)``, an array or a tensor, which are taken in equal batches; or an iterable of batches,
@@ -292,7 +292,7 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
     check_at_least("update_bn", "batch_size", batch_size, 1)
     if not hasattr(loader, "__array__") and not hasattr(loader, "__iter__"):
         raise TypeError(f"update_bn: expected inputs or an iterable of batches; got {type(loader).__name__}")
-    norms = [module for module in model.modules() if isinstance(module, BatchNorm1d)]
+    norms = batch_norms(model)
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -309,6 +309,12 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         modes.restore()
+
+
+def batch_norms(model: Module) -> list[NormBase]:
+    """Return the batch norms of a model, of whatever rank, that are not frozen."""
+    norms = (module for module in model.modules() if isinstance(module, NormBase))
+    return [norm for norm in norms if norm._layer.startswith("BatchNorm") and norm._frozen_mode is None]
 
 
 class SWALR(LRScheduler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
@@ -220,17 +221,27 @@ class ArrayData:
         self._types = types
         self._only = only
         self._prefetch = prefetch
-        # What does not have its type yet is gathered and converted piece by piece.
-        rows = convert(x[:1], y[:1], types)
-        self._converted = all(
-            new.dtype == old.dtype and old.flags.c_contiguous for new, old in zip(rows, (x, y), strict=True)
-        )
-        bytes_a_batch = sum(row.nbytes for row in rows) * batch_size
-        self._most = max(1, _PIECE // max(1, bytes_a_batch))
+        self._look()
         self._rows = len(x) if only is None else len(only)
         self.batches = self._rows // batch_size if drop_last else -(-self._rows // batch_size)
         if not self.batches:
             raise ValueError(f"Trainer.fit: expected at least {batch_size} rows with drop_last; got {self._rows}")
+
+    def _look(self) -> None:
+        """See what does not have its type yet; it is gathered and converted piece by piece."""
+        rows = convert(self.x[:1], self.y[:1], self._types)
+        self._converted = all(
+            new.dtype == old.dtype and old.flags.c_contiguous for new, old in zip(rows, (self.x, self.y), strict=True)
+        )
+        bytes_a_batch = sum(row.nbytes for row in rows) * self.batch_size
+        self._most = max(1, _PIECE // max(1, bytes_a_batch))
+
+    def with_inputs(self, x: NDArray[Any]) -> ArrayData:
+        """Return the same targets, weights and batches with other inputs."""
+        same = copy.copy(self)
+        same.x = x
+        same._look()
+        return same
 
     def order(self) -> NDArray[np.int64]:
         """Return the rows of the next epoch, by number."""

@@ -20,17 +20,18 @@ from fastnn.training.tta import View, averaged
 
 
 class Modes:
-    """The modes of a model's parts, to be put back."""
+    """The modes of a model's parts, to be put back. A frozen part's is the one that it would be in."""
 
     def __init__(self, model: Module) -> None:
-        self._modes = [(module, module.training, module._frozen_mode) for module in model.modules()]
+        self._modes = [
+            (module, module.training if module._frozen_mode is None else module._frozen_mode)
+            for module in model.modules()
+        ]
 
     def restore(self) -> None:
-        """Put every part back into the mode that it was in."""
-        for module, training, frozen_mode in self._modes:
-            module.__dict__["training"] = training
-            if frozen_mode is not None:
-                module.__dict__["_frozen_mode"] = frozen_mode
+        """Put every part back into the mode that it was in; what is frozen by now stays so, and what is not, too."""
+        for module, training in self._modes:
+            module.__dict__["training" if module._frozen_mode is None else "_frozen_mode"] = training
         _core.bump_config()
 
 

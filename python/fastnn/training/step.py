@@ -95,6 +95,7 @@ class TrainStep:
                 "TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead"
             )
         self.model = model
+        self._part = model
         self.loss = loss
         self.optimizer = optimizer
         self.accumulate = accumulate
@@ -194,6 +195,24 @@ class TrainStep:
         self._version, self._state = -1, None
         return before
 
+    @property
+    def part(self) -> Module:
+        """What is called: the model, or a part of it."""
+        return self._part
+
+    def train_part(self, part: Module | None) -> None:
+        """Call a part of the model in its place from now on, on inputs made for it.
+
+        Penalties, norms and averages go on being the model's.
+
+        Args:
+            part: Modules of the model; ``None`` for the model again.
+        """
+        part = self.model if part is None else part
+        if part is not self._part:
+            self._part = part
+            self._version, self._state = -1, None
+
     def averages(self) -> dict[str, Tensor]:
         """Return the average of every parameter by its name, as ``ema`` keeps it; the tensors change with every step.
 
@@ -284,7 +303,8 @@ class TrainStep:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
         penalty = state_of(self._treatment.penalty)
-        state = state_of(self.model), state_of(self.loss), penalty, _core.is_anomaly_enabled()
+        models = [state_of(model) for model in {self.model: None, self._part: None}]
+        state = models, state_of(self.loss), penalty, _core.is_anomaly_enabled()
         if state != self._state:
             self._state = state
             self._planner.clear()
@@ -326,7 +346,7 @@ class TrainStep:
             if sample_weight is not None:
                 raise ValueError(f"TrainStep: expected accumulate of 1 with sample_weight; got {self.accumulate}")
             return self._accumulate(x, y)
-        output = self.model(x)
+        output = self._part(x)
         loss = self.loss(output, y) if sample_weight is None else self.loss(output, y, sample_weight)
         if self._treatment.penalty is not None:
             loss = loss + self._treatment.penalty(self.model)
@@ -343,7 +363,7 @@ class TrainStep:
         total: Tensor | None = None
         for start in range(0, rows, size):
             stop = min(start + size, rows)
-            loss = self.loss(self.model(x[start:stop]), y[start:stop])
+            loss = self.loss(self._part(x[start:stop]), y[start:stop])
             if not adds_up:
                 loss = loss * ((stop - start) / rows)
             loss.backward()

@@ -27,6 +27,7 @@ from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
 from fastnn.training.treatment import MaxNorm, Penalty
+from fastnn.training.trunk import FrozenTrunk
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
@@ -156,6 +157,7 @@ class Trainer:
         class_weight: Any = None,
         augment: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]] | None = None,
         prefetch: int = 2,
+        cache_features: bool = False,
         verbose: bool = True,
     ) -> History:
         """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
@@ -191,13 +193,17 @@ class Trainer:
                 0 where batches depend on the model or on callbacks, or where the iterable must stay in this thread. If
                 the fit ends within an epoch, so many batches more have been taken. Also whether rows that have to be
                 converted are prepared ahead.
+            cache_features: Whether what a frozen trunk makes of the data is computed once, before the first epoch, and
+                kept in memory; the rest of the model is then trained on it, with the same result. Only with arrays and
+                without ``augment``. See :func:`fastnn.freeze`.
             verbose: Whether there is a progress bar.
 
         Returns:
             The history, also as ``self.history``.
 
         Raises:
-            ValueError: A setting is out of range, lengths differ, or a loss is not finite.
+            ValueError: A setting is out of range, lengths differ, a loss is not finite, or features would not stay the
+                same.
             TypeError: Data or settings are of another type.
             RuntimeError: The model is being fitted already.
         """
@@ -226,6 +232,10 @@ class Trainer:
                     f"Trainer.fit: expected {what} to serve {epochs - initial_epoch} epochs; "
                     f"got a generator, which serves one: pass the function that makes it"
                 )
+        if cache_features and not isinstance(training, ArrayData):
+            raise ValueError(f"Trainer.fit: expected arrays with cache_features; got {type(x).__name__}")
+        if cache_features and augment is not None:
+            raise ValueError("Trainer.fit: expected no augment with cache_features: it changes the images every epoch")
         again = isinstance(training, ArrayData) or training.in_memory
         if train_metrics and not again:
             raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
@@ -237,10 +247,17 @@ class Trainer:
                 callback_list = CallbackList(callbacks, self)
                 progress = Progress(shown=verbose, epochs=epochs, initial_epoch=initial_epoch, batches=training.batches)
                 return self._fit_epochs(
-                    self.running.epochs, training, validation, callback_list, progress, train_metrics=train_metrics
+                    self.running.epochs,
+                    training,
+                    validation,
+                    callback_list,
+                    progress,
+                    train_metrics=train_metrics,
+                    cache_features=cache_features,
                 )
             finally:
                 self.running = None
+                self.step.train_part(None)
 
     def _fit_epochs(
         self,
@@ -251,6 +268,7 @@ class Trainer:
         progress: Progress,
         *,
         train_metrics: bool,
+        cache_features: bool,
     ) -> History:
         history = self.history = History()
         self._stopped = None
@@ -258,10 +276,19 @@ class Trainer:
         modes = evaluation.Modes(self.model)
         try:
             callbacks.fit_begin()
+            trunk: FrozenTrunk | None = None
+            if cache_features and isinstance(training, ArrayData):
+                trunk = FrozenTrunk(self.model, training.x)
+                training = training.with_inputs(trunk.features(training.x))
+                if isinstance(validation, tuple):
+                    validation = trunk.features(validation[0]), validation[1]
+                self.step.train_part(trunk.tail)
             self.step.stop_on_nonfinite = self.on_nonfinite != "ignore"
             for number in epochs:
                 begin = time.perf_counter()
                 callbacks.epoch_begin(number)
+                if trunk is not None:
+                    trunk.check()
                 progress.begin_epoch(number)
                 self.model.train()
                 epoch = self._run_epoch(number, training, callbacks, progress)
@@ -316,9 +343,8 @@ class Trainer:
                 for offset, loss in enumerate(losses):
                     rows = arrays.rows(batch + offset)
                     if not math.isfinite(loss) and self.on_nonfinite != "ignore":
-                        self._nonfinite(
-                            epoch.number, batch + offset, loss, *arrays.batch(order, batch + offset), order[rows]
-                        )
+                        x, y = self._given(arrays).batch(order, batch + offset)
+                        self._nonfinite(epoch.number, batch + offset, loss, x, y, order[rows])
                         return
                     epoch.add(loss, rows.stop - rows.start)
                 batch += piece.batches
@@ -329,6 +355,11 @@ class Trainer:
                     return
                 # The first call also plans, so grow no faster than fourfold.
                 chunk = max(1, min(4 * piece.batches, int(_CHUNK_SECONDS * piece.batches / max(seconds, 1e-9))))
+
+    def _given(self, arrays: ArrayData) -> ArrayData:
+        """Return the inputs of the model, where the arrays hold features."""
+        whole = None if self.running is None else self.running.training
+        return whole if isinstance(whole, ArrayData) else arrays
 
     def _run_piece(self, piece: Piece, arrays: ArrayData, callbacks: CallbackList) -> list[float]:
         x, y, weight, order = piece.x, piece.y, piece.sample_weight, piece.order
@@ -378,16 +409,24 @@ class Trainer:
     ) -> dict[str, float]:
         logs: dict[str, float] = {}
         if train_metrics and self.metrics:
-            measured = self._measure(training, _EVALUATION_BATCH)
+            measured = self._measure(training, _EVALUATION_BATCH, model=self.step.part)
             logs |= {name: measured[name] for name in self.metrics}
         if validation is not None:
-            measured = self._measure(validation, _EVALUATION_BATCH)
+            # Features are made of arrays only.
+            model = self.step.part if isinstance(validation, tuple) else self.model
+            measured = self._measure(validation, _EVALUATION_BATCH, model=model)
             logs |= {f"val_{name}": value for name, value in measured.items()}
         return logs
 
     # Evaluate and predict
 
-    def _measure(self, source: Any, batch_size: int, views: Sequence[tta_views.View] | None = None) -> dict[str, float]:
+    def _measure(
+        self,
+        source: Any,
+        batch_size: int,
+        views: Sequence[tta_views.View] | None = None,
+        model: Module | None = None,
+    ) -> dict[str, float]:
         if isinstance(source, IterableData):
             batches = source.epoch()
         elif isinstance(source, ArrayData):
@@ -396,7 +435,7 @@ class Trainer:
             x, y = source
             batches = data.slices(x, y, batch_size, Types.of(self.model, self.loss))
         with closing(batches):
-            return evaluation.measure(self.model, self.loss, self.metrics, batches, views)
+            return evaluation.measure(self.model if model is None else model, self.loss, self.metrics, batches, views)
 
     def evaluate(
         self,

@@ -36,6 +36,14 @@ from fastnn.nn.functional.loss import (
     nll_loss,
     smooth_l1_loss,
 )
+from fastnn.nn.functional.normalization import (
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    normalize,
+    rms_norm,
+)
 from fastnn.nn.functional.padding import pad
 from fastnn.nn.functional.pooling import (
     adaptive_avg_pool1d,
@@ -50,15 +58,8 @@ from fastnn.nn.functional.pooling import (
     max_pool1d,
     max_pool2d,
 )
+from fastnn.nn.functional.stochastic_depth import stochastic_depth
 from fastnn.nn.functional.upsampling import interpolate, pixel_shuffle, pixel_unshuffle
-from fastnn.nn.functional.normalization import (
-    group_norm,
-    instance_norm,
-    layer_norm,
-    local_response_norm,
-    normalize,
-    rms_norm,
-)
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -118,5 +119,6 @@ __all__ = [
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "stochastic_depth",
     "tanh",
 ]
