@@ -299,6 +299,8 @@ ERRORS = [
     (lambda: nn.AvgPool1d(2)(zeros(2)), ValueError, "AvgPool1d(2): expected input of shape (n, c, l) or (c, l); got (2,)"),
     (lambda: nn.MaxPool2d(3, 1, 1, 2)(zeros(1, 1, 1, 9)), ValueError,
      "MaxPool2d(3): max_pool2d: expected input of at least (5, 5) with padding (1, 1) in its last 2 dimensions; got (1, 1, 1, 9)"),
+    (lambda: nn.MaxPool2d(3, 3, 1, 2, ceil_mode=True)(zeros(1, 1, 1, 9)), ValueError,
+     "MaxPool2d(3): max_pool2d: expected input that every window has an element of; got (1, 1, 1, 9)"),
     (lambda: nn.FractionalMaxPool2d(2, 8)(zeros(1, 1, 8, 9)), ValueError,
      "FractionalMaxPool2d([2, 2]): fractional_max_pool2d: expected input of at least kernel_size (2, 2) + output_size (8, 8) - 1 in its last 2 dimensions; got (1, 1, 8, 9)"),
     (lambda: F.fractional_max_pool2d(zeros(1, 1, 8, 8), 2, 4, _random_samples=zeros(1, 2, 2)), ValueError,
