@@ -7,6 +7,7 @@ pub mod activation;
 pub mod dropout;
 pub mod elementwise;
 pub mod gibbs;
+pub mod image;
 pub mod integer;
 pub mod loss;
 pub mod math;
