@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fastnn._types import check_at_least, check_number
+from fastnn.augment.transform import Transform
 from fastnn.training import data
 from fastnn.training.data import ArrayData, Augment, Batch, IterableData, Types
 from fastnn.training.weights import sample_weights
@@ -84,7 +85,10 @@ def training_data(
             weights = None if weights is None else weights[:kept]
         inputs, outputs, weights = _counting(inputs, outputs, weights)
         training = ArrayData(inputs, outputs, batch_size, shuffle=shuffle, drop_last=drop_last, sample_weight=weights)
-    if augment is not None:
+    if isinstance(augment, Transform) and isinstance(training, ArrayData):
+        augment._check(training.x, training.y)
+        training.augment = augment
+    elif augment is not None:
         training.augment = _converted(augment, types)
     return training, validation
 

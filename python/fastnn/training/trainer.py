@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastnn._core import Tensor
 from fastnn._types import check_at_least
+from fastnn.augment.transform import Transform
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, given, nonfinite
@@ -180,8 +181,9 @@ class Trainer:
                 arrays.
             class_weight: What each class counts for: a mapping by class, where missing ones count for 1, or an array
                 ``(C,)``; only with arrays. It multiplies ``sample_weight``.
-            augment: Called with the arrays (x, y) of every batch; returns those to train on, such as
-                :class:`fastnn.augment.MixUp`. Not for validation and metrics.
+            augment: What changes every batch before its step: a transform of :mod:`fastnn.augment`, which runs where
+                the batch is gathered, without the GIL; or a function, called with the arrays (x, y), that returns
+                those to train on. Not for validation and metrics.
             verbose: Whether there is a progress bar.
 
         Returns:
@@ -301,7 +303,8 @@ class Trainer:
                 count = 1
                 callbacks.batch_begin(batch)
             begin = time.perf_counter()
-            if arrays.augment is None:
+            augment = arrays.augment
+            if augment is None or isinstance(augment, Transform):
                 losses = self.step.run_batches(
                     arrays.x,
                     arrays.y,
@@ -311,10 +314,11 @@ class Trainer:
                     arrays.batch_size,
                     callbacks.schedulers,
                     arrays.sample_weight,
+                    augment,
                 ).tolist()
             else:
                 count = 1
-                losses = [self._run_augmented(arrays, arrays.augment, order, batch, callbacks)]
+                losses = [self._run_augmented(arrays, augment, order, batch, callbacks)]
             seconds = time.perf_counter() - begin
             for offset, loss in enumerate(losses):
                 rows = arrays.rows(batch + offset)
