@@ -99,7 +99,7 @@ def test_colors():
     assert_even(v["saturation"], 0.25, 0.75)
     assert_even(v["hue"], -0.25, 0.25)
     orders = np.stack([v[name] for name in ("first", "second", "third", "fourth")])
-    assert (np.sort(orders, axis=0).T == range(4)).all()
+    np.testing.assert_array_equal(np.sort(orders, axis=0).T, np.tile(range(4), (COUNT, 1)))
     for place in orders:
         assert_each_alike(place, 0, 3)
     v = drawn(A.PCANoise(0.5, [1, 1, 1], np.eye(3)), (3, 1, 1))
