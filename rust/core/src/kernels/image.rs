@@ -9,21 +9,27 @@ use crate::simd;
 
 /// A number in which positions within an image are computed, and which becomes an index.
 pub trait Sampled: Float {
-    /// Without its fraction; 0 for NaN.
-    fn index(self) -> i32;
+    /// The nearest integer, ties going to the even, as a number and as an index; of numbers between −2²⁰ and 2²⁰.
+    fn nearest(self) -> (Self, i32);
 }
 
 impl Sampled for f32 {
     #[inline(always)]
-    fn index(self) -> i32 {
-        self as i32
+    fn nearest(self) -> (Self, i32) {
+        // Adding 1.5 · 2²³ leaves no room for a fraction: the low bits of the sum are the integer.
+        const MAGIC: f32 = 12_582_912.0;
+        let sum = self + MAGIC;
+        (sum - MAGIC, sum.to_bits().wrapping_sub(MAGIC.to_bits()) as i32)
     }
 }
 
 impl Sampled for f64 {
     #[inline(always)]
-    fn index(self) -> i32 {
-        self as i32
+    fn nearest(self) -> (Self, i32) {
+        // As above, with 1.5 · 2⁵².
+        const MAGIC: f64 = 6_755_399_441_055_744.0;
+        let sum = self + MAGIC;
+        (sum - MAGIC, sum.to_bits().wrapping_sub(MAGIC.to_bits()) as i32)
     }
 }
 
@@ -71,9 +77,8 @@ impl Pixel for u8 {
 
     #[inline(always)]
     fn store(value: f32) -> u8 {
-        // Adding 1.5 · 2²³ leaves no room for a fraction, so that the sum rounds to an integer.
-        const ROUND: f32 = 12_582_912.0;
-        (at_least(at_most(value, 255.0), 0.0) + ROUND - ROUND) as u8
+        let (value, _) = at_least(at_most(value, 255.0), 0.0).nearest();
+        value as u8
     }
 }
 
@@ -87,6 +92,66 @@ pub(crate) fn at_most<T: Float>(x: T, high: T) -> T {
 #[inline(always)]
 pub(crate) fn at_least<T: Float>(x: T, low: T) -> T {
     if x > low { x } else { low }
+}
+
+/// Numbers that are handled at once.
+const CHUNK: usize = 16;
+
+/// Where the chunks of a row of n begin: the last one reaches its end, and may lie over the one before.
+#[inline(always)]
+fn chunks(n: usize) -> impl Iterator<Item = usize> {
+    (0..n.div_ceil(CHUNK)).map(move |i| (i * CHUNK).min(n.saturating_sub(CHUNK)))
+}
+
+/// out ← chunk, as much of it as there is room.
+#[inline(always)]
+fn put<T: Copy>(chunk: &[T; CHUNK], out: &mut [T]) {
+    if let Some(out) = out.first_chunk_mut() {
+        *out = *chunk;
+    } else {
+        for (out, &x) in out.iter_mut().zip(chunk) {
+            *out = x;
+        }
+    }
+}
+
+/// out ← row, of the same length: rows are too short for a call of `memcpy`.
+#[inline(always)]
+fn copy<T: Copy>(row: &[T], out: &mut [T]) {
+    let n = out.len();
+    let row = &row[..n];
+    if n < CHUNK {
+        for (out, &x) in out.iter_mut().zip(row) {
+            *out = x;
+        }
+        return;
+    }
+    for start in chunks(n) {
+        if let (Some(row), Some(out)) = (row[start..].first_chunk::<CHUNK>(), out[start..].first_chunk_mut::<CHUNK>()) {
+            *out = *row;
+        }
+    }
+}
+
+/// out ← row from its end, of the same length.
+#[inline(always)]
+fn reverse<T: Copy>(row: &[T], out: &mut [T]) {
+    let n = out.len();
+    let row = &row[..n];
+    if n < CHUNK {
+        for (out, &x) in out.iter_mut().zip(row.iter().rev()) {
+            *out = x;
+        }
+        return;
+    }
+    for start in chunks(n) {
+        let from = &row[n - CHUNK - start..];
+        if let (Some(row), Some(out)) = (from.first_chunk::<CHUNK>(), out[start..].first_chunk_mut::<CHUNK>()) {
+            for k in 0..CHUNK {
+                out[k] = row[CHUNK - 1 - k];
+            }
+        }
+    }
 }
 
 simd! {

@@ -154,11 +154,14 @@ fn inverse(affine: &Affine, values: &Values, shape: Shape) -> Map {
     let angle = if affine.counterclockwise { -angle } else { angle }.to_radians();
     let (s, t) = (shear_x.to_radians(), shear_y.to_radians());
     let (cos, sin) = (|x: f64| Float::cos(x), |x: f64| Float::sin(x));
-    let tan_s = sin(s) / cos(s);
-    let a = cos(angle - t) / cos(t);
-    let b = -cos(angle - t) * tan_s / cos(t) - sin(angle);
-    let c = sin(angle - t) / cos(t);
-    let d = -sin(angle - t) * tan_s / cos(t) + cos(angle);
+    let (cos_a, sin_a) = (cos(angle), sin(angle));
+    let [a, b, c, d] = if s == 0.0 && t == 0.0 {
+        [cos_a, -sin_a, sin_a, cos_a]
+    } else {
+        let tan_s = sin(s) / cos(s);
+        let (along, across) = (cos(angle - t) / cos(t), sin(angle - t) / cos(t));
+        [along, -along * tan_s - sin_a, across, -across * tan_s + cos_a]
+    };
     let (center_x, center_y) = affine.center.unwrap_or((shape.w as f64 / 2.0, shape.h as f64 / 2.0));
     // From edges to the middles of pixels.
     let (center_x, center_y) = (center_x - 0.5, center_y - 0.5);

@@ -5,7 +5,7 @@ use super::kind::{Interpolation, Kind, Value, Values};
 use super::words::threshold;
 use super::{Pipeline, Shape};
 use crate::element::Float;
-use crate::kernels::image::warp::{At, Bounds, Frame, bilinear, blur, moved, nearest};
+use crate::kernels::image::warp::{At, Bounds, Frame, bilinear, blur, blur_room, moved, nearest};
 use crate::kernels::image::{Pixel, Sampled, colour, load, noise, store};
 use crate::rng::{self, Draw};
 
@@ -81,9 +81,8 @@ impl<T: Sampled> Worker<T> {
                 moved(plane, (from.h, from.w), flip, by, fill, to.w, out);
             }
         } else {
-            let frame = Frame::new(image, (from.c, from.h, from.w), fill, frame);
             let bounds = warp.bounds.unwrap_or(Bounds::outside(from.h, from.w));
-            read(warp.interpolation, frame, At::Affine(warp.map), bounds, to, other);
+            read(warp.interpolation, image, from, fill, At::Affine(warp.map), bounds, to, other, frame);
         }
         std::mem::swap(image, other);
     }
@@ -135,9 +134,8 @@ impl<T: Sampled> Worker<T> {
                 self.draw_field(draw, shape, around, *alpha, *sigma);
                 let Self { image, other, frame, field, .. } = self;
                 other.resize(shape.numel(), T::ZERO);
-                let frame = Frame::new(image, (c, h, w), fill, frame);
                 let at = At::Moved(&field[..n], &field[n..]);
-                read(*interpolation, frame, at, Bounds::outside(h, w), shape, other);
+                read(*interpolation, image, shape, fill, at, Bounds::outside(h, w), shape, other, frame);
                 std::mem::swap(image, other);
             }
             Kind::Erasing { value, .. } => {
@@ -205,7 +203,7 @@ impl<T: Sampled> Worker<T> {
             colour::scale(plane, T::from_f64(2.0 * alpha), T::from_f64(-alpha));
             if sigma > 0.0 {
                 let kernel = gaussian(sigma);
-                self.room.resize(w + kernel.len() + n, T::ZERO);
+                self.room.resize(blur_room(h, w, kernel.len()), T::ZERO);
                 blur(plane, (h, w), &kernel, &mut self.room);
             }
         }
@@ -220,16 +218,21 @@ fn gaussian<T: Float>(sigma: f64) -> Vec<T> {
     (-radius..=radius).map(|i| T::from_f64(weight(i) / all)).collect()
 }
 
+#[allow(clippy::too_many_arguments)]
 fn read<T: Sampled>(
     interpolation: Interpolation,
-    frame: Frame<'_, T>,
+    image: &[T],
+    from: Shape,
+    fill: &[f64],
     at: At<'_, T>,
     bounds: Bounds,
     to: Shape,
     out: &mut [T],
+    room: &mut Vec<T>,
 ) {
+    let size = (from.c, from.h, from.w);
     match interpolation {
-        Interpolation::Nearest => nearest(frame, at, bounds, to.h, to.w, out),
-        Interpolation::Bilinear => bilinear(frame, at, bounds, to.h, to.w, out),
+        Interpolation::Nearest => nearest(image, size, fill, at, bounds, to.h, to.w, out),
+        Interpolation::Bilinear => bilinear(Frame::new(image, size, fill, room), at, bounds, to.h, to.w, out),
     }
 }

@@ -86,9 +86,9 @@ simd! {
             let of_blue = (r - g).mul_add(over, four);
             let h = (if v == r { of_red } else if v == g { of_green } else { of_blue }) + turn;
             let part = |n: f64| {
-                // Of [−4, 8] plus n: 12 more is above 0, and 6 times the whole sixths leaves the rest.
-                let k = h + T::from_f64(n + 6.0);
-                let k = k - T::from_f64(f64::from((k / six).index())) * six;
+                // The nearest of half less is the whole part; or one less, which leaves 6 in place of 0: their shares are 0.
+                let k = h + T::from_f64(n);
+                let k = k - (k / six - T::from_f64(0.5)).nearest().0 * six;
                 let share = at_most(at_most(k, four - k), T::ONE);
                 v - d * at_least(share, T::ZERO)
             };

@@ -1,13 +1,12 @@
 //! Images read at other places: out(x, y) ← in(at(x, y)), between four pixels or from the nearest one.
 
-use super::Sampled;
+use super::{CHUNK, Sampled, at_least, at_most, chunks, copy, put, reverse};
 use crate::simd;
 
-/// Pixels that are handled at once.
-const CHUNK: usize = 16;
-/// What a frame adds on the left and above, and in all: bilinear interpolation at the last place reads one further.
-const BEFORE: usize = 1;
-const MARGIN: usize = 3;
+/// What a frame adds on the left and above, and in all: half a pixel less than a place one outside may be rounded to two
+/// outside, and interpolation reads one further.
+const BEFORE: usize = 2;
+const MARGIN: usize = 4;
 
 /// Planes with a margin around each, so that a place just outside can be read.
 #[derive(Clone, Copy, Debug)]
@@ -21,21 +20,8 @@ pub struct Frame<'a, T> {
 impl<'a, T: Sampled> Frame<'a, T> {
     /// Frame the c planes of `image`, in `room`; the margin of a plane has its value of `fill`, which may be one for all.
     pub fn new(image: &[T], (c, h, w): (usize, usize, usize), fill: &[f64], room: &'a mut Vec<T>) -> Self {
-        let (rows, stride) = (h + MARGIN, w + MARGIN);
-        room.resize(c * rows * stride, T::ZERO);
-        for (channel, plane) in room.chunks_exact_mut(rows * stride).enumerate() {
-            let fill = T::from_f64(fill[channel % fill.len()]);
-            plane[..stride].fill(fill);
-            for (y, row) in plane[stride..].chunks_exact_mut(stride).enumerate() {
-                if y >= h {
-                    row.fill(fill);
-                    continue;
-                }
-                row[0] = fill;
-                row[BEFORE..BEFORE + w].copy_from_slice(&image[(channel * h + y) * w..][..w]);
-                row[BEFORE + w..].fill(fill);
-            }
-        }
+        room.resize(c * (h + MARGIN) * (w + MARGIN), T::ZERO);
+        frame(image, (c, h, w), fill, room);
         Self { data: room, c, h, w }
     }
 }
@@ -92,85 +78,118 @@ fn places<T: Sampled>(at: At<'_, T>, x: usize, y: usize, ow: usize) -> ([T; CHUN
     (xs, ys)
 }
 
+/// Bounds as numbers: of x, then of y.
 #[inline(always)]
-fn within<T: Sampled>(x: T, low: T, high: T) -> T {
-    super::at_most(super::at_least(x, low), high)
+fn numbers<T: Sampled>(bounds: Bounds, h: usize, w: usize) -> [T; 4] {
+    let Bounds { x, y } = bounds;
+    assert!(x.0 >= -1.0 && x.1 <= w as f64 && y.0 >= -1.0 && y.1 <= h as f64 && h.max(w) < 1 << 20);
+    [x.0, x.1, y.0, y.1].map(T::from_f64)
+}
+
+/// One element, by a load of its own: what gathers the compiler makes of sixteen are slower.
+///
+/// # Safety
+/// `i` is an index of `data`.
+#[inline(always)]
+unsafe fn one<T: Sampled>(data: &[T], i: usize) -> T {
+    debug_assert!(i < data.len());
+    // SAFETY: by the caller's promise.
+    unsafe { data.as_ptr().add(i).read_volatile() }
 }
 
 simd! {
+    /// The planes of a [`Frame`].
+    fn frame<T: Sampled>(image: &[T], size: (usize, usize, usize), fill: &[f64], room: &mut [T]) {
+        let (_, h, w) = size;
+        let (rows, stride) = (h + MARGIN, w + MARGIN);
+        for (channel, plane) in room.chunks_exact_mut(rows * stride).enumerate() {
+            plane.fill(T::from_f64(fill[channel % fill.len()]));
+            for (y, row) in plane[BEFORE * stride..(h + BEFORE) * stride].chunks_exact_mut(stride).enumerate() {
+                copy(&image[(channel * h + y) * w..][..w], &mut row[BEFORE..BEFORE + w]);
+            }
+        }
+    }
+
     /// Read `frame` at `oh` × `ow` places, the value between four pixels:
     ///
     /// ```text
-    /// f ← in(i, j) + (x − i)·(in(i + 1, j) − in(i, j)),  i = ⌊x⌋, j = ⌊y⌋;  g likewise in row j + 1
+    /// f ← in(i, j) + (x − i)·(in(i + 1, j) − in(i, j)),  i ≤ x ≤ i + 1, j ≤ y ≤ j + 1;  g likewise in row j + 1
     /// out ← f + (y − j)·(g − f)
     /// ```
     pub fn bilinear<T: Sampled>(frame: Frame<'_, T>, at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T]) {
         let (stride, plane) = (frame.w + MARGIN, (frame.h + MARGIN) * (frame.w + MARGIN));
-        let place = |v: f64| T::from_f64(v);
-        let (x0, x1, y0, y1) = (place(bounds.x.0), place(bounds.x.1), place(bounds.y.0), place(bounds.y.1));
-        assert!(bounds.x.0 >= -1.0 && bounds.x.1 <= frame.w as f64 && bounds.y.0 >= -1.0 && bounds.y.1 <= frame.h as f64);
+        let [x0, x1, y0, y1] = numbers::<T>(bounds, frame.h, frame.w);
+        let half = T::from_f64(0.5);
         assert!(frame.data.len() == frame.c * plane && out.len() == frame.c * oh * ow);
         for y in 0..oh {
-            for x in (0..ow).step_by(CHUNK) {
-                let (xs, ys) = places(at, x, y, ow);
-                let (mut index, mut fx, mut fy) = ([0_i32; CHUNK], [T::ZERO; CHUNK], [T::ZERO; CHUNK]);
+            for x in chunks(ow) {
+                let (mut xs, mut ys) = places(at, x, y, ow);
+                let mut index = [0_i32; CHUNK];
                 for k in 0..CHUNK {
-                    // Above 0, so that to leave out the fraction is to round down.
-                    let (u, v) = (within(xs[k], x0, x1) + T::ONE, within(ys[k], y0, y1) + T::ONE);
-                    let (i, j) = (u.index(), v.index());
-                    fx[k] = u - T::from_f64(f64::from(i));
-                    fy[k] = v - T::from_f64(f64::from(j));
-                    index[k] = j * stride as i32 + i;
+                    let (u, v) = (at_most(at_least(xs[k], x0), x1), at_most(at_least(ys[k], y0), y1));
+                    let ((i, column), (j, row)) = ((u - half).nearest(), (v - half).nearest());
+                    (xs[k], ys[k]) = (u - i, v - j);
+                    index[k] = (row + BEFORE as i32) * stride as i32 + column + BEFORE as i32;
                 }
                 for channel in 0..frame.c {
                     let data = &frame.data[channel * plane..(channel + 1) * plane];
                     let (mut a, mut b, mut c, mut d) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK], [T::ZERO; CHUNK], [T::ZERO; CHUNK]);
                     for k in 0..CHUNK {
-                        let first = index[k] as usize;
-                        // SAFETY: 0 ≤ i ≤ w + 1 and 0 ≤ j ≤ h + 1 by the bounds, asserted above; rows have w + 3, planes h + 3.
+                        let first = index[k] as u32 as usize;
+                        // SAFETY: −1 ≤ x ≤ w and −1 ≤ y ≤ h by the bounds, asserted above; the integers nearest to half
+                        // less lie in −2 … w and −2 … h, and the frame reaches from −2 to w + 1 and h + 1.
                         unsafe {
-                            a[k] = *data.get_unchecked(first);
-                            b[k] = *data.get_unchecked(first + 1);
-                            c[k] = *data.get_unchecked(first + stride);
-                            d[k] = *data.get_unchecked(first + stride + 1);
+                            a[k] = one(data, first);
+                            b[k] = one(data, first + 1);
+                            c[k] = one(data, first + stride);
+                            d[k] = one(data, first + stride + 1);
                         }
                     }
                     for k in 0..CHUNK {
-                        let (f, g) = (fx[k].mul_add(b[k] - a[k], a[k]), fx[k].mul_add(d[k] - c[k], c[k]));
-                        a[k] = fy[k].mul_add(g - f, f);
+                        let (f, g) = (xs[k].mul_add(b[k] - a[k], a[k]), xs[k].mul_add(d[k] - c[k], c[k]));
+                        a[k] = ys[k].mul_add(g - f, f);
                     }
-                    let count = CHUNK.min(ow - x);
-                    out[(channel * oh + y) * ow + x..][..count].copy_from_slice(&a[..count]);
+                    put(&a, &mut out[(channel * oh + y) * ow + x..(channel * oh + y + 1) * ow]);
                 }
             }
         }
     }
 
-    /// Read `frame` at `oh` × `ow` places, the nearest pixel of each: out ← in(⌊x + ½⌋, ⌊y + ½⌋).
-    pub fn nearest<T: Sampled>(frame: Frame<'_, T>, at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T]) {
-        let (stride, plane) = (frame.w + MARGIN, (frame.h + MARGIN) * (frame.w + MARGIN));
-        let place = |v: f64| T::from_f64(v);
-        let (x0, x1, y0, y1) = (place(bounds.x.0), place(bounds.x.1), place(bounds.y.0), place(bounds.y.1));
-        let rounding = T::from_f64(1.5);
-        assert!(bounds.x.0 >= -1.0 && bounds.x.1 <= frame.w as f64 && bounds.y.0 >= -1.0 && bounds.y.1 <= frame.h as f64);
-        assert!(frame.data.len() == frame.c * plane && out.len() == frame.c * oh * ow);
+    /// Read an image of c planes of h × w at `oh` × `ow` places, the nearest pixel of each, ties going to the even one;
+    /// outside is `fill`, one for all planes or one for each.
+    pub fn nearest<T: Sampled>(image: &[T], size: (usize, usize, usize), fill: &[f64], at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T]) {
+        let (c, h, w) = size;
+        let n = h * w;
+        let [x0, x1, y0, y1] = numbers::<T>(bounds, h, w);
+        assert!(image.len() == c * n && out.len() == c * oh * ow);
+        if n == 0 {
+            for (channel, out) in out.chunks_exact_mut((oh * ow).max(1)).enumerate() {
+                out.fill(T::from_f64(fill[channel % fill.len()]));
+            }
+            return;
+        }
         for y in 0..oh {
-            for x in (0..ow).step_by(CHUNK) {
+            for x in chunks(ow) {
                 let (xs, ys) = places(at, x, y, ow);
-                let mut index = [0_i32; CHUNK];
+                let (mut index, mut inside) = ([0_i32; CHUNK], [false; CHUNK]);
                 for k in 0..CHUNK {
-                    let (u, v) = (within(xs[k], x0, x1) + rounding, within(ys[k], y0, y1) + rounding);
-                    index[k] = v.index() * stride as i32 + u.index();
+                    let (_, i) = at_most(at_least(xs[k], x0), x1).nearest();
+                    let (_, j) = at_most(at_least(ys[k], y0), y1).nearest();
+                    inside[k] = ((i as u32) < w as u32) & ((j as u32) < h as u32);
+                    index[k] = if inside[k] { j * w as i32 + i } else { 0 };
                 }
-                for channel in 0..frame.c {
-                    let data = &frame.data[channel * plane..(channel + 1) * plane];
+                for channel in 0..c {
+                    let data = &image[channel * n..(channel + 1) * n];
+                    let fill = T::from_f64(fill[channel % fill.len()]);
                     let mut a = [T::ZERO; CHUNK];
                     for k in 0..CHUNK {
-                        // SAFETY: as in `bilinear`.
-                        a[k] = unsafe { *data.get_unchecked(index[k] as usize) };
+                        // SAFETY: inside, or 0, of a plane that is not empty.
+                        a[k] = unsafe { one(data, index[k] as u32 as usize) };
                     }
-                    let count = CHUNK.min(ow - x);
-                    out[(channel * oh + y) * ow + x..][..count].copy_from_slice(&a[..count]);
+                    for k in 0..CHUNK {
+                        a[k] = if inside[k] { a[k] } else { fill };
+                    }
+                    put(&a, &mut out[(channel * oh + y) * ow + x..(channel * oh + y + 1) * ow]);
                 }
             }
         }
@@ -195,46 +214,56 @@ simd! {
             if flip.0 {
                 let first = (by.0 - high as i64 + 1) as usize;
                 let row = &row[first..first + high - low];
-                for (out, &x) in out[low..high].iter_mut().zip(row.iter().rev()) {
-                    *out = x;
-                }
+                reverse(row, &mut out[low..high]);
             } else {
                 let first = (by.0 + low as i64) as usize;
-                out[low..high].copy_from_slice(&row[first..first + high - low]);
+                copy(&row[first..first + high - low], &mut out[low..high]);
             }
         }
     }
 
     /// Blur a plane of h × w with a kernel that is symmetric about its middle, along x and then y; what lies outside is
-    /// reflected at the middle of the outermost pixels. `room` takes any length.
+    /// reflected at the middle of the outermost pixels. `room` is as long as [`blur_room`] says.
     pub fn blur<T: Sampled>(plane: &mut [T], size: (usize, usize), kernel: &[T], room: &mut [T]) {
         let ((h, w), radius) = (size, kernel.len() / 2);
-        let (row, rows) = room.split_at_mut(w + 2 * radius);
+        let wide = w.next_multiple_of(CHUNK);
+        let (row, rows) = room.split_at_mut(wide + 2 * radius);
         for y in 0..h {
             let line = &mut plane[y * w..(y + 1) * w];
-            for (x, row) in row.iter_mut().enumerate() {
+            for (x, row) in row[..w + 2 * radius].iter_mut().enumerate() {
                 *row = line[reflected(x as i64 - radius as i64, w)];
             }
-            line.fill(T::ZERO);
-            for (t, &k) in kernel.iter().enumerate() {
-                for (out, &x) in line.iter_mut().zip(&row[t..t + w]) {
-                    *out = x.mul_add(k, *out);
+            for start in (0..wide).step_by(CHUNK) {
+                let mut sum = [T::ZERO; CHUNK];
+                for (t, &k) in kernel.iter().enumerate() {
+                    let x = &row[start + t..start + t + CHUNK];
+                    for (sum, &x) in sum.iter_mut().zip(x) {
+                        *sum = x.mul_add(k, *sum);
+                    }
                 }
+                rows[y * wide + start..][..CHUNK].copy_from_slice(&sum);
             }
         }
-        let rows = &mut rows[..h * w];
-        rows.copy_from_slice(plane);
         for y in 0..h {
-            let line = &mut plane[y * w..(y + 1) * w];
-            line.fill(T::ZERO);
-            for (t, &k) in kernel.iter().enumerate() {
-                let from = reflected((y + t) as i64 - radius as i64, h);
-                for (out, &x) in line.iter_mut().zip(&rows[from * w..(from + 1) * w]) {
-                    *out = x.mul_add(k, *out);
+            for start in (0..wide).step_by(CHUNK) {
+                let mut sum = [T::ZERO; CHUNK];
+                for (t, &k) in kernel.iter().enumerate() {
+                    let from = reflected((y + t) as i64 - radius as i64, h);
+                    for (sum, &x) in sum.iter_mut().zip(&rows[from * wide + start..][..CHUNK]) {
+                        *sum = x.mul_add(k, *sum);
+                    }
                 }
+                put(&sum, &mut plane[y * w + start..(y + 1) * w]);
             }
         }
     }
+}
+
+/// How much room [`blur`] needs for a plane of h × w and such a kernel.
+#[must_use]
+pub fn blur_room(h: usize, w: usize, kernel: usize) -> usize {
+    let wide = w.next_multiple_of(CHUNK);
+    wide + kernel + h * wide
 }
 
 /// i of … 2 1 0 1 2 … n−2 n−1 n−2 …, for any i.
