@@ -39,6 +39,8 @@ __all__ = [
     "clamp",
     "clone",
     "config_version",
+    "conv",
+    "conv_transpose",
     "cos",
     "cross_entropy",
     "div",
@@ -604,6 +606,27 @@ def chunk(input: _Input, /, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]: ..
 def clamp(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def clone(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def config_version() -> int: ...
+def conv(
+    input: _Input,
+    weight: _Input,
+    bias: _Input | None,
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int,
+    /,
+) -> Tensor: ...
+def conv_transpose(
+    input: _Input,
+    weight: _Input,
+    bias: _Input | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+    dilation: Sequence[int],
+    /,
+) -> Tensor: ...
 def cos(input: _Input, /) -> Tensor: ...
 def cross_entropy(
     input: _Input,

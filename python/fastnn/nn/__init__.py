@@ -19,6 +19,7 @@ from fastnn.nn.activation import (
 )
 from fastnn.nn.batchnorm import BatchNorm1d
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
+from fastnn.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from fastnn.nn.dropconnect import DropConnect
 from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
 from fastnn.nn.flatten import Flatten
@@ -54,6 +55,10 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Bilinear",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "DropConnect",
     "Dropout",

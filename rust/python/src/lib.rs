@@ -5,6 +5,7 @@
 
 mod augment;
 mod autograd;
+mod conv;
 mod convert;
 mod creation;
 mod dtype;
@@ -43,6 +44,8 @@ mod core_module {
     use crate::autograd::{
         grad, is_anomaly_enabled, is_grad_enabled, set_anomaly_scope, set_detect_anomaly, set_grad_enabled,
     };
+    #[pymodule_export]
+    use crate::conv::{conv, conv_transpose};
     #[pymodule_export]
     use crate::creation::{
         arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,

@@ -22,6 +22,7 @@ from fastnn.nn.functional.activation import (
     tanh,
 )
 from fastnn.nn.functional.alpha_dropout import alpha_dropout, feature_alpha_dropout
+from fastnn.nn.functional.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from fastnn.nn.functional.layer import batch_norm, bilinear, dropout, linear
 from fastnn.nn.functional.loss import (
     binary_cross_entropy,
@@ -42,6 +43,10 @@ __all__ = [
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
     "elu",

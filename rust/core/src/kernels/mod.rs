@@ -4,6 +4,7 @@
 #![allow(clippy::needless_bitwise_bool)]
 
 pub mod activation;
+pub mod conv;
 pub mod dropout;
 pub mod elementwise;
 pub mod gibbs;
@@ -18,6 +19,7 @@ pub mod reduce;
 pub mod softmax;
 pub mod transpose;
 pub mod unary;
+pub mod winograd;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -8,6 +8,7 @@ pub mod batch_norm;
 pub mod bilinear;
 mod binary;
 mod compare;
+pub mod conv;
 mod copy;
 mod create;
 pub mod cross_entropy;

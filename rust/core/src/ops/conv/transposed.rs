@@ -1,0 +1,69 @@
+//! The transposed convolution: what a convolution's gradient does to its input.
+
+use super::geometry::Settings;
+use super::input_grad::{ConvGradInput, grad_input};
+use super::{Names, check_bias, check_weight, flat, unflat};
+use crate::error::{Error, Result};
+use crate::ops::{float_dtype, shape_error, unsqueeze};
+use crate::tensor::{Meta, Tensor};
+use smallvec::SmallVec;
+
+const NAMES: [Names; 2] = [Names { op: "conv_transpose1d", dims: "l" }, Names { op: "conv_transpose2d", dims: "h, w" }];
+
+/// The size of the result along dimension `d`, if there is one.
+fn length(settings: &Settings, d: usize, size: usize, kernel: usize, more: usize) -> Option<usize> {
+    let windows = size.checked_sub(1)?.checked_mul(settings.stride[d])?;
+    let span = (kernel - 1).checked_mul(settings.dilation[d])?.checked_add(1)?;
+    let whole = windows.checked_add(span)?.checked_add(more)?;
+    whole.checked_sub(settings.padding[d].0)?.checked_sub(settings.padding[d].1).filter(|&length| length > 0)
+}
+
+/// Spread `x`, (n, groups · c, *) or without n, by a weight (groups · c, out, *): the gradient of the input of the convolution that
+/// has these settings, whose image is `more` larger than its windows tell.
+pub fn conv_transpose(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    dims: usize,
+    settings: Settings,
+    more: [usize; 2],
+) -> Result<Tensor> {
+    let names = &NAMES[dims - 1];
+    let batched = if x.ndim() == dims + 1 { unsqueeze(x, 0)? } else { x.clone() };
+    let metas: SmallVec<[Meta; 3]> = [x, weight].into_iter().chain(bias).map(Tensor::meta).collect();
+    float_dtype(names.op, &metas)?;
+    let kernel = weight.shape();
+    check_weight(names, kernel, settings.groups, 0).map_err(|_| {
+        let name = names.op;
+        if kernel.len() == dims + 2 && !kernel.contains(&0) {
+            let (channels, groups) = (kernel[0], settings.groups);
+            return Error::value(format!(
+                "{name}: expected input channels that groups divide; got {channels} and {groups}"
+            ));
+        }
+        let sizes = if dims == 1 { "kl" } else { "kh, kw" };
+        shape_error(name, &format!("weight of shape (in, out, {sizes}) without empty dimensions"), kernel)
+    })?;
+    if batched.ndim() != dims + 2 || batched.shape()[1] != kernel[0] {
+        return Err(shape_error(names.op, &format!("input of shape (n, {}, {})", kernel[0], names.dims), x.shape()));
+    }
+    check_bias(names.op, kernel[1] * settings.groups, bias.map(Tensor::shape))?;
+    let first = 2 - dims;
+    for d in 0..dims {
+        let limit = settings.stride[first + d].max(settings.dilation[first + d]);
+        if more[first + d] >= limit {
+            return Err(Error::value(format!(
+                "{}: expected output_padding below stride or dilation, {limit}; got {}",
+                names.op,
+                more[first + d]
+            )));
+        }
+    }
+    let (image, kernel) = (flat(&batched, dims)?, flat(weight, dims)?);
+    let size = |d: usize| length(&settings, d, image.shape()[2 + d], kernel.shape()[2 + d], more[d]);
+    let (Some(h), Some(w)) = (size(0), size(1)) else {
+        return Err(shape_error(names.op, "an image that padding leaves something of", batched.shape()));
+    };
+    let y = grad_input(ConvGradInput { settings, image: (h, w) }, &image, &kernel, bias)?;
+    unflat(y, dims, x.ndim())
+}

@@ -1,0 +1,333 @@
+//! The gradient of a convolution's weight.
+//!
+//! The images are summed in slices whose number only the shapes decide, each slice in one chain, and the slices' sums in
+//! order: members of a team take whole slices, and the bits do not depend on who took which.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use smallvec::smallvec;
+
+use super::geometry::{Settings, Slide};
+use super::input_grad::{ConvGradInput, grad_input};
+use super::scratch::{self, odd_lines};
+use super::slide::rows_of_block;
+use super::winograd::{self, Gradient, Grid};
+use super::{Conv, image_of, size};
+use crate::element::Float;
+use crate::error::Result;
+use crate::kernels::matmul::{self, MatRef, Product};
+use crate::kernels::winograd::PLACES;
+use crate::kernels::{reduce, transpose};
+use crate::ops::{Grads, Op, Outputs, Run, Saves, add, apply, apply_many, expand, reshape};
+use crate::tensor::tape::Backward;
+use crate::tensor::{Meta, Tensor, View};
+use crate::threads::Team;
+use crate::with_float;
+
+/// Slices of the images at most.
+const SLICES: usize = 8;
+/// Elements that the slices' sums may take together.
+const ROOM: usize = 1 << 22;
+
+/// `grad_weight`, and `grad_bias` if there is a bias: inputs g, x. Output 1 holds the slices' sums, 3 those of planes.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvGradWeight {
+    /// Of the convolution.
+    pub settings: Settings,
+    /// (h, w) of the kernel.
+    pub kernel: (usize, usize),
+    /// Whether there is a bias.
+    pub bias: bool,
+}
+
+/// How the work is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    n: usize,
+    slices: usize,
+    groups: usize,
+    /// Channels of a group, of x and of g.
+    channels: (usize, usize),
+    /// Elements of a kernel's sum: its taps, or the places of a tile.
+    taps: usize,
+    winograd: bool,
+}
+
+impl Cut {
+    fn new(op: &ConvGradWeight, g: &[usize], x: &[usize]) -> Self {
+        let groups = op.settings.groups;
+        let channels = (x[1] / groups, g[1] / groups);
+        let winograd = winograd::fits(&op.settings, op.kernel, channels);
+        let taps = if winograd { PLACES } else { op.kernel.0 * op.kernel.1 };
+        let mut slices = x[0].min(SLICES);
+        while slices > 1 && slices * channels.0 * taps * g[1] > ROOM {
+            slices /= 2;
+        }
+        Self { n: x[0], slices, groups, channels, taps, winograd }
+    }
+
+    /// Elements of a slice's sum.
+    fn len(&self) -> usize {
+        self.groups * self.channels.0 * self.taps * self.channels.1
+    }
+
+    fn images(&self, slice: usize) -> Range<usize> {
+        self.n * slice / self.slices..self.n * (slice + 1) / self.slices
+    }
+}
+
+impl ConvGradWeight {
+    /// The sum over one slice for one group and some of its channels of x: (channels · taps, channels of g).
+    fn slice<T: Float>(&self, slide: &Slide, cut: Cut, part: &SlicePart<'_, T>, sum: &mut [T]) {
+        let (plane, taps) = (slide.plane(), cut.taps);
+        let area = slide.output.0 * slide.output.1;
+        let (window, channels) = (&slide.parts[0], part.channels.len());
+        let direct = slide.is_identity();
+        let rows = rows_of_block::<T>(window, channels);
+        let deep = channels * taps;
+        let lens =
+            if direct { [0, 0] } else { [channels * slide.frame.len(), deep * odd_lines::<T>(rows * window.x.output)] };
+        scratch::with(lens, |[frames, columns]| {
+            let mut begun = false;
+            for i in part.images.clone() {
+                let first = (i * cut.groups + part.group) * cut.channels.0 + part.channels.start;
+                let planes = &part.x[first * plane..][..channels * plane];
+                let grads = &part.g[(i * cut.groups + part.group) * cut.channels.1 * area..][..cut.channels.1 * area];
+                if !direct {
+                    slide.frame.fill(planes, frames);
+                }
+                for start in (0..window.y.output).step_by(rows) {
+                    let end = window.y.output.min(start + rows);
+                    let n = (end - start) * window.x.output;
+                    let (a, ld) = if direct {
+                        (&planes[start * window.x.output..], plane)
+                    } else {
+                        let ld = odd_lines::<T>(n);
+                        slide.frame.columns((&window.y, &window.x), frames, start..end, columns, ld);
+                        (&*columns, ld)
+                    };
+                    let p = Product {
+                        m: deep,
+                        n: cut.channels.1,
+                        k: n,
+                        a: MatRef { ptr: a.as_ptr(), row_stride: ld as isize, col_stride: 1 },
+                        b: MatRef {
+                            ptr: grads[start * window.x.output..].as_ptr(),
+                            row_stride: 1,
+                            col_stride: area as isize,
+                        },
+                        c: sum.as_mut_ptr(),
+                        ldc: cut.channels.1,
+                        accumulate: begun,
+                        one_block: false,
+                    };
+                    // SAFETY: the operands have these sizes; the sum is this member's alone.
+                    unsafe { matmul::block(&p, 0..p.m, 0..p.n, &mut |_| ()) };
+                    begun = true;
+                }
+            }
+        });
+    }
+
+    fn compute<T: Float>(&self, team: &Team, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let (g, x) = (inputs[0].slice::<T>(), inputs[1].slice::<T>());
+        let cut = Cut::new(self, inputs[0].shape(), inputs[1].shape());
+        let slide = self.settings.forward(image_of(inputs[1].shape()), self.kernel);
+        let sums = &outputs[1];
+        // Where there are fewer slices than members, a slice's channels are shared: each is a chain of its own.
+        let units = cut.slices * cut.groups;
+        let parts = if units == 0 { 1 } else { team.size().div_ceil(units).clamp(1, cut.channels.0.max(1)) };
+        for task in team.share(units * parts) {
+            let (unit, p) = (task / parts, task % parts);
+            let (slice, group) = (unit / cut.groups, unit % cut.groups);
+            let channels = cut.channels.0 * p / parts..cut.channels.0 * (p + 1) / parts;
+            if cut.winograd {
+                let padding = self.settings.padding;
+                let grid = Grid::new::<T>(padding, image_of(inputs[1].shape()), cut.channels.0 + cut.channels.1);
+                let start = slice * cut.len() + channels.start * cut.channels.1;
+                let stride = cut.channels.0 * cut.channels.1;
+                let part = Gradient { grid, x, all: cut.channels.0, channels, g, out: cut.channels.1 };
+                // SAFETY: tasks are disjoint, place by place.
+                unsafe { part.run(cut.images(slice), sums.ptr::<T>().add(start), stride) };
+                continue;
+            }
+            let row = cut.taps * cut.channels.1;
+            let first = (unit * cut.channels.0 + channels.start) * row;
+            // SAFETY: tasks are disjoint.
+            let sum = unsafe { sums.part::<T>(first..first + channels.len() * row) };
+            let part = SlicePart { g, x, images: cut.images(slice), group, channels };
+            self.slice(&slide, cut, &part, sum);
+        }
+        if self.bias {
+            let (planes, area) = (cut.n * cut.groups * cut.channels.1, slide.output.0 * slide.output.1);
+            let mine = team.share(planes);
+            // SAFETY: shares are disjoint.
+            let totals = unsafe { outputs[3].part::<T>(mine.clone()) };
+            for (plane, total) in mine.zip(totals) {
+                *total = reduce::sum_flat(&g[plane * area..][..area]);
+            }
+        }
+        team.barrier();
+        if cut.winograd {
+            Self::finish_winograd::<T>(team, cut, outputs);
+        } else {
+            Self::finish::<T>(team, cut, outputs);
+        }
+        if self.bias {
+            Self::finish_bias::<T>(team, cut, outputs);
+        }
+    }
+
+    /// Add the slices' sums of all places, and transform them.
+    fn finish_winograd<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
+        let (channels, out) = cut.channels;
+        for c in team.share(channels) {
+            for place in 0..PLACES {
+                let at = |slice: usize| {
+                    let start = slice * cut.len() + (place * channels + c) * out;
+                    start..start + out
+                };
+                // SAFETY: members have different channels.
+                unsafe {
+                    let total = outputs[1].part::<T>(at(0));
+                    if cut.slices == 0 {
+                        total.fill(T::ZERO);
+                    }
+                    for slice in 1..cut.slices {
+                        add_to(total, &*outputs[1].part::<T>(at(slice)));
+                    }
+                }
+            }
+            // SAFETY: this member's sums, complete, and kernels.
+            unsafe {
+                let sums = std::slice::from_raw_parts(outputs[1].ptr::<T>().add(c * out), cut.len() - c * out);
+                let grad = outputs[0].ptr::<T>().add(c * 9);
+                winograd::transform_sums(sums, channels * out, out, grad, channels * 9);
+            }
+        }
+    }
+
+    /// Add the slices' sums, and turn them into the weight's order.
+    fn finish<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
+        let (deep, m) = (cut.channels.0 * cut.taps, cut.channels.1);
+        let share = team.share_aligned(cut.groups * deep, 16);
+        let mut row = share.start;
+        while row < share.end {
+            let (group, first) = (row / deep, row % deep);
+            let last = deep.min(first + share.end - row);
+            let at = |slice: usize| slice * cut.len() + row * m..slice * cut.len() + (row + last - first) * m;
+            // SAFETY: shares of rows are disjoint, in the sums and as columns of the result, whose rows interleave.
+            unsafe {
+                let total = outputs[1].part::<T>(at(0));
+                if cut.slices == 0 {
+                    total.fill(T::ZERO);
+                }
+                for slice in 1..cut.slices {
+                    add_to(total, &*outputs[1].part::<T>(at(slice)));
+                }
+                let from = transpose::Matrix { rows: last - first, cols: m, stride: m };
+                let place = group * m * deep + first;
+                let len = (m - 1) * deep + last - first;
+                let grad = std::slice::from_raw_parts_mut(outputs[0].ptr::<T>().add(place), len);
+                transpose::transpose(total, from, grad, deep);
+            }
+            row += last - first;
+        }
+    }
+
+    /// Add the sums of the images' planes.
+    fn finish_bias<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
+        let channels = cut.groups * cut.channels.1;
+        let mine = team.share_aligned(channels, 16);
+        if mine.is_empty() {
+            return;
+        }
+        // SAFETY: shares are disjoint; the sums of planes were complete before the barrier.
+        let total = unsafe { outputs[2].part::<T>(mine.clone()) };
+        if cut.n == 0 {
+            return total.fill(T::ZERO);
+        }
+        let planes = &outputs[3].slice::<T>()[mine.start..];
+        reduce::sum_columns(planes, cut.n, mine.len(), channels, total);
+    }
+}
+
+fn add_to<T: Float>(total: &mut [T], x: &[T]) {
+    for (total, &x) in total.iter_mut().zip(x) {
+        *total += x;
+    }
+}
+
+/// What a slice's sum is made of.
+struct SlicePart<'a, T> {
+    g: &'a [T],
+    x: &'a [T],
+    images: Range<usize>,
+    group: usize,
+    channels: Range<usize>,
+}
+
+impl Op for ConvGradWeight {
+    fn name(&self) -> &'static str {
+        "conv_grad_weight"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
+        let (g, x) = (&inputs[0], &inputs[1]);
+        let cut = Cut::new(self, &g.shape, &x.shape);
+        let (out, dtype) = (g.shape[1], g.dtype);
+        // One sum at least, which becomes 0 where there are no images.
+        let sums = Meta::new(&[cut.slices.max(1), cut.len()], dtype);
+        let weight = Meta::new(&[out, cut.channels.0, self.kernel.0, self.kernel.1], dtype);
+        let mut outputs: Outputs = smallvec![weight, sums];
+        if self.bias {
+            outputs.push(Meta::new(&[out], dtype));
+            outputs.push(Meta::new(&[x.shape[0], out], dtype));
+        }
+        Ok(outputs)
+    }
+
+    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        with_float!(outputs[0].dtype(), T => self.compute::<T>(run.team, inputs, outputs));
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::inputs(0b11)
+    }
+
+    /// It is linear in g and in x, and both gradients are convolutions again.
+    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+        let mut grads: Grads = smallvec![None, None];
+        let weight = cx.grad_of(0);
+        if cx.needs(0) {
+            if let Some(weight) = weight {
+                grads[0] = Some(apply(Conv { settings: self.settings }, &[cx.input(1), weight])?);
+            }
+            if let Some(bias) = cx.grad_of(2).filter(|_| self.bias) {
+                let spread = reshape(bias, &[-1, 1, 1])?;
+                let spread = expand(&spread, &size(&cx.input_meta[0].shape))?;
+                grads[0] = Some(match grads[0].take() {
+                    Some(grad) => add(&grad, &spread)?,
+                    None => spread,
+                });
+            }
+        }
+        if let Some(weight) = weight.filter(|_| cx.needs(1)) {
+            let op = ConvGradInput { settings: self.settings, image: image_of(&cx.input_meta[1].shape) };
+            grads[1] = Some(grad_input(op, cx.input(0), weight, None)?);
+        }
+        Ok(grads)
+    }
+
+    fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
+        super::work(&outputs[0].shape, &inputs[0].shape)
+    }
+}
+
+/// The gradients of weight and bias.
+pub(super) fn grad_weight(op: ConvGradWeight, g: &Tensor, x: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+    let mut outputs = apply_many(Arc::new(op), &[g, x])?;
+    let bias = op.bias.then(|| outputs.swap_remove(2));
+    Ok((outputs.swap_remove(0), bias))
+}
