@@ -1,15 +1,14 @@
-"""`python -m benches.augment`: 10,000 images of 28 × 28 flipped, shifted, turned and cut out; ours and the peers', in one run.
+"""`python -m benches.augment`: 10,000 images of 28 × 28 are flipped, shifted, turned, cut out; in one run.
 
-| row | draws | passes over the images |
+| row | draws | how |
 |---|---|---|
-| fastnn | for every image | one |
+| fastnn | for every image | one reading of each image |
 | torch, each | for every image | `affine_grid` and `grid_sample` of all maps at once, a mask |
-| torch, batch | one for the batch | `flip`, `affine_grid` and `grid_sample`, a rectangle: what torchvision's v2 does |
-| torchvision | one for the batch | v2 on the batch, where it is installed |
-| albumentations | for every image | one by one, where it is installed |
+| torch, batch | one for the batch | what torchvision's v2 calls: `flip`, two masked `grid_sample`, a rectangle |
+| torchvision | one for the batch | its v2 on the batch, where it is installed |
 
-Given what fastnn drew, torch makes the same images of it; that is checked before anything is timed. `fit` is an epoch of a
-net that convolves, with and without.
+Given what fastnn drew, torch makes the same images of it; that is checked before anything is timed. At the end
+stands an epoch of LeNet, with and without.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ def ours(interpolation: str) -> Any:
 
 
 def theta(flip: Any, dx: Any, dy: Any, angle: Any) -> Any:
-    """Where pixels of a square come from, in the coordinates of `grid_sample`: turned, then shifted, then flipped."""
+    """Where pixels of a square come from, in the coordinates of `grid_sample`: turned, shifted and flipped back."""
     import torch
 
     a = torch.deg2rad(angle)
     sign = 1 - 2 * flip
-    x = torch.stack([sign * a.cos(), -sign * a.sin(), sign * -2 * dx / SIZE], 1)
+    x = torch.stack([sign * a.cos(), -sign * a.sin(), -2 * sign * dx / SIZE], 1)
     y = torch.stack([a.sin(), a.cos(), -2 * dy / SIZE], 1)
     return torch.stack([x, y], 1)
 
@@ -56,20 +55,19 @@ def cut(x: Any, cy: Any, cx: Any) -> Any:
     return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
 
 
-def torch_each(x: Any, mode: str, drawn: Any = None) -> Any:
+def torch_each(x: Any, mode: str) -> Any:
     import torch
     from torch.nn import functional as F
 
     n = len(x)
-    if drawn is None:
-        drawn = [
-            (torch.rand(n) < 0.5).float(),
-            torch.randint(-SHIFT, SHIFT + 1, (n,)).float(),
-            torch.randint(-SHIFT, SHIFT + 1, (n,)).float(),
-            (2 * torch.rand(n) - 1) * DEGREES,
-            torch.randint(0, SIZE, (n,)),
-            torch.randint(0, SIZE, (n,)),
-        ]
+    drawn = [
+        (torch.rand(n) < 0.5).float(),
+        torch.randint(-SHIFT, SHIFT + 1, (n,)).float(),
+        torch.randint(-SHIFT, SHIFT + 1, (n,)).float(),
+        (2 * torch.rand(n) - 1) * DEGREES,
+        torch.randint(0, SIZE, (n,)),
+        torch.randint(0, SIZE, (n,)),
+    ]
     grid = F.affine_grid(theta(*drawn[:4]), list(x.shape), align_corners=False)
     return cut(F.grid_sample(x, grid, mode=mode, align_corners=False), *drawn[4:])
 
@@ -79,9 +77,13 @@ def torch_batch(x: Any, mode: str) -> Any:
     from torch.nn import functional as F
 
     x = x.flip(-1)
-    for map_ in (theta(torch.zeros(1), torch.ones(1), -torch.ones(1), torch.zeros(1)), theta(torch.zeros(1), torch.zeros(1), torch.zeros(1), torch.full((1,), 9.0))):
+    for dx, angle in ((1.0, 0.0), (0.0, 9.0)):
+        map_ = theta(torch.zeros(1), torch.full((1,), dx), torch.full((1,), -dx), torch.full((1,), angle))
         grid = F.affine_grid(map_, [1, 1, SIZE, SIZE], align_corners=False).expand(len(x), -1, -1, -1)
-        x = F.grid_sample(x, grid, mode=mode, align_corners=False)
+        # A further channel tells what lies outside, for `fill`.
+        both = F.grid_sample(torch.cat([x, torch.ones_like(x)], 1), grid, mode=mode, align_corners=False)
+        x, inside = both[:, :1], both[:, 1:]
+        x = torch.where(inside < 0.5, torch.zeros(()), x) if mode == "nearest" else x * inside
     x = x.clone()
     x[:, :, 5 : 5 + HOLE, 9 : 9 + HOLE] = 0
     return x
@@ -100,22 +102,6 @@ def torchvision(mode: str) -> Callable[[Any], Any]:
     return v2.Compose(moves)
 
 
-def albumentations(x: np.ndarray, mode: str) -> Callable[[], Any]:
-    import albumentations
-
-    order = 1 if mode == "bilinear" else 0
-    share = SHIFT / SIZE
-    moves = albumentations.Compose(
-        [
-            albumentations.HorizontalFlip(p=0.5),
-            albumentations.Affine(translate_percent=(-share, share), rotate=(-DEGREES, DEGREES), interpolation=order, p=1),
-            albumentations.CoarseDropout(num_holes_range=(1, 1), hole_height_range=(HOLE, HOLE), hole_width_range=(HOLE, HOLE), p=1),
-        ]
-    )  # fmt: skip
-    images = np.ascontiguousarray(x[:, 0, :, :, None])
-    return lambda: np.stack([moves(image=image)["image"] for image in images])
-
-
 def agree(x: np.ndarray, mode: str) -> None:
     """Torch makes the same images of what fastnn draws."""
     import torch
@@ -125,16 +111,9 @@ def agree(x: np.ndarray, mode: str) -> None:
     for one in transform.params(x.shape):
         v = dict(one)
         shift, turn, hole = v["RandomShift"], v["RandomRotation"], v["CutOut"]
-        # Counterclockwise here, clockwise there: x' to x, y down.
         rows.append(("RandomHorizontalFlip" in v, shift["dx"], shift["dy"], turn["angle"], hole["y"], hole["x"]))
     flip, dx, dy, angle, cy, cx = torch.tensor(np.array(rows, np.float32)).T
-    # The places that are read: turned back, shifted back, flipped back.
-    a = torch.deg2rad(angle)
-    turned = torch.stack([torch.stack([a.cos(), -a.sin()], 1), torch.stack([a.sin(), a.cos()], 1)], 1)
-    sign = 1 - 2 * flip
-    moved = torch.stack([-2 * dx / SIZE * sign, -2 * dy / SIZE], 1)
-    turned[:, 0] *= sign[:, None]
-    maps = torch.cat([turned, moved[:, :, None]], 2)
+    maps = theta(flip, dx, dy, angle)
     grid = torch.nn.functional.affine_grid(maps, list(x.shape), align_corners=False)
     want = torch.nn.functional.grid_sample(torch.from_numpy(x), grid, mode=mode, align_corners=False)
     want = cut(want, cy, cx).numpy()
@@ -142,6 +121,22 @@ def agree(x: np.ndarray, mode: str) -> None:
     off = np.abs(got - want)
     if (off > 1e-4).mean() > (0.002 if mode == "nearest" else 1e-5):
         raise AssertionError(f"fastnn and torch differ by {off.max()}, in {(off > 1e-4).mean():.2%}")
+
+
+def candidates(x: np.ndarray, mode: str) -> dict[str, Callable[[], Any]]:
+    transform = ours(mode)
+    calls: dict[str, Callable[[], Any]] = {"fastnn": lambda: transform(x)}
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        agree(x[:500], mode)
+        batch = torch.from_numpy(x)
+        calls["torch, each"] = lambda: torch_each(batch, mode)
+        calls["torch, batch"] = lambda: torch_batch(batch, mode)
+        if importlib.util.find_spec("torchvision"):
+            theirs = torchvision(mode)
+            calls["torchvision"] = lambda: theirs(batch)
+    return calls
 
 
 def epochs(rounds: int) -> dict[str, float]:
@@ -183,20 +178,7 @@ def main() -> None:
     print(f"{fnn._core.isa()}, {args.threads} threads; medians of interleaved rounds\n")
     rows = []
     for mode in ("nearest", "bilinear"):
-        transform = ours(mode)
-        candidates: dict[str, Callable[[], Any]] = {"fastnn": lambda transform=transform: transform(x)}
-        if importlib.util.find_spec("torch"):
-            import torch
-
-            agree(x[:500], mode)
-            batch = torch.from_numpy(x)
-            candidates["torch, each"] = lambda mode=mode: torch_each(batch, mode)
-            candidates["torch, batch"] = lambda mode=mode: torch_batch(batch, mode)
-        if importlib.util.find_spec("torchvision"):
-            candidates["torchvision"] = lambda move=torchvision(mode): move(batch)
-        if importlib.util.find_spec("albumentations"):
-            candidates["albumentations"] = albumentations(x, mode)
-        times = interleaved(candidates, seconds=args.seconds)
+        times = interleaved(candidates(x, mode), seconds=args.seconds)
         for name, seconds in times.items():
             rows.append([mode, name, f"{seconds * 1e3:.2f}", f"**{seconds / times['fastnn']:.1f}**"])
     print(table("10,000 images of 28 × 28", ["places", "by", "ms", "its time / ours"], rows))
