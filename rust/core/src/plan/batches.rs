@@ -290,16 +290,18 @@ impl<'a> Rows<'a> {
             self.gather(1, order, &gathered[1], team);
             return;
         }
-        with_float!(y.dtype(), U => {
-            let values = y.view().slice::<U>();
-            let width = self.row_bytes[1] / y.dtype().size();
-            let row = |r: usize| &values[order[r] as usize * width..][..width];
-            for r in team.share(self.samples) {
-                let first = gathered[1].ptr().cast::<U>();
-                // SAFETY: as above.
-                let out = unsafe { std::slice::from_raw_parts_mut(first.add(r * width), width) };
-                mix_targets(mixed, row(r), row(mixed.partner(r)), out);
-            }
-        });
+        with_float!(y.dtype(), U => self.mix_numbers::<U>(mixed, order, &gathered[1], team));
+    }
+
+    fn mix_numbers<T: Float>(&self, mixed: &Mixed, order: &[i64], gathered: &Storage, team: &Team) {
+        let values = self.data[1].view().slice::<T>();
+        let width = self.row_bytes[1] / T::DTYPE.size();
+        let row = |r: usize| &values[order[r] as usize * width..][..width];
+        for r in team.share(self.samples) {
+            let first = gathered.ptr().cast::<T>();
+            // SAFETY: the storage has room for `samples` rows of this width; shares are disjoint.
+            let out = unsafe { std::slice::from_raw_parts_mut(first.add(r * width), width) };
+            mix_targets(mixed, row(r), row(mixed.partner(r)), out);
+        }
     }
 }

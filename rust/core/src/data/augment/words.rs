@@ -8,22 +8,22 @@ use crate::rng::{self, Draw};
 pub(super) struct Words {
     draw: Draw,
     block: u64,
-    words: [u64; 4],
+    now: [u64; 4],
     used: usize,
 }
 
 impl Words {
     pub(super) fn new(draw: Draw, first_block: u64) -> Self {
-        Self { draw, block: first_block, words: [0; 4], used: 4 }
+        Self { draw, block: first_block, now: [0; 4], used: 4 }
     }
 
     pub(super) fn word(&mut self) -> u64 {
         if self.used == 4 {
-            self.words = self.draw.block_wide(self.block);
+            self.now = self.draw.block_wide(self.block);
             (self.block, self.used) = (self.block + 1, 0);
         }
         self.used += 1;
-        self.words[self.used - 1]
+        self.now[self.used - 1]
     }
 
     /// A number of [0, 1): a word over 2³².
