@@ -51,7 +51,7 @@ def pixel(image, y, x, fill):
 def read(image, y, x, interpolation, fill):
     """Return the values at any places, the first pixel's centre being 0."""
     if interpolation == "nearest":
-        return pixel(image, np.floor(y + 0.5).astype(int), np.floor(x + 0.5).astype(int), fill)
+        return pixel(image, np.rint(y).astype(int), np.rint(x).astype(int), fill)
     i, j = np.floor(y).astype(int), np.floor(x).astype(int)
     a, b = y - i, x - j
     return (

@@ -270,7 +270,14 @@ pub fn blur_room(h: usize, w: usize, kernel: usize) -> usize {
 #[inline]
 #[must_use]
 pub fn reflected(i: i64, n: usize) -> usize {
-    let period = (2 * (n as i64 - 1)).max(1);
+    let last = n as i64 - 1;
+    // Seldom further than one image away, and then it takes no division.
+    let near = if i < 0 { -i } else { i };
+    let near = if near > last { 2 * last - near } else { near };
+    if near >= 0 {
+        return near as usize;
+    }
+    let period = (2 * last).max(1);
     let i = i.rem_euclid(period);
     (if n == 1 { 0 } else { i.min(period - i) }) as usize
 }
