@@ -113,10 +113,9 @@ def crop(image, v, size, padding, mode, fill):
 
 def resized_crop(image, v, size, interpolation):
     top, left, rows, columns = (int(v[name]) for name in ("top", "left", "height", "width"))
-    part = image[:, top : top + rows, left : left + columns]
-    y = np.clip((np.arange(size[0]) + 0.5) * rows / size[0] - 0.5, 0, rows - 1)
-    x = np.clip((np.arange(size[1]) + 0.5) * columns / size[1] - 0.5, 0, columns - 1)
-    return read(part, *np.meshgrid(y, x, indexing="ij"), interpolation, 0)
+    y = top + np.clip((np.arange(size[0]) + 0.5) * rows / size[0] - 0.5, 0, rows - 1)
+    x = left + np.clip((np.arange(size[1]) + 0.5) * columns / size[1] - 0.5, 0, columns - 1)
+    return read(image, *np.meshgrid(y, x, indexing="ij"), interpolation, 0)
 
 
 def grey(image):
