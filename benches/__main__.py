@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from benches import extras, kernels, nets
+from benches import extras, images, kernels, nets
 from benches.compare import interleaved, table
 
 
@@ -71,10 +71,10 @@ def steps(names: list[str], seconds: float, *, check: bool) -> str:
     return table("One training step with Adam", header, rows)
 
 
-def single_kernels(seconds: float) -> str:
+def single_kernels(seconds: float, title: str, candidates: list[kernels.Row]) -> str:
     """One kernel each."""
     rows = []
-    for row in kernels.rows():
+    for row in candidates:
         here = {k: make for k, make in row.peers.items() if importlib.util.find_spec(k.split()[0])}
         if here:
             row.check()
@@ -84,12 +84,12 @@ def single_kernels(seconds: float) -> str:
             theirs = f"{times[peer] * 1e6:,.2f}" if here else "–"
             rows.append([row.name, f"{times['fastnn'] * 1e6:,.2f}", peer, theirs, ratio])
             print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
-    return table("Single kernels", ["kernel", "fastnn, µs", "peer", "peer, µs", "its time / ours"], rows)
+    return table(title, ["kernel", "fastnn, µs", "peer", "peer, µs", "its time / ours"], rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
-    parser.add_argument("names", nargs="*", help="nets to time, `kernels`, `extras`; all if none are named")
+    parser.add_argument("names", nargs="*", help="nets to time, `kernels`, `images`, `extras`; all if none are named")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=6.0, help="seconds a row")
     parser.add_argument("--no-check", action="store_true", help="do not compare results first")
@@ -98,11 +98,13 @@ def main() -> None:
     import fastnn
 
     print(f"{platform.machine()}, {fastnn._core.isa()}, {args.threads} threads; medians of interleaved rounds\n")
-    wanted = [n for n in args.names if n not in {"kernels", "extras"}]
+    wanted = [n for n in args.names if n not in {"kernels", "images", "extras"}]
     if wanted or not args.names:
         print(steps(wanted, args.seconds, check=not args.no_check))
     if "kernels" in args.names or not args.names:
-        print(single_kernels(args.seconds))
+        print(single_kernels(args.seconds, "Single kernels", kernels.rows()))
+    if "images" in args.names or not args.names:
+        print(single_kernels(args.seconds, "Images", images.rows()))
     if "extras" in args.names or not args.names:
         print(extras.extras(args.seconds * 5, args.threads))
 

@@ -133,11 +133,12 @@ from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from fastnn import augment, callbacks, diagnostics, ensemble, training, unsupervised
+    from fastnn import augment, callbacks, data, diagnostics, ensemble, training, unsupervised, utils, visualize
     from fastnn.augment import mixup
+    from fastnn.data import Generator
     from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
-    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict
+    from fastnn.training import History, LRRangeTest, Trainer, TrainStep, lr_range_test, mc_predict, tta
 
 float = float32
 double = float64
@@ -147,6 +148,11 @@ long = int64
 _LAZY = {
     "augment": ("fastnn.augment", None),
     "callbacks": ("fastnn.callbacks", None),
+    "data": ("fastnn.data", None),
+    "tta": ("fastnn.training.tta", None),
+    "utils": ("fastnn.utils", None),
+    "visualize": ("fastnn.visualize", None),
+    "Generator": ("fastnn.data", "Generator"),
     "ensemble": ("fastnn.ensemble", None),
     "diagnostics": ("fastnn.diagnostics", None),
     "bias_variance": ("fastnn.diagnostics", "bias_variance"),
@@ -182,6 +188,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Generator",
     "History",
     "LRRangeTest",
     "Tensor",
@@ -210,6 +217,7 @@ __all__ = [
     "clamp",
     "clone",
     "cos",
+    "data",
     "diagnose",
     "diagnostics",
     "div",
@@ -326,11 +334,14 @@ __all__ = [
     "training",
     "transpose",
     "trunc",
+    "tta",
     "unbind",
     "unfreeze",
     "unsqueeze",
     "unsupervised",
+    "utils",
     "var",
+    "visualize",
     "where",
     "zeros",
     "zeros_like",

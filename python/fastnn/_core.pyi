@@ -16,6 +16,8 @@ __all__ = [
     "Treatment",
     "__version__",
     "abs",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
     "add",
     "all",
     "amax",
@@ -26,6 +28,7 @@ __all__ = [
     "argmax",
     "argmin",
     "as_tensor",
+    "avg_pool",
     "batch_norm",
     "bernoulli",
     "bilinear",
@@ -60,10 +63,12 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "fractional_max_pool2d",
     "from_numpy",
     "full",
     "full_like",
     "gather",
+    "gaussian_noise",
     "ge",
     "gelu",
     "get_num_threads",
@@ -76,6 +81,7 @@ __all__ = [
     "index_select",
     "instance_norm",
     "int64",
+    "interpolate",
     "is_anomaly_enabled",
     "is_grad_enabled",
     "isa",
@@ -103,6 +109,8 @@ __all__ = [
     "masked_fill",
     "matmul",
     "max",
+    "max_pool",
+    "max_pool_with_indices",
     "maximum",
     "mean",
     "min",
@@ -119,6 +127,7 @@ __all__ = [
     "one_hot",
     "ones",
     "ones_like",
+    "pad",
     "penalty",
     "permutation",
     "permute",
@@ -145,6 +154,7 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
     "set_num_threads",
+    "set_own_rng_state",
     "set_rng_state",
     "sigmoid",
     "sign",
@@ -564,6 +574,8 @@ class Treatment:
     def follow(self, params: Sequence[Tensor], max_norms: Sequence[builtins.float | None], /) -> None: ...
 
 def abs(input: _Input, /) -> Tensor: ...
+def adaptive_avg_pool(input: _Input, output_size: Sequence[int], /) -> Tensor: ...
+def adaptive_max_pool(input: _Input, output_size: Sequence[int], /) -> tuple[Tensor, Tensor]: ...
 def add(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def all(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def amax(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
@@ -582,6 +594,16 @@ def arange(
 def argmax(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def argmin(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def as_tensor(data: Any, dtype: _DTypeLike | None = None, device: object = None) -> Tensor: ...
+def avg_pool(
+    input: _Input,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil_mode: builtins.bool,
+    count_include_pad: builtins.bool,
+    divisor_override: int | None,
+    /,
+) -> Tensor: ...
 def batch_norm(
     input: _Input,
     running_mean: Tensor | None,
@@ -665,6 +687,9 @@ def eye(
 def flatten(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def floor(input: _Input, /) -> Tensor: ...
 def floor_divide(input: _Input, other: _Operand, /) -> Tensor: ...
+def fractional_max_pool2d(
+    input: _Input, kernel_size: Sequence[int], output_size: Sequence[int], samples: _Input, /
+) -> tuple[Tensor, Tensor]: ...
 def from_numpy(array: NDArray[Any], /) -> Tensor: ...
 def full(
     size: int | Sequence[int],
@@ -683,6 +708,7 @@ def full_like(
     requires_grad: builtins.bool = False,
 ) -> Tensor: ...
 def gather(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
+def gaussian_noise(input: _Input, std: builtins.float, /) -> Tensor: ...
 def ge(input: _Input, other: _Operand, /) -> Tensor: ...
 def gelu(input: _Input, approximate: str, /) -> Tensor: ...
 def get_num_threads() -> int: ...
@@ -712,6 +738,14 @@ def instance_norm(
     use_input_stats: builtins.bool,
     momentum: builtins.float,
     eps: builtins.float,
+    /,
+) -> Tensor: ...
+def interpolate(
+    input: _Input,
+    output_size: Sequence[int],
+    scales: Sequence[builtins.float] | None,
+    mode: str,
+    align_corners: builtins.bool,
     /,
 ) -> Tensor: ...
 def is_anomaly_enabled() -> builtins.bool: ...
@@ -756,6 +790,24 @@ def manual_seed(seed: int, /) -> None: ...
 def masked_fill(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def matmul(input: _Input, other: _Input, /) -> Tensor: ...
 def max(input: _Input, /, *args: Any, **kwargs: Any) -> Any: ...
+def max_pool(
+    input: _Input,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: builtins.bool,
+    /,
+) -> Tensor: ...
+def max_pool_with_indices(
+    input: _Input,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: builtins.bool,
+    /,
+) -> tuple[Tensor, Tensor]: ...
 def maximum(input: _Input, other: _Operand, /) -> Tensor: ...
 def mean(input: _Input, /, *args: Any, **kwargs: Any) -> Tensor: ...
 def min(input: _Input, /, *args: Any, **kwargs: Any) -> Any: ...
@@ -779,6 +831,7 @@ def ones(
 def ones_like(
     input: _Input, *, dtype: _DTypeLike | None = None, device: object = None, requires_grad: builtins.bool = False
 ) -> Tensor: ...
+def pad(input: _Input, pad: Sequence[tuple[int, int]], mode: str, value: builtins.float, /) -> Tensor: ...
 def penalty(
     tensors: Sequence[_Input], penalties: Sequence[tuple[str, builtins.float, builtins.float]], /
 ) -> Tensor: ...
@@ -823,6 +876,7 @@ def set_anomaly_scope(scope: str | None, /) -> str | None: ...
 def set_detect_anomaly(mode: builtins.bool, /) -> builtins.bool: ...
 def set_grad_enabled(mode: builtins.bool, /) -> builtins.bool: ...
 def set_num_threads(n: int, /) -> None: ...
+def set_own_rng_state(state: tuple[int, int] | None, /) -> tuple[int, int] | None: ...
 def set_rng_state(state: tuple[int, int], /) -> None: ...
 def sigmoid(input: _Input, /) -> Tensor: ...
 def sign(input: _Input, /) -> Tensor: ...

@@ -15,6 +15,7 @@ import numpy as np
 import fastnn as fnn
 from fastnn.nn import functional as F
 from tests.reference import ops as ref
+from tests.reference import pooling as pools
 
 Array = np.ndarray[Any, Any]
 
@@ -203,6 +204,17 @@ LAYERS = [
        (((2, 1), (1,), (1,)), ((5, 3), (3,), (3,)), ((33, 17), (17,), (17,)), ((4, 3, 5), (3,), (3,)),
         ((256, 65), (65,), (65,)), ((30, 11, 70), (11,), (11,))),
        low=98, high=102, f32_tolerance=2e-3),
+    Op("batch_norm images", lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True, eps=0.5),
+       lambda x, w, b: ref.batch_norm(x, w, b, 0.5),
+       (((1, 1, 1, 2), (1,), (1,)), ((2, 3, 5, 7), (3,), (3,)), ((70, 2, 7, 7), (2,), (2,)), ((3, 1, 65, 67), (1,), (1,)),
+        ((2, 70, 3, 11), (70,), (70,)), ((2, 3, 2, 3, 5), (3,), (3,))),
+       low=98, high=102, f32_tolerance=2e-3,
+       bad=((((2, 3, 4, 4), (4,), (4,)), "batch_norm: expected input of shape (n, 4, *); got (2, 3, 4, 4)"),
+            (((1, 3, 1, 1), (3,), (3,)),
+             "batch_norm: expected more than 1 value per channel when training; got input of shape (1, 3, 1, 1)"))),
+    Op("batch_norm given", lambda x, w, b: F.batch_norm(x, fnn.full_like(w, 0.5).detach(), fnn.full_like(b, 2.0).detach(), w, b, eps=0.5),
+       lambda x, w, b: w.reshape(-1, 1, 1) * (x - 0.5) / np.sqrt(2.5) + b.reshape(-1, 1, 1),
+       (((2, 1, 2, 3), (1,), (1,)), ((2, 3, 5, 7), (3,), (3,)), ((70, 2, 7, 7), (2,), (2,)))),
     Op("layer_norm", lambda x, w, b: F.layer_norm(x, w.shape, w, b, 0.5), lambda x, w, b: ref.layer_norm(x, w.ndim, w, b, 0.5),
        (((1, 2), (2,), (2,)), ((5, 3), (3,), (3,)), ((2, 3, 7), (3, 7), (3, 7)), ((33, 17), (17,), (17,)),
         ((256, 65), (65,), (65,))),
@@ -230,10 +242,18 @@ LAYERS = [
        (((5, 6),), ((3, 6, 7),))),
     Op("instance_norm", lambda x, w, b: F.instance_norm(x, None, None, w, b, eps=0.5),
        lambda x, w, b: ref.instance_norm(x, w, b, 0.5),
-       (((2, 3, 2), (3,), (3,)), ((3, 17), (3,), (3,)), ((5, 3, 33), (3,), (3,))),
+       (((2, 3, 2), (3,), (3,)), ((3, 17), (3,), (3,)), ((5, 3, 33), (3,), (3,)), ((2, 3, 5, 7), (3,), (3,)),
+        ((2, 3, 2, 3, 5), (3,), (3,))),
        low=98, high=102, f32_tolerance=2e-3,
        bad=((((2, 3, 1), (3,), (3,)), "instance_norm: expected more than 1 spatial element; got input of shape (2, 3, 1)"),
-            (((3,), (3,), (3,)), "instance_norm: expected input of shape (n, c, l) or (c, l); got (3,)"))),
+            (((3,), (3,), (3,)), "instance_norm: expected input of shape (n, c, *) or (c, l); got (3,)"))),
+    Op("local_response_norm", lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2.0), lambda x: ref.local_response_norm(x, 3, 0.5, 0.75, 2.0),
+       (((1, 1, 1),), ((2, 5, 3),), ((2, 7, 3, 5),), ((3, 40, 9, 11),)),
+       bad=((((2, 3),), "local_response_norm: expected input of shape (n, c, *) with 3 or more dimensions; got (2, 3)"),)),
+    Op("local_response_norm even", lambda x: F.local_response_norm(x, 4, 0.5, 1.5), lambda x: ref.local_response_norm(x, 4, 0.5, 1.5, 1.0),
+       (((1, 1, 2),), ((2, 5, 3),))),
+    Op("local_response_norm wide", lambda x: F.local_response_norm(x, 9, 0.5, 0.5), lambda x: ref.local_response_norm(x, 9, 0.5, 0.5, 1.0),
+       (((2, 3, 3),),)),
     Op("normalize", lambda x: F.normalize(x, eps=0.1), lambda x: ref.normalize(x, 2, 1, 0.1), SMALL_MATRIX),
     Op("normalize 3 dim 0", lambda x: F.normalize(x, 3, 0, 0.1), lambda x: ref.normalize(x, 3, 0, 0.1), SMALL_MATRIX,
        kinks=(0.0,)),
@@ -283,6 +303,68 @@ LOSSES = [
            lambda x, t, r: ref.kl_div(x, t, True, r), SAME[1:]),
 ]
 
-OPS = [*ELEMENTWISE, *BINARY, *REDUCTIONS, *SHAPES, *LAYERS, *LOSSES]
+IMAGES = (((1, 1, 3, 3),), ((1, 2, 5, 7),), ((2, 3, 9, 11),), ((3, 17, 12, 35),))
+SERIES = (((1, 4),), ((2, 3, 9),), ((5, 11, 37),))
+
+
+def _reference_samples(x: Array) -> Array:
+    """Where fractional windows are: different for each plane and axis."""
+    return np.linspace(0, 0.99, x.shape[0] * x.shape[1] * 2).reshape(*x.shape[:2], 2)
+
+
+POOLS = [
+    Op("max_pool2d", lambda x: F.max_pool2d(x, 2), lambda x: pools.max_pool(x, (2, 2), (2, 2), (0, 0), (1, 1)), IMAGES, apart=0.01,
+       bad=((((3, 3),), "max_pool2d: expected input of shape (n, c, h, w) or (c, h, w); got (3, 3)"),
+            (((2, 3, 1, 4),), "max_pool2d: expected input of at least (2, 2) with padding (0, 0) in its last 2 dimensions; got (2, 3, 1, 4)"),
+            (((2, 0, 4, 4),), "max_pool2d: expected input of shape (n, c, h, w) or (c, h, w), where only n may be 0; got (2, 0, 4, 4)"))),
+    Op("max_pool2d 3 2 1", lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: pools.max_pool(x, (3, 3), (2, 2), (1, 1), (1, 1)), IMAGES, apart=0.01),
+    Op("max_pool2d uneven", lambda x: F.max_pool2d(x, (2, 3), (1, 4), (1, 0), (2, 1), True),
+       lambda x: pools.max_pool(x, (2, 3), (1, 4), (1, 0), (2, 1), True), IMAGES, apart=0.01),
+    Op("max_pool2d large", lambda x: F.max_pool2d(x, 17, 3, 8), lambda x: pools.max_pool(x, (17, 17), (3, 3), (8, 8), (1, 1)), IMAGES, apart=0.01),
+    Op("max_pool2d indices", lambda x: F.max_pool2d(x, 3, 2, return_indices=True)[0],
+       lambda x: pools.max_pool(x, (3, 3), (2, 2), (0, 0), (1, 1)), IMAGES, apart=0.01),
+    Op("max_pool1d", lambda x: F.max_pool1d(x, 3, 2, 1), lambda x: pools.max_pool(x, (3,), (2,), (1,), (1,)), SERIES, apart=0.01,
+       bad=((((3,),), "max_pool1d: expected input of shape (n, c, l) or (c, l); got (3,)"),)),
+    Op("avg_pool2d", lambda x: F.avg_pool2d(x, 2), lambda x: pools.avg_pool(x, (2, 2), (2, 2), (0, 0)), IMAGES,
+       bad=((((3, 1, 3),), "avg_pool2d: expected input of at least (2, 2) with padding (0, 0) in its last 2 dimensions; got (3, 1, 3)"),)),
+    Op("avg_pool2d 3 2 1", lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+       lambda x: pools.avg_pool(x, (3, 3), (2, 2), (1, 1), include=False), IMAGES),
+    Op("avg_pool2d uneven", lambda x: F.avg_pool2d(x, (2, 3), (1, 3), (1, 1), True),
+       lambda x: pools.avg_pool(x, (2, 3), (1, 3), (1, 1), True), IMAGES),
+    Op("avg_pool2d divisor", lambda x: F.avg_pool2d(x, 3, 1, 1, divisor_override=-2),
+       lambda x: pools.avg_pool(x, (3, 3), (1, 1), (1, 1), divisor=-2), IMAGES),
+    Op("avg_pool1d", lambda x: F.avg_pool1d(x, 4, 3, 2, True), lambda x: pools.avg_pool(x, (4,), (3,), (2,), True), SERIES),
+    Op("adaptive_avg_pool2d 1", lambda x: F.adaptive_avg_pool2d(x, 1), lambda x: x.mean((-2, -1), keepdims=True), IMAGES),
+    Op("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (2, 5)), lambda x: pools.adaptive_pool(x, (2, 5), np.mean), IMAGES),
+    Op("adaptive_avg_pool1d", lambda x: F.adaptive_avg_pool1d(x, 3), lambda x: pools.adaptive_pool(x, (3,), np.mean), SERIES),
+    Op("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (None, 2)), lambda x: pools.adaptive_pool(x, (x.shape[2], 2), np.max), IMAGES,
+       apart=0.01),
+    Op("adaptive_max_pool1d", lambda x: F.adaptive_max_pool1d(x, 3), lambda x: pools.adaptive_pool(x, (3,), np.max), SERIES, apart=0.01),
+    Op("lp_pool2d", lambda x: F.lp_pool2d(x, 3, 2, (1, 2)), lambda x: pools.lp_pool(x, 3, (2, 2), (1, 2)), IMAGES, low=0.3),
+    Op("lp_pool1d", lambda x: F.lp_pool1d(x, 2, 3), lambda x: pools.lp_pool(x, 2, (3,), (3,)), SERIES, low=0.3),
+    Op("fractional_max_pool2d",
+       lambda x: F.fractional_max_pool2d(x, (2, 1), (2, 3), _random_samples=_as(x, _reference_samples(x))),
+       lambda x: pools.fractional_max_pool2d(x, (2, 1), (2, 3), _reference_samples(x)), IMAGES, apart=0.01,
+       bad=((((1, 2, 2, 3),), "fractional_max_pool2d: expected input of at least kernel_size (2, 1) + output_size (2, 3) - 1 in its last 2 dimensions; got (1, 2, 2, 3)"),)),
+    Op("nearest", lambda x: F.interpolate(x, scale_factor=2), lambda x: x.repeat(2, 2).repeat(2, 3), IMAGES,
+       bad=((((3, 3),), "interpolate: expected input of shape (n, c, l) or (n, c, h, w) for mode 'nearest'; got (3, 3)"),)),
+    Op("nearest smaller", lambda x: F.interpolate(x, (2, 4)), lambda x: pools.nearest(x, (2, 4)), IMAGES),
+    Op("bilinear", lambda x: F.interpolate(x, (6, 4), mode="bilinear"), lambda x: pools.bilinear(x, (6, 4), False), IMAGES),
+    Op("bilinear twice", lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+       lambda x: pools.bilinear(x, (2 * x.shape[2], 2 * x.shape[3]), False), IMAGES),
+    Op("bilinear corners", lambda x: F.interpolate(x, (6, 1), mode="bilinear", align_corners=True),
+       lambda x: pools.bilinear(x, (6, 1), True), IMAGES),
+    Op("pad", lambda x: F.pad(x, (1, 2, 0, 3, -1, 1), value=0.5),
+       lambda x: pools.pad(x, ((0, 1), (0, 3), (1, 2)), "constant", constant_values=0.5)[:, 1:], (((2, 2, 1, 3),), ((2, 3, 9, 5),)),
+       bad=((((2, 1),), "pad: expected pairs for at most 2 dimensions; got 3"),)),
+    Op("pad reflect", lambda x: F.pad(x, (1, 2, 2, 0), "reflect"), lambda x: pools.pad(x, ((2, 0), (1, 2)), "reflect"), IMAGES,
+       bad=((((2, 2, 5),), "pad: expected padding of less than the input, which is (2, 2, 5); got 2"),)),
+    Op("pad replicate", lambda x: F.pad(x, (9, 1), "replicate"), lambda x: pools.pad(x, ((9, 1),), "edge"), SERIES),
+    Op("pad circular", lambda x: F.pad(x, (3, 1, 0, 2), "circular"), lambda x: pools.pad(x, ((0, 2), (3, 1)), "wrap"), IMAGES),
+    Op("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2) * 1, lambda x: pools.pixel_shuffle(x, 2), (((1, 4, 2, 3),), ((2, 12, 5, 3),)),
+       bad=((((1, 6, 2, 2),), "pixel_shuffle: expected channels that 4 divides; got (1, 6, 2, 2)"),)),
+]
+
+OPS = [*ELEMENTWISE, *BINARY, *REDUCTIONS, *SHAPES, *LAYERS, *LOSSES, *POOLS]
 CASES = [(op, case) for op in OPS for case in range(len(op.shapes))]
 IDS = [f"{op.name}-{case}" for op, case in CASES]

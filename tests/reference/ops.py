@@ -74,8 +74,8 @@ def glu(x: Array, axis: int) -> Array:
 
 
 def batch_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
-    axes = (0, 2) if x.ndim == 3 else (0,)
-    shape = (1, -1, 1) if x.ndim == 3 else (1, -1)
+    axes = (0, *range(2, x.ndim))
+    shape = (1, -1, *[1] * (x.ndim - 2))
     mean = x.mean(axis=axes, keepdims=True)
     var = ((x - mean) ** 2).mean(axis=axes, keepdims=True)
     return weight.reshape(shape) * (x - mean) / np.sqrt(var + eps) + bias.reshape(shape)
@@ -103,7 +103,17 @@ def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) ->
 
 
 def instance_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
-    return weight[:, None] * _standardized(x, (-1,), eps) + bias[:, None]
+    inner = 1 if x.ndim == 2 else x.ndim - 2
+    shape = (-1, *[1] * inner)
+    return weight.reshape(shape) * _standardized(x, tuple(range(-inner, 0)), eps) + bias.reshape(shape)
+
+
+def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
+    y = np.empty_like(x)
+    for c in range(x.shape[1]):
+        window = x[:, max(0, c - size // 2) : c + (size - 1) // 2 + 1]
+        y[:, c] = x[:, c] / (k + alpha * (window**2).sum(axis=1) / size) ** beta
+    return y
 
 
 def normalize(x: Array, p: float, axis: int, eps: float) -> Array:

@@ -132,8 +132,23 @@ def adam(
     weight_decay: float = 0.0,
     amsgrad: bool = False,
     maximize: bool = False,
+    decoupled_weight_decay: bool = False,
 ) -> list[Array]:
-    """Adam: Kingma & Ba 2015, Algorithm 1, its L2 penalty in the gradient; ``amsgrad`` is Reddi, Kale & Kumar 2018."""
+    """Adam: Kingma & Ba 2015, Algorithm 1, its L2 penalty in the gradient; ``amsgrad`` is Reddi, Kale & Kumar 2018.
+
+    With decoupled weight decay it is AdamW.
+    """
+    if decoupled_weight_decay:
+        return adamw(
+            param,
+            grads,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+        )
     beta1, beta2 = betas
     theta = np.array(param, np.float64)
     m = np.zeros_like(theta)

@@ -208,6 +208,7 @@ def test_rows_in_any_order() -> None:
         optim.Adadelta,
         lambda p: optim.RMSprop(p, centered=True, momentum=0.5),
         lambda p: optim.Adam(p, amsgrad=True),
+        lambda p: optim.Adam(p, weight_decay=0.1, decoupled_weight_decay=True),
         optim.AdamW,
         optim.Adamax,
         lambda p: optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True),

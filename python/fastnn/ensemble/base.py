@@ -136,14 +136,14 @@ class Ensemble:
         """Return what each member predicts: ``(members, n, *)``."""
         where = f"{type(self).__name__}.{method}"
         batch_size = data.check_batch_size(where, batch_size)
-        inputs = data.features(where, x, Types.of(self.members[0]))
+        inputs = data.features(where, x, Types.of(self.members[0]), whole=False)
         if not len(inputs):
             raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
         return np.stack([self._predict_one(model, inputs, batch_size) for model in self.members])
 
     def _predict_one(self, model: Module, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
         with evaluation.evaluating(model):
-            outputs = evaluation.outputs(model, evaluation.slices(x, batch_size))
+            outputs = evaluation.outputs(model, evaluation.slices(x, batch_size, Types.of(model).features))
             return np.concatenate([self._kind.convert(output).numpy() for output in outputs])
 
     def state_dict(self) -> dict[str, Tensor]:

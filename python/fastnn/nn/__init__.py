@@ -17,14 +17,15 @@ from fastnn.nn.activation import (
     Softplus,
     Tanh,
 )
-from fastnn.nn.batchnorm import BatchNorm1d
+from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from fastnn.nn.dropconnect import DropConnect
-from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
-from fastnn.nn.flatten import Flatten
+from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
+from fastnn.nn.flatten import Flatten, Unflatten
+from fastnn.nn.fractional import FractionalMaxPool2d
 from fastnn.nn.gated import GLU, GatedLinear, Highway
-from fastnn.nn.instancenorm import InstanceNorm1d
+from fastnn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import (
     BCELoss,
@@ -40,21 +41,64 @@ from fastnn.nn.loss import (
 from fastnn.nn.module import Module
 from fastnn.nn.multiplicative import FactorizationMachine, LowRankBilinear
 from fastnn.nn.noise import GaussianNoise, MaskingNoise, WeightNoise
-from fastnn.nn.normalization import GroupNorm, LayerNorm, RMSNorm
+from fastnn.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from fastnn.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    LPPool1d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from fastnn.nn.residual import Residual, linear_survival
 from fastnn.nn.scaler import MinMaxScaler, StandardScaler
+from fastnn.nn.upsampling import (
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 
 __all__ = [
     "ELU",
     "GELU",
     "GLU",
     "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AlphaDropout",
+    "AvgPool1d",
+    "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Bilinear",
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
@@ -62,9 +106,13 @@ __all__ = [
     "CrossEntropyLoss",
     "DropConnect",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "FactorizationMachine",
     "FeatureAlphaDropout",
     "Flatten",
+    "FractionalMaxPool2d",
     "GatedLinear",
     "GaussianNoise",
     "GroupNorm",
@@ -73,15 +121,22 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "LowRankBilinear",
     "MSELoss",
     "MaskingNoise",
+    "MaxPool1d",
+    "MaxPool2d",
     "MinMaxScaler",
     "Module",
     "ModuleDict",
@@ -89,9 +144,15 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "Residual",
     "Sequential",
     "SiLU",
@@ -101,7 +162,13 @@ __all__ = [
     "Softplus",
     "StandardScaler",
     "Tanh",
+    "Unflatten",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "WeightNoise",
+    "ZeroPad1d",
+    "ZeroPad2d",
     "functional",
     "init",
     "linear_survival",

@@ -80,7 +80,53 @@ class NormBase(Module):
         )
 
 
-class BatchNorm1d(NormBase):
+class _BatchNorm(NormBase):
+    _ndims: ClassVar[tuple[int, ...]]
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: object = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
+
+    def _misfit(self, error: Exception, input: object) -> ValueError | TypeError:
+        shape, c = shape_of(input), self.num_features
+        fits = len(shape) in self._ndims and shape[1] == c
+        ndim = len(shape) if len(shape) in self._ndims else self._ndims[0]
+        expected = {2: f"(n, {c})", 3: f"(n, {c}, l)", 4: f"(n, {c}, h, w)", 5: f"(n, {c}, d, h, w)"}[ndim]
+        return layer_error(f"{self._layer}({c})", error, fits, expected, input)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        if getattr(input, "ndim", self._ndims[0]) not in self._ndims:
+            raise self._misfit(ValueError(), input)
+        mean, var, tracked = self.running_mean, self.running_var, self.num_batches_tracked
+        momentum = self.momentum
+        update = self.training and tracked is not None
+        if momentum is None:
+            # The mean over batches: batch t counts for 1/t.
+            momentum = 1.0 / (tracked.item() + 1) if update and tracked is not None else 0.0
+        try:
+            # Without running statistics, the batch's serve while evaluating too.
+            output = _batch_norm(
+                input, mean, var, self.weight, self.bias, self.training or mean is None, momentum, self.eps
+            )
+        except (TypeError, ValueError) as error:
+            raise self._misfit(error, input) from None
+        if update and tracked is not None:
+            # Last, so that a batch which was refused is not counted.
+            tracked.add_(1)
+        return output
+
+
+class BatchNorm1d(_BatchNorm):
     """Normalise each feature over the batch, then scale and shift it.
 
     While training, for each feature j over the n rows of the batch::
@@ -112,40 +158,67 @@ class BatchNorm1d(NormBase):
         unbiased variance, as in PyTorch; Keras takes the biased one.
     """
 
-    _layer = "BatchNorm1d"
+    _layer, _ndims = "BatchNorm1d", (2, 3)
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: object = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
-    def forward(self, input: TensorLike) -> Tensor:
-        mean, var, tracked = self.running_mean, self.running_var, self.num_batches_tracked
-        momentum = self.momentum
-        update = self.training and tracked is not None
-        if momentum is None:
-            # The mean over batches: batch t counts for 1/t.
-            momentum = 1.0 / (tracked.item() + 1) if update and tracked is not None else 0.0
-        try:
-            # Without running statistics, the batch's serve while evaluating too.
-            output = _batch_norm(
-                input, mean, var, self.weight, self.bias, self.training or mean is None, momentum, self.eps
-            )
-        except (TypeError, ValueError) as error:
-            shape, c = shape_of(input), self.num_features
-            fits = len(shape) in {2, 3} and shape[1] == c
-            expected = f"(n, {c}, l)" if len(shape) == 3 else f"(n, {c})"
-            raise layer_error(f"BatchNorm1d({c})", error, fits, expected, input) from None
-        if update and tracked is not None:
-            # Last, so that a batch which was refused is not counted.
-            tracked.add_(1)
-        return output
+class BatchNorm2d(_BatchNorm):
+    """Normalise each channel over the pixels of all images of the batch, then scale and shift it.
+
+    While training, for each channel j over the n·h·w pixels of the batch::
+
+        y[i, j, :, :] = weight[j] * (x[i, j, :, :] - mean[j]) / sqrt(var[j] + eps) + bias[j]
+
+    While evaluating, the running statistics take the place of ``mean`` and ``var``. In a planned step, a ReLU behind
+    it, and an addition in between, are done in the same pass.
+
+    Args:
+        num_features: Channels c of the input, at least 1.
+        eps: Added to the variance, so in units of the input squared. Above 0.
+        momentum: Share of the newest batch in the running statistics, in (0, 1]; Keras' ``momentum`` is
+            ``1 - momentum``. ``None`` for the mean over all batches so far.
+        affine: Whether there are ``weight`` and ``bias``. They start at 1 and 0.
+        track_running_stats: Whether there are running statistics. Without them, the batch's serve always.
+        device: ``None`` or the CPU.
+        dtype: float32, the default, or float64.
+        bias: Whether ``affine`` includes ``bias``.
+
+    Shapes:
+        x, y: ``(n, c, h, w)``; more than one value a channel while training.
+
+    Raises:
+        ValueError: A setting is out of range, or ``x`` has other channels, or one value a channel while training.
+        TypeError: A setting, or ``x``, is of another type.
+
+    Source:
+        Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167, Algorithms 1 and 2, and section 3.2 for images.
+        ``running_var`` takes the unbiased variance, as in PyTorch; Keras takes the biased one.
+    """
+
+    _layer, _ndims = "BatchNorm2d", (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Normalise each channel over the voxels of all volumes of the batch: :class:`BatchNorm2d` with one dimension more.
+
+    Args:
+        num_features: Channels c of the input, at least 1.
+        eps: Added to the variance. Above 0.
+        momentum: Share of the newest batch in the running statistics, in (0, 1]; ``None`` for the mean over batches.
+        affine: Whether there are ``weight`` and ``bias``. They start at 1 and 0.
+        track_running_stats: Whether there are running statistics. Without them, the batch's serve always.
+        device: ``None`` or the CPU.
+        dtype: float32, the default, or float64.
+        bias: Whether ``affine`` includes ``bias``.
+
+    Shapes:
+        x, y: ``(n, c, d, h, w)``; more than one value a channel while training.
+
+    Raises:
+        ValueError: A setting is out of range, or ``x`` has other channels, or one value a channel while training.
+        TypeError: A setting, or ``x``, is of another type.
+
+    Source:
+        Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167, Algorithms 1 and 2.
+    """
+
+    _layer, _ndims = "BatchNorm3d", (5,)

@@ -107,8 +107,9 @@ class Sequential(_Numbered):
 
     def forward(self, input: TensorLike) -> Any:
         x: Any = input
-        for module in self._modules.values():
-            x = module(x)
+        # While a model is only evaluated, two modules may be called as one.
+        for call in self.__dict__.get("_calls") or self._modules.values():
+            x = call(x)
         return x
 
     @overload

@@ -1,4 +1,4 @@
-"""Dropout, and its variant for self-normalising nets."""
+"""Dropout of elements and of channels, and its variants for self-normalising nets."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}{scaling}"
 
 
-class _AlphaDropoutBase(Module):
+class _DropoutBase(Module):
     p: float
     inplace: bool
 
@@ -101,7 +101,78 @@ class _AlphaDropoutBase(Module):
         return f"p={self.p}, inplace={self.inplace}"
 
 
-class AlphaDropout(_AlphaDropoutBase):
+class Dropout1d(_DropoutBase):
+    """Zero whole channels of series at random while training, and scale the others to keep the mean::
+
+        y[i, c, :] = x[i, c, :] / (1 - p)  with probability 1 - p,  and otherwise 0
+
+    While evaluating, do nothing.
+
+    Args:
+        p: Probability of a channel to be dropped, in [0, 1]; rounded to a multiple of 1/65536.
+        inplace: Accepted for PyTorch's sake. The input is not changed.
+
+    Shapes:
+        x, y: ``(n, c, l)`` or ``(c, l)``, the same.
+
+    Raises:
+        ValueError: ``p`` is out of range, or ``x`` has other dimensions.
+
+    Source:
+        Tompson et al. 2015, https://arxiv.org/abs/1411.4280, section 3.2 ("SpatialDropout", as in Keras).
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.dropout1d(input, self.p, self.training)
+
+
+class Dropout2d(_DropoutBase):
+    """Zero whole channels of images at random while training, and scale the others to keep the mean::
+
+        y[i, c, :, :] = x[i, c, :, :] / (1 - p)  with probability 1 - p,  and otherwise 0
+
+    While evaluating, do nothing.
+
+    Args:
+        p: Probability of a channel to be dropped, in [0, 1]; rounded to a multiple of 1/65536.
+        inplace: Accepted for PyTorch's sake. The input is not changed.
+
+    Shapes:
+        x, y: ``(n, c, h, w)``, the same. As in PyTorch, which warns as well, three dimensions are ``(n, c, l)``.
+
+    Raises:
+        ValueError: ``p`` is out of range, or ``x`` has fewer than two dimensions.
+
+    Source:
+        Tompson et al. 2015, https://arxiv.org/abs/1411.4280, section 3.2 ("SpatialDropout", as in Keras).
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.dropout2d(input, self.p, self.training)
+
+
+class Dropout3d(_DropoutBase):
+    """Zero whole channels of volumes at random while training: :class:`Dropout2d` with one dimension more.
+
+    Args:
+        p: Probability of a channel to be dropped, in [0, 1]; rounded to a multiple of 1/65536.
+        inplace: Accepted for PyTorch's sake. The input is not changed.
+
+    Shapes:
+        x, y: ``(n, c, d, h, w)`` or ``(c, d, h, w)``, the same.
+
+    Raises:
+        ValueError: ``p`` is out of range, or ``x`` has no dimension.
+
+    Source:
+        Tompson et al. 2015, https://arxiv.org/abs/1411.4280, section 3.2 ("SpatialDropout", as in Keras).
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.dropout3d(input, self.p, self.training)
+
+
+class AlphaDropout(_DropoutBase):
     """Set elements at random to what SELU saturates at while training, and keep mean 0 and variance 1::
 
         y[i] = a * x[i] + b    with probability 1 - p,  and otherwise  a * α' + b
@@ -127,7 +198,7 @@ class AlphaDropout(_AlphaDropoutBase):
         return F.alpha_dropout(input, self.p, self.training)
 
 
-class FeatureAlphaDropout(_AlphaDropoutBase):
+class FeatureAlphaDropout(_DropoutBase):
     """Do to whole channels what :class:`AlphaDropout` does to elements: ``y[i, c, :]`` is kept or dropped as one.
 
     Args:

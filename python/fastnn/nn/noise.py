@@ -50,7 +50,7 @@ class GaussianNoise(Module):
 
     def forward(self, input: TensorLike) -> Tensor:
         x = _tensor(input)
-        return x + _core.randn_like(x) * self.std if self.training and self.std else x
+        return _core.gaussian_noise(x, self.std) if self.training else x
 
     def extra_repr(self) -> str:
         return f"std={self.std}"
@@ -140,7 +140,7 @@ class WeightNoise(Module):
                         continue
                     # A weight that two modules share has one noise.
                     if id(parameter) not in noisy:
-                        noisy[id(parameter)] = parameter + _core.randn_like(parameter) * self.std
+                        noisy[id(parameter)] = _core.gaussian_noise(parameter, self.std)
                     exchanged.append((registry, name, parameter))
                     registry[name] = noisy[id(parameter)]
             return self.module(*args, **kwargs)

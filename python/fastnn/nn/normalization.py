@@ -8,6 +8,7 @@ from typing import Any
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least, check_device, check_dtype, check_number, shape_of
+from fastnn.nn import functional as F
 from fastnn.nn import init
 from fastnn.nn._shape_error import layer_error
 from fastnn.nn.module import Module
@@ -267,3 +268,48 @@ class GroupNorm(Module):
             f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
             f"bias={self.bias is not None}"
         )
+
+
+class LocalResponseNorm(Module):
+    """Divide every channel by a power of the mean square of its neighbours::
+
+        y[:, c] = x[:, c] / (k + alpha * sum(x[:, j]**2 over the window of c) / size) ** beta
+
+    The window of c has the ``size`` channels from ``c - size // 2`` on; those that do not exist count as 0.
+
+    Args:
+        size: Channels of a window, at least 1. Keras and the paper have a window's half.
+        alpha: Factor of the mean square. The paper's is of the sum: ``alpha / size`` here.
+        beta: Exponent.
+        k: Added to the mean square.
+
+    Shapes:
+        x, y: ``(n, c, *)`` with three or more dimensions.
+
+    Raises:
+        ValueError: ``size`` is below 1, or ``x`` has fewer dimensions.
+        TypeError: A setting, or ``x``, is of another type.
+
+    Source:
+        Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks",
+        section 3.3; ``alpha`` and the window as in PyTorch.
+    """
+
+    size: int
+    alpha: float
+    beta: float
+    k: float
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        check_at_least("LocalResponseNorm", "size", size, 1)
+        self.size = size
+        self.alpha = check_number("LocalResponseNorm", "alpha", alpha)
+        self.beta = check_number("LocalResponseNorm", "beta", beta)
+        self.k = check_number("LocalResponseNorm", "k", k)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

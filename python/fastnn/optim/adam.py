@@ -10,7 +10,8 @@ class Adam(Optimizer):
 
     For every element, at step t::
 
-        g = grad + weight_decay * x                          # -grad if maximize
+        g = grad + weight_decay * x                          # -grad if maximize; without decay if decoupled
+        x = x - lr * weight_decay * x                        # if decoupled
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g²
         w = max(w, v)                                        # if amsgrad; else w = v
@@ -21,20 +22,23 @@ class Adam(Optimizer):
         lr: Step size, at least 0.
         betas: Shares of the two averages that are kept, in [0, 1).
         eps: Added outside the root, at least 0.
-        weight_decay: Factor of the L2 penalty's gradient, at least 0.
+        weight_decay: Factor of the L2 penalty's gradient, or, if decoupled, share of the parameter, times ``lr``, that
+            each step takes away; at least 0.
         amsgrad: Divide by the largest second moment so far.
         foreach: Accepted for PyTorch's sake, as are ``capturable``, ``differentiable`` and ``fused``.
         maximize: Climb instead of descend.
         capturable: See ``foreach``.
         differentiable: See ``foreach``.
         fused: See ``foreach``.
+        decoupled_weight_decay: Decay the parameter itself, as :class:`AdamW` does.
 
     Raises:
         ValueError: No parameters, or a setting out of range.
 
     Source:
         Kingma & Ba 2015, https://arxiv.org/abs/1412.6980, Algorithm 1; amsgrad: Reddi, Kale & Kumar 2018,
-        https://openreview.net/forum?id=ryQu7f-RZ. Keras' epsilon stands inside the correction, and is 1e-7.
+        https://openreview.net/forum?id=ryQu7f-RZ; decoupled: Loshchilov & Hutter 2019,
+        https://arxiv.org/abs/1711.05101. Keras' epsilon stands inside the correction, and is 1e-7.
     """
 
     _rule = "Adam"
@@ -53,6 +57,7 @@ class Adam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -65,5 +70,6 @@ class Adam(Optimizer):
             "capturable": capturable,
             "differentiable": differentiable,
             "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)

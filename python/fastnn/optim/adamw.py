@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from fastnn.optim.optimizer import Optimizer, Parameters
+from collections.abc import Mapping
+from typing import Any
+
+from fastnn.optim.adam import Adam
+from fastnn.optim.optimizer import Parameters
 
 
-class AdamW(Optimizer):
+class AdamW(Adam):
     """AdamW: Adam whose weight decay does not pass through the averages.
 
     For every element, at step t::
@@ -54,16 +58,23 @@ class AdamW(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "differentiable": differentiable,
-            "fused": fused,
-        }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+        )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned, be it Adam's; the decay stays decoupled, as in PyTorch."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True

@@ -1,9 +1,10 @@
-"""What a fit, an evaluation or a prediction can be given: arrays, or anything that yields batches."""
+"""What a fit, an evaluation or a prediction can be given as arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from types import GeneratorType
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,11 +13,17 @@ from numpy.typing import NDArray
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import is_floating
+from fastnn.data._ahead import in_order
 from fastnn.nn.loss import Loss
 from fastnn.nn.module import Module
 
 Batch: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
 Augment: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], Batch]
+
+# Arrays of so many bytes once converted are converted at once, which is quicker, and so many bytes of larger ones.
+_SMALL = 1 << 25
+_PIECE = 1 << 24
+_INPUTS_BATCH = 1024
 
 
 class Types(NamedTuple):
@@ -40,6 +47,10 @@ class Types(NamedTuple):
                 break
         classes = not isinstance(loss, Loss) or loss.takes_class_indices
         return cls(features, np.dtype(np.int64) if classes else features)
+
+    def of_targets(self, y: NDArray[Any]) -> np.dtype[Any]:
+        """Return the type that these targets are converted to."""
+        return self.features if y.dtype.kind == "f" else self.targets
 
 
 def to_array(where: str, name: str, value: Any) -> NDArray[Any]:
@@ -65,25 +76,53 @@ def to_array(where: str, name: str, value: Any) -> NDArray[Any]:
     return array
 
 
-def features(where: str, value: Any, types: Types, name: str = "x") -> NDArray[Any]:
-    """Return ``x`` in the model's type, C-contiguous; itself, if it is so already."""
-    return np.ascontiguousarray(to_array(where, name, value), dtype=types.features)
+def features(where: str, value: Any, types: Types, name: str = "x", *, whole: bool = True) -> NDArray[Any]:
+    """Return ``x`` in the model's type, C-contiguous; itself, if it is so already.
+
+    Unless ``whole``, a large array that it would take more memory to convert is left for :func:`convert` to convert,
+    batch by batch: one of narrower numbers, such as uint8, or one that is mapped from a file.
+    """
+    array = to_array(where, name, value)
+    return array if not whole and _stays(array, types.features) else _as(array, types.features)
 
 
-def targets(where: str, value: Any, types: Types, name: str = "y") -> NDArray[Any]:
+def targets(where: str, value: Any, types: Types, name: str = "y", *, whole: bool = True) -> NDArray[Any]:
     """Return ``y``: floating point in the model's type, integers in that of the loss."""
     array = to_array(where, name, value)
-    return np.ascontiguousarray(array, dtype=types.features if array.dtype.kind == "f" else types.targets)
+    return array if not whole and _stays(array, types.of_targets(array)) else _as(array, types.of_targets(array))
 
 
-def pair(where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Batch:
+def convert(x: NDArray[Any], y: NDArray[Any], types: Types) -> Batch:
+    """Return rows of what :func:`features` and :func:`targets` have left as it was, converted."""
+    return _as(x, types.features), _as(y, types.of_targets(y))
+
+
+def _as(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _stays(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    if (array.dtype == dtype and array.flags.c_contiguous) or array.size * dtype.itemsize <= _SMALL:
+        return False
+    return array.dtype.itemsize < dtype.itemsize or _is_mapped(array)
+
+
+def _is_mapped(array: Any) -> bool:
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = getattr(array, "base", None)
+    return False
+
+
+def pair(where: str, x: Any, y: Any, types: Types, prefix: str = "", *, whole: bool = True) -> Batch:
     """Return ``x`` and ``y`` as arrays of the same length, which is at least 1.
 
     Raises:
         ValueError: Their lengths differ, or are 0.
     """
-    inputs = features(where, x, types, f"{prefix}x")
-    outputs = targets(where, y, types, f"{prefix}y")
+    inputs = features(where, x, types, f"{prefix}x", whole=whole)
+    outputs = targets(where, y, types, f"{prefix}y", whole=whole)
     if len(inputs) != len(outputs):
         raise ValueError(
             f"{where}: expected {prefix}x and {prefix}y of one length; got {len(inputs)} and {len(outputs)}"
@@ -91,6 +130,13 @@ def pair(where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Batch:
     if not len(inputs):
         raise ValueError(f"{where}: expected at least one row in {prefix}x; got shape {inputs.shape}")
     return inputs, outputs
+
+
+def slices(x: NDArray[Any], y: NDArray[Any], batch_size: int, types: Types) -> Generator[Batch, None, None]:
+    """Yield ``batch_size`` rows at a time, converted; views, if they are so already."""
+    for start in range(0, len(x), batch_size):
+        rows = slice(start, start + batch_size)
+        yield convert(x[rows], y[rows], types)
 
 
 def is_pair(value: Any) -> bool:
@@ -117,27 +163,53 @@ def check_batch_size(where: str, batch_size: Any) -> int:
     return int(batch_size)
 
 
+class Piece(NamedTuple):
+    """Some batches of an epoch, as ``TrainStep.run_batches`` takes them.
+
+    Args:
+        batches: How many.
+        x: Inputs, and rows of others too.
+        y: Targets.
+        sample_weight: What each row counts for; ``None`` for 1.
+        order: Rows of these, by number.
+        first: The first batch of them in the order.
+    """
+
+    batches: int
+    x: NDArray[Any]
+    y: NDArray[Any]
+    sample_weight: NDArray[Any] | None
+    order: NDArray[np.int64]
+    first: int
+
+
 class ArrayData:
-    """Rows in memory, taken in batches.
+    """Rows of arrays, taken in batches.
 
     Args:
         x: Inputs.
         y: Targets, as many.
+        types: What they are converted to, piece by piece if they are not so already.
         batch_size: Rows a batch; the last has what is left.
         shuffle: Whether every epoch has an order of its own.
         drop_last: Whether a last, smaller batch is left out.
         sample_weight: What each row counts for; ``None`` for 1.
+        only: Which rows there are, by number; ``None`` for all.
+        prefetch: Whether pieces that have to be converted are prepared while the one before is trained on.
     """
 
     def __init__(
         self,
         x: NDArray[Any],
         y: NDArray[Any],
+        types: Types,
         batch_size: int,
         *,
         shuffle: bool,
         drop_last: bool,
         sample_weight: NDArray[Any] | None = None,
+        only: NDArray[np.int64] | None = None,
+        prefetch: bool = True,
     ) -> None:
         self.x = x
         self.y = y
@@ -145,124 +217,75 @@ class ArrayData:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.augment: Augment | None = None
-        rows = len(x)
-        self.batches = rows // batch_size if drop_last else -(-rows // batch_size)
+        self._types = types
+        self._only = only
+        self._prefetch = prefetch
+        # What does not have its type yet is gathered and converted piece by piece.
+        rows = convert(x[:1], y[:1], types)
+        self._converted = all(
+            new.dtype == old.dtype and old.flags.c_contiguous for new, old in zip(rows, (x, y), strict=True)
+        )
+        bytes_a_batch = sum(row.nbytes for row in rows) * batch_size
+        self._most = max(1, _PIECE // max(1, bytes_a_batch))
+        self._rows = len(x) if only is None else len(only)
+        self.batches = self._rows // batch_size if drop_last else -(-self._rows // batch_size)
         if not self.batches:
-            raise ValueError(f"Trainer.fit: expected at least {batch_size} rows with drop_last; got {rows}")
+            raise ValueError(f"Trainer.fit: expected at least {batch_size} rows with drop_last; got {self._rows}")
 
     def order(self) -> NDArray[np.int64]:
         """Return the rows of the next epoch, by number."""
-        if self.shuffle:
-            return _core.permutation(len(self.x))
-        return np.arange(len(self.x), dtype=np.int64)
+        order = _core.permutation(self._rows) if self.shuffle else np.arange(self._rows, dtype=np.int64)
+        return order if self._only is None else self._only[order]
 
     def rows(self, batch: int) -> slice:
         """Return where in the order a batch lies."""
-        return slice(batch * self.batch_size, min((batch + 1) * self.batch_size, len(self.x)))
+        return slice(batch * self.batch_size, min((batch + 1) * self.batch_size, self._rows))
 
     def batch(self, order: NDArray[np.int64], batch: int) -> Batch:
         """Return a copy of one batch."""
-        rows = order[self.rows(batch)]
-        return self.x[rows], self.y[rows]
+        return self._taken(order[self.rows(batch)])
 
+    def pieces(self, order: NDArray[np.int64], size: Callable[[], int]) -> Generator[Piece, None, None]:
+        """Yield the batches of an epoch in pieces.
 
-class IterableData:
-    """Batches from an iterable, or from a function that returns one.
-
-    Args:
-        where: Who asks, for errors.
-        source: Yields ``(x, y)``.
-        types: What they are converted to.
-        batches: How many make an epoch. ``None`` for all; an iterator then serves one epoch only.
-
-    Attributes:
-        in_memory: Whether it is a list, so that to go through it once more costs nothing.
-        serves_once: Whether it surely ends with the first epoch.
-    """
-
-    def __init__(
-        self, where: str, source: Iterable[Any] | Callable[[], Iterable[Any]], types: Types, batches: int | None
-    ) -> None:
-        if not callable(source) and not hasattr(source, "__iter__"):
-            raise TypeError(f"{where}: expected arrays x and y, or an iterable of (x, y); got {type(source).__name__}")
-        self._where = where
-        self._source = source
-        self._types = types
-        self._limit = batches
-        self.augment: Augment | None = None
-        self._running: Iterator[Any] | None = None
-        self.batches: int | None = batches
-        self.in_memory = isinstance(source, (list, tuple)) and batches is None
-        # Another iterator may begin anew when it is asked for one.
-        self.serves_once = isinstance(source, GeneratorType) and batches is None
-        if batches is None and hasattr(source, "__len__"):
-            self.batches = len(source)  # type: ignore[arg-type]
-
-    def _start(self) -> Iterator[Any]:
-        return iter(self._source() if callable(self._source) else self._source)
-
-    def _next(self) -> Any:
-        """Return the next item; with a limit, begin again when the source ends."""
-        if self._running is None:
-            self._running = self._start()
-        try:
-            return next(self._running)
-        except StopIteration:
-            self._running = None
-            if self._limit is None:
-                raise
-        self._running = self._start()
-        return next(self._running)
-
-    def epoch(self) -> Iterator[Batch]:
-        """Yield the batches of the next epoch.
-
-        Raises:
-            ValueError: There is none, or one is not a pair.
+        Args:
+            order: The rows, by number.
+            size: Returns how many batches the next piece should have.
         """
-        taken = 0
-        if self._limit is None:
-            self._running = None
-        while self._limit is None or taken < self._limit:
-            try:
-                item = self._next()
-            except StopIteration:
-                break
-            if not isinstance(item, (tuple, list)) or len(item) != 2:
-                got = f"{len(item)} things" if isinstance(item, (tuple, list)) else type(item).__name__
-                raise ValueError(f"{self._where}: expected batches to be pairs (x, y); got {got}")
-            yield pair(self._where, item[0], item[1], self._types)
-            taken += 1
-        if taken < (self._limit or 1):
-            hint = "; an iterator serves once: pass a list, or a function that returns an iterator" * (not taken)
-            raise ValueError(
-                f"{self._where}: expected {self._limit or 'at least 1'} batches an epoch; got {taken}{hint}"
-            )
+        if self._converted:
+            for first, count in self._counts(size):
+                yield Piece(count, self.x, self.y, self.sample_weight, order, first)
+            return
+        tasks = (partial(self._piece, order, first, count) for first, count in self._counts(size))
+        if self._prefetch:
+            with closing(in_order(tasks, 1, 1)) as prepared:
+                yield from prepared
+        else:
+            yield from (task() for task in tasks)
 
+    def _counts(self, size: Callable[[], int]) -> Iterator[tuple[int, int]]:
+        first = 0
+        while first < self.batches:
+            most = self.batches if self._converted else self._most
+            count = max(1, min(size(), self.batches - first, most))
+            yield first, count
+            first += count
 
-class Running(NamedTuple):
-    """A fit that is on, for callbacks.
+    def _piece(self, order: NDArray[np.int64], first: int, count: int) -> Piece:
+        rows = order[self.rows(first).start : self.rows(first + count - 1).stop]
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return Piece(count, *self._taken(rows), weight, np.arange(len(rows), dtype=np.int64), 0)
 
-    Args:
-        epochs: The epochs' numbers.
-        training: The training data.
-    """
-
-    epochs: range
-    training: ArrayData | IterableData
-
-    @property
-    def batches(self) -> int | None:
-        """Batches an epoch; ``None`` if nobody knows."""
-        return self.training.batches
-
-    @property
-    def serves_once(self) -> bool:
-        """Whether the training data surely end with the first epoch."""
-        return isinstance(self.training, IterableData) and self.training.serves_once
+    def _taken(self, rows: NDArray[np.int64]) -> Batch:
+        return convert(self.x[rows], self.y[rows], self._types)
 
     def inputs(self) -> NDArray[Any] | Iterator[NDArray[Any]]:
-        """Return the inputs of the training data: an array, or batches."""
-        if isinstance(self.training, ArrayData):
-            return self.training.x
-        return (x for x, _ in self.training.epoch())
+        """Return the inputs: an array, or batches."""
+        return self.x if self._converted and self._only is None else (x for x, _ in self.in_turn(_INPUTS_BATCH))
+
+    def in_turn(self, batch_size: int) -> Generator[Batch, None, None]:
+        """Yield all rows in the order of the arrays."""
+        for start in range(0, self._rows, batch_size):
+            rows = slice(start, start + batch_size)
+            kept: Any = rows if self._only is None else self._only[rows]
+            yield convert(self.x[kept], self.y[kept], self._types)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,9 @@ from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn.nn.module import Module
 from fastnn.training.data import Batch
+from fastnn.training.folding import folded
 from fastnn.training.metrics import Metric
+from fastnn.training.tta import View, averaged
 
 
 class Modes:
@@ -38,7 +40,7 @@ def evaluating(model: Module) -> Iterator[None]:
     modes = Modes(model)
     model.eval()
     try:
-        with no_grad():
+        with no_grad(), folded(model):
             yield
     finally:
         modes.restore()
@@ -47,28 +49,33 @@ def evaluating(model: Module) -> Iterator[None]:
 def outputs(model: Module, batches: Iterable[NDArray[Any]]) -> Iterator[Tensor]:
     """Yield the model's output for each batch of inputs."""
     for x in batches:
-        output = model(_core.as_tensor(x))
-        if not isinstance(output, Tensor):
-            raise TypeError(f"Trainer: expected the model to return a Tensor; got {type(output).__name__}")
-        yield output
+        yield averaged("Trainer", model, x, None, None)
 
 
-def slices(x: NDArray[Any], batch_size: int) -> Iterator[NDArray[Any]]:
-    """Yield views of ``batch_size`` rows."""
+def slices(x: NDArray[Any], batch_size: int, dtype: np.dtype[Any] | None = None) -> Iterator[NDArray[Any]]:
+    """Yield ``batch_size`` rows at a time: views, unless they are to be converted to ``dtype``."""
     for start in range(0, len(x), batch_size):
-        yield x[start : start + batch_size]
+        rows = x[start : start + batch_size]
+        yield rows if dtype is None else np.ascontiguousarray(rows, dtype=dtype)
 
 
 def measure(
-    model: Module, loss: Callable[[Any, Any], Tensor], metrics: Mapping[str, Metric], batches: Iterable[Batch]
+    model: Module,
+    loss: Callable[[Any, Any], Tensor],
+    metrics: Mapping[str, Metric],
+    batches: Iterable[Batch],
+    views: Sequence[View] | None = None,
 ) -> dict[str, float]:
-    """Return the loss, a mean over batches weighted with their rows, and each metric of all rows."""
+    """Return the loss, a mean over batches weighted with their rows, and each metric of all rows.
+
+    With ``views`` they are those of the mean output over the views.
+    """
     total, rows = 0.0, 0
     predicted: list[NDArray[Any]] = []
     expected: list[NDArray[Any]] = []
     with evaluating(model):
         for x, y in batches:
-            output = next(outputs(model, [x]))
+            output = averaged("Trainer.evaluate", model, x, views, None)
             total += float(loss(output, _core.as_tensor(y)).item()) * len(x)
             rows += len(x)
             if metrics:

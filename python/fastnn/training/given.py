@@ -6,18 +6,22 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._types import check_at_least, check_number
 from fastnn.augment.transform import Transform
 from fastnn.training import data
-from fastnn.training.data import ArrayData, Augment, Batch, IterableData, Types
+from fastnn.training.batches import IterableData
+from fastnn.training.data import ArrayData, Augment, Batch, Types
 from fastnn.training.weights import sample_weights
 
 _FIT = "Trainer.fit"
 
 
-def arrays_or_batches(where: str, x: Any, y: Any, types: Types, prefix: str = "") -> Batch | IterableData:
+def arrays_or_batches(
+    where: str, x: Any, y: Any, types: Types, prefix: str = "", prefetch: int = 0
+) -> Batch | IterableData:
     """Return a pair of arrays, or the batches of an iterable.
 
     Raises:
@@ -26,10 +30,10 @@ def arrays_or_batches(where: str, x: Any, y: Any, types: Types, prefix: str = ""
     if y is None and data.is_pair(x):
         x, y = x
     if y is not None:
-        return data.pair(where, x, y, types, prefix)
+        return data.pair(where, x, y, types, prefix, whole=False)
     if hasattr(x, "__array__"):
         raise ValueError(f"{where}: expected {prefix}x and y; got x alone")
-    return IterableData(where, x, types, None)
+    return IterableData(where, x, types, None, prefetch)
 
 
 def training_data(
@@ -47,6 +51,7 @@ def training_data(
     sample_weight: Any,
     class_weight: Any,
     augment: Augment | None,
+    prefetch: int,
 ) -> tuple[ArrayData | IterableData, Any]:
     """Return the data to train on, and the data to validate on; the arguments are those of ``Trainer.fit``.
 
@@ -57,6 +62,7 @@ def training_data(
     if augment is not None and not callable(augment):
         raise TypeError(f"{_FIT}: expected augment to be a function; got {augment!r}")
     batch_size = data.check_batch_size(_FIT, batch_size)
+    check_at_least(_FIT, "prefetch", prefetch, 0)
     split = check_number(_FIT, "validation_split", validation_split)
     if not 0 <= split < 1:
         raise ValueError(f"{_FIT}: expected validation_split in [0, 1); got {validation_split}")
@@ -64,17 +70,17 @@ def training_data(
         raise ValueError(f"{_FIT}: expected validation_data or validation_split; got both")
     validation: Any = None
     if validation_data is not None:
-        validation = arrays_or_batches(_FIT, validation_data, None, types, "validation ")
+        validation = arrays_or_batches(_FIT, validation_data, None, types, "validation ", prefetch)
     training: ArrayData | IterableData
     if y is None:
         _check_iterable(x, split=split, sample_weight=sample_weight, class_weight=class_weight)
         if steps_per_epoch is not None:
             check_at_least(_FIT, "steps_per_epoch", steps_per_epoch, 1)
-        training = IterableData(_FIT, x, types, steps_per_epoch)
+        training = IterableData(_FIT, x, types, steps_per_epoch, prefetch)
     else:
         if steps_per_epoch is not None:
             raise ValueError(f"{_FIT}: expected steps_per_epoch with an iterable only; got it with arrays")
-        inputs, outputs = data.pair(_FIT, x, y, types)
+        inputs, outputs = data.pair(_FIT, x, y, types, whole=False)
         weights = sample_weights(_FIT, loss, outputs, sample_weight, class_weight, types.features)
         kept = len(inputs) - math.ceil(len(inputs) * split)
         if not kept:
@@ -83,10 +89,19 @@ def training_data(
             validation = (inputs[kept:], outputs[kept:])
             inputs, outputs = inputs[:kept], outputs[:kept]
             weights = None if weights is None else weights[:kept]
-        inputs, outputs, weights = _counting(inputs, outputs, weights)
-        training = ArrayData(inputs, outputs, batch_size, shuffle=shuffle, drop_last=drop_last, sample_weight=weights)
+        training = ArrayData(
+            inputs,
+            outputs,
+            types,
+            batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            sample_weight=weights,
+            only=_counting(weights),
+            prefetch=prefetch > 0,
+        )
     if isinstance(augment, Transform) and isinstance(training, ArrayData):
-        augment._check(training.x, training.y)
+        _check_transform(augment, training, types)
         training.augment = augment
     elif augment is not None:
         training.augment = _converted(augment, types)
@@ -106,16 +121,21 @@ def _check_iterable(x: Any, *, split: float, sample_weight: Any, class_weight: A
             raise ValueError(f"{_FIT}: expected arrays with {name}; got {type(x).__name__}")
 
 
-def _counting(
-    inputs: NDArray[Any], outputs: NDArray[Any], weights: NDArray[Any] | None
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
-    """Leave out rows of weight 0: a batch in which nothing counts would have no loss."""
+def _counting(weights: NDArray[Any] | None) -> NDArray[np.int64] | None:
+    """Return the rows whose weight is not 0, if there are others: a batch in which nothing counts has no loss."""
     if weights is None or weights.all():
-        return inputs, outputs, weights
-    counting = weights != 0
-    if not counting.any():
+        return None
+    if not weights.any():
         raise ValueError(f"{_FIT}: expected a sample that counts; got weights that are all 0")
-    return inputs[counting], outputs[counting], weights[counting]
+    return np.flatnonzero(weights).astype(np.int64)
+
+
+def _check_transform(augment: Transform, training: ArrayData, types: Types) -> None:
+    """Refuse rows that a transform can not change, in the types that they will have in a step."""
+    # Rows may be converted piece by piece later: only type and shape count.
+    x = np.broadcast_to(np.zeros((), types.features), training.x.shape)
+    floating = training.y.dtype.kind == "f"
+    augment._check(x, training.y.astype(types.features if floating else np.int64, copy=False))
 
 
 def _converted(augment: Augment, types: Types) -> Augment:

@@ -68,7 +68,8 @@ def mc_predict(
         raise TypeError(f"{where}: expected model to be an nn.Module; got {type(model).__name__}")
     check_at_least(where, "samples", samples, 1)
     batch_size = data.check_batch_size(where, batch_size)
-    inputs = data.features(where, x, Types.of(model))
+    types = Types.of(model)
+    inputs = data.features(where, x, types, whole=False)
     if not len(inputs):
         raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
     random = [module for module in model.modules() if isinstance(module, layers)]
@@ -80,7 +81,7 @@ def mc_predict(
         for module in random:
             module.__dict__["training"] = True
         _core.bump_config()
-        for batch in evaluation.slices(inputs, batch_size):
+        for batch in evaluation.slices(inputs, batch_size, types.features):
             # Welford's recurrence: the spread of a large output does not vanish in its square.
             mean = squares = np.zeros(())
             for number in range(1, samples + 1):

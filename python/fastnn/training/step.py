@@ -15,7 +15,7 @@ from fastnn._grad_mode import no_grad
 from fastnn._types import TensorLike, check_at_least
 from fastnn.augment.transform import Transform
 from fastnn.nn.module import Module
-from fastnn.optim import Optimizer
+from fastnn.optim import Newton, Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
 from fastnn.training.assumptions import obstacle, state_of
@@ -62,7 +62,7 @@ class TrainStep:
 
     Raises:
         ValueError: A setting is out of range, or a pattern matches no parameter.
-        TypeError: A setting is of another type.
+        TypeError: A setting is of another type, or the optimizer is ``Newton``, which takes the loss without gradients.
 
     Attributes:
         reason: Why the step runs eagerly; ``None`` if it is planned.
@@ -91,6 +91,10 @@ class TrainStep:
         ema: float | None = None,
     ) -> None:
         check_at_least("TrainStep", "accumulate", accumulate, 1)
+        if isinstance(optimizer, Newton):
+            raise TypeError(
+                "TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead"
+            )
         self.model = model
         self.loss = loss
         self.optimizer = optimizer

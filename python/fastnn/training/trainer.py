@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,7 +19,10 @@ from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
-from fastnn.training.data import ArrayData, Augment, IterableData, Running, Types
+from fastnn.training import tta as tta_views
+from fastnn.training.batches import IterableData, Running
+from fastnn.training.data import ArrayData, Piece, Types
+from fastnn.training.exclusive import Exclusive
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
@@ -31,9 +34,6 @@ OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 # Batches that run in one call: long enough for the call to cost nothing, short enough for Ctrl-C and the bar.
 _CHUNK_SECONDS = 0.025
 _EVALUATION_BATCH = 1024
-
-_fitting: set[int] = set()
-_fitting_lock = threading.Lock()
 
 
 class _Epoch:
@@ -156,6 +156,7 @@ class Trainer:
         sample_weight: Any = None,
         class_weight: Any = None,
         augment: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]] | None = None,
+        prefetch: int = 2,
         verbose: bool = True,
     ) -> History:
         """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
@@ -163,8 +164,11 @@ class Trainer:
         The whole model is put into training mode, and every part back into its own afterwards.
 
         Args:
-            x: Inputs, ``(n, *)``, anything NumPy makes an array of; they are converted to the model's type. Or an
-                iterable of (x, y), or a function that returns one, and then no ``y``.
+            x: Inputs, ``(n, *)``, anything NumPy makes an array of; they are converted to the model's type, their
+                values as they are. Large arrays of narrower numbers, such as images of uint8, and those that
+                ``np.load(mmap_mode="r")`` maps from a file are converted a few batches at a time, and never copied as a
+                whole. Or an iterable of (x, y), such as a :class:`fastnn.data.DataLoader`, or a function that returns
+                one, and then no ``y``.
             y: Targets, n of them.
             epochs: Number of the last epoch.
             batch_size: Rows a batch; only with arrays.
@@ -184,6 +188,11 @@ class Trainer:
             augment: What changes every batch before its step: a transform of :mod:`fastnn.augment`, which runs where
                 the batch is gathered, without the GIL; or a function, called with the arrays (x, y), that returns
                 those to train on. Not for validation and metrics.
+            prefetch: How many batches of an iterable a second thread prepares while the model is trained, at least 0.
+                What the iterable draws comes from a generator of its own, so that the numbers do not depend on it. Take
+                0 where batches depend on the model or on callbacks, or where the iterable must stay in this thread. If
+                the fit ends within an epoch, so many batches more have been taken. Also whether rows that have to be
+                converted are prepared ahead.
             verbose: Whether there is a progress bar.
 
         Returns:
@@ -211,6 +220,7 @@ class Trainer:
             sample_weight=sample_weight,
             class_weight=class_weight,
             augment=augment,
+            prefetch=prefetch,
         )
         for source, what in ((training, "x"), (validation, "validation_data")):
             if isinstance(source, IterableData) and source.serves_once and epochs - initial_epoch > 1:
@@ -223,7 +233,7 @@ class Trainer:
             raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
         if train_metrics is None:
             train_metrics = validation is None and again
-        with _Exclusive(self.model):
+        with Exclusive(self.model):
             self.running = Running(range(initial_epoch, epochs), training)
             try:
                 callback_list = CallbackList(callbacks, self)
@@ -297,71 +307,65 @@ class Trainer:
         """Run batches in chunks of a few milliseconds, each one call that holds no GIL."""
         order = arrays.order()
         batch, chunk = 0, 1
-        while batch < arrays.batches and self._stopped is None:
-            count = min(chunk, arrays.batches - batch)
-            if callbacks.wants_batches:
-                count = 1
-                callbacks.batch_begin(batch)
-            begin = time.perf_counter()
-            augment = arrays.augment
-            if augment is None or isinstance(augment, Transform):
-                losses = self.step.run_batches(
-                    arrays.x,
-                    arrays.y,
-                    order,
-                    batch,
-                    count,
-                    arrays.batch_size,
-                    callbacks.schedulers,
-                    arrays.sample_weight,
-                    augment,
-                ).tolist()
-            else:
-                count = 1
-                losses = [self._run_augmented(arrays, augment, order, batch, callbacks)]
-            seconds = time.perf_counter() - begin
-            for offset, loss in enumerate(losses):
-                rows = arrays.rows(batch + offset)
-                if not math.isfinite(loss) and self.on_nonfinite != "ignore":
-                    chosen = order[rows]
-                    self._nonfinite(epoch.number, batch + offset, loss, arrays.x[chosen], arrays.y[chosen], chosen)
+        alone = not (arrays.augment is None or isinstance(arrays.augment, Transform))
+        single = callbacks.wants_batches or alone
+        with closing(arrays.pieces(order, lambda: 1 if single else chunk)) as pieces:
+            for piece in pieces:
+                if callbacks.wants_batches:
+                    callbacks.batch_begin(batch)
+                begin = time.perf_counter()
+                losses = self._run_piece(piece, arrays, callbacks)
+                seconds = time.perf_counter() - begin
+                for offset, loss in enumerate(losses):
+                    rows = arrays.rows(batch + offset)
+                    if not math.isfinite(loss) and self.on_nonfinite != "ignore":
+                        self._nonfinite(
+                            epoch.number, batch + offset, loss, *arrays.batch(order, batch + offset), order[rows]
+                        )
+                        return
+                    epoch.add(loss, rows.stop - rows.start)
+                batch += piece.batches
+                progress.advance(piece.batches, epoch.loss)
+                if callbacks.wants_batches:
+                    callbacks.batch_end(batch - 1, {"loss": losses[-1]})
+                if self._stopped is not None:
                     return
-                epoch.add(loss, rows.stop - rows.start)
-            batch += count
-            progress.advance(count, epoch.loss)
-            if callbacks.wants_batches:
-                callbacks.batch_end(batch - 1, {"loss": losses[-1]})
-            # The first call also plans, so grow no faster than fourfold.
-            chunk = max(1, min(4 * count, int(_CHUNK_SECONDS * count / max(seconds, 1e-9))))
+                # The first call also plans, so grow no faster than fourfold.
+                chunk = max(1, min(4 * piece.batches, int(_CHUNK_SECONDS * piece.batches / max(seconds, 1e-9))))
 
-    def _run_augmented(
-        self, arrays: ArrayData, augment: Augment, order: NDArray[np.int64], batch: int, callbacks: CallbackList
-    ) -> float:
-        weight = arrays.sample_weight
-        chosen = None if weight is None else weight[order[arrays.rows(batch)]]
-        x, y = augment(*arrays.batch(order, batch))
-        loss = self.step(x, y, chosen)
+    def _run_piece(self, piece: Piece, arrays: ArrayData, callbacks: CallbackList) -> list[float]:
+        x, y, weight, order = piece.x, piece.y, piece.sample_weight, piece.order
+        augment = arrays.augment
+        if augment is None or isinstance(augment, Transform):
+            schedulers = callbacks.schedulers
+            losses = self.step.run_batches(
+                x, y, order, piece.first, piece.batches, arrays.batch_size, schedulers, weight, augment
+            )
+            return list(losses.tolist())
+        rows = order[piece.first * arrays.batch_size : (piece.first + 1) * arrays.batch_size]
+        loss = self.step(*augment(x[rows], y[rows]), None if weight is None else weight[rows])
         if math.isfinite(loss) or not self.step.stop_on_nonfinite:
             for scheduler in callbacks.schedulers:
                 scheduler.step()
-        return loss
+        return [loss]
 
     def _run_iterable(self, epoch: _Epoch, iterable: IterableData, callbacks: CallbackList, progress: Progress) -> None:
-        for batch, (x, y) in enumerate(iterable.epoch()):
-            if callbacks.wants_batches:
-                callbacks.batch_begin(batch)
-            loss = self.step(*((x, y) if iterable.augment is None else iterable.augment(x, y)))
-            if not math.isfinite(loss) and self.on_nonfinite != "ignore":
-                self._nonfinite(epoch.number, batch, loss, x, y, None)
-                return
-            for scheduler in callbacks.schedulers:
-                scheduler.step()
-            epoch.add(loss, len(x))
-            progress.advance(1, epoch.loss)
-            if callbacks.wants_batches:
-                callbacks.batch_end(batch, {"loss": loss})
-            if self._stopped is not None:
-                return
+        with closing(iterable.epoch()) as batches:
+            for batch, (x, y) in enumerate(batches):
+                if callbacks.wants_batches:
+                    callbacks.batch_begin(batch)
+                loss = self.step(*((x, y) if iterable.augment is None else iterable.augment(x, y)))
+                if not math.isfinite(loss) and self.on_nonfinite != "ignore":
+                    self._nonfinite(epoch.number, batch, loss, x, y, None)
+                    return
+                for scheduler in callbacks.schedulers:
+                    scheduler.step()
+                epoch.add(loss, len(x))
+                progress.advance(1, epoch.loss)
+                if callbacks.wants_batches:
+                    callbacks.batch_end(batch, {"loss": loss})
+                if self._stopped is not None:
+                    return
 
     def _nonfinite(
         self, epoch: int, batch: int, loss: float, x: NDArray[Any], y: NDArray[Any], rows: NDArray[np.int64] | None
@@ -378,8 +382,7 @@ class Trainer:
     ) -> dict[str, float]:
         logs: dict[str, float] = {}
         if train_metrics and self.metrics:
-            source = (training.x, training.y) if isinstance(training, ArrayData) else training
-            measured = self._measure(source, _EVALUATION_BATCH)
+            measured = self._measure(training, _EVALUATION_BATCH)
             logs |= {name: measured[name] for name in self.metrics}
         if validation is not None:
             measured = self._measure(validation, _EVALUATION_BATCH)
@@ -388,21 +391,34 @@ class Trainer:
 
     # Evaluate and predict
 
-    def _measure(self, source: Any, batch_size: int) -> dict[str, float]:
+    def _measure(self, source: Any, batch_size: int, views: Sequence[tta_views.View] | None = None) -> dict[str, float]:
         if isinstance(source, IterableData):
-            batches: Iterable[data.Batch] = source.epoch()
+            batches = source.epoch()
+        elif isinstance(source, ArrayData):
+            batches = source.in_turn(batch_size)
         else:
             x, y = source
-            batches = zip(evaluation.slices(x, batch_size), evaluation.slices(y, batch_size), strict=True)
-        return evaluation.measure(self.model, self.loss, self.metrics, batches)
+            batches = data.slices(x, y, batch_size, Types.of(self.model, self.loss))
+        with closing(batches):
+            return evaluation.measure(self.model, self.loss, self.metrics, batches, views)
 
-    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = _EVALUATION_BATCH) -> dict[str, float]:
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int = _EVALUATION_BATCH,
+        tta: tta_views.Views | None = None,
+        prefetch: int = 2,
+    ) -> dict[str, float]:
         """Measure loss and metrics, in evaluation mode; the mode is restored.
 
         Args:
             x: Inputs; or an iterable of (x, y), and then no ``y``.
             y: Targets.
             batch_size: Rows a batch; only with arrays.
+            tta: Views of the images whose outputs are averaged, as for :meth:`predict`.
+            prefetch: As for :meth:`fit`.
 
         Returns:
             ``loss``, the mean over rows, and every metric.
@@ -413,44 +429,45 @@ class Trainer:
         """
         where = "Trainer.evaluate"
         batch_size = data.check_batch_size(where, batch_size)
-        return self._measure(given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss)), batch_size)
+        check_at_least(where, "prefetch", prefetch, 0)
+        views = tta_views.resolve(where, tta)
+        source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
+        return self._measure(source, batch_size, views)
 
-    def predict(self, x: Any, *, batch_size: int = _EVALUATION_BATCH) -> NDArray[Any]:
+    def predict(
+        self,
+        x: Any,
+        *,
+        batch_size: int = _EVALUATION_BATCH,
+        tta: tta_views.Views | None = None,
+        activation: Callable[[Tensor], Any] | None = None,
+    ) -> NDArray[Any]:
         """Return the model's outputs for all rows, in evaluation mode; the mode is restored.
 
         Args:
             x: Inputs, ``(n, *)``.
             batch_size: Rows a batch.
+            tta: Views of the images over which the outputs are averaged: ``"flip"``, ``"flips"``, lists such as
+                ``fastnn.tta.ten_crop(24)``, or functions of a batch; see :mod:`fastnn.tta`.
+            activation: Called with the outputs, of each view before they are averaged, such as ``nn.Softmax(1)``.
 
         Returns:
             The outputs, one after another.
 
         Raises:
-            ValueError: There are no rows, or ``batch_size`` is below 1.
+            ValueError: There are no rows, ``batch_size`` is below 1, or a view does not go with the images.
             TypeError: Data or settings are of another type.
         """
         where = "Trainer.predict"
         batch_size = data.check_batch_size(where, batch_size)
-        inputs = data.features(where, x, Types.of(self.model))
+        views = tta_views.resolve(where, tta)
+        if activation is not None and not callable(activation):
+            raise TypeError(f"{where}: expected activation to be a function; got {activation!r}")
+        types = Types.of(self.model)
+        inputs = data.features(where, x, types, whole=False)
         if not len(inputs):
             raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
         with evaluation.evaluating(self.model):
-            parts = [output.numpy() for output in evaluation.outputs(self.model, evaluation.slices(inputs, batch_size))]
+            batches = evaluation.slices(inputs, batch_size, types.features)
+            parts = [tta_views.averaged(where, self.model, rows, views, activation).numpy() for rows in batches]
         return np.concatenate(parts)
-
-
-class _Exclusive:
-    """Keeps two fits of one model apart."""
-
-    def __init__(self, model: Module) -> None:
-        self._key = id(model)
-
-    def __enter__(self) -> None:
-        with _fitting_lock:
-            if self._key in _fitting:
-                raise RuntimeError("Trainer.fit: this model is being fitted already, in another thread or a callback")
-            _fitting.add(self._key)
-
-    def __exit__(self, *exc_info: object) -> None:
-        with _fitting_lock:
-            _fitting.discard(self._key)

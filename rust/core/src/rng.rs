@@ -19,6 +19,11 @@
 use crate::element::{DType, Float};
 use crate::simd;
 
+mod normal;
+
+pub(crate) use normal::of_block as normals;
+pub use normal::{add_normal, normal};
+
 /// The multipliers, and the Weyl constants by which the key grows from round to round (paper, section 3.3).
 const M0: u64 = 0xD251_1F53;
 const M1: u64 = 0xCD9E_8D57;
@@ -27,9 +32,8 @@ const W1: u32 = 0xBB67_AE85;
 const ROUNDS: u32 = 10;
 const LOW: u64 = 0xFFFF_FFFF;
 
-/// 2⁻²⁴, 2⁻³² and 2⁻⁵³.
+/// 2⁻²⁴ and 2⁻⁵³.
 const TWO_M24: f64 = 1.0 / 16_777_216.0;
-const TWO_M32: f64 = 1.0 / 4_294_967_296.0;
 const TWO_M53: f64 = 1.0 / 9_007_199_254_740_992.0;
 
 /// One block of Philox4x32-10, each 32-bit word in the low half of a `u64`; the high halves of what comes back are 0.
@@ -121,14 +125,6 @@ fn high53(low: u64, high: u64) -> f64 {
     ((low | high << 32) >> 11) as f64
 }
 
-/// √(−2 ln u) · (cos 2πv, sin 2πv)
-#[inline(always)]
-fn box_muller<T: Float>(u: f64, v: f64) -> [T; 2] {
-    let radius = (T::from_f64(-2.0) * T::from_f64(u).ln()).sqrt();
-    let angle = T::from_f64(std::f64::consts::TAU * v);
-    [radius * angle.cos(), radius * angle.sin()]
-}
-
 struct UniformF32;
 impl<T: Float> Numbers<T, 4> for UniformF32 {
     #[inline(always)]
@@ -145,30 +141,6 @@ impl<T: Float> Numbers<T, 2> for UniformF64 {
     }
 }
 
-struct NormalF32;
-impl<T: Float> Numbers<T, 4> for NormalF32 {
-    #[inline(always)]
-    fn of(w: [u64; 4]) -> [T; 4] {
-        let [a, b] = box_muller((w[0] as f64 + 0.5) * TWO_M32, unit24(w[1]));
-        let [c, d] = box_muller((w[2] as f64 + 0.5) * TWO_M32, unit24(w[3]));
-        [a, b, c, d]
-    }
-}
-
-/// The four standard normal numbers of a block, as [`normal`] makes them in f32, for kernels that draw by another rule.
-#[inline(always)]
-pub(crate) fn normals<T: Float>(words: [u64; 4]) -> [T; 4] {
-    NormalF32::of(words)
-}
-
-struct NormalF64;
-impl<T: Float> Numbers<T, 2> for NormalF64 {
-    #[inline(always)]
-    fn of(w: [u64; 4]) -> [T; 2] {
-        box_muller((high53(w[0], w[1]) + 0.5) * TWO_M53, high53(w[2], w[3]) * TWO_M53)
-    }
-}
-
 simd! {
     /// Uniform numbers of [0, 1): `out[i]` is position `first + i` of the draw.
     ///
@@ -181,25 +153,6 @@ simd! {
             fill(UniformF32, draw, first, out);
         } else {
             fill(UniformF64, draw, first, out);
-        }
-    }
-
-    /// Standard normal numbers: `out[i]` is position `first + i` of the draw.
-    ///
-    /// A pair of integers gives the pair of positions 2q and 2q + 1:
-    ///
-    /// ```text
-    /// z = √(−2 ln u) · (cos 2πv, sin 2πv)
-    /// f32: u = (word + ½) · 2⁻³², v = next word >> 8, times 2⁻²⁴, two pairs a block; |z| ≤ 6.8
-    /// f64: u = ((two words >> 11) + ½) · 2⁻⁵³, v = next two >> 11, times 2⁻⁵³, one pair a block; |z| ≤ 8.7
-    /// ```
-    ///
-    /// Source: Box & Muller 1958, <https://doi.org/10.1214/aoms/1177706645>.
-    pub fn normal<T: Float>(draw: Draw, first: usize, out: &mut [T]) {
-        if T::DTYPE == DType::F32 {
-            fill(NormalF32, draw, first, out);
-        } else {
-            fill(NormalF64, draw, first, out);
         }
     }
 
@@ -275,6 +228,12 @@ impl Generator {
         Self { seed, call: 0 }
     }
 
+    /// A generator that goes on from a state.
+    #[must_use]
+    pub const fn at((seed, call): (u64, u64)) -> Self {
+        Self { seed, call }
+    }
+
     /// Begin again, from `seed`.
     pub fn manual_seed(&mut self, seed: u64) {
         *self = Self::new(seed);
@@ -294,8 +253,8 @@ impl Generator {
     }
 
     /// Go on from a state.
-    pub fn set_state(&mut self, (seed, call): (u64, u64)) {
-        *self = Self { seed, call };
+    pub fn set_state(&mut self, state: (u64, u64)) {
+        *self = Self::at(state);
     }
 }
 

@@ -275,3 +275,11 @@ pub fn get_rng_state() -> (u64, u64) {
 pub fn set_rng_state(state: (u64, u64)) {
     ops::random::set_state(state);
 }
+
+/// Let this thread draw from a generator of its own that stands at `state`, or with None from that of the process again.
+/// Returns where its own stood before, if it had one.
+#[pyfunction]
+#[pyo3(signature = (state, /))]
+pub fn set_own_rng_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
+    ops::random::set_own_state(state)
+}

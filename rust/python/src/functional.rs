@@ -207,3 +207,10 @@ pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool, rescale: bool
     let drop = if rescale { ops::dropout::dropout } else { ops::dropout::mask };
     unary(py, &input.0, |x| drop(x, p, training))
 }
+
+/// `x + std · z`, z being new standard normal numbers.
+#[pyfunction]
+#[pyo3(signature = (input, std, /))]
+pub fn gaussian_noise(py: Python<'_>, input: Arg, std: f64) -> PyResult<Tensor> {
+    unary(py, &input.0, |x| ops::noise::gaussian_noise(x, std))
+}

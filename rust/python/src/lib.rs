@@ -20,6 +20,7 @@ mod losses;
 mod methods;
 mod operators;
 mod optim;
+mod pooling;
 mod rbm;
 mod reduce;
 mod rule;
@@ -50,7 +51,7 @@ mod core_module {
     use crate::creation::{
         arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
         manual_seed, ones, ones_like, permutation, rand, rand_like, randint, randn, randn_like, randperm,
-        set_rng_state, tensor, zeros, zeros_like,
+        set_own_rng_state, set_rng_state, tensor, zeros, zeros_like,
     };
     #[pymodule_export]
     use crate::dtype::PyDType;
@@ -58,8 +59,8 @@ mod core_module {
     use crate::function::{Context, apply_function};
     #[pymodule_export]
     use crate::functional::{
-        batch_norm, bilinear, dropout, elu, gelu, group_norm, hardtanh, instance_norm, layer_norm, leaky_relu, linear,
-        log_softmax, prelu, relu, relu6, rms_norm, selu, sigmoid, silu, softmax, softplus, tanh,
+        batch_norm, bilinear, dropout, elu, gaussian_noise, gelu, group_norm, hardtanh, instance_norm, layer_norm,
+        leaky_relu, linear, log_softmax, prelu, relu, relu6, rms_norm, selu, sigmoid, silu, softmax, softplus, tanh,
     };
     #[pymodule_export]
     use crate::joining::{
@@ -84,6 +85,11 @@ mod core_module {
     };
     #[pymodule_export]
     use crate::optim::PySlots;
+    #[pymodule_export]
+    use crate::pooling::{
+        adaptive_avg_pool, adaptive_max_pool, avg_pool, fractional_max_pool2d, interpolate, max_pool,
+        max_pool_with_indices, pad,
+    };
     #[pymodule_export]
     use crate::rbm::PyRbm;
     #[pymodule_export]

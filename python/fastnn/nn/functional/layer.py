@@ -59,7 +59,7 @@ def batch_norm(
     ones.
 
     Args:
-        input: ``(n, c)`` or ``(n, c, l)``.
+        input: ``(n, c, *)``.
         running_mean: ``(c,)``; changed in place while training. ``None`` to keep none.
         running_var: ``(c,)``; likewise.
         weight: ``(c,)``; ``None`` for 1.

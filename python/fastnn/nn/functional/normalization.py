@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, is_floating
+from fastnn._types import TensorLike, check_at_least, is_floating
 
 # The smallest normal numbers.
 _TINY = {_core.float32: 2.0**-126, _core.float64: 2.0**-1022}
@@ -100,7 +100,7 @@ def instance_norm(
     sample`` in the mean over the samples, with the unbiased variance. Otherwise they are the moments.
 
     Args:
-        input: ``(n, c, l)`` or ``(c, l)``.
+        input: ``(n, c, *)``, or ``(c, l)``.
         running_mean: ``(c,)``; changed in place. ``None`` to keep none.
         running_var: ``(c,)``; likewise.
         weight: ``(c,)``; ``None`` for 1.
@@ -146,3 +146,43 @@ def normalize(input: TensorLike, p: float = 2.0, dim: int | tuple[int, ...] = 1,
         total = powers.sum(dim, keepdim=True).clamp(min=_TINY[x.dtype])
         norm = total.sqrt() if p == 2 else total.pow(1 / p)
     return x / norm.clamp(min=eps)
+
+
+def local_response_norm(
+    input: TensorLike, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """Return ``x / (k + alpha * sum(x**2 over the window) / size) ** beta``, with a window of ``size`` channels.
+
+    Args:
+        input: ``(n, c, *)`` with three or more dimensions.
+        size: Channels of a window: from ``c - size // 2`` on. Those that do not exist count as 0.
+        alpha: Factor of the mean square.
+        beta: Exponent.
+        k: Added to the mean square.
+
+    Raises:
+        ValueError: ``size`` is below 1, or there are fewer dimensions.
+        TypeError: ``x`` does not hold floating point numbers.
+
+    Source:
+        Krizhevsky, Sutskever & Hinton 2012, section 3.3; ``alpha`` and the window as in PyTorch.
+    """
+    check_at_least("local_response_norm", "size", size, 1)
+    x = _core.as_tensor(input)
+    if x.ndim < 3:
+        raise ValueError(
+            f"local_response_norm: expected input of shape (n, c, *) with 3 or more dimensions; got {tuple(x.shape)}"
+        )
+    if not is_floating(x):
+        raise TypeError(f"local_response_norm: expected a floating-point tensor; got {x.dtype}")
+    n, c, *rest = x.shape
+    # As far as a window reaches beyond the channels there are.
+    before, after = min(size // 2, c), min((size - 1) // 2, c)
+    squares = x * x
+    padded = _core.cat(
+        [_core.zeros(n, before, *rest, dtype=x.dtype), squares, _core.zeros(n, after, *rest, dtype=x.dtype)], 1
+    )
+    total = padded.narrow(1, 0, c)
+    for shift in range(1, before + after + 1):
+        total = total + padded.narrow(1, shift, c)
+    return x / (total * (alpha / size) + k).pow(beta)

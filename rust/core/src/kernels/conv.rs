@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::vector::{Lanes, registers};
+use super::winograd::split_row;
 use crate::element::Float;
 use crate::simd;
 
@@ -83,7 +85,7 @@ impl Frame {
     }
 
     /// Copy planes into frames, zeros where there is nothing.
-    pub fn fill<T: Float>(&self, planes: &[T], frames: &mut [T]) {
+    pub(crate) fn fill<T: Lanes>(&self, planes: &[T], frames: &mut [T]) {
         let plane = self.input.0 * self.input.1;
         if self.is_empty() {
             return;
@@ -165,8 +167,8 @@ fn inside(first: isize, step: usize, len: usize, run: usize) -> Range<usize> {
     start..up((len as isize - first + step - 1).div_euclid(step)).max(start)
 }
 
-simd! {
-    fn fill<T: Float>(frame: Frame, planes: &[T], frames: &mut [T]) {
+registers! {
+    fn fill<T, V>(frame: Frame, planes: &[T], frames: &mut [T]) {
         let (height, width) = frame.input;
         for (plane, out) in planes.chunks_exact(height * width).zip(frames.chunks_exact_mut(frame.len())) {
             for (r, out) in out.chunks_exact_mut(frame.pitch()).enumerate() {
@@ -176,6 +178,12 @@ simd! {
                     continue;
                 }
                 let row = &plane[y as usize * width..][..width];
+                if frame.step == 2 {
+                    let (even, odd) = out.split_at_mut(frame.run);
+                    // SAFETY: this function's register is the machine's.
+                    unsafe { split_row::<V>(row, frame.first.1, even, odd) };
+                    continue;
+                }
                 for (phase, out) in out.chunks_exact_mut(frame.run).enumerate() {
                     let first = frame.first.1 + phase as isize;
                     let there = inside(first, frame.step, width, out.len());
@@ -196,7 +204,9 @@ simd! {
             }
         }
     }
+}
 
+simd! {
     fn gather<T: Float>(frames: &[T], frame: usize, places: &[usize], runs: Runs, columns: &mut [T], ld: usize) {
         let mut taps = columns.chunks_mut(ld);
         for frame in frames.chunks_exact(frame) {

@@ -125,7 +125,7 @@ simd! {
             let words = &walk.words;
             let mut normals = [[T::ZERO; BLOCKS]; UNITS_PER_BLOCK];
             for s in 0..samples.len() {
-                let drawn = rng::normals([words[0][s], words[1][s], words[2][s], words[3][s]].map(u64::from));
+                let drawn = rng::normals([words[0][s], words[1][s], words[2][s], words[3][s]]);
                 for (normals, normal) in normals.iter_mut().zip(drawn) {
                     normals[s] = normal;
                 }

@@ -13,12 +13,15 @@ pub mod integer;
 pub mod loss;
 pub mod math;
 pub mod matmul;
+pub mod max_pool;
 pub mod norm;
 pub mod penalty;
 pub mod reduce;
+pub mod separable;
 pub mod softmax;
 pub mod transpose;
 pub mod unary;
+pub(crate) mod vector;
 pub mod winograd;
 
 #[cfg(test)]

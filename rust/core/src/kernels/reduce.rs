@@ -145,6 +145,16 @@ pub(crate) fn tree_columns<T: Copy, const W: usize>(mut lanes: [[T; W]; LANES], 
     lanes[0]
 }
 
+/// The sums of `N` sets of lanes. (`map` on an array leaves its closure a function of its own.)
+#[inline(always)]
+pub(crate) fn trees<T: Float, const N: usize>(acc: [[T; LANES]; N]) -> [T; N] {
+    let mut sums = [T::ZERO; N];
+    for n in 0..N {
+        sums[n] = tree(acc[n], |a, b| a + b);
+    }
+    sums
+}
+
 /// Fold the elements of `x` into lanes.
 #[inline(always)]
 pub(crate) fn lanes<T: Float>(x: &[T], start: T, step: impl Fn(T, T) -> T) -> [T; LANES] {

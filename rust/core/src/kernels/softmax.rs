@@ -63,7 +63,10 @@ pub(crate) fn block_max<T: Float, const W: usize>(x: &[T], len: usize, stride: u
             max[k] = greater(max[k], x[k]);
         }
     }
-    max.map(settle)
+    for max in &mut max {
+        *max = settle(*max);
+    }
+    max
 }
 
 /// Σ e^(x − max) of a contiguous axis; the terms go to `terms`.
@@ -86,14 +89,15 @@ pub(crate) fn row_exp_sum<T: Float>(x: &[T], max: T, terms: &mut [T]) -> T {
     tree(acc, |a, b| a + b)
 }
 
-/// A sum over the `len` entries of `W` columns, of terms that `term` gives by entry.
+/// Σ e^(x − max) over the `len` entries of `W` columns. No closure gives the terms: one that is not inlined is compiled
+/// without the instructions of its caller.
 #[inline(always)]
-pub(crate) fn block_sum<T: Float, const W: usize>(len: usize, mut term: impl FnMut(usize) -> [T; W]) -> [T; W] {
+pub(crate) fn block_exp_sum<T: Float, const W: usize>(x: &[T], len: usize, stride: usize, max: &[T; W]) -> [T; W] {
     let mut lanes = [[T::ZERO; W]; LANES];
     for (l, lane) in lanes.iter_mut().enumerate() {
         let mut i = l;
         while i < len {
-            let terms = term(i);
+            let terms = shifted_exp(window(x, i * stride), max);
             for k in 0..W {
                 lane[k] += terms[k];
             }
@@ -103,9 +107,18 @@ pub(crate) fn block_sum<T: Float, const W: usize>(len: usize, mut term: impl FnM
     tree_columns(lanes, |a, b| a + b)
 }
 
+/// ln of `W` neighbours.
+#[inline(always)]
+pub(crate) fn logs<T: Float, const W: usize>(mut x: [T; W]) -> [T; W] {
+    for x in &mut x {
+        *x = x.ln();
+    }
+    x
+}
+
 /// e^(x − max) of `W` neighbours.
 #[inline(always)]
-pub(crate) fn shifted_exp<T: Float, const W: usize>(x: &[T; W], max: &[T; W]) -> [T; W] {
+fn shifted_exp<T: Float, const W: usize>(x: &[T; W], max: &[T; W]) -> [T; W] {
     let mut e = [T::ZERO; W];
     for k in 0..W {
         e[k] = (x[k] - max[k]).exp();
@@ -124,11 +137,19 @@ fn softmax_block<T: Float, const W: usize>(
 ) {
     let x = &x[column..];
     let max = block_max::<T, W>(x, len, stride);
-    let sum = block_sum::<T, W>(len, |i| {
-        let e = shifted_exp(window(x, i * stride), &max);
-        *window_mut(y, i * y_stride + column) = e;
-        e
-    });
+    let mut lanes = [[T::ZERO; W]; LANES];
+    for (l, lane) in lanes.iter_mut().enumerate() {
+        let mut i = l;
+        while i < len {
+            let terms = shifted_exp(window(x, i * stride), &max);
+            *window_mut(y, i * y_stride + column) = terms;
+            for k in 0..W {
+                lane[k] += terms[k];
+            }
+            i += LANES;
+        }
+    }
+    let sum = tree_columns(lanes, |a, b| a + b);
     for i in 0..len {
         let y = window_mut::<T, W>(y, i * y_stride + column);
         for k in 0..W {
@@ -148,8 +169,8 @@ fn log_softmax_block<T: Float, const W: usize>(
 ) {
     let x = &x[column..];
     let max = block_max::<T, W>(x, len, stride);
-    let sum = block_sum::<T, W>(len, |i| shifted_exp(window(x, i * stride), &max));
-    let log = sum.map(T::ln);
+    let sum = block_exp_sum(x, len, stride, &max);
+    let log = logs(sum);
     for i in 0..len {
         let (x, y) = (window::<T, W>(x, i * stride), window_mut::<T, W>(y, i * y_stride + column));
         for k in 0..W {
@@ -167,8 +188,11 @@ fn finite_or_zero<T: Float>(max: T) -> T {
 #[inline(always)]
 fn logsumexp_block<T: Float, const W: usize>(column: usize, x: &[T], len: usize, stride: usize, out: &mut [T]) {
     let x = &x[column..];
-    let max = block_max::<T, W>(x, len, stride).map(finite_or_zero);
-    let sum = block_sum::<T, W>(len, |i| shifted_exp(window(x, i * stride), &max));
+    let mut max = block_max::<T, W>(x, len, stride);
+    for max in &mut max {
+        *max = finite_or_zero(*max);
+    }
+    let sum = block_exp_sum(x, len, stride, &max);
     let out = window_mut::<T, W>(out, column);
     for k in 0..W {
         out[k] = max[k] + sum[k].ln();

@@ -18,7 +18,7 @@
 //! Source: Lavin & Gray 2016, <https://arxiv.org/abs/1509.09308>.
 
 use crate::element::Float;
-use crate::simd;
+use crate::kernels::vector::{Vector, registers};
 
 /// Places in a tile.
 pub const PLACES: usize = 16;
@@ -71,78 +71,55 @@ pub struct Image<'a, T> {
 }
 
 /// Bᵀ of four vectors.
+///
+/// # Safety
+/// Here and below: the machine has V's instruction set.
 #[inline(always)]
-fn transform_four<T: Float, const W: usize>(d: [[T; W]; 4]) -> [[T; W]; 4] {
-    let mut out = [[T::ZERO; W]; 4];
-    for i in 0..W {
-        out[0][i] = d[0][i] - d[2][i];
-        out[1][i] = d[1][i] + d[2][i];
-        out[2][i] = d[2][i] - d[1][i];
-        out[3][i] = d[1][i] - d[3][i];
-    }
-    out
+unsafe fn transform_four<V: Vector>(a: V, b: V, c: V, d: V) -> [V; 4] {
+    // SAFETY: the caller's promise.
+    unsafe { [a.sub(c), b.add(c), c.sub(b), b.sub(d)] }
 }
 
 /// Aᵀ of four vectors.
 #[inline(always)]
-fn gather_four<T: Float, const W: usize>(m: [[T; W]; 4]) -> [[T; W]; 2] {
-    let mut out = [[T::ZERO; W]; 2];
-    for i in 0..W {
-        out[0][i] = m[0][i] + m[1][i] + m[2][i];
-        out[1][i] = m[1][i] - m[2][i] - m[3][i];
-    }
-    out
+unsafe fn gather_four<V: Vector>(a: V, b: V, c: V, d: V) -> [V; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [a.add(b).add(c), b.sub(c).sub(d)] }
 }
 
 /// A of two vectors.
 #[inline(always)]
-fn spread_two<T: Float, const W: usize>(y: [[T; W]; 2]) -> [[T; W]; 4] {
-    let mut out = [[T::ZERO; W]; 4];
-    for i in 0..W {
-        out[0][i] = y[0][i];
-        out[1][i] = y[0][i] + y[1][i];
-        out[2][i] = y[0][i] - y[1][i];
-        out[3][i] = -y[1][i];
-    }
-    out
+unsafe fn spread_two<V: Vector>(a: V, b: V) -> [V; 4] {
+    // SAFETY: the caller's promise.
+    unsafe { [a, a.add(b), a.sub(b), V::zero().sub(b)] }
 }
 
-/// The `W` elements from `start`.
+/// A row's even and odd positions from `first` on: `even[j] = row[first + 2 j]`, `odd[j] = row[first + 2 j + 1]`, 0 outside of it.
+///
+/// # Safety
+/// The machine has V's instruction set.
 #[inline(always)]
-fn at<T: Float, const W: usize>(x: &[T], start: usize) -> [T; W] {
-    *x[start..].first_chunk().expect("the caller has checked lengths")
-}
-
-#[inline(always)]
-fn put<T: Float, const W: usize>(x: &mut [T], start: usize, value: [T; W]) {
-    *x[start..].first_chunk_mut().expect("the caller has checked lengths") = value;
-}
-
-/// A row's even and odd positions from `first` on.
-#[inline(always)]
-fn split_row<T: Float>(row: &[T], first: isize, even: &mut [T], odd: &mut [T]) {
-    let (width, run) = (row.len() as isize, even.len());
-    // Pairs that lie in the row as a whole.
-    let start = ((-first + 1).max(0) as usize / 2).min(run);
-    let end = ((width - first).max(0) as usize / 2).clamp(start, run);
-    let one = |j: usize, phase: isize| {
-        let x = first + 2 * j as isize + phase;
-        if x >= 0 && x < width { row[x as usize] } else { T::ZERO }
-    };
-    for j in (0..start).chain(end..run) {
-        (even[j], odd[j]) = (one(j, 0), one(j, 1));
-    }
-    if start < end {
-        let pairs = &row[(first + 2 * start as isize) as usize..][..2 * (end - start)];
-        for ((even, odd), pair) in even[start..end].iter_mut().zip(&mut odd[start..end]).zip(pairs.as_chunks::<2>().0) {
-            (*even, *odd) = (pair[0], pair[1]);
+pub(super) unsafe fn split_row<V: Vector>(row: &[V::Elem], first: isize, even: &mut [V::Elem], odd: &mut [V::Elem]) {
+    let (run, len) = (even.len().min(odd.len()), row.len() as isize);
+    // SAFETY: loads are masked to the row, stores to `run` elements.
+    unsafe {
+        for start in (0..run).step_by(V::LANES) {
+            let load = |x: isize| {
+                let lane = |edge: isize| edge.clamp(0, V::LANES as isize) as usize;
+                V::load_part(row.as_ptr().wrapping_offset(x), V::between(lane(-x), lane(len - x)))
+            };
+            let x = first + 2 * start as isize;
+            let (evens, odds) = load(x).deinterleave(load(x + V::LANES as isize));
+            let mask = V::first((run - start).min(V::LANES));
+            evens.store_part(even.as_mut_ptr().add(start), mask);
+            odds.store_part(odd.as_mut_ptr().add(start), mask);
         }
     }
 }
 
-simd! {
+registers! {
     /// Split an image's rows under these tiles into four planes.
-    pub fn split<T: Float>(image: Image<'_, T>, tiles: Tiles, planes: &mut [T]) {
+    pub(crate) fn split<T, V>(image: Image<'_, T>, tiles: Tiles, planes: &mut [T]) {
         let (height, width) = image.size;
         planes[4 * tiles.plane()..].fill(T::ZERO);
         let (upper, lower) = planes[..4 * tiles.plane()].split_at_mut(2 * tiles.plane());
@@ -154,25 +131,51 @@ simd! {
                     even.fill(T::ZERO);
                     odd.fill(T::ZERO);
                 } else {
-                    split_row(&image.plane[y as usize * width..][..width], image.first.1, even, odd);
+                    // SAFETY: this function's register is the machine's.
+                    unsafe { split_row::<V>(&image.plane[y as usize * width..][..width], image.first.1, even, odd) };
                 }
+            }
+        }
+    }
+
+    /// Even and odd columns side by side: `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`. [`LANES`] − 1 elements beyond those
+    /// that are used can be read.
+    pub(crate) fn interleave<T, V>(even: &[T], odd: &[T], out: &mut [T]) {
+        let whole = out.len().div_ceil(2).next_multiple_of(V::LANES);
+        assert!(even.len() >= whole && odd.len() >= whole);
+        // SAFETY: as asserted; the result is written up to its end.
+        unsafe {
+            for start in (0..out.len()).step_by(2 * V::LANES) {
+                let place = start / 2;
+                let (low, high) = V::load(even.as_ptr().add(place)).interleave(V::load(odd.as_ptr().add(place)));
+                let left = out.len() - start;
+                let out = out.as_mut_ptr().add(start);
+                low.store_part(out, V::first(left.min(V::LANES)));
+                high.store_part(out.wrapping_add(V::LANES), V::first(left.clamp(V::LANES, 2 * V::LANES) - V::LANES));
             }
         }
     }
 
     /// Bᵀ d B of all tiles, from split planes: place p of tile t goes to `out[p * stride + t]`. Up to [`LANES`] − 1
     /// elements beyond the last tile are written as well.
-    pub fn transform_input<T: Float>(planes: &[T], tiles: Tiles, out: &mut [T], stride: usize) {
-        for t in (0..tiles.len()).step_by(LANES) {
-            let row = |r: usize| {
-                let start = r % 2 * 2 * tiles.plane() + r / 2 * tiles.run + t;
-                [0, 1, 2, 3].map(|c| at::<T, LANES>(planes, start + c % 2 * tiles.plane() + c / 2))
-            };
-            let rows = [0, 1, 2, 3].map(|r| transform_four(row(r)));
-            for c in 0..4 {
-                let column = transform_four([rows[0][c], rows[1][c], rows[2][c], rows[3][c]]);
-                for (r, value) in column.into_iter().enumerate() {
-                    put(out, (4 * r + c) * stride + t, value);
+    pub(crate) fn transform_input<T, V>(planes: &[T], tiles: Tiles, out: &mut [T], stride: usize) {
+        let whole = tiles.len().next_multiple_of(LANES);
+        assert!(planes.len() >= tiles.split_len() && out.len() >= (PLACES - 1) * stride + whole);
+        let row = |r: usize| r % 2 * 2 * tiles.plane() + r / 2 * tiles.run;
+        // SAFETY: the last element that is read is at 3 planes + run + 1 + whole, the last written as asserted.
+        unsafe {
+            for t in (0..tiles.len()).step_by(V::LANES) {
+                let mut rows = [[V::zero(); 4]; 4];
+                for (r, d) in rows.iter_mut().enumerate() {
+                    let even = planes.as_ptr().add(row(r) + t);
+                    let odd = even.add(tiles.plane());
+                    *d = transform_four(V::load(even), V::load(odd), V::load(even.add(1)), V::load(odd.add(1)));
+                }
+                for c in 0..4 {
+                    let column = transform_four(rows[0][c], rows[1][c], rows[2][c], rows[3][c]);
+                    for (r, value) in column.into_iter().enumerate() {
+                        value.store(out.as_mut_ptr().add((4 * r + c) * stride + t));
+                    }
                 }
             }
         }
@@ -180,60 +183,53 @@ simd! {
 
     /// Aᵀ m A + bias of all tiles, place p of tile t at `sums[p * stride + t]`, into four planes of tiles, `plane` apart:
     /// those of even and odd rows and columns. Up to [`LANES`] − 1 elements beyond the last tile are read and written as well.
-    pub fn transform_output<T: Float>(sums: &[T], stride: usize, tiles: usize, bias: T, out: &mut [T], plane: usize) {
-        for t in (0..tiles).step_by(LANES) {
-            let column = |c: usize| gather_four([0, 1, 2, 3].map(|r| at::<T, LANES>(sums, (4 * r + c) * stride + t)));
-            let columns = [0, 1, 2, 3].map(column);
-            for r in 0..2 {
-                let row = gather_four([columns[0][r], columns[1][r], columns[2][r], columns[3][r]]);
-                for (c, value) in row.into_iter().enumerate() {
-                    put(out, (2 * r + c) * plane + t, value.map(|y| y + bias));
+    pub(crate) fn transform_output<T, V>(sums: &[T], stride: usize, tiles: usize, bias: T, out: &mut [T], plane: usize) {
+        let whole = tiles.next_multiple_of(LANES);
+        assert!(sums.len() >= (PLACES - 1) * stride + whole && out.len() >= 3 * plane + whole);
+        // SAFETY: as asserted.
+        unsafe {
+            let bias = V::splat(bias);
+            for t in (0..tiles).step_by(V::LANES) {
+                let mut columns = [[V::zero(); 2]; 4];
+                for (c, column) in columns.iter_mut().enumerate() {
+                    let m = |r: usize| V::load(sums.as_ptr().add((4 * r + c) * stride + t));
+                    *column = gather_four(m(0), m(1), m(2), m(3));
+                }
+                for r in 0..2 {
+                    let row = gather_four(columns[0][r], columns[1][r], columns[2][r], columns[3][r]);
+                    for (c, value) in row.into_iter().enumerate() {
+                        value.add(bias).store(out.as_mut_ptr().add((2 * r + c) * plane + t));
+                    }
                 }
             }
-        }
-    }
-
-    /// Even and odd columns side by side: `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`.
-    pub fn interleave<T: Float>(even: &[T], odd: &[T], out: &mut [T]) {
-        let (pairs, last) = out.as_chunks_mut::<2>();
-        for ((pair, &even), &odd) in pairs.iter_mut().zip(even).zip(odd) {
-            *pair = [even, odd];
-        }
-        if let [last] = last {
-            *last = even[pairs.len()];
         }
     }
 
     /// A y Aᵀ of one row of tiles, channels side by side: `rows` holds two rows of an image as (column, channel), or one at
-    /// its lower border; place p of tile t goes to `out[p * stride + t * channels ..]`. `out` has one tile more, which becomes 0.
-    pub fn transform_grad<T: Float>(rows: [&[T]; 2], channels: usize, run: usize, out: &mut [T], stride: usize) {
-        #[inline(always)]
-        fn block<T: Float, const W: usize>(rows: [&[T]; 2], channels: usize, tile: usize, first: usize, out: &mut [T], stride: usize) {
-            let get = |row: &[T], x: usize| {
-                let start = x * channels + first;
-                if start + W <= row.len() { at::<T, W>(row, start) } else { [T::ZERO; W] }
-            };
-            let columns = [0, 1].map(|c| spread_two([get(rows[0], 2 * tile + c), get(rows[1], 2 * tile + c)]));
-            for r in 0..4 {
-                let row = spread_two([columns[0][r], columns[1][r]]);
-                for (c, value) in row.into_iter().enumerate() {
-                    put(out, (4 * r + c) * stride + tile * channels + first, value);
+    /// its lower border; place p of tile t goes to `out[p * stride + t * channels ..]`. The last tile, which is none, becomes 0.
+    pub(crate) fn transform_grad<T, V>(rows: [&[T]; 2], channels: usize, run: usize, out: &mut [T], stride: usize) {
+        assert!(out.len() >= (PLACES - 1) * stride + run * channels);
+        // SAFETY: rows are read up to their ends, the result is written as asserted.
+        unsafe {
+            for tile in 0..run {
+                for first in (0..channels).step_by(V::LANES) {
+                    let width = V::LANES.min(channels - first);
+                    let mask = V::first(width);
+                    let get = |row: &[T], x: usize| {
+                        let start = x * channels + first;
+                        if start + width <= row.len() { V::load_part(row.as_ptr().add(start), mask) } else { V::zero() }
+                    };
+                    let mut columns = [[V::zero(); 4]; 2];
+                    for (c, column) in columns.iter_mut().enumerate() {
+                        *column = spread_two(get(rows[0], 2 * tile + c), get(rows[1], 2 * tile + c));
+                    }
+                    for r in 0..4 {
+                        for (c, value) in spread_two(columns[0][r], columns[1][r]).into_iter().enumerate() {
+                            let place = (4 * r + c) * stride + tile * channels + first;
+                            value.store_part(out.as_mut_ptr().add(place), mask);
+                        }
+                    }
                 }
-            }
-        }
-        for tile in 0..run {
-            let mut first = 0;
-            while channels - first >= LANES {
-                block::<T, LANES>(rows, channels, tile, first, out, stride);
-                first += LANES;
-            }
-            while channels - first >= 4 {
-                block::<T, 4>(rows, channels, tile, first, out, stride);
-                first += 4;
-            }
-            while first < channels {
-                block::<T, 1>(rows, channels, tile, first, out, stride);
-                first += 1;
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! x̂ = (x − mean) · inv_std         inv_std = 1 / √(var + ε)
-//! y = weight · x̂ + bias            x: (n, c) or (n, c, l), everything else: (c)
+//! y = weight · x̂ + bias            x: (n, c, *), everything else: (c)
 //! while training: mean and var are the batch's, and
 //!     running ← (1 − momentum) · running + momentum · batch      the variance here being the unbiased one
 //! while evaluating: they are the running ones
@@ -10,6 +10,9 @@
 //! grad_weight = Σ g · x̂,  grad_bias = Σ g
 //! ```
 //! Source: Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>, Algorithms 1 and 2.
+
+mod fused;
+mod images;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,17 +22,20 @@ use smallvec::{SmallVec, smallvec};
 use super::{Grads, Op, Outputs, Run, Saves, apply_many, float_dtype, second, shape_error};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
-use crate::kernels::norm::{self, Affine, AffineGrad, Channels, MomentsMut, Rows, Scaling};
+use crate::kernels::norm::planes::{Forward, Gradient, Planes, Then};
+use crate::kernels::norm::{self, Affine, AffineGrad, Moments, MomentsMut, Rows, Scaling};
 use crate::tensor::layout::show;
 use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
 
+pub use fused::{BatchNormRelu, BatchNormReluGrad};
+
 /// Features that are done at once: as many variances stand on the stack.
 const BLOCK: usize = 256;
 
-/// Inputs x, or x, weight, bias; outputs y, mean, `inv_std`.
+/// Inputs x, or x, weight, bias; outputs y, mean, `inv_std`, and of images what members tell each other.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     /// The share of the newest batch in the running statistics.
@@ -42,7 +48,8 @@ pub struct BatchNorm {
     pub running: Option<(Tensor, Tensor)>,
 }
 
-/// Inputs g, x, mean, `inv_std`, and weight if there is one; outputs `grad_x`, `grad_weight`, `grad_bias`.
+/// Inputs g, x, mean, `inv_std`, and weight if there is one; outputs `grad_x`, `grad_weight`, `grad_bias`,
+/// and of images what members tell each other.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormGrad {
     /// As [`BatchNorm::eps`].
@@ -51,12 +58,7 @@ pub struct BatchNormGrad {
     pub training: bool,
 }
 
-/// (n, c) or (n, c, l).
-fn channels(x: &[usize]) -> Channels {
-    Channels::new(x[0], x[1], x.get(2).copied().unwrap_or(1))
-}
-
-/// All of an output of which members write different columns or channels.
+/// All of an output of which members write different columns.
 ///
 /// # Safety
 /// Members must write different elements, and read none that another writes.
@@ -69,12 +71,6 @@ unsafe fn interleaved<'a, T: Float>(y: &View<'a>, start: usize) -> &'a mut [T] {
 /// This member's blocks of columns.
 fn blocks(team: &Team, cols: usize) -> impl Iterator<Item = Range<usize>> {
     let mine = team.share_aligned(cols, 16);
-    mine.clone().step_by(BLOCK).map(move |start| start..mine.end.min(start + BLOCK))
-}
-
-/// This member's blocks of channels, which are long enough to be shared one by one.
-fn channel_blocks(team: &Team, c: usize) -> impl Iterator<Item = Range<usize>> {
-    let mine = team.share(c);
     mine.clone().step_by(BLOCK).map(move |start| start..mine.end.min(start + BLOCK))
 }
 
@@ -101,57 +97,36 @@ impl BatchNorm {
         }
     }
 
+    /// Normalize the columns of a matrix by the batch's statistics.
     fn train<T: Float>(&self, team: &Team, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let shape = channels(inputs[0].shape());
+        let [n, c] = [inputs[0].shape()[0], inputs[0].shape()[1]];
         let x = inputs[0].slice::<T>();
-        let vector = |i: usize| inputs.get(i).map(View::slice::<T>).unwrap_or_default();
-        let (weight, bias, eps) = (vector(1), vector(2), T::from_f64(self.eps));
-        if shape.l == 1 {
-            for features in blocks(team, shape.c) {
-                let mut var_unbiased = [T::ZERO; BLOCK];
-                let var_unbiased = &mut var_unbiased[..features.len()];
-                // SAFETY: members have different features.
-                let (y, mean, inv_std) = unsafe {
-                    (
-                        interleaved::<T>(&outputs[0], features.start),
-                        outputs[1].part::<T>(features.clone()),
-                        outputs[2].part::<T>(features.clone()),
-                    )
-                };
-                let affine = Affine { weight: some(weight, &features), bias: some(bias, &features) };
-                let rows = Rows { rows: shape.n, cols: features.len(), stride: shape.c };
-                let moments = &mut MomentsMut { mean, inv_std, var_unbiased };
-                norm::forward_columns(&x[features.start..], rows, affine, eps, y, moments);
-                self.update(features, moments.mean, moments.var_unbiased);
-            }
-        } else {
-            for features in channel_blocks(team, shape.c) {
-                let mut var_unbiased = [T::ZERO; BLOCK];
-                let var_unbiased = &mut var_unbiased[..features.len()];
-                let start = features.start * shape.l;
-                // SAFETY: members have different channels.
-                let (y, mean, inv_std) = unsafe {
-                    (
-                        interleaved::<T>(&outputs[0], start),
-                        outputs[1].part::<T>(features.clone()),
-                        outputs[2].part::<T>(features.clone()),
-                    )
-                };
-                let affine = Affine { weight: some(weight, &features), bias: some(bias, &features) };
-                let moments = &mut MomentsMut { mean, inv_std, var_unbiased };
-                let mine = Channels { c: features.len(), ..shape };
-                norm::forward_channels(&x[start..], mine, affine, eps, y, moments);
-                self.update(features, moments.mean, moments.var_unbiased);
-            }
+        let (all, eps) = (affine::<T>(&inputs[1..]), T::from_f64(self.eps));
+        for features in blocks(team, c) {
+            let mut var_unbiased = [T::ZERO; BLOCK];
+            let var_unbiased = &mut var_unbiased[..features.len()];
+            // SAFETY: members have different features.
+            let (y, mean, inv_std) = unsafe {
+                (
+                    interleaved::<T>(&outputs[0], features.start),
+                    outputs[1].part::<T>(features.clone()),
+                    outputs[2].part::<T>(features.clone()),
+                )
+            };
+            let affine = Affine { weight: some(all.weight, &features), bias: some(all.bias, &features) };
+            let rows = Rows { rows: n, cols: features.len(), stride: c };
+            let moments = &mut MomentsMut { mean, inv_std, var_unbiased };
+            norm::forward_columns(&x[features.start..], rows, affine, eps, y, moments);
+            self.update(features, moments.mean, moments.var_unbiased);
         }
     }
 
-    fn evaluate<T: Float>(&self, team: &Team, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let shape = channels(inputs[0].shape());
-        let vector = |i: usize| inputs.get(i).map(View::slice::<T>).unwrap_or_default();
+    /// Write the statistics that are given, and wait until all members see them.
+    fn given<'a, T: Float>(&self, team: &Team, outputs: &[View<'a>], weight: &'a [T]) -> Scaling<'a, T> {
         if team.rank() == 0 {
+            let all = 0..outputs[1].numel();
             // SAFETY: the other members write no statistics.
-            let (mean, inv_std) = unsafe { (outputs[1].part::<T>(0..shape.c), outputs[2].part::<T>(0..shape.c)) };
+            let (mean, inv_std) = unsafe { (outputs[1].part::<T>(all.clone()), outputs[2].part::<T>(all)) };
             let (running_mean, running_var) = self.running.as_ref().expect("the constructor trains without them");
             mean.copy_from_slice(running_mean.view().slice());
             let eps = T::from_f64(self.eps);
@@ -160,13 +135,73 @@ impl BatchNorm {
             }
         }
         team.barrier();
-        let mine = team.share(shape.n);
-        let range = mine.start * shape.c * shape.l..mine.end * shape.c * shape.l;
-        let scaling = Scaling { mean: outputs[1].slice(), inv_std: outputs[2].slice(), weight: vector(1) };
+        Scaling { mean: outputs[1].slice(), inv_std: outputs[2].slice(), weight }
+    }
+
+    /// Normalize the columns of a matrix by the running statistics.
+    fn evaluate<T: Float>(&self, team: &Team, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        let c = inputs[0].shape()[1];
+        let affine = affine::<T>(&inputs[1..]);
+        let scaling = self.given(team, outputs, affine.weight);
+        if inputs[0].numel() == 0 {
+            return;
+        }
+        let mine = team.share(inputs[0].shape()[0]);
+        let range = mine.start * c..mine.end * c;
         // SAFETY: members have different samples.
         let y = unsafe { outputs[0].part::<T>(range.clone()) };
-        let shape = Channels { n: mine.len(), ..shape };
-        norm::apply_channels(&inputs[0].slice::<T>()[range], shape, scaling, vector(2), y);
+        let rows = Rows { rows: mine.len(), cols: c, stride: c };
+        norm::apply_columns(&inputs[0].slice::<T>()[range], rows, scaling, affine.bias, y);
+    }
+
+    /// Normalize images, and do to them what comes next.
+    fn run_images<T: Float>(
+        &self,
+        team: &Team,
+        planes: Planes,
+        forward: &Forward<'_, T>,
+        affine: Affine<'_, T>,
+        outputs: &[View<'_>],
+    ) {
+        if self.training {
+            images::train(team, planes, forward, affine, T::from_f64(self.eps), outputs, |j, moments: Moments<T>| {
+                self.update(j..j + 1, &[moments.mean], &[moments.var_unbiased]);
+            });
+        } else {
+            let scaling = self.given(team, outputs, affine.weight);
+            images::evaluate(team, planes, forward, scaling, affine.bias, &outputs[0]);
+        }
+    }
+
+    /// Note that the running statistics have changed, once all is done.
+    fn bump(&self, team: &Team) {
+        if self.training
+            && team.rank() == 0
+            && let Some((mean, var)) = &self.running
+        {
+            mean.storage().bump();
+            var.storage().bump();
+        }
+    }
+}
+
+/// Zeros for all features of an empty batch.
+fn nothing(team: &Team, outputs: &[View<'_>]) {
+    if team.rank() == 0 {
+        for output in outputs {
+            with_float!(output.dtype(), T => {
+                // SAFETY: the other members write nothing.
+                unsafe { output.part::<T>(0..output.numel()) }.fill(0.0);
+            });
+        }
+    }
+}
+
+/// The weight and bias, if there are both.
+fn affine<'a, T: Float>(inputs: &[View<'a>]) -> Affine<'a, T> {
+    match inputs {
+        [weight, bias, ..] => Affine { weight: weight.slice(), bias: bias.slice() },
+        _ => Affine { weight: &[], bias: &[] },
     }
 }
 
@@ -202,9 +237,9 @@ impl Op for BatchNorm {
         let x = &inputs[0].shape;
         let known = inputs.get(1).map(|w| w.shape.clone()).or(self.running.as_ref().map(|r| r.0.shape().into()));
         let c = known.as_ref().and_then(|shape: &SmallVec<[usize; 4]>| shape.first()).copied();
-        if !(2..=3).contains(&x.len()) || c.is_some_and(|c| c != x[1]) {
+        if x.len() < 2 || c.is_some_and(|c| c != x[1]) {
             let c = c.map_or("c".to_owned(), |c| c.to_string());
-            return Err(shape_error("batch_norm", &format!("input of shape (n, {c}) or (n, {c}, l)"), x));
+            return Err(shape_error("batch_norm", &format!("input of shape (n, {c}, *)"), x));
         }
         let c = x[1];
         for (name, vector) in ["weight", "bias"].iter().zip(&inputs[1..]) {
@@ -221,36 +256,30 @@ impl Op for BatchNorm {
                 show(x)
             )));
         }
-        Ok(smallvec![Meta { shape: x.clone(), dtype }, Meta::new(&[c], dtype), Meta::new(&[c], dtype)])
+        let vector = Meta::new(&[c], dtype);
+        let mut outputs: Outputs = smallvec![Meta { shape: x.clone(), dtype }, vector.clone(), vector];
+        outputs.extend(images::scratch(x).filter(|_| self.training).map(|shape| Meta::new(&shape, dtype)));
+        Ok(outputs)
     }
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let empty = inputs[0].numel() == 0;
-        with_float!(outputs[0].dtype(), T => {
-            if !self.training {
-                self.evaluate::<T>(run.team, inputs, outputs);
-            } else if !empty {
-                self.train::<T>(run.team, inputs, outputs);
-            } else if run.team.rank() == 0 {
-                // As in PyTorch, an empty batch leaves the running statistics alone.
-                for output in &outputs[1..] {
-                    // SAFETY: the other members write nothing.
-                    unsafe { output.part::<T>(0..output.numel()) }.fill(0.0);
-                }
-            }
-        });
-        if self.training
-            && !empty
-            && run.team.rank() == 0
-            && let Some((mean, var)) = &self.running
-        {
-            mean.storage().bump();
-            var.storage().bump();
+        if self.training && inputs[0].numel() == 0 {
+            // As in PyTorch, an empty batch leaves the running statistics alone.
+            return nothing(run.team, &outputs[1..]);
         }
+        with_float!(outputs[0].dtype(), T => match images::planes(inputs[0].shape()) {
+            Some(planes) => {
+                let forward = Forward { x: inputs[0].slice::<T>(), added: None, then: Then::Nothing };
+                self.run_images(run.team, planes, &forward, affine(&inputs[1..]), outputs);
+            }
+            None if self.training => self.train::<T>(run.team, inputs, outputs),
+            None => self.evaluate::<T>(run.team, inputs, outputs),
+        });
+        self.bump(run.team);
     }
 
-    fn changes_outside(&self) -> bool {
-        self.training && self.running.is_some()
+    fn changed_outside(&self) -> SmallVec<[&Tensor; 2]> {
+        self.running.iter().filter(|_| self.training).flat_map(|(mean, var)| [mean, var]).collect()
     }
 
     fn saves(&self) -> Saves {
@@ -263,7 +292,7 @@ impl Op for BatchNorm {
         if cx.input_meta.len() == 1 {
             return Ok(smallvec![Some(apply_many(op, &[g, x, mean, inv_std])?.swap_remove(0))]);
         }
-        Ok(apply_many(op, &[g, x, mean, inv_std, cx.input(1)])?.into_iter().map(Some).collect())
+        Ok(apply_many(op, &[g, x, mean, inv_std, cx.input(1)])?.into_iter().take(3).map(Some).collect())
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
@@ -279,62 +308,43 @@ impl Op for BatchNormGrad {
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
         let dtype = float_dtype(self.name(), inputs)?;
         let vector = Meta { shape: inputs[2].shape.clone(), dtype };
-        Ok(smallvec![Meta { shape: inputs[1].shape.clone(), dtype }, vector.clone(), vector])
+        let x = &inputs[1].shape;
+        let mut outputs: Outputs = smallvec![Meta { shape: x.clone(), dtype }, vector.clone(), vector];
+        outputs.extend(images::scratch(x).map(|shape| Meta::new(&shape, dtype)));
+        Ok(outputs)
     }
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let shape = channels(inputs[1].shape());
+        if inputs[1].numel() == 0 {
+            return nothing(run.team, &outputs[1..]);
+        }
         with_float!(outputs[0].dtype(), T => {
             let [g, x, mean, inv_std] = [0, 1, 2, 3].map(|i| inputs[i].slice::<T>());
             let weight = inputs.get(4).map(View::slice::<T>).unwrap_or_default();
-            if x.is_empty() {
-                if run.team.rank() == 0 {
-                    for output in &outputs[1..] {
-                        // SAFETY: the other members write nothing.
-                        unsafe { output.part::<T>(0..output.numel()) }.fill(0.0);
-                    }
-                }
-            } else if shape.l == 1 {
-                let backward = if self.training { norm::backward_columns } else { norm::apply_columns_backward };
-                for features in blocks(run.team, shape.c) {
-                    // SAFETY: members have different features.
-                    let (gx, gw, gb) = unsafe {
-                        (
-                            interleaved::<T>(&outputs[0], features.start),
-                            outputs[1].part::<T>(features.clone()),
-                            outputs[2].part::<T>(features.clone()),
-                        )
-                    };
-                    let scaling = Scaling {
-                        mean: &mean[features.clone()],
-                        inv_std: &inv_std[features.clone()],
-                        weight: some(weight, &features),
-                    };
-                    let rows = Rows { rows: shape.n, cols: features.len(), stride: shape.c };
-                    let grads = &mut AffineGrad { weight: gw, bias: gb };
-                    backward(&g[features.start..], &x[features.start..], rows, scaling, gx, grads);
-                }
-            } else {
-                let backward = if self.training { norm::backward_channels } else { norm::apply_channels_backward };
-                for features in channel_blocks(run.team, shape.c) {
-                    let start = features.start * shape.l;
-                    // SAFETY: members have different channels.
-                    let (gx, gw, gb) = unsafe {
-                        (
-                            interleaved::<T>(&outputs[0], start),
-                            outputs[1].part::<T>(features.clone()),
-                            outputs[2].part::<T>(features.clone()),
-                        )
-                    };
-                    let scaling = Scaling {
-                        mean: &mean[features.clone()],
-                        inv_std: &inv_std[features.clone()],
-                        weight: some(weight, &features),
-                    };
-                    let mine = Channels { c: features.len(), ..shape };
-                    let grads = &mut AffineGrad { weight: gw, bias: gb };
-                    backward(&g[start..], &x[start..], mine, scaling, gx, grads);
-                }
+            let scaling = Scaling { mean, inv_std, weight };
+            if let Some(planes) = images::planes(inputs[1].shape()) {
+                let gradient = Gradient { dy: g, x, y: &[], then: Then::Nothing };
+                return images::gradients(run.team, planes, &gradient, (scaling, !self.training), outputs, None);
+            }
+            let [n, c] = [inputs[1].shape()[0], inputs[1].shape()[1]];
+            let backward = if self.training { norm::backward_columns } else { norm::apply_columns_backward };
+            for features in blocks(run.team, c) {
+                // SAFETY: members have different features.
+                let (gx, gw, gb) = unsafe {
+                    (
+                        interleaved::<T>(&outputs[0], features.start),
+                        outputs[1].part::<T>(features.clone()),
+                        outputs[2].part::<T>(features.clone()),
+                    )
+                };
+                let scaling = Scaling {
+                    mean: &mean[features.clone()],
+                    inv_std: &inv_std[features.clone()],
+                    weight: some(weight, &features),
+                };
+                let rows = Rows { rows: n, cols: features.len(), stride: c };
+                let grads = &mut AffineGrad { weight: gw, bias: gb };
+                backward(&g[features.start..], &x[features.start..], rows, scaling, gx, grads);
             }
         });
     }

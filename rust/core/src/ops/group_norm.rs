@@ -5,7 +5,7 @@
 //! y = weight · x̂ + bias             RMS norm: mean = 0 and var = Σ x² / k, and no bias
 //! layer, RMS   a group is all of the last dimensions; weight and bias have their shape
 //! group        x is (n, c, *), a group is c / groups channels; weight and bias: (c)
-//! instance     x is (n, c, l) or (c, l), a group is one channel; weight and bias: (c)
+//! instance     x is (n, c, *) or (c, l), a group is one channel; weight and bias: (c)
 //! grad_x = inv_std · (h − Σ h / k − x̂ · Σ h·x̂ / k)          h = weight · g, k elements in a group; RMS: without Σ h
 //! grad_weight = Σ g · x̂,  grad_bias = Σ g                    Σ over samples, in the fixed order of all sums
 //! ```
@@ -87,7 +87,7 @@ impl Kind {
         match self {
             Self::Layer(shape) | Self::Rms(shape) => shape.clone(),
             Self::Group(_) => smallvec![x[1]],
-            Self::Instance => smallvec![x[x.len() - 2]],
+            Self::Instance => smallvec![x[channel_dim(x)]],
         }
     }
 
@@ -100,8 +100,8 @@ impl Kind {
             }
             Self::Group(groups) => Groups { n: x[0], c: x[1], l: size(&x[2..]), groups: *groups },
             Self::Instance => {
-                let [c, l] = [x[x.len() - 2], x[x.len() - 1]];
-                Groups { n: size(&x[..x.len() - 2]), c, l, groups: c }
+                let dim = channel_dim(x);
+                Groups { n: size(&x[..dim]), c: x[dim], l: size(&x[dim + 1..]), groups: x[dim] }
             }
         };
         if affine { groups } else { Groups { c: groups.groups, l: groups.row(), ..groups } }
@@ -136,16 +136,21 @@ impl Kind {
                 }
             }
             Self::Instance => {
-                if !(2..=3).contains(&x.len()) {
-                    return Err(shape_error(self.name(), "input of shape (n, c, l) or (c, l)", x));
+                if x.len() < 2 {
+                    return Err(shape_error(self.name(), "input of shape (n, c, *) or (c, l)", x));
                 }
-                if x[x.len() - 1] == 1 {
+                if x[channel_dim(x) + 1..].iter().product::<usize>() == 1 {
                     return single("spatial element");
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Where instance norm has its channels: (c, l) has no samples.
+fn channel_dim(x: &[usize]) -> usize {
+    usize::from(x.len() > 2)
 }
 
 /// One vector of rows or channels; `None` stands for one that is absent.
@@ -246,8 +251,8 @@ impl Op for GroupNorm {
         });
     }
 
-    fn changes_outside(&self) -> bool {
-        self.running.is_some()
+    fn changed_outside(&self) -> SmallVec<[&Tensor; 2]> {
+        self.running.iter().flat_map(|(mean, var, _)| [mean, var]).collect()
     }
 
     fn saves(&self) -> Saves {
@@ -372,7 +377,7 @@ impl Op for GroupNormGrad {
         let affine = match &self.kind {
             // Channels stand before what is within them.
             Kind::Group(_) | Kind::Instance => {
-                let after = if self.kind == Kind::Instance { 1 } else { x.len() - 2 };
+                let after = if self.kind == Kind::Instance { x.len() - 1 - channel_dim(x) } else { x.len() - 2 };
                 let mut shape = self.kind.affine(x);
                 shape.resize(1 + after, 1);
                 shape
@@ -435,7 +440,7 @@ pub fn instance_norm(
 ) -> Result<Tensor> {
     match running {
         Some(_) if !settings.training => {
-            if x.shape().len() == 3 {
+            if x.shape().len() != 2 {
                 return batch_norm::batch_norm(x, running, weight, bias, settings);
             }
             let y = batch_norm::batch_norm(&super::unsqueeze(x, 0)?, running, weight, bias, settings)?;

@@ -23,15 +23,20 @@ mod index;
 mod join;
 pub mod linear;
 pub mod matmul;
+pub mod max_pool;
 pub mod nll_loss;
+pub mod noise;
+pub mod pad;
 pub mod penalty;
 pub mod point_loss;
+pub mod pooling;
 mod product;
 pub mod random;
 mod reduce;
 mod scalar;
 pub(crate) mod second;
 mod select;
+pub mod separable;
 mod shape;
 pub mod softmax;
 mod unary;
@@ -172,7 +177,12 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
 
     /// Whether it changes memory that is not its output: in place, or a running statistic.
     fn changes_outside(&self) -> bool {
-        self.in_place()
+        self.in_place() || !self.changed_outside().is_empty()
+    }
+
+    /// Tensors that it changes and that are neither inputs nor outputs: running statistics.
+    fn changed_outside(&self) -> SmallVec<[&Tensor; 2]> {
+        SmallVec::new()
     }
 
     /// Whether it draws random numbers.

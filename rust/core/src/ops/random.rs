@@ -5,6 +5,7 @@
 //!
 //! Where `PyTorch` differs: its numbers for a seed are others.
 
+use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +31,19 @@ const GRADIENTS: u32 = 2;
 /// None until it is first asked.
 static GENERATOR: Mutex<Option<Generator>> = Mutex::new(None);
 
+thread_local! {
+    /// The generator of this thread alone, while it has one.
+    static OWN: RefCell<Option<Generator>> = const { RefCell::new(None) };
+}
+
 fn with_generator<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
+    OWN.with_borrow_mut(|own| match own {
+        Some(generator) => f(generator),
+        None => with_shared_generator(f),
+    })
+}
+
+fn with_shared_generator<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
     let mut generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     // The hasher's keys are random: as in PyTorch, a process that sets no seed gets another one each time.
     f(generator.get_or_insert_with(|| Generator::new(RandomState::new().hash_one(0))))
@@ -79,6 +92,14 @@ pub fn reserve(calls: u64) -> Draw {
 #[must_use]
 pub fn state() -> (u64, u64) {
     with_generator(|g| g.state())
+}
+
+/// Let this thread draw from a generator of its own, which stands at a state; or, with `None`, from that of the process
+/// again. What threads draw beside each other then depends on no clock.
+///
+/// Returns where the one that it had of its own stood.
+pub fn set_own_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
+    OWN.replace(state.map(Generator::at)).map(|generator| generator.state())
 }
 
 /// Go on from a state.

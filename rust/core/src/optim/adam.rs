@@ -1,15 +1,17 @@
 //! Adam: steps from moving averages of the gradient and of its square.
 //!
 //! Source: Kingma & Ba 2015, Algorithm 1, <https://arxiv.org/abs/1412.6980>; `amsgrad` is Reddi, Kale & Kumar 2018,
-//! <https://openreview.net/forum?id=ryQu7f-RZ>, with the bias correction that PyTorch applies to the maximum.
+//! <https://openreview.net/forum?id=ryQu7f-RZ>, with the bias correction that PyTorch applies to the maximum;
+//! decoupled weight decay is Loshchilov & Hutter 2019, <https://arxiv.org/abs/1711.05101>.
 
-use super::{Check, Gradient, Lerp, Scalars, Settings, SquareAverage, Update};
+use super::{Check, Gradient, Lerp, Scalars, Settings, SquareAverage, Update, decay};
 use crate::{Float, Result, simd};
 
 /// Settings of Adam. For every element, at step t:
 ///
 /// ```text
-/// g ← ±∂ + weight_decay · θ                              (− to maximize)
+/// θ ← θ · (1 − lr · weight_decay)                        (if decoupled)
+/// g ← ±∂ + weight_decay · θ                              (− to maximize; without decay if decoupled)
 /// m ← β₁·m + (1 − β₁)·g
 /// v ← β₂·v + (1 − β₂)·g²
 /// w ← max(w, v)                                          (if amsgrad; else w = v)
@@ -25,8 +27,10 @@ pub struct Adam {
     pub betas: (f64, f64),
     /// Added outside the root, at least 0.
     pub eps: f64,
-    /// Factor of the L2 penalty's gradient, at least 0.
+    /// Factor of the L2 penalty's gradient, or the share of the parameter that goes with each step; at least 0.
     pub weight_decay: f64,
+    /// Decay the parameter itself, as [`AdamW`](super::AdamW) does.
+    pub decoupled_weight_decay: bool,
     /// Divide by the largest second moment so far.
     pub amsgrad: bool,
     /// Climb instead of descend.
@@ -35,7 +39,15 @@ pub struct Adam {
 
 impl Default for Adam {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, amsgrad: false, maximize: false }
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decoupled_weight_decay: false,
+            amsgrad: false,
+            maximize: false,
+        }
     }
 }
 
@@ -44,7 +56,7 @@ impl Settings for Adam {
 
     const NAME: &'static str = "Adam";
 
-    fields!(lr, betas, eps, weight_decay, amsgrad, maximize);
+    fields!(lr, betas, eps, weight_decay, decoupled_weight_decay, amsgrad, maximize);
 
     fn state_names(&self) -> &'static [&'static str] {
         if self.amsgrad { &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] } else { &["exp_avg", "exp_avg_sq"] }
@@ -58,9 +70,10 @@ impl Settings for Adam {
         // In f64: in f32, 1 − β₂ᵗ is off by 1.3e-5 at t = 1.
         let correction = |beta| 1.0 - libm::pow(beta, t as f64);
         let (beta1, beta2) = self.betas;
+        let (l2, shrink) = decay(self.weight_decay, self.lr, self.decoupled_weight_decay);
         AdamStep {
-            gradient: Gradient::new(self.weight_decay, self.maximize),
-            shrink: T::ONE,
+            gradient: Gradient::new(l2, self.maximize),
+            shrink: T::from_f64(shrink),
             first: Lerp::new(beta1),
             second: SquareAverage::new(beta2, self.eps),
             // Both corrections become factors, which leaves one root and one division an element.
@@ -96,11 +109,6 @@ pub struct AdamStep<T> {
 }
 
 impl<T: Float> AdamStep<T> {
-    /// The same step from a parameter that is first multiplied by `factor`.
-    pub(super) fn shrinking(self, factor: f64) -> Self {
-        Self { shrink: T::from_f64(factor), ..self }
-    }
-
     /// Update both moments; returns the shrunk parameter.
     #[inline(always)]
     fn moments(self, param: T, grad: T, exp_avg: &mut T, exp_avg_sq: &mut T) -> T {

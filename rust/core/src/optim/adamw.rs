@@ -35,9 +35,9 @@ impl Default for AdamW {
 }
 
 impl AdamW {
-    fn adam(&self, weight_decay: f64) -> Adam {
-        let Self { lr, betas, eps, amsgrad, maximize, .. } = *self;
-        Adam { lr, betas, eps, weight_decay, amsgrad, maximize }
+    fn adam(&self) -> Adam {
+        let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
+        Adam { lr, betas, eps, weight_decay, decoupled_weight_decay: true, amsgrad, maximize }
     }
 }
 
@@ -49,14 +49,14 @@ impl Settings for AdamW {
     fields!(lr, betas, eps, weight_decay, amsgrad, maximize);
 
     fn state_names(&self) -> &'static [&'static str] {
-        self.adam(0.0).state_names()
+        self.adam().state_names()
     }
 
     fn validate(&self) -> Result<()> {
-        self.adam(self.weight_decay).validate_as(&Check(Self::NAME))
+        self.adam().validate_as(&Check(Self::NAME))
     }
 
     fn at<T: Float>(&self, t: u64, scalars: Scalars) -> AdamStep<T> {
-        self.adam(0.0).at::<T>(t, scalars).shrinking(1.0 - self.lr * self.weight_decay)
+        self.adam().at(t, scalars)
     }
 }

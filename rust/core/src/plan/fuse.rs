@@ -317,7 +317,8 @@ impl Lowering<'_> {
             .collect();
         let metas = |ids: &[ValueId]| ids.iter().map(|&v| self.graph.values[v].meta.clone()).collect::<Vec<_>>();
         self.program.work += node.op.work(&metas(&node.inputs), &metas(&node.outputs));
-        self.push(Stage::Op { op: Arc::clone(&node.op), inputs, outputs });
+        let changed = node.op.changed_outside().into_iter().map(|t| self.outside(t)).collect();
+        self.push(Stage::Op { op: Arc::clone(&node.op), inputs, outputs, changed });
     }
 
     /// A value's elements in a row from the start of a buffer: a copy, if it is a view such as a transpose or a stretched sum.
@@ -329,7 +330,8 @@ impl Lowering<'_> {
         let meta = self.graph.values[v].meta.clone();
         let (buffer, layout) = (self.arena(meta.numel(), meta.dtype), Layout::contiguous(&meta.shape));
         let output = Operand { buffer, layout, dtype: meta.dtype };
-        self.push(Stage::Op { op: Arc::new(Copy { dtype: meta.dtype }), inputs: vec![operand], outputs: vec![output] });
+        let op = Arc::new(Copy { dtype: meta.dtype });
+        self.push(Stage::Op { op, inputs: vec![operand], outputs: vec![output], changed: Vec::new() });
         buffer
     }
 

@@ -73,6 +73,10 @@ impl Graph {
         let mut graph = builder.graph;
         super::rewrite::merge_relu_and_dropout_gradients(&mut graph);
         graph.drop_unneeded(&wanted);
+        // Who reads what counts here, so the unneeded ops must be gone; afterwards there are new ones.
+        super::rewrite::merge_norm_and_relu(&mut graph, &wanted);
+        super::rewrite::merge_relu_and_norm_gradients(&mut graph, &wanted);
+        graph.drop_unneeded(&wanted);
         Ok((graph, wanted))
     }
 
@@ -114,7 +118,8 @@ impl Graph {
         self.nodes = kept;
         for value in &mut self.values {
             if let Source::Made(n) = &mut value.source {
-                *n = renamed[*n];
+                // One whose op has gone before has no number.
+                *n = renamed.get(*n).copied().unwrap_or(usize::MAX);
             }
         }
     }

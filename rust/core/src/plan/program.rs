@@ -246,8 +246,8 @@ pub struct CrossEntropyStage {
 /// A unit of work that the team does together.
 #[derive(Clone, Debug)]
 pub enum Stage {
-    /// Any op, on row-major operands.
-    Op { op: Arc<dyn Op>, inputs: Vec<Operand>, outputs: Vec<Operand> },
+    /// Any op, on row-major operands, and what it changes besides its outputs.
+    Op { op: Arc<dyn Op>, inputs: Vec<Operand>, outputs: Vec<Operand>, changed: Vec<BufferId> },
     /// Row-major (n × c) to feature-major.
     ToFeatures { from: Operand, to: Features, samples: usize, features: usize },
     /// Feature-major to row-major (n × c).

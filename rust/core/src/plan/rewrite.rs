@@ -1,5 +1,7 @@
 //! Rewrites of the graph before it is lowered: fewer numbers drawn, fewer values kept.
 
+mod norms;
+
 use std::any::Any;
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use crate::ops::dropout::Dropout;
 use crate::ops::{Op, Outputs, Run};
 use crate::tensor::{Meta, View};
 use crate::with_float;
+
+pub use norms::{merge_norm_and_relu, merge_relu_and_norm_gradients};
 
 /// The gradient of dropout after `ReLU`: `y > 0` is both masks at once, so backward draws nothing.
 ///

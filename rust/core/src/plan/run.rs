@@ -61,7 +61,7 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             continue;
         }
         match stage {
-            Stage::Op { op, inputs, outputs } => {
+            Stage::Op { op, inputs, outputs, .. } => {
                 let inputs: smallvec::SmallVec<[View<'_>; 4]> = inputs.iter().map(|o| memory.view(o)).collect();
                 let outputs: smallvec::SmallVec<[View<'_>; 4]> = outputs.iter().map(|o| memory.view(o)).collect();
                 op.check(&inputs)?;

@@ -38,7 +38,7 @@ fn check_split<T: Float>(make: impl Fn(usize, &mut [T]), first: usize, len: usiz
 
 proptest! {
     #[test]
-    fn any_split_gives_the_same_numbers(first in 0_usize..40, len in 0_usize..40) {
+    fn any_split_gives_the_same_numbers(first in 0_usize..300, len in 0_usize..300) {
         check_split::<f32>(|first, out| uniform(DRAW, first, out), first, len);
         check_split::<f64>(|first, out| uniform(DRAW, first, out), first, len);
         check_split::<f32>(|first, out| normal(DRAW, first, out), first, len);
@@ -91,6 +91,46 @@ fn all_levels_give_the_same_bits() {
     let portable = run(simd::Level::Portable);
     assert!(portable == run(simd::Level::Avx2));
     assert!(portable == run(simd::Level::Avx512));
+}
+
+/// The formula, in f64, of the integers that the table in [`normal`]'s documentation names.
+#[test]
+fn normal_numbers_are_box_and_mullers() {
+    let mut out = vec![0.0_f32; 40_000];
+    normal(DRAW, 0, &mut out);
+    for (q, pair) in out.as_chunks::<2>().0.iter().enumerate() {
+        let words = DRAW.block(q as u64 / 2);
+        let [a, b] = [words[q % 2 * 2], words[q % 2 * 2 + 1]];
+        let radius = (-2.0 * libm::log((f64::from(a >> 1) + 0.5) / 2_f64.powi(31))).sqrt();
+        let angle = std::f64::consts::TAU * f64::from(b >> 8) / 2_f64.powi(24);
+        for (z, exact) in pair.iter().zip([radius * libm::cos(angle), radius * libm::sin(angle)]) {
+            // The first is a few units in the last place, the second what a rounded u does to the radius.
+            let error = 4e-7 * radius + 8e-8 / radius;
+            assert!((f64::from(*z) - exact).abs() < error, "pair {q}: {z}, not {exact}");
+        }
+    }
+}
+
+/// What a block may be at its ends: no number is NaN or infinite, and none beyond √(64 ln 2).
+#[test]
+fn normal_numbers_are_finite() {
+    for a in [0, 1, 2, 0x7FFF_FFFF, 0x8000_0000, u32::MAX - 1, u32::MAX] {
+        for b in (0..=u32::MAX).step_by(0x0FFF_FF01).chain([u32::MAX]) {
+            let [x, y, ..] = normals::<f64>([a, b, 0, 0]);
+            assert!(x.hypot(y) <= 6.661, "{a}, {b}: {x}, {y}");
+        }
+    }
+}
+
+#[test]
+fn added_numbers_are_those_of_normal() {
+    for (first, len) in [(0, 300), (3, 125), (127, 2), (300, 0), (255, 1000)] {
+        let x: Vec<f32> = (0..len).map(|i| i as f32 * 0.37 - 40.0).collect();
+        let (mut z, mut y) = (vec![0.0_f32; len], vec![0.0; len]);
+        normal(DRAW, first, &mut z);
+        add_normal(DRAW, 0.3, first, &x, &mut y);
+        assert!(x.iter().zip(&z).zip(&y).all(|((x, z), y)| *y == 0.3_f32.mul_add(*z, *x)));
+    }
 }
 
 #[test]

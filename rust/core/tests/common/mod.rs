@@ -52,7 +52,7 @@ pub fn noise<T: Float>(n: usize, seed: u64) -> Vec<T> {
 }
 
 pub const RULE: Rule =
-    Rule::Adam(Adam { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, amsgrad: false, maximize: false });
+    Rule::Adam(Adam { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, ..Adam::default() });
 
 impl Model {
     pub fn new<T: Float>(net: Net) -> Self {

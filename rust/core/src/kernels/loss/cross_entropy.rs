@@ -11,8 +11,8 @@
 //! Reduction over samples is the caller's: `scale` holds the gradient of each sample's loss, 1/n for a mean.
 
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{by_columns, fold_pairs, lanes, sum, tree, window, window_mut};
-use crate::kernels::softmax::{SHORT, Turned, block_max, block_sum, row_max, shifted_exp, turn, turn_back};
+use crate::kernels::reduce::{by_columns, fold_pairs, lanes, sum, tree, tree_columns, window, window_mut};
+use crate::kernels::softmax::{SHORT, Turned, block_exp_sum, block_max, logs, row_max, turn, turn_back};
 use crate::kernels::unary::c;
 use crate::simd;
 
@@ -92,15 +92,19 @@ fn forward_samples<T: Float, const W: usize>(
     labels: &[i64; W],
 ) -> [[T; W]; 3] {
     let max = block_max::<T, W>(x, ce.classes, stride);
-    let sum = block_sum::<T, W>(ce.classes, |j| shifted_exp(window(x, j * stride), &max));
-    let log = sum.map(T::ln);
+    let sum = block_exp_sum::<T, W>(x, ce.classes, stride, &max);
+    let log = logs(sum);
     let smooth = if ce.smoothing == 0.0 {
         [T::ZERO; W]
     } else {
-        block_sum::<T, W>(ce.classes, |j| {
-            let (x, weight) = (window::<T, W>(x, j * stride), ce.weight(j));
-            std::array::from_fn(|k| weight * (x[k] - max[k] - log[k]))
-        })
+        let mut lanes = [[T::ZERO; W]; LANES];
+        for j in 0..ce.classes {
+            let (x, weight, lane) = (window::<T, W>(x, j * stride), ce.weight(j), &mut lanes[j % LANES]);
+            for k in 0..W {
+                lane[k] += weight * (x[k] - max[k] - log[k]);
+            }
+        }
+        tree_columns(lanes, |a, b| a + b)
     };
     let mut loss = [T::ZERO; W];
     for k in 0..W {

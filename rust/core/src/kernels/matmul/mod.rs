@@ -5,7 +5,6 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `vector` | a register, for every element type and instruction set |
 //! | `tile` | the microkernel, and which shapes of it a level has |
 //! | `pack`, `transpose` | copies of an operand in the order in which the microkernel reads it |
 //! | `blocks` | which part of a product is computed when |
@@ -18,7 +17,6 @@ mod pack;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod transpose;
-mod vector;
 
 #[cfg(test)]
 mod tests;

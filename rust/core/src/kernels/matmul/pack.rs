@@ -6,8 +6,8 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 
-use super::vector::Vector;
 use crate::element::Float;
+use crate::kernels::vector::Vector;
 
 /// A cache line, and the widest register.
 const ALIGN: usize = 64;

@@ -1,8 +1,8 @@
 //! The microkernel: a tile of C in registers, and the tables of its shapes.
 
 use super::pack;
-use super::vector::{Plain, Vector};
 use crate::element::Float;
+use crate::kernels::vector::{Plain, Vector};
 use crate::simd::Level;
 
 /// Steps of the inner index that one turn of the loop takes.

@@ -39,7 +39,10 @@ fn moments_block<T: Float, const W: usize>(
     out: &mut MomentsMut<'_, T>,
 ) -> ([T; W], [T; W]) {
     let x = &x[column..];
-    let mean = fold_block::<T, W>(Sum, x, shape.rows, shape.stride).map(|sum| sum / count(shape.rows));
+    let mut mean = fold_block::<T, W>(Sum, x, shape.rows, shape.stride);
+    for mean in &mut mean {
+        *mean = *mean / count(shape.rows);
+    }
     let mut lanes = [[T::ZERO; W]; LANES];
     for (l, lane) in lanes.iter_mut().enumerate() {
         let mut acc = [T::ZERO; W];

@@ -2,10 +2,10 @@
 
 use super::Moments;
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{fold_pairs, tree};
+use crate::kernels::reduce::{fold_pairs, trees};
 use crate::simd;
 
-/// The samples of one feature: `count` runs of `len`, `stride` apart.
+/// Some samples of one feature: `count` runs of `len`, `stride` apart.
 #[derive(Clone, Copy)]
 pub(super) struct Samples {
     pub(super) count: usize,
@@ -35,30 +35,12 @@ impl Samples {
     }
 }
 
-/// `N` sums over the samples of pairs of `x` and `y`.
+/// `N` sums over the pairs of `x` and `y`.
 #[inline(always)]
-pub(super) fn sum_samples<T: Float, const N: usize>(
-    x: &[T],
-    y: &[T],
-    samples: Samples,
-    step: impl Fn([T; N], T, T) -> [T; N] + Copy,
-) -> [T; N] {
+fn sum_samples<T: Float, const N: usize>(x: &[T], y: &[T], step: impl Fn([T; N], T, T) -> [T; N] + Copy) -> [T; N] {
     let mut acc = [[T::ZERO; LANES]; N];
-    let mut lane = 0;
-    for i in 0..samples.count {
-        let (x, y) = (samples.run(x, i), samples.run(y, i));
-        // Up to the next sample of lane 0.
-        let head = ((LANES - lane) % LANES).min(x.len());
-        for k in 0..head {
-            let sums = step(std::array::from_fn(|n| acc[n][lane + k]), x[k], y[k]);
-            for n in 0..N {
-                acc[n][lane + k] = sums[n];
-            }
-        }
-        fold_pairs(&x[head..], &y[head..], &mut acc, step);
-        lane = (lane + samples.len) % LANES;
-    }
-    acc.map(|lanes| tree(lanes, |a, b| a + b))
+    fold_pairs(x, y, &mut acc, step);
+    trees(acc)
 }
 
 #[inline(always)]
@@ -77,10 +59,10 @@ pub(super) fn moments<T: Float>(mean: T, squares: T, n: usize, eps: T) -> Moment
 }
 
 #[inline(always)]
-pub(super) fn feature_moments<T: Float>(x: &[T], samples: Samples, eps: T) -> Moments<T> {
-    let mean = sum_samples(x, x, samples, |[acc], x, _| [acc + x])[0] / count(samples.n());
-    let [squares] = sum_samples(x, x, samples, |[acc], x, _| [(x - mean).mul_add(x - mean, acc)]);
-    moments(mean, squares, samples.n(), eps)
+fn feature_moments<T: Float>(x: &[T], eps: T) -> Moments<T> {
+    let mean = sum_samples(x, x, |[acc], x, _| [acc + x])[0] / count(x.len());
+    let [squares] = sum_samples(x, x, |[acc], x, _| [(x - mean).mul_add(x - mean, acc)]);
+    moments(mean, squares, x.len(), eps)
 }
 
 /// x → (x − shift) · scale + bias.
@@ -138,8 +120,8 @@ impl<T: Float> Slope<T> {
 
 /// Σ dy and Σ dy·(x − μ).
 #[inline(always)]
-pub(super) fn feature_sums<T: Float>(dy: &[T], x: &[T], samples: Samples, mean: T) -> [T; 2] {
-    sum_samples(dy, x, samples, |[plain, tilted], dy, x| [plain + dy, dy.mul_add(x - mean, tilted)])
+fn feature_sums<T: Float>(dy: &[T], x: &[T], mean: T) -> [T; 2] {
+    sum_samples(dy, x, |[plain, tilted], dy, x| [plain + dy, dy.mul_add(x - mean, tilted)])
 }
 
 #[inline(always)]
@@ -150,7 +132,7 @@ pub(super) fn apply_line<T: Float>(line: Line<T>, x: &[T], y: &mut [T]) {
 }
 
 #[inline(always)]
-pub(super) fn apply_slope<T: Float>(slope: Slope<T>, dy: &[T], x: &[T], dx: &mut [T]) {
+fn apply_slope<T: Float>(slope: Slope<T>, dy: &[T], x: &[T], dx: &mut [T]) {
     for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
         *dx = slope.at(dy, x);
     }
@@ -159,14 +141,14 @@ pub(super) fn apply_slope<T: Float>(slope: Slope<T>, dy: &[T], x: &[T], dx: &mut
 simd! {
     /// Normalize one feature, whose samples are `x`.
     pub fn forward_feature<T: Float>(x: &[T], weight: T, bias: T, eps: T, y: &mut [T]) -> Moments<T> {
-        let moments = feature_moments(x, Samples::contiguous(x.len()), eps);
+        let moments = feature_moments(x, eps);
         apply_line(Line::new(moments.mean, moments.inv_std, weight, bias), x, y);
         moments
     }
 
     /// [`forward_feature`] that overwrites its input.
     pub fn forward_feature_in_place<T: Float>(x: &mut [T], weight: T, bias: T, eps: T) -> Moments<T> {
-        let moments = feature_moments(x, Samples::contiguous(x.len()), eps);
+        let moments = feature_moments(x, eps);
         let line = Line::new(moments.mean, moments.inv_std, weight, bias);
         for x in x {
             *x = line.at(*x);
@@ -176,7 +158,7 @@ simd! {
 
     /// The gradient of [`forward_feature`] with respect to `x`; returns those with respect to weight and bias.
     pub fn backward_feature<T: Float>(dy: &[T], x: &[T], mean: T, inv_std: T, weight: T, dx: &mut [T]) -> (T, T) {
-        let sums = feature_sums(dy, x, Samples::contiguous(x.len()), mean);
+        let sums = feature_sums(dy, x, mean);
         let (slope, [grad_weight, grad_bias]) = Slope::new(sums, x.len(), [mean, inv_std, weight], false);
         apply_slope(slope, dy, x, dx);
         (grad_weight, grad_bias)
@@ -184,7 +166,7 @@ simd! {
 
     /// [`backward_feature`] that overwrites the gradient it is given.
     pub fn backward_feature_in_place<T: Float>(grad: &mut [T], x: &[T], mean: T, inv_std: T, weight: T) -> (T, T) {
-        let sums = feature_sums(grad, x, Samples::contiguous(x.len()), mean);
+        let sums = feature_sums(grad, x, mean);
         let (slope, [grad_weight, grad_bias]) = Slope::new(sums, x.len(), [mean, inv_std, weight], false);
         for (grad, &x) in grad.iter_mut().zip(x) {
             *grad = slope.at(*grad, x);
@@ -199,7 +181,7 @@ simd! {
 
     /// The gradient of [`apply_feature`] with respect to `x`; returns those with respect to weight and bias.
     pub fn apply_feature_backward<T: Float>(dy: &[T], x: &[T], mean: T, inv_std: T, weight: T, dx: &mut [T]) -> (T, T) {
-        let sums = feature_sums(dy, x, Samples::contiguous(x.len()), mean);
+        let sums = feature_sums(dy, x, mean);
         let (slope, [grad_weight, grad_bias]) = Slope::new(sums, x.len(), [mean, inv_std, weight], true);
         apply_slope(slope, dy, x, dx);
         (grad_weight, grad_bias)

@@ -5,11 +5,16 @@
 //! dx = inv_std · (h − Σ h / k − x̂ · Σ h·x̂ / k)      h = weight · dy; without Σ h where μ is not taken away
 //! ```
 
-use super::feature::{Line, Samples, apply_line, count, feature_moments, feature_sums, moments, sum_samples};
+use super::feature::{Line, Samples, apply_line, count, moments};
+use super::planes::sum_unit;
 use super::{Affine, AffineGrad, Moments, MomentsMut, Scaling, at};
-use crate::element::{Float, LANES};
-use crate::kernels::reduce::{by_columns, opaque, tree, tree_columns, window, window_mut};
+use crate::element::Float;
 use crate::simd;
+
+/// Columns of which the gradients of weight and bias are made at once: what is read and written then stays in the first cache.
+const COLUMNS: usize = 512;
+/// Rows that are summed one after another, before their sum joins the others'.
+const ROWS: usize = 64;
 
 /// A packed array of `(n, c, l)`, the channels of each sample being in `groups`. A group of a sample is a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +62,13 @@ pub struct Measure<T> {
 #[inline(always)]
 fn row_moments<T: Float>(x: &[T], measure: Measure<T>) -> Moments<T> {
     let samples = Samples::contiguous(x.len());
-    if measure.centered {
-        return feature_moments(x, samples, measure.eps);
-    }
-    let [squares] = sum_samples(x, x, samples, |[acc], x, _| [x.mul_add(x, acc)]);
-    moments(T::ZERO, squares, x.len(), measure.eps)
+    let mean = if measure.centered {
+        sum_unit([x, x, x], samples, |[acc], [x, _, _]| [acc + x])[0] / count(x.len())
+    } else {
+        T::ZERO
+    };
+    let [squares] = sum_unit([x, x, x], samples, |[acc], [x, _, _]| [(x - mean).mul_add(x - mean, acc)]);
+    moments(mean, squares, x.len(), measure.eps)
 }
 
 /// y ← weight · (x − mean) · `inv_std` + bias, every element having a weight and a bias of its own.
@@ -92,24 +99,18 @@ fn part<T>(x: &[T], start: usize, len: usize) -> &[T] {
 /// Σ h and Σ h·(x − μ), h = weight · dy.
 #[inline(always)]
 fn weighted_sums<T: Float>(dy: &[T], x: &[T], weight: &[T], mean: T) -> [T; 2] {
-    let mut acc = [[T::ZERO; LANES]; 2];
-    let step = |acc: &mut [[T; LANES]; 2], l: usize, dy: T, x: T, w: T| {
+    sum_unit([dy, x, weight], Samples::contiguous(dy.len()), |[plain, tilted], [dy, x, w]| {
         let h = dy * w;
-        acc[0][l] += h;
-        acc[1][l] = h.mul_add(x - mean, acc[1][l]);
-    };
-    let ((dys, dy_rest), (xs, x_rest), (ws, w_rest)) =
-        (dy.as_chunks::<LANES>(), x.as_chunks::<LANES>(), weight.as_chunks::<LANES>());
-    for ((dy, x), w) in dys.iter().zip(xs).zip(ws) {
-        for l in 0..LANES {
-            step(&mut acc, l, dy[l], x[l], w[l]);
-        }
-    }
-    acc = opaque(acc);
-    for (l, ((&dy, &x), &w)) in dy_rest.iter().zip(x_rest).zip(w_rest).enumerate() {
-        step(&mut acc, l, dy, x, w);
-    }
-    acc.map(|lanes| tree(lanes, |a, b| a + b))
+        [plain + h, h.mul_add(x - mean, tilted)]
+    })
+}
+
+/// Σ dy and Σ dy·(x − μ).
+#[inline(always)]
+fn plain_sums<T: Float>(dy: &[T], x: &[T], mean: T) -> [T; 2] {
+    sum_unit([dy, x, dy], Samples::contiguous(dy.len()), |[plain, tilted], [dy, x, _]| {
+        [plain + dy, dy.mul_add(x - mean, tilted)]
+    })
 }
 
 /// (h, x) → dx of a row, from Σ h and Σ h·(x − μ).
@@ -135,36 +136,66 @@ impl<T: Float> RowSlope<T> {
     }
 }
 
-/// Σ dy·x̂ and Σ dy of `W` columns over the samples, each sample having moments of its own.
+/// Add dy and dy·x̂ of `R` rows, one after another.
 #[inline(always)]
-fn weight_block<T: Float, const W: usize>(
-    column: usize,
+fn add_rows<T: Float, const R: usize>(
+    dy: [&[T]; R],
+    x: [&[T]; R],
+    moments: [[T; 2]; R],
+    (plain, tilted): (&mut [T], &mut [T]),
+) {
+    let width = plain.len();
+    let (dy, x, tilted) = (dy.map(|row| &row[..width]), x.map(|row| &row[..width]), &mut tilted[..width]);
+    for k in 0..width {
+        let (mut plain_acc, mut tilted_acc) = (plain[k], tilted[k]);
+        for r in 0..R {
+            let [mean, inv_std] = moments[r];
+            plain_acc += dy[r][k];
+            tilted_acc = dy[r][k].mul_add((x[r][k] - mean) * inv_std, tilted_acc);
+        }
+        (plain[k], tilted[k]) = (plain_acc, tilted_acc);
+    }
+}
+
+/// Σ dy·x̂ and Σ dy of at most [`COLUMNS`] columns over the samples, each sample having moments of its own.
+#[inline(always)]
+fn weight_columns<T: Float>(
     dy: &[T],
     x: &[T],
     shape: Groups,
     (mean, inv_std): (&[T], &[T]),
     out: &mut AffineGrad<'_, T>,
 ) {
-    let mut plain = [[T::ZERO; W]; LANES];
-    let mut tilted = [[T::ZERO; W]; LANES];
-    for l in 0..LANES {
-        let (mut plain_acc, mut tilted_acc) = ([T::ZERO; W], [T::ZERO; W]);
-        let mut row = l;
-        while row < shape.n {
-            let at = row * shape.c + column;
-            let (dy, x) = (window::<T, W>(dy, at), window::<T, W>(x, at));
-            let (mean, inv_std) = (mean[row * shape.groups], inv_std[row * shape.groups]);
-            for k in 0..W {
-                plain_acc[k] += dy[k];
-                tilted_acc[k] = dy[k].mul_add((x[k] - mean) * inv_std, tilted_acc[k]);
-            }
-            row += LANES;
+    let width = out.weight.len();
+    out.weight.fill(T::ZERO);
+    out.bias.fill(T::ZERO);
+    let (mut plain, mut tilted) = ([T::ZERO; COLUMNS], [T::ZERO; COLUMNS]);
+    for first in (0..shape.n).step_by(ROWS) {
+        let (plain, tilted) = (&mut plain[..width], &mut tilted[..width]);
+        plain.fill(T::ZERO);
+        tilted.fill(T::ZERO);
+        let of = |row: usize| [mean[row * shape.groups], inv_std[row * shape.groups]];
+        let end = shape.n.min(first + ROWS);
+        let mut row = first;
+        // Four at a time, so that the sums are loaded and stored a quarter as often.
+        while row + 4 <= end {
+            let at = |r: usize| (row + r) * shape.c;
+            let rows = [0, 1, 2, 3];
+            let (dy, x) = (rows.map(|r| &dy[at(r)..]), rows.map(|r| &x[at(r)..]));
+            add_rows(dy, x, rows.map(|r| of(row + r)), (&mut *plain, &mut *tilted));
+            row += 4;
         }
-        plain[l] = plain_acc;
-        tilted[l] = tilted_acc;
+        for row in row..end {
+            let at = row * shape.c;
+            add_rows([&dy[at..]], [&x[at..]], [of(row)], (&mut *plain, &mut *tilted));
+        }
+        for (out, &sum) in out.bias.iter_mut().zip(&*plain) {
+            *out += sum;
+        }
+        for (out, &sum) in out.weight.iter_mut().zip(&*tilted) {
+            *out += sum;
+        }
     }
-    *window_mut::<T, W>(out.weight, column) = tree_columns(tilted, |a, b| a + b);
-    *window_mut::<T, W>(out.bias, column) = tree_columns(plain, |a, b| a + b);
 }
 
 simd! {
@@ -214,14 +245,14 @@ simd! {
                     *dx = slope.at(dy * w, x);
                 }
             } else if shape.l == 1 {
-                let slope = RowSlope::new(feature_sums(dy, x, Samples::contiguous(k), mean), k, mean, inv_std, centered);
+                let slope = RowSlope::new(plain_sums(dy, x, mean), k, mean, inv_std, centered);
                 for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
                     *dx = slope.at(dy, x);
                 }
             } else {
                 let mut total = [T::ZERO; 2];
                 for (j, (dy, x)) in dy.chunks_exact(shape.l).zip(x.chunks_exact(shape.l)).enumerate() {
-                    let [plain, tilted] = feature_sums(dy, x, Samples::contiguous(shape.l), mean);
+                    let [plain, tilted] = plain_sums(dy, x, mean);
                     let weight = at(scaling.weight, channel + j, T::ONE);
                     total = [plain.mul_add(weight, total[0]), tilted.mul_add(weight, total[1])];
                     sums.weight[row * channels + j] = tilted * inv_std;
@@ -248,11 +279,11 @@ simd! {
         let mut start = first;
         while start < end {
             let group = start / channels;
-            let stop = end.min((group + 1) * channels);
+            let stop = end.min((group + 1) * channels).min(start + COLUMNS);
             let (dy, x, moments) = (&dy[start..], &x[start..], (&mean[group..], &inv_std[group..]));
             let mine = start - first..stop - first;
             let out = &mut AffineGrad { weight: &mut out.weight[mine.clone()], bias: &mut out.bias[mine] };
-            by_columns!(stop - start, [128, 16, 4, 1], weight_block::<T>(dy, x, shape, moments, out));
+            weight_columns(dy, x, shape, moments, out);
             start = stop;
         }
     }

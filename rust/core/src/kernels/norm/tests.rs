@@ -46,50 +46,38 @@ fn by_feature<T: Float>(case: &Case<T>, n: usize, c: usize) -> Results<T> {
     [y, mean, inv_std, var, dx, dw, db, eval_y, eval_dx, eval_dw]
 }
 
-fn by_channel<T: Float>(case: &Case<T>, shape: Channels) -> Results<T> {
-    let (all, c) = (shape.n * shape.c * shape.l, shape.c);
+/// A row-major matrix.
+fn by_column<T: Float>(case: &Case<T>, n: usize, c: usize) -> Results<T> {
     let new = |len| vec![T::ZERO; len];
-    let [mut y, mut dx, mut eval_y, mut eval_dx] = std::array::from_fn(|_| new(all));
+    let [mut y, mut dx, mut eval_y, mut eval_dx] = std::array::from_fn(|_| new(n * c));
     let [mut mean, mut inv_std, mut var, mut dw, mut db, mut eval_dw] = std::array::from_fn(|_| new(c));
+    let shape = Rows { rows: n, cols: c, stride: c };
     let affine = Affine { weight: &case.weight, bias: &case.bias };
     let mut moments = MomentsMut { mean: &mut mean, inv_std: &mut inv_std, var_unbiased: &mut var };
-    let eps = T::from_f64(EPS);
-    forward_channels(&case.x, shape, affine, eps, &mut y, &mut moments);
+    forward_columns(&case.x, shape, affine, T::from_f64(EPS), &mut y, &mut moments);
     let scaling = Scaling { mean: &mean, inv_std: &inv_std, weight: &case.weight };
     let mut grads = AffineGrad { weight: &mut dw, bias: &mut db };
-    backward_channels(&case.dy, &case.x, shape, scaling, &mut dx, &mut grads);
-    apply_channels(&case.x, shape, scaling, &case.bias, &mut eval_y);
+    backward_columns(&case.dy, &case.x, shape, scaling, &mut dx, &mut grads);
+    apply_columns(&case.x, shape, scaling, &case.bias, &mut eval_y);
     let mut grads = AffineGrad { weight: &mut eval_dw, bias: &mut db };
-    apply_channels_backward(&case.dy, &case.x, shape, scaling, &mut eval_dx, &mut grads);
+    apply_columns_backward(&case.dy, &case.x, shape, scaling, &mut eval_dx, &mut grads);
     [y, mean, inv_std, var, dx, dw, db, eval_y, eval_dx, eval_dw]
 }
 
-/// `(c, n, l)` to `(n, c, l)`.
-fn channels_first<T: Float>(x: &[T], shape: Channels) -> Vec<T> {
-    let Channels { n, c, l, .. } = shape;
-    let index = |i: usize| (i / l / c, i / l % c, i % l);
-    (0..n * c * l).map(index).map(|(i, j, t)| x[j * n * l + i * l + t]).collect()
-}
-
 fn check_layouts<T: Float>() {
-    for (n, c, l) in
-        [(1, 1, 1), (3, 5, 1), (15, 17, 1), (16, 64, 1), (33, 100, 1), (4097, 3, 1), (3, 2, 17), (5, 3, 33), (2, 3, 7)]
-    {
-        let shape = Channels::new(n, c, l);
-        let features = case::<T>(n * l, c);
-        let expected = by_feature(&features, n * l, c);
-        assert_eq!(
-            on_all_levels(|| by_feature(&features, n * l, c).map(|v| bits(&v))),
-            expected.each_ref().map(|v| bits(v))
-        );
-        let turn = |x: &[T]| if l == 1 { transposed(x, c, n) } else { channels_first(x, shape) };
+    for (n, c) in [(1, 1), (3, 5), (15, 17), (16, 64), (33, 100), (4097, 3)] {
+        let features = case::<T>(n, c);
+        let expected = by_feature(&features, n, c);
+        let found = on_all_levels(|| by_feature(&features, n, c).map(|v| bits(&v)));
+        assert_eq!(found, expected.each_ref().map(|v| bits(v)));
+        let turn = |x: &[T]| transposed(x, c, n);
         let (x, dy) = (turn(&features.x), turn(&features.dy));
-        let channels = Case { x, dy, weight: features.weight, bias: features.bias };
-        let found = on_all_levels(|| by_channel(&channels, shape).map(|v| bits(&v)));
+        let columns = Case { x, dy, weight: features.weight, bias: features.bias };
+        let found = on_all_levels(|| by_column(&columns, n, c).map(|v| bits(&v)));
         // y, dx and their like are of the shape of x.
         for (k, expected) in expected.iter().enumerate() {
             let turned = if [0, 4, 7, 8].contains(&k) { turn(expected) } else { expected.clone() };
-            assert_eq!(found[k], bits(&turned), "result {k} of ({n}, {c}, {l})");
+            assert_eq!(found[k], bits(&turned), "result {k} of ({n}, {c})");
         }
     }
 }
@@ -164,10 +152,7 @@ fn an_empty_weight_and_bias_are_one_and_zero() {
     let (n, c) = (33, 21);
     let full = Case { weight: vec![1.0; c], bias: vec![0.0; c], ..case::<f32>(n, c) };
     let none = Case { weight: vec![], bias: vec![], ..case::<f32>(n, c) };
-    let shape = Channels::new(n, c, 1);
-    assert_eq!(by_channel(&full, shape), by_channel(&none, shape));
-    let shape = Channels::new(11, c, 3);
-    assert_eq!(by_channel(&full, shape), by_channel(&none, shape));
+    assert_eq!(by_column(&full, n, c), by_column(&none, n, c));
 }
 
 #[test]

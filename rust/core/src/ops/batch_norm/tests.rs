@@ -7,10 +7,14 @@ const TRAIN: Settings = Settings { training: true, momentum: 0.25, eps: 0.5 };
 const EVALUATE: Settings = Settings { training: false, ..TRAIN };
 
 /// (n, c, l): the least, odd ones, past a block of vectors, with a length.
-const SHAPES: [[usize; 3]; 4] = [[2, 1, 1], [5, 3, 1], [33, 17, 1], [4, 3, 5]];
+const SHAPES: [[usize; 3]; 5] = [[2, 1, 1], [5, 3, 1], [33, 17, 1], [4, 3, 5], [2, 3, 35]];
 
 fn shaped([n, c, l]: [usize; 3], seed: u64) -> Tensor {
-    if l == 1 { noise(&[n, c], seed) } else { noise(&[n, c, l], seed) }
+    match l {
+        1 => noise(&[n, c], seed),
+        35 => noise(&[n, c, 5, 7], seed),
+        l => noise(&[n, c, l], seed),
+    }
 }
 
 /// y, mean and unbiased variance of the batch.
@@ -76,23 +80,36 @@ fn gradients_are_right_in_both_modes() {
 
 #[test]
 fn bits_do_not_depend_on_the_team() {
-    for shape in [[37, 83, 1], [5, 19, 3], [3, 600, 1]] {
+    for shape in [[37, 83, 1], [5, 19, 3], [3, 600, 1], [3, 1, 5000], [200, 3, 35], [2, 70, 9]] {
         let c = shape[1];
         let (x, w, b) = (shaped(shape, 1), noise(&[c], 2), noise(&[c], 3));
         let op = BatchNorm { momentum: 0.25, eps: 0.5, training: true, running: None };
-        same_bits_for_any_team(&op, &[x.clone(), w.clone(), b]);
+        same_bits_for_any_team(&op, &[x.clone(), w.clone(), b.clone()]);
         let grad = BatchNormGrad { eps: 0.5, training: true };
-        same_bits_for_any_team(&grad, &[shaped(shape, 4), x, noise(&[c], 5), noise(&[c], 6), w]);
+        let inputs = [shaped(shape, 4), x, noise(&[c], 5), noise(&[c], 6), w];
+        same_bits_for_any_team(&grad, &inputs);
+        if shape[2] > 1 {
+            let [g, x, mean, inv_std, w] = &inputs;
+            let fused = BatchNormRelu { norm: op, added: true };
+            same_bits_for_any_team(&fused, &[x.clone(), w.clone(), b, g.clone()]);
+            let fused = BatchNormReluGrad { norm: grad, added: true };
+            let y = shaped(shape, 7);
+            same_bits_for_any_team(&fused, &[g.clone(), x.clone(), mean.clone(), inv_std.clone(), w.clone(), y]);
+        }
     }
 }
 
 #[test]
 fn an_empty_batch_changes_nothing() {
     let running = (Tensor::full(&[3], 3.0, DType::F64), Tensor::full(&[3], 2.0, DType::F64));
-    let grads = gradients(&[noise(&[0, 3], 1), noise(&[3], 2), noise(&[3], 3)], |t| {
-        batch_norm(&t[0], Some((&running.0, &running.1)), Some(&t[1]), Some(&t[2]), TRAIN)
-    });
-    assert_eq!(grads[1].to_vec_f64(), [0.0; 3]);
+    for (shape, settings) in
+        [(vec![0, 3], TRAIN), (vec![0, 3, 2, 4], TRAIN), (vec![2, 3, 0], TRAIN), (vec![2, 3, 0], EVALUATE)]
+    {
+        let grads = gradients(&[noise(&shape, 1), noise(&[3], 2), noise(&[3], 3)], |t| {
+            batch_norm(&t[0], Some((&running.0, &running.1)), Some(&t[1]), Some(&t[2]), settings)
+        });
+        assert_eq!(grads[1].to_vec_f64(), [0.0; 3]);
+    }
     assert_eq!(running.0.to_vec_f64(), [3.0; 3]);
 }
 
@@ -104,6 +121,6 @@ fn wrong_shapes_are_named() {
     };
     let expected = "batch_norm: expected more than 1 value per channel when training; got input of shape (1, 4)";
     assert_eq!(run(&[1, 4], &[4]), expected);
-    assert_eq!(run(&[2, 3], &[4]), "batch_norm: expected input of shape (n, 4) or (n, 4, l); got (2, 3)");
-    assert_eq!(run(&[4], &[4]), "batch_norm: expected input of shape (n, 4) or (n, 4, l); got (4,)");
+    assert_eq!(run(&[2, 3], &[4]), "batch_norm: expected input of shape (n, 4, *); got (2, 3)");
+    assert_eq!(run(&[4], &[4]), "batch_norm: expected input of shape (n, 4, *); got (4,)");
 }

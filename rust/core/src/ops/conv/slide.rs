@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::geometry::{Part, Slide};
 use super::scratch::{self, odd_lines};
-use crate::element::Float;
 use crate::kernels::matmul::{self, MatRef, Product};
+use crate::kernels::vector::Lanes;
+use crate::kernels::winograd::{self, interleave};
 use crate::threads::Team;
 
 /// Columns of a block: some panels of the product.
@@ -36,7 +37,7 @@ pub(super) struct Images<'a, T> {
     pub y: *mut T,
 }
 
-impl<T: Float> Images<'_, T> {
+impl<T: Lanes> Images<'_, T> {
     /// Compute this member's share. `finish(channel, elements)` is called for every run of elements when it is complete.
     ///
     /// # Safety
@@ -51,10 +52,13 @@ impl<T: Float> Images<'_, T> {
         let block = |part: &Part| rows_of_block::<T>(part, self.channels.0) * part.x.output;
         let columns = |part: &Part| self.channels.0 * part.taps() * odd_lines::<T>(block(part));
         let most = |f: &dyn Fn(&Part) -> usize| slide.parts.iter().map(f).max().unwrap_or(0);
+        let dense = slide.spread == (1, 1);
+        // Of a part's sums, and of what whole vectors read beyond.
+        let room = self.channels.1 * most(&block) + winograd::LANES;
         let lens = [
             if direct { 0 } else { self.channels.0 * slide.frame.len() },
             if direct { 0 } else { most(&columns) },
-            if slide.spread == (1, 1) { 0 } else { self.channels.1 * most(&block) },
+            if dense { 0 } else { slide.spread.1 * room },
         ];
         scratch::with(lens, |[frames, columns, sums]| {
             let share = team.share(self.n * self.groups * rows);
@@ -67,32 +71,80 @@ impl<T: Float> Images<'_, T> {
                     slide.frame.fill(planes, frames);
                 }
                 let mut weights = &self.weights[unit % self.groups * self.weights_of_group()..];
-                for part in &slide.parts {
-                    let deep = self.channels.0 * part.taps();
-                    let (mine, others) = weights.split_at(self.channels.1 * deep);
-                    weights = others;
-                    let part_rows = first.min(part.y.output)..last.min(part.y.output);
-                    for start in part_rows.clone().step_by(rows_of_block::<T>(part, self.channels.0)) {
-                        let end = part_rows.end.min(start + rows_of_block::<T>(part, self.channels.0));
-                        let n = (end - start) * part.x.output;
-                        let (b, ld) = if direct {
-                            (&planes[start * part.x.output..], slide.plane())
-                        } else {
-                            let ld = odd_lines::<T>(n);
-                            slide.frame.columns((&part.y, &part.x), frames, start..end, columns, ld);
-                            (&*columns, ld)
-                        };
-                        // SAFETY: the caller's promise; members have different rows of positions.
-                        unsafe { self.product(part, unit, start..end, (mine, b, ld), sums, &mut finish) };
+                // Parts that share rows, and interleave in them.
+                for parts in slide.parts.chunks(slide.spread.1.min(slide.output.1)) {
+                    let rows_at_once = parts.iter().map(|part| rows_of_block::<T>(part, self.channels.0)).min();
+                    let rows_at_once = rows_at_once.unwrap_or(1);
+                    let part_rows = first.min(parts[0].y.output)..last.min(parts[0].y.output);
+                    for start in part_rows.clone().step_by(rows_at_once) {
+                        let rows = start..part_rows.end.min(start + rows_at_once);
+                        let mut weights = weights;
+                        for (i, part) in parts.iter().enumerate() {
+                            let mine = self.weights_of(part);
+                            let (b, ld) = if direct {
+                                (&planes[start * part.x.output..], slide.plane())
+                            } else {
+                                let ld = odd_lines::<T>(rows.len() * part.x.output);
+                                slide.frame.columns((&part.y, &part.x), frames, rows.clone(), columns, ld);
+                                (&*columns, ld)
+                            };
+                            let sums = if dense { &mut [][..] } else { &mut sums[i * room..][..room] };
+                            // SAFETY: the caller's promise; members have different rows of positions.
+                            unsafe {
+                                self.product(part, unit, rows.clone(), (&weights[..mine], b, ld), sums, &mut finish);
+                            }
+                            weights = &weights[mine..];
+                        }
+                        if !dense {
+                            // SAFETY: as above.
+                            unsafe { self.spread(parts, unit, rows, &sums[..], room) };
+                        }
                     }
+                    weights = &weights[parts.iter().map(|part| self.weights_of(part)).sum()..];
                 }
                 at += last - first;
             }
         });
     }
 
+    fn weights_of(&self, part: &Part) -> usize {
+        self.channels.1 * self.channels.0 * part.taps()
+    }
+
     fn weights_of_group(&self) -> usize {
-        self.slide.parts.iter().map(|part| self.channels.1 * self.channels.0 * part.taps()).sum()
+        self.slide.parts.iter().map(|part| self.weights_of(part)).sum()
+    }
+
+    /// Write rows of parts that interleave, from their sums, which are `room` apart.
+    ///
+    /// # Safety
+    /// As for [`Images::run`].
+    unsafe fn spread(&self, parts: &[Part], unit: usize, rows: Range<usize>, sums: &[T], room: usize) {
+        let (slide, step) = (self.slide, parts.len());
+        let plane = slide.output.0 * slide.output.1;
+        for channel in 0..self.channels.1 {
+            for (j, row) in rows.clone().enumerate() {
+                let y = parts[0].start.0 + row * slide.spread.0;
+                let first = (unit * self.channels.1 + channel) * plane + y * slide.output.1;
+                // SAFETY: a row of this member's alone.
+                let out = unsafe { std::slice::from_raw_parts_mut(self.y.add(first), slide.output.1) };
+                let run = |i: usize| {
+                    let width = parts[i].x.output;
+                    &sums[i * room + (channel * rows.len() + j) * width..(i + 1) * room]
+                };
+                match step {
+                    1 => out.copy_from_slice(&run(0)[..out.len()]),
+                    2 => interleave(run(0), run(1), out),
+                    _ => {
+                        for (i, part) in parts.iter().enumerate() {
+                            for (to, &from) in out[i..].iter_mut().step_by(step).zip(&run(i)[..part.x.output]) {
+                                *to = from;
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// The rows `rows` of a part of unit `unit`, from their columns.
@@ -134,16 +186,6 @@ impl<T: Float> Images<'_, T> {
                 // SAFETY: a row of the product, complete, and nobody else's.
                 let run = unsafe { std::slice::from_raw_parts_mut(c.add(i * ldc), n) };
                 finish(channel + i, run);
-                if !dense {
-                    for (j, run) in run.chunks_exact(part.x.output.max(1)).enumerate() {
-                        let row = part.start.0 + (rows.start + j) * slide.spread.0;
-                        let first = i * plane + row * slide.output.1 + part.start.1;
-                        for (x, &value) in run.iter().enumerate() {
-                            // SAFETY: positions of this part alone.
-                            unsafe { *y.add(first + x * slide.spread.1) = value };
-                        }
-                    }
-                }
             }
         };
         // SAFETY: the operands have these sizes; the result is this member's alone.

@@ -14,9 +14,9 @@ use super::scratch::{self, odd_lines};
 use super::slide::rows_of_block;
 use super::winograd::{self, Gradient, Grid};
 use super::{Conv, image_of, size};
-use crate::element::Float;
 use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
+use crate::kernels::vector::Lanes;
 use crate::kernels::winograd::PLACES;
 use crate::kernels::{reduce, transpose};
 use crate::ops::{Grads, Op, Outputs, Run, Saves, add, apply, apply_many, expand, reshape};
@@ -79,7 +79,7 @@ impl Cut {
 
 impl ConvGradWeight {
     /// The sum over one slice for one group and some of its channels of x: (channels · taps, channels of g).
-    fn slice<T: Float>(&self, slide: &Slide, cut: Cut, part: &SlicePart<'_, T>, sum: &mut [T]) {
+    fn slice<T: Lanes>(&self, slide: &Slide, cut: Cut, part: &SlicePart<'_, T>, sum: &mut [T]) {
         let (plane, taps) = (slide.plane(), cut.taps);
         let area = slide.output.0 * slide.output.1;
         let (window, channels) = (&slide.parts[0], part.channels.len());
@@ -130,7 +130,7 @@ impl ConvGradWeight {
         });
     }
 
-    fn compute<T: Float>(&self, team: &Team, inputs: &[View<'_>], outputs: &[View<'_>]) {
+    fn compute<T: Lanes>(&self, team: &Team, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let (g, x) = (inputs[0].slice::<T>(), inputs[1].slice::<T>());
         let cut = Cut::new(self, inputs[0].shape(), inputs[1].shape());
         let slide = self.settings.forward(image_of(inputs[1].shape()), self.kernel);
@@ -180,7 +180,7 @@ impl ConvGradWeight {
     }
 
     /// Add the slices' sums of all places, and transform them.
-    fn finish_winograd<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
+    fn finish_winograd<T: Lanes>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
         let (channels, out) = cut.channels;
         for c in team.share(channels) {
             for place in 0..PLACES {
@@ -209,7 +209,7 @@ impl ConvGradWeight {
     }
 
     /// Add the slices' sums, and turn them into the weight's order.
-    fn finish<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
+    fn finish<T: Lanes>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
         let (deep, m) = (cut.channels.0 * cut.taps, cut.channels.1);
         let share = team.share_aligned(cut.groups * deep, 16);
         let mut row = share.start;
@@ -237,7 +237,7 @@ impl ConvGradWeight {
     }
 
     /// Add the sums of the images' planes.
-    fn finish_bias<T: Float>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
+    fn finish_bias<T: Lanes>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
         let channels = cut.groups * cut.channels.1;
         let mine = team.share_aligned(channels, 16);
         if mine.is_empty() {
@@ -253,7 +253,7 @@ impl ConvGradWeight {
     }
 }
 
-fn add_to<T: Float>(total: &mut [T], x: &[T]) {
+fn add_to<T: Lanes>(total: &mut [T], x: &[T]) {
     for (total, &x) in total.iter_mut().zip(x) {
         *total += x;
     }

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::geometry::Settings;
 use super::scratch::{self, odd_lines};
-use crate::element::Float;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::transpose;
+use crate::kernels::vector::Lanes;
 use crate::kernels::winograd::{self as kernel, Image, LANES, PLACES, Tiles};
 use crate::tensor::View;
 use crate::threads::Team;
@@ -35,7 +35,7 @@ pub(super) fn kernels_len(channels: (usize, usize)) -> usize {
 }
 
 /// Transform a weight (o, c, 3, 3) to (place, o, c); or turned, to (place, c, o). Members of the team share it.
-pub(super) fn transform_kernels<T: Float>(team: &Team, weight: &View<'_>, turned: bool, out: &View<'_>) {
+pub(super) fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out: &View<'_>) {
     let (o, c) = (weight.shape()[0], weight.shape()[1]);
     let (rows, cols) = if turned { (c, o) } else { (o, c) };
     let w = weight.slice::<T>();
@@ -116,7 +116,7 @@ impl Grid {
     }
 
     /// Transform some channels of a block's images: (place, channel, tile), rows of tiles `ld` apart.
-    fn transform<T: Float>(
+    fn transform<T: Lanes>(
         &self,
         block: &Block,
         planes: impl Fn(usize, usize) -> *const T,
@@ -157,7 +157,7 @@ pub(super) fn channels_at_once(channels: (usize, usize)) -> usize {
     channels.0 + channels.1.min(CHANNEL_BLOCK)
 }
 
-impl<T: Float> Images<'_, T> {
+impl<T: Lanes> Images<'_, T> {
     /// Compute this member's share.
     ///
     /// # Safety
@@ -249,7 +249,7 @@ pub(super) struct Gradient<'a, T> {
     pub out: usize,
 }
 
-impl<T: Float> Gradient<'_, T> {
+impl<T: Lanes> Gradient<'_, T> {
     /// The sum over some images' tiles, place p being (channels, out) at `sum + p * stride`.
     ///
     /// # Safety
@@ -320,7 +320,7 @@ impl<T: Float> Gradient<'_, T> {
 ///
 /// # Safety
 /// `grad` has room, and nobody else touches these kernels.
-pub(super) unsafe fn transform_sums<T: Float>(sums: &[T], stride: usize, out: usize, grad: *mut T, apart: usize) {
+pub(super) unsafe fn transform_sums<T: Lanes>(sums: &[T], stride: usize, out: usize, grad: *mut T, apart: usize) {
     for o in 0..out {
         let places = std::array::from_fn(|place| sums[place * stride + o]);
         // SAFETY: the caller's promise.

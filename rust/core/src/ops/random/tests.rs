@@ -30,6 +30,22 @@ fn a_seed_fixes_what_follows_and_a_state_resumes_it() {
 }
 
 #[test]
+fn a_thread_with_a_generator_of_its_own_leaves_the_shared_one_alone() {
+    let _guard = seeded(7);
+    let expected = randn(&[5], DType::F32).unwrap().to_vec_f64();
+    set_state((7, 3));
+    assert_eq!(set_own_state(Some((7, 0))), None);
+    assert_eq!(randn(&[5], DType::F32).unwrap().to_vec_f64(), expected);
+    assert_eq!(permutation(9).len(), 9);
+    assert_eq!(state(), (7, 2));
+    assert_eq!(std::thread::spawn(state).join().unwrap(), (7, 3));
+    assert_eq!(set_own_state(Some((9, 5))), Some((7, 2)));
+    manual_seed(11);
+    assert_eq!(set_own_state(None), Some((11, 0)));
+    assert_eq!(state(), (7, 3));
+}
+
+#[test]
 fn bounds_mean_and_deviation_are_those_asked_for() {
     let _guard = seeded(1);
     let x = Tensor::zeros(&[100, 101], DType::F64);

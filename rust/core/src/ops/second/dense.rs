@@ -62,8 +62,8 @@ pub(in crate::ops) fn outer_rows(inputs: &[Tensor]) -> Result<Vec<Tensor>> {
 /// computed from it once more.
 pub(in crate::ops) fn batch_norm(op: BatchNormGrad, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     let [g, x, old_mean, old_inv_std, weight @ ..] = inputs else { unreachable!("four inputs") };
-    let dims: &[i64] = if x.ndim() == 3 { &[0, 2] } else { &[0] };
-    let average = |x: &Tensor| mean(x, Some(dims), true);
+    let dims: Vec<i64> = (0..x.ndim() as i64).filter(|&dim| dim != 1).collect();
+    let average = |x: &Tensor| mean(x, Some(&dims), true);
     let (centred, inv_std) = if op.training {
         let centred = sub(x, &average(x)?)?;
         let inv_std = rsqrt(&add_scalar(&average(&square(&centred)?)?, op.eps)?)?;
@@ -76,7 +76,7 @@ pub(in crate::ops) fn batch_norm(op: BatchNormGrad, inputs: &[Tensor]) -> Result
     let inner = if op.training { sub(&sub(g, &average(g)?)?, &mul(&normed, &average(&product)?)?)? } else { g.clone() };
     let grad_x = mul(&inner, &inv_std)?;
     let grad_x = weight.first().map_or(Ok(grad_x.clone()), |w| mul(&grad_x, &along(w, x, 1)?))?;
-    Ok(vec![grad_x, sum(&product, Some(dims), false)?, sum(g, Some(dims), false)?])
+    Ok(vec![grad_x, sum(&product, Some(&dims), false)?, sum(g, Some(&dims), false)?])
 }
 
 /// Σ along a dimension, which stays; of a tensor without dimensions, itself.

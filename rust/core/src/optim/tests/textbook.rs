@@ -91,6 +91,7 @@ pub fn textbook(rule: &Rule, mut x: f64, grads: &[f64]) -> Vec<f64> {
             | Rule::AdamW(AdamW { lr, betas, eps, amsgrad, maximize, .. }) => {
                 let mut g = signed(maximize);
                 match *rule {
+                    Rule::Adam(s) if s.decoupled_weight_decay => x -= lr * s.weight_decay * x,
                     Rule::Adam(s) => g += s.weight_decay * x,
                     Rule::AdamW(s) => x -= lr * s.weight_decay * x,
                     _ => unreachable!(),
@@ -143,7 +144,7 @@ pub fn cases() -> Vec<Rule> {
     let adadelta = Adadelta { lr: 0.8, rho: 0.6, eps: 0.3, weight_decay: 0.2, maximize: false };
     let rmsprop =
         RmsProp { lr: 0.2, alpha: 0.7, eps: 0.4, weight_decay: 0.3, momentum: 0.6, centered: true, maximize: false };
-    let adam = Adam { lr: 0.2, betas: (0.6, 0.7), eps: 0.3, weight_decay: 0.4, amsgrad: false, maximize: false };
+    let adam = Adam { lr: 0.2, betas: (0.6, 0.7), eps: 0.3, weight_decay: 0.4, ..Adam::default() };
     let adamw = AdamW { lr: 0.2, betas: (0.8, 0.6), eps: 0.5, weight_decay: 0.7, amsgrad: false, maximize: false };
     let nesterov = Nesterov { lr: 0.15, momentum: 0.7, weight_decay: 0.3, maximize: false };
     let rprop = Rprop { lr: 0.1, etas: (0.4, 1.7), step_sizes: (0.03, 0.6), maximize: false };
@@ -191,6 +192,8 @@ pub fn cases() -> Vec<Rule> {
         Adam { amsgrad: true, ..adam }.into(),
         Adam { betas: (0.0, 0.0), maximize: true, ..adam }.into(),
         Adam { betas: (0.3, 0.2), ..adam }.into(),
+        Adam { decoupled_weight_decay: true, amsgrad: true, ..adam }.into(),
+        Adam { decoupled_weight_decay: true, maximize: true, ..adam }.into(),
         AdamW::default().into(),
         adamw.into(),
         AdamW { amsgrad: true, maximize: true, ..adamw }.into(),

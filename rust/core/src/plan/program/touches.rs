@@ -100,10 +100,11 @@ impl Stage {
     pub fn touches(&self) -> Touches {
         let mut t = Touches::default();
         match self {
-            Self::Op { op, inputs, outputs } => {
+            Self::Op { op, inputs, outputs, changed } => {
                 t.read(inputs.iter().map(|o| o.buffer));
                 t.write(outputs.iter().map(|o| o.buffer));
-                if op.changes_outside() {
+                t.write(changed.iter().copied());
+                if op.in_place() {
                     t.write(inputs.iter().map(|o| o.buffer));
                 }
             }

@@ -247,3 +247,21 @@ fn nanoseconds_an_element() {
         }
     }
 }
+
+/// Every 97th number up to π/4, of either sign.
+#[test]
+fn an_eighth_of_a_turn() {
+    let ends = (0..=std::f32::consts::FRAC_PI_4.to_bits()).step_by(97).map(f32::from_bits);
+    for x in ends.flat_map(|x| [x, -x]) {
+        let (sin, cos) = sin_cos_eighth(x);
+        let errors = [ulps(sin, libm::sin(f64::from(x))), ulps(cos, libm::cos(f64::from(x)))];
+        assert!(errors.iter().all(|&e| e <= 0.9), "{x}: {errors:?}");
+    }
+}
+
+#[test]
+fn ln_normal_is_ln() {
+    for x in (f32::MIN_POSITIVE.to_bits()..f32::INFINITY.to_bits()).step_by(9973).map(f32::from_bits) {
+        assert_eq!(ln_normal(x), ln(x), "{x}");
+    }
+}

@@ -1,0 +1,221 @@
+"""Work that threads do before it is asked for."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, Final, TypeAlias
+
+Task: TypeAlias = Callable[[], Any]
+
+END: Final = object()
+"""What a task returns when there is nothing after it."""
+
+# How long to wait for threads to end, and how long after a Ctrl-C. One that is amid a task ends with the task.
+_PATIENCE = 1.0
+_HURRY = 0.05
+# Python looks for Ctrl-C between waits.
+_LOOK = 0.1
+
+
+class _Work:
+    """What consumer and workers share; nothing in it refers to the consumer, so that it may be forgotten."""
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        self._asked = threading.Condition(lock)
+        self._ready = threading.Condition(lock)
+        self._tasks: deque[tuple[int, Task]] = deque()
+        self._outcomes: dict[int, tuple[Any, BaseException | None]] = {}
+        self._stopped = False
+        self._process = os.getpid()
+        self.threads: list[threading.Thread] = []
+
+    def ask(self, number: int, task: Task) -> None:
+        """Have a task done."""
+        with self._asked:
+            self._tasks.append((number, task))
+            self._asked.notify()
+
+    def take(self, number: int, timeout: float | None) -> Any:
+        """Wait for the outcome of a task, and return or raise it."""
+        if os.getpid() != self._process:
+            raise RuntimeError("DataLoader: expected to go on in the process that began; got a fork of it")
+        last = None if timeout is None else time.monotonic() + timeout
+        with self._ready:
+            while number not in self._outcomes:
+                left = _LOOK if last is None else min(_LOOK, last - time.monotonic())
+                if left <= 0:
+                    raise RuntimeError(f"DataLoader: expected a batch within {timeout} s; got none")
+                self._ready.wait(left)
+            value, error = self._outcomes.pop(number)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+        return value
+
+    def run(self, begin: Callable[[], None] | None) -> None:
+        """Do tasks, in a thread of one's own, until stopped."""
+        refused: BaseException | None = None
+        try:
+            if begin is not None:
+                begin()
+        except BaseException as error:  # noqa: BLE001
+            refused = error
+        while True:
+            with self._asked:
+                while not self._tasks and not self._stopped:
+                    self._asked.wait()
+                if self._stopped:
+                    return
+                number, task = self._tasks.popleft()
+            outcome: tuple[Any, BaseException | None]
+            try:
+                outcome = (None, refused) if refused is not None else (task(), None)
+            except BaseException as error:  # noqa: BLE001
+                outcome = (None, error)
+            with self._ready:
+                self._outcomes[number] = outcome
+                self._ready.notify()
+            # While this waits it is to keep nothing alive.
+            del task, outcome
+
+    def stop(self, patience: float = _PATIENCE) -> None:
+        """End the threads, each after the task that it is doing."""
+        # In a forked child there are no threads, and the lock may be held for good.
+        if os.getpid() != self._process:
+            return
+        with self._asked:
+            self._stopped = True
+            self._tasks.clear()
+            self._asked.notify_all()
+        last = time.monotonic() + patience
+        for thread in self.threads:
+            thread.join(max(0.0, last - time.monotonic()))
+
+
+_running: weakref.WeakSet[_Work] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """A thread that runs while the interpreter goes away would crash it."""
+    for work in list(_running):
+        work.stop()
+
+
+def in_order(
+    tasks: Iterable[Task],
+    workers: int,
+    ahead: int,
+    *,
+    begin: Callable[[int], None] | None = None,
+    timeout: float | None = None,
+) -> Generator[Any, None, None]:
+    """Yield what tasks return, in their order; threads do them before they are asked for.
+
+    The tasks themselves are taken by the caller's thread. An exception of a task is raised where its value would have
+    been yielded. The threads end when the iterator does, or is closed or forgotten.
+
+    Args:
+        tasks: Functions of nothing; one that returns :data:`END` is the last.
+        workers: Number of threads, at least 1.
+        ahead: How many tasks are done or being done while the caller is busy, at least 1.
+        begin: Called in every thread, with its number, before its first task.
+        timeout: Seconds that the caller waits for a value; ``None`` for any time.
+
+    Raises:
+        RuntimeError: A value did not come in time, or the process has forked since.
+    """
+    work = _Work()
+    source = iter(tasks)
+    for number in range(workers):
+        first = None if begin is None else _bound(begin, number)
+        name = f"fastnn-data-{number}"
+        # Daemons: one that waits for a forgotten iterator is not to keep the interpreter from going.
+        work.threads.append(threading.Thread(target=work.run, args=(first,), name=name, daemon=True))
+    _running.add(work)
+    patience = _PATIENCE
+    try:
+        for thread in work.threads:
+            thread.start()
+        asked = 0
+        exhausted = False
+        taken = 0
+        value: Any = None
+        while True:
+            while not exhausted and asked - taken < ahead:
+                task = _next_task(source)
+                exhausted = task is None
+                if task is not None:
+                    work.ask(asked, task)
+                    asked += 1
+            if taken:
+                # Handed out only now, when the threads have something to do meanwhile.
+                yield value
+            if taken == asked:
+                return
+            value = work.take(taken, timeout)
+            if value is END:
+                return
+            taken += 1
+    except BaseException as error:
+        if _interrupted(error):
+            patience = _HURRY
+        raise
+    finally:
+        work.stop(patience)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether this is a Ctrl-C, or what closes an iterator on account of one."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def _bound(begin: Callable[[int], None], number: int) -> Callable[[], None]:
+    return lambda: begin(number)
+
+
+def _next_task(source: Iterator[Task]) -> Task | None:
+    """Return the next task, or one that raises what the source has raised, for it to be raised in its turn."""
+    try:
+        return next(source, None)
+    except Exception as error:  # noqa: BLE001
+        return _Raise(error)
+
+
+class _Raise:
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __call__(self) -> Any:
+        raise self._error
+
+
+class Reader:
+    """Takes the items of an iterator, from one thread at a time, and none after its end or an exception."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self._source: Iterator[Any] | None = source
+
+    def __call__(self) -> Any:
+        """Return the next item, or :data:`END`."""
+        if self._source is None:
+            return END
+        try:
+            return next(self._source)
+        except StopIteration:
+            self._source = None
+            return END
+        except BaseException:
+            self._source = None
+            raise

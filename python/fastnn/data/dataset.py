@@ -1,0 +1,232 @@
+"""Where samples come from."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core
+from fastnn._core import Tensor
+from fastnn._types import TensorLike
+from fastnn.data.generator import Generator, check_generator, drawing_from
+
+T_co = TypeVar("T_co", covariant=True)
+
+# Shares such as 0.7, 0.2 and 0.1 miss 1 by this much at most.
+_ROUNDING = 1e-12
+
+
+class Dataset(Generic[T_co]):
+    """Samples by their index; to be subclassed.
+
+    A subclass defines ``__getitem__`` and, for most samplers, ``__len__``. It may define ``__getitems__``, which takes
+    a list of indices and returns the list of samples, where that is faster.
+    """
+
+    def __getitem__(self, index: Any) -> T_co:
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass to define __getitem__")
+
+    def __add__(self, other: Dataset[Any]) -> Any:
+        return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset[T_co]):
+    """Samples one after another, such as those of a stream; to be subclassed.
+
+    A subclass defines ``__iter__``. One thread reads it, however many workers a :class:`DataLoader` has; PyTorch's
+    workers each read all of it.
+    """
+
+    def __iter__(self) -> Iterator[T_co]:
+        raise NotImplementedError(f"{type(self).__name__}: expected a subclass to define __iter__")
+
+    def __add__(self, other: Dataset[Any]) -> Any:
+        return ChainDataset([self, other])
+
+
+class TensorDataset(Dataset[tuple[Any, ...]]):
+    """Sample i is ``(tensors[0][i], tensors[1][i], …)``.
+
+    Args:
+        *tensors: Tensors or arrays, also memory-mapped ones, of one length.
+
+    Raises:
+        ValueError: There is none, one has no rows, or lengths differ.
+    """
+
+    def __init__(self, *tensors: TensorLike) -> None:
+        if not tensors:
+            raise ValueError("TensorDataset: expected at least one tensor; got none")
+        self.tensors = tuple(t if isinstance(t, (Tensor, np.ndarray)) else np.asarray(t) for t in tensors)
+        lengths = [len(t) if t.ndim else None for t in self.tensors]
+        if lengths.count(lengths[0]) < len(lengths) or lengths[0] is None:
+            raise ValueError(f"TensorDataset: expected tensors of one length; got lengths {lengths}")
+
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+        return tuple(tensor[index] for tensor in self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def _rows(self, indices: NDArray[np.int64]) -> list[Tensor]:
+        """Return what the default collate function makes of these samples."""
+        return [_rows(tensor, indices) for tensor in self.tensors]
+
+
+def _rows(values: TensorLike, indices: NDArray[np.int64]) -> Tensor:
+    if isinstance(values, Tensor):
+        if values.requires_grad:
+            return _core.index_select(values, 0, indices)
+        values = values.numpy()
+    return _core.as_tensor(values[indices])
+
+
+class ConcatDataset(Dataset[T_co]):
+    """One dataset after another.
+
+    Args:
+        datasets: At least one, with lengths.
+
+    Attributes:
+        cumulative_sizes: Where each ends.
+
+    Raises:
+        ValueError: There is none.
+        TypeError: One is an :class:`IterableDataset`.
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("ConcatDataset: expected at least one dataset; got none")
+        for dataset in self.datasets:
+            if isinstance(dataset, IterableDataset):
+                raise TypeError(
+                    f"ConcatDataset: expected datasets with lengths; got {type(dataset).__name__}, an IterableDataset"
+                )
+        self.cumulative_sizes = list(itertools.accumulate(len(dataset) for dataset in self.datasets))
+
+    def __getitem__(self, index: int) -> T_co:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"ConcatDataset: expected an index below {len(self)}; got {index}")
+        index %= len(self)
+        number = bisect.bisect_right(self.cumulative_sizes, index)
+        begin = self.cumulative_sizes[number - 1] if number else 0
+        sample: T_co = self.datasets[number][index - begin]
+        return sample
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+
+class ChainDataset(IterableDataset[T_co]):
+    """One :class:`IterableDataset` after another.
+
+    Args:
+        datasets: The datasets.
+
+    Raises:
+        TypeError: One is no :class:`IterableDataset`.
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        for dataset in self.datasets:
+            if not isinstance(dataset, IterableDataset):
+                raise TypeError(f"ChainDataset: expected IterableDatasets; got {type(dataset).__name__}")
+
+    def __iter__(self) -> Iterator[T_co]:
+        return itertools.chain.from_iterable(self.datasets)
+
+    def __len__(self) -> int:
+        return sum(len(dataset) for dataset in self.datasets)
+
+
+class Subset(Dataset[T_co]):
+    """Sample i is ``dataset[indices[i]]``.
+
+    Args:
+        dataset: The whole.
+        indices: Which of its samples.
+    """
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __getitem__(self, index: Any) -> T_co:
+        if isinstance(index, list):
+            samples: T_co = self.dataset[[self.indices[i] for i in index]]
+            return samples
+        sample: T_co = self.dataset[self.indices[index]]
+        return sample
+
+    def __getitems__(self, indices: list[int]) -> list[T_co]:
+        # A subclass that says what a sample is says it for all of them.
+        if type(self).__getitem__ is not Subset.__getitem__:
+            return [self[i] for i in indices]
+        return get_items(self.dataset, [self.indices[i] for i in indices])
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def get_items(dataset: Any, indices: list[Any]) -> list[Any]:
+    """Return these samples: in one call, where the dataset has one for it."""
+    at_once = getattr(dataset, "__getitems__", None)
+    if callable(at_once):
+        samples: list[Any] = at_once(indices)
+        return samples
+    return [dataset[index] for index in indices]
+
+
+def rows_of(dataset: Any, indices: list[Any]) -> list[Tensor] | None:
+    """Return the collated batch of a :class:`TensorDataset`, or a subset of one, in one go; ``None`` for any other."""
+    while type(dataset) is Subset:
+        indices = [dataset.indices[i] for i in indices]
+        dataset = dataset.dataset
+    if type(dataset) is not TensorDataset:
+        return None
+    return dataset._rows(np.asarray(indices, dtype=np.int64))
+
+
+def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | None = None) -> list[Subset[Any]]:
+    """Deal samples out at random, each to one of several subsets.
+
+    Args:
+        dataset: The whole, of n samples.
+        lengths: How many samples each subset has, n together; or its share of them, 1 together. Shares are rounded
+            down, and the samples that are left go to the first subsets, one each.
+        generator: What to draw from; ``None`` for that of the process.
+
+    Returns:
+        The subsets.
+
+    Raises:
+        ValueError: Lengths are negative, or do not add up.
+        TypeError: ``generator`` is none.
+    """
+    where = "random_split"
+    check_generator(where, generator)
+    n = len(dataset)
+    if any(length < 0 for length in lengths):
+        raise ValueError(f"{where}: expected lengths of at least 0; got {list(lengths)}")
+    total = sum(lengths)
+    if abs(total - 1) < _ROUNDING:
+        counts = [math.floor(n * share) for share in lengths]
+        left = n - sum(counts)
+        counts = [count + left // len(counts) + (i < left % len(counts)) for i, count in enumerate(counts)]
+    else:
+        counts = [int(length) for length in lengths]
+        if total != n or any(count != length for count, length in zip(counts, lengths, strict=True)):
+            raise ValueError(f"{where}: expected lengths that add up to {n}, or shares to 1; got {list(lengths)}")
+    with drawing_from(generator):
+        order = _core.permutation(n).tolist()
+    ends = itertools.accumulate(counts)
+    return [Subset(dataset, order[end - count : end]) for count, end in zip(counts, ends, strict=True)]

@@ -1,0 +1,112 @@
+//! Inverse roots and powers of positive normal numbers: what a penalty takes of every weight in every step. Of other numbers
+//! they make anything.
+
+use super::{ROUND, polynomial, split_mantissa};
+
+/// √x and ½/√x to 17 bits, by two rounds of Goldschmidt's iteration from Lomont's guess.
+#[inline(always)]
+fn roots(x: f32) -> (f32, f32) {
+    const GUESS: u32 = 0x5F37_59DF;
+    let guess = f32::from_bits(GUESS.wrapping_sub(x.to_bits() >> 1));
+    let (mut root, mut half) = (x * guess, 0.5 * guess);
+    for _ in 0..2 {
+        let rest = (-root).mul_add(half, 0.5);
+        root = root.mul_add(rest, root);
+        half = half.mul_add(rest, half);
+    }
+    (root, half)
+}
+
+/// One by the square root, to 1.3 units of 2⁻²³ of the number.
+#[inline(always)]
+#[must_use]
+pub fn rsqrt(x: f32) -> f32 {
+    let (root, half) = roots(x);
+    let twice = half + half;
+    (-root).mul_add(half, 0.5).mul_add(twice, twice)
+}
+
+/// x to the power y, to a few units in the last place and one more for every 30 of |y · log₂ x|; 0 where it would be
+/// subnormal.
+#[inline(always)]
+#[must_use]
+pub fn pow(x: f32, y: f32) -> f32 {
+    let (k, m) = split_mantissa(x);
+    let (k, f) = ((k >> 23) as f32, m - 1.0);
+    let p = polynomial(
+        f,
+        [
+            0.333_332_15,
+            -0.249_998_05,
+            0.200_104_46,
+            -0.166_801_9,
+            0.140_052_93,
+            -0.121_881_045,
+            0.139_870_47,
+            -0.128_760_04,
+        ],
+    );
+    // ln(1 + f), of which y · log₂ e makes the exponent's share.
+    let ln = (f * f).mul_add(f.mul_add(p, -0.5), f);
+    let share = y * std::f32::consts::LOG2_E * ln;
+    let exponent = y.mul_add(k, share);
+    let shifted = exponent + ROUND;
+    // y · k less the nearest integer is rounded but once.
+    let rest = y.mul_add(k, ROUND - shifted) + share;
+    let p = polynomial(
+        rest,
+        [1.0, std::f32::consts::LN_2, 0.240_226_48, 0.055_503_6, 0.009_618_506, 0.001_339_080_6, 0.000_153_264_61],
+    );
+    let power = f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23));
+    let power = if exponent < -125.0 { 0.0 } else { power };
+    if exponent > 127.0 { f32::INFINITY } else { power }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inverse_roots() {
+        let error = |bits: u32| {
+            let x = f32::from_bits(bits);
+            let exact = 1.0 / f64::from(x).sqrt();
+            (f64::from(rsqrt(x)) / exact - 1.0).abs() * f64::from(1 << 23)
+        };
+        let worst = (f32::MIN_POSITIVE.to_bits()..f32::INFINITY.to_bits()).step_by(997).map(error).fold(0.0, f64::max);
+        assert!(worst <= 1.3, "{worst}");
+    }
+
+    #[test]
+    fn powers() {
+        for y in [-0.5, 0.0, 0.25, 0.3, 1.0, 2.7, 10.0] {
+            for i in 0..20_000 {
+                let x = 2_f32.powf(i as f32 / 500.0 - 35.0);
+                let (found, exact) = (pow(x, y), libm::pow(f64::from(x), f64::from(y)));
+                if exact < 2.5e-38 || exact > 3.4e38 {
+                    assert!(found <= 3e-38 || found == f32::INFINITY, "{x}, {y}: {found}");
+                } else {
+                    assert!((f64::from(found) / exact - 1.0).abs() <= 6e-7, "{x}, {y}: {found}, not {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_levels_give_the_same_bits() {
+        use crate::kernels::penalty::Penalty;
+        use crate::simd::{Level, set_level};
+        let w: Vec<f32> = (0..1003).map(|i| (i as f32 - 500.0) / 37.0).collect();
+        let all = |level| {
+            set_level(level);
+            [0.5, 1.3, 1.5].map(|p| {
+                let penalty = Penalty::Power { strength: 0.7, p };
+                let mut grad = vec![0.0; w.len()];
+                penalty.gradient(1.0, &w, &mut grad);
+                (penalty.row(&w).to_bits(), grad.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+            })
+        };
+        let portable = all(Level::Portable);
+        assert!(portable == all(Level::Avx2) && portable == all(Level::Avx512));
+    }
+}

@@ -1,0 +1,364 @@
+//! The channels of images `(n, c, h, w)`: planes of `l = h · w` neighbours, one a sample.
+//!
+//! A channel is cut into units, by its shape alone: several planes where they are small, pieces of one where it is large. Every
+//! unit is summed over [`WIDE`] virtual lanes (element i of a plane or piece in lane i mod 32) and a fixed tree, and units are
+//! joined in their order, in double precision. So members may share units as they like.
+//!
+//! ```text
+//! unit:     μ_u = Σ x / k_u,   s_u = Σ (x − μ_u)²
+//! channel:  μ ← μ + δ · k_u / k,   s ← s + s_u + δ² · k_u · (k − k_u) / k,   δ = μ_u − μ,   k ← k + k_u
+//! ```
+//!
+//! A unit's sums are taken while it is in the first cache, so that a channel is read from memory once for its moments.
+//!
+//! Source: Chan, Golub & `LeVeque` 1983, "Algorithms for computing the sample variance", equation 2.1.
+
+use super::feature::{Line, Samples, Slope};
+use super::{Affine, Moments, Scaling, at};
+use crate::element::{Float, LANES};
+use crate::kernels::reduce::{opaque, trees};
+use crate::simd;
+
+/// Virtual lanes: two of AVX-512's vectors of f32, so that an addition need not wait for the one before.
+const WIDE: usize = 2 * LANES;
+/// Elements that small planes are gathered to.
+const GATHERED: usize = 1024;
+/// Elements of a piece of a large plane.
+const PIECE: usize = 4096;
+
+/// How the channels of a packed array of `(n, c, l)` are cut. Nothing is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planes {
+    /// Samples.
+    pub n: usize,
+    /// Channels.
+    pub c: usize,
+    /// Elements of a plane.
+    pub l: usize,
+}
+
+impl Planes {
+    /// Planes of a unit, if a plane is one piece.
+    const fn gathered(self) -> usize {
+        if self.l >= GATHERED { 1 } else { GATHERED / self.l }
+    }
+
+    const fn pieces(self) -> usize {
+        self.l.div_ceil(PIECE)
+    }
+
+    /// Elements of a channel.
+    #[must_use]
+    pub const fn samples(self) -> usize {
+        self.n * self.l
+    }
+
+    /// Units of a channel.
+    #[must_use]
+    pub const fn units(self) -> usize {
+        self.n.div_ceil(self.gathered()) * self.pieces()
+    }
+
+    /// Where unit `u` of channel `j` begins, and what belongs to it.
+    const fn unit(self, j: usize, u: usize) -> (usize, Samples) {
+        let (pieces, stride) = (self.pieces(), self.c * self.l);
+        let (first, piece) = (u / pieces * self.gathered(), u % pieces * PIECE);
+        let (planes, left) = (self.gathered(), self.l - piece);
+        let count = if self.n - first < planes { self.n - first } else { planes };
+        let len = if left < PIECE { left } else { PIECE };
+        ((first * self.c + j) * self.l + piece, Samples { count, len, stride })
+    }
+}
+
+/// What happens to a normalized value, and in backward to its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Nothing,
+    /// max(y, 0), with derivative 0 at 0. NaN stays.
+    Relu,
+}
+
+/// N sums over a unit of triples of `x`, `y` and `z`.
+#[inline(always)]
+pub(super) fn sum_unit<T: Float, const N: usize>(
+    [x, y, z]: [&[T]; 3],
+    samples: Samples,
+    step: impl Fn([T; N], [T; 3]) -> [T; N] + Copy,
+) -> [T; N] {
+    let mut acc = [[T::ZERO; WIDE]; N];
+    for i in 0..samples.count {
+        let [x, y, z] = [samples.run(x, i), samples.run(y, i), samples.run(z, i)];
+        let (xs, x_rest) = x.as_chunks::<WIDE>();
+        let (ys, y_rest) = y.as_chunks::<WIDE>();
+        let (zs, z_rest) = z.as_chunks::<WIDE>();
+        let mut registers = acc;
+        for ((x, y), z) in xs.iter().zip(ys).zip(zs) {
+            for l in 0..WIDE {
+                let lane = step(std::array::from_fn(|n| registers[n][l]), [x[l], y[l], z[l]]);
+                for n in 0..N {
+                    registers[n][l] = lane[n];
+                }
+            }
+        }
+        acc = opaque(registers);
+        let (xs, x_rest) = x_rest.as_chunks::<LANES>();
+        let (ys, y_rest) = y_rest.as_chunks::<LANES>();
+        let (zs, z_rest) = z_rest.as_chunks::<LANES>();
+        for ((x, y), z) in xs.iter().zip(ys).zip(zs) {
+            for l in 0..LANES {
+                let lane = step(std::array::from_fn(|n| acc[n][l]), [x[l], y[l], z[l]]);
+                for n in 0..N {
+                    acc[n][l] = lane[n];
+                }
+            }
+            acc = opaque(acc);
+        }
+        let first = xs.len() * LANES;
+        for (l, ((&x, &y), &z)) in (first..).zip(x_rest.iter().zip(y_rest).zip(z_rest)) {
+            let lane = step(std::array::from_fn(|n| acc[n][l]), [x, y, z]);
+            for n in 0..N {
+                acc[n][l] = lane[n];
+            }
+        }
+    }
+    // (`map` on an array would leave its closure a function of its own, without the caller's instructions.)
+    let mut sums = [[T::ZERO; LANES]; N];
+    for n in 0..N {
+        for l in 0..LANES {
+            sums[n][l] = acc[n][l] + acc[n][l + LANES];
+        }
+    }
+    trees(sums)
+}
+
+#[inline(always)]
+fn rectified<T: Float>(x: T, then: Then) -> T {
+    if then == Then::Relu && x <= T::ZERO { T::ZERO } else { x }
+}
+
+/// The gradient that gets through to where `y` was made.
+#[inline(always)]
+fn masked<T: Float>(dy: T, y: T, then: Then) -> T {
+    if then == Then::Relu && y <= T::ZERO { T::ZERO } else { dy }
+}
+
+#[inline(always)]
+fn line_run<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, then: Then, y: &mut [T]) {
+    match added {
+        None => {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = rectified(line.at(x), then);
+            }
+        }
+        Some(added) => {
+            for ((y, &x), &more) in y.iter_mut().zip(x).zip(added) {
+                *y = rectified(line.at(x) + more, then);
+            }
+        }
+    }
+}
+
+/// dx, and the gradient of what was added, if anybody wants it.
+#[inline(always)]
+fn slope_run<T: Float>(slope: Slope<T>, [dy, x, y]: [&[T]; 3], then: Then, dx: &mut [T], added: Option<&mut [T]>) {
+    match added {
+        None => {
+            for (((dx, &dy), &x), &y) in dx.iter_mut().zip(dy).zip(x).zip(y) {
+                *dx = slope.at(masked(dy, y, then), x);
+            }
+        }
+        Some(added) => {
+            for ((((dx, added), &dy), &x), &y) in dx.iter_mut().zip(added).zip(dy).zip(x).zip(y) {
+                let g = masked(dy, y, then);
+                *added = g;
+                *dx = slope.at(g, x);
+            }
+        }
+    }
+}
+
+simd! {
+    /// The mean of a unit, and the sum of squares about it.
+    fn unit_moments<T: Float>(x: &[T], samples: Samples) -> [T; 2] {
+        let [sum] = sum_unit([x, x, x], samples, |[acc], [x, _, _]| [acc + x]);
+        let mean = sum / T::from_f64(samples.n() as f64);
+        let [squares] = sum_unit([x, x, x], samples, |[acc], [x, _, _]| [(x - mean).mul_add(x - mean, acc)]);
+        [mean, squares]
+    }
+
+    /// Σ g and Σ g·(x − μ) over a unit.
+    fn unit_sums<T: Float>(dy: &[T], x: &[T], y: &[T], samples: Samples, mean: T, then: Then) -> [T; 2] {
+        match then {
+            Then::Nothing => sum_unit([dy, x, dy], samples, |[plain, tilted], [g, x, _]| {
+                [plain + g, g.mul_add(x - mean, tilted)]
+            }),
+            Then::Relu => sum_unit([dy, x, y], samples, |[plain, tilted], [dy, x, y]| {
+                let g = masked(dy, y, Then::Relu);
+                [plain + g, g.mul_add(x - mean, tilted)]
+            }),
+        }
+    }
+
+    fn unit_lines<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, samples: Samples, then: Then, y: &mut [T]) {
+        for i in 0..samples.count {
+            let added = added.map(|added| samples.run(added, i));
+            let (x, y) = (samples.run(x, i), samples.run_mut(y, i));
+            match then {
+                Then::Nothing => line_run(line, x, added, Then::Nothing, y),
+                Then::Relu => line_run(line, x, added, Then::Relu, y),
+            }
+        }
+    }
+
+    fn unit_slopes<T: Float>(
+        slope: Slope<T>, given: [&[T]; 3], samples: Samples, then: Then, dx: &mut [T], added: Option<&mut [T]>,
+    ) {
+        let mut added = added;
+        for i in 0..samples.count {
+            let given = [samples.run(given[0], i), samples.run(given[1], i), samples.run(given[2], i)];
+            let added = added.as_deref_mut().map(|added| samples.run_mut(added, i));
+            let dx = samples.run_mut(dx, i);
+            match then {
+                Then::Nothing => slope_run(slope, given, Then::Nothing, dx, added),
+                Then::Relu => slope_run(slope, given, Then::Relu, dx, added),
+            }
+        }
+    }
+}
+
+/// What units come to, one after another: their moments, or their sums.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Total {
+    count: f64,
+    first: f64,
+    second: f64,
+}
+
+impl Total {
+    fn add_moments<T: Float>(&mut self, count: usize, [mean, squares]: [T; 2]) {
+        let count = count as f64;
+        let (total, delta) = (self.count + count, mean.to_f64() - self.first);
+        self.second += squares.to_f64() + delta * delta * (count * self.count / total);
+        self.first += delta * (count / total);
+        self.count = total;
+    }
+
+    fn add_sums<T: Float>(&mut self, sums: [T; 2]) {
+        self.first += sums[0].to_f64();
+        self.second += sums[1].to_f64();
+    }
+}
+
+/// The images to be normalized and where they go.
+#[derive(Debug)]
+pub struct Forward<'a, T> {
+    /// The images.
+    pub x: &'a [T],
+    /// What is added to the normalized images, if anything.
+    pub added: Option<&'a [T]>,
+    /// What happens afterwards.
+    pub then: Then,
+}
+
+impl<T: Float> Forward<'_, T> {
+    /// The two numbers that unit `u` of channel `j` adds to [`moments`](Self::moments).
+    #[must_use]
+    pub fn unit(&self, planes: Planes, j: usize, u: usize) -> [T; 2] {
+        let (start, samples) = planes.unit(j, u);
+        unit_moments(&self.x[start..], samples)
+    }
+
+    /// The moments of a channel from those of its units.
+    pub fn moments(planes: Planes, eps: T, units: impl Iterator<Item = [T; 2]>) -> Moments<T> {
+        let mut total = Total::default();
+        for (u, unit) in units.enumerate() {
+            total.add_moments(planes.unit(0, u).1.n(), unit);
+        }
+        let n = planes.samples() as f64;
+        Moments {
+            mean: T::from_f64(total.first),
+            inv_std: T::ONE / (T::from_f64(total.second / n) + eps).sqrt(),
+            var_unbiased: T::from_f64(total.second / (n - 1.0).max(1.0)),
+        }
+    }
+
+    /// Write unit `u` of channel `j`. `y` begins where the unit does.
+    pub fn apply(&self, planes: Planes, (j, u): (usize, usize), scaling: [T; 2], affine: Affine<'_, T>, y: &mut [T]) {
+        let (start, samples) = planes.unit(j, u);
+        let line = Line::new(scaling[0], scaling[1], at(affine.weight, j, T::ONE), at(affine.bias, j, T::ZERO));
+        unit_lines(line, &self.x[start..], self.added.map(|added| &added[start..]), samples, self.then, y);
+    }
+}
+
+/// The gradient of the output, and what the images were.
+#[derive(Debug)]
+pub struct Gradient<'a, T> {
+    /// The gradient of the output.
+    pub dy: &'a [T],
+    /// The images.
+    pub x: &'a [T],
+    /// The output; read where something happened after normalization.
+    pub y: &'a [T],
+    /// What that was.
+    pub then: Then,
+}
+
+impl<'a, T: Float> Gradient<'a, T> {
+    fn given(&self, start: usize) -> [&'a [T]; 3] {
+        let y = if self.then == Then::Nothing { self.dy } else { self.y };
+        [&self.dy[start..], &self.x[start..], &y[start..]]
+    }
+
+    /// The two numbers that unit `u` of channel `j` adds to [`slope`](Self::slope).
+    #[must_use]
+    pub fn unit(&self, planes: Planes, (j, u): (usize, usize), mean: T) -> [T; 2] {
+        let (start, samples) = planes.unit(j, u);
+        let [dy, x, y] = self.given(start);
+        unit_sums(dy, x, y, samples, mean, self.then)
+    }
+
+    /// How to make dx of channel `j`, and the gradients of weight and bias. Statistics that are `fixed` do not move with x.
+    pub fn slope(
+        planes: Planes,
+        j: usize,
+        scaling: Scaling<'_, T>,
+        fixed: bool,
+        units: impl Iterator<Item = [T; 2]>,
+    ) -> (PlaneSlope<T>, [T; 2]) {
+        let mut total = Total::default();
+        units.for_each(|unit| total.add_sums(unit));
+        let sums = [T::from_f64(total.first), T::from_f64(total.second)];
+        let feature = [scaling.mean[j], scaling.inv_std[j], at(scaling.weight, j, T::ONE)];
+        let (slope, grads) = Slope::new(sums, planes.samples(), feature, fixed);
+        (PlaneSlope(slope), grads)
+    }
+
+    /// Write dx of unit `u` of channel `j`, and the gradient of what was added. Both begin where the unit does.
+    pub fn apply(
+        &self,
+        planes: Planes,
+        (j, u): (usize, usize),
+        slope: PlaneSlope<T>,
+        dx: &mut [T],
+        added: Option<&mut [T]>,
+    ) {
+        let (start, samples) = planes.unit(j, u);
+        unit_slopes(slope.0, self.given(start), samples, self.then, dx, added);
+    }
+}
+
+/// (dy, x) → dx of one channel.
+#[derive(Clone, Copy)]
+pub struct PlaneSlope<T>(Slope<T>);
+
+impl Planes {
+    /// Where unit `u` of channel `j` begins.
+    #[must_use]
+    pub const fn start(self, j: usize, u: usize) -> usize {
+        self.unit(j, u).0
+    }
+}
+
+#[cfg(test)]
+mod tests;
