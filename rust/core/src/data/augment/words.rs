@@ -55,7 +55,7 @@ impl Words {
     pub(super) fn normals(&mut self) -> [f64; 4] {
         self.used = 4;
         self.block += 1;
-        rng::normals(self.draw.block_wide(self.block - 1))
+        rng::normals(self.draw.block(self.block - 1))
     }
 
     /// From Beta(alpha, alpha): x / (x + y), x and y from Gamma(alpha, 1).
