@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self, disjoint_base, final
 
 __all__ = [
+    "Augment",
     "FunctionCtx",
     "Planner",
     "Rbm",
@@ -469,6 +470,31 @@ class FunctionCtx:
     def set_materialize_grads(self, /, value: builtins.float) -> None: ...
 
 @final
+class Augment:
+    def __new__(cls, specs: Sequence[dict[str, Any]], mix: dict[str, Any] | None, /) -> Self: ...
+    @property
+    def needs_images(self) -> builtins.bool: ...
+    def drawn(
+        self, n: int, image: tuple[int, int, int], /
+    ) -> list[list[tuple[str, int, dict[str, builtins.float]]]]: ...
+    def mixed(
+        self, n: int, image: tuple[int, int, int], /
+    ) -> tuple[builtins.float, list[int], tuple[int, int, int, int] | None] | None: ...
+    def run(
+        self,
+        n: int,
+        image: tuple[int, int, int],
+        x: NDArray[Any],
+        out: NDArray[Any],
+        y: NDArray[Any] | None,
+        y_out: NDArray[Any] | None,
+        weight: NDArray[Any] | None,
+        weight_out: NDArray[Any] | None,
+        /,
+    ) -> None: ...
+    def shape(self, image: tuple[int, int, int], /) -> tuple[int, int, int]: ...
+
+@final
 class Planner:
     def __new__(cls) -> Self: ...
     def abort(self, /) -> None: ...
@@ -484,6 +510,7 @@ class Planner:
         weight: _Input | None,
         order: NDArray[np.int64],
         samples: int,
+        augment: Augment | None,
         slots: Sequence[Slots],
         settings: Sequence[dict[str, Any]],
         stop: builtins.bool,

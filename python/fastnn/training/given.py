@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._types import check_at_least, check_number
+from fastnn.augment.transform import Transform
 from fastnn.training import data
 from fastnn.training.batches import IterableData
 from fastnn.training.data import ArrayData, Augment, Batch, Types
@@ -99,7 +100,10 @@ def training_data(
             only=_counting(weights),
             prefetch=prefetch > 0,
         )
-    if augment is not None:
+    if isinstance(augment, Transform) and isinstance(training, ArrayData):
+        _check_transform(augment, training, types)
+        training.augment = augment
+    elif augment is not None:
         training.augment = _converted(augment, types)
     return training, validation
 
@@ -124,6 +128,14 @@ def _counting(weights: NDArray[Any] | None) -> NDArray[np.int64] | None:
     if not weights.any():
         raise ValueError(f"{_FIT}: expected a sample that counts; got weights that are all 0")
     return np.flatnonzero(weights).astype(np.int64)
+
+
+def _check_transform(augment: Transform, training: ArrayData, types: Types) -> None:
+    """Refuse rows that a transform can not change, in the types that they will have in a step."""
+    # Rows may be converted piece by piece later: only type and shape count.
+    x = np.broadcast_to(np.zeros((), types.features), training.x.shape)
+    floating = training.y.dtype.kind == "f"
+    augment._check(x, training.y.astype(types.features if floating else np.int64, copy=False))
 
 
 def _converted(augment: Augment, types: Types) -> Augment:

@@ -13,6 +13,7 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn._types import TensorLike, check_at_least
+from fastnn.augment.transform import Transform
 from fastnn.nn.module import Module
 from fastnn.optim import Newton, Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
@@ -138,6 +139,7 @@ class TrainStep:
         batch_size: int,
         schedulers: Sequence[LRScheduler] = (),
         sample_weight: NDArray[Any] | None = None,
+        augment: Transform | None = None,
     ) -> NDArray[np.float64]:
         """Train on batches ``first_batch`` to ``first_batch + n_batches - 1``, and return their losses.
 
@@ -151,6 +153,7 @@ class TrainStep:
             schedulers: Stepped after every update. The settings of many steps are worked out beforehand; at the end
                 schedules and groups are as if each had been stepped in its turn.
             sample_weight: What each row counts for, C-contiguous; ``None`` for 1.
+            augment: What changes every batch before its step.
 
         Returns:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
@@ -161,12 +164,14 @@ class TrainStep:
         losses: list[float] = []
         last = first_batch + n_batches
         batch = first_batch
+        pipeline = None if augment is None else augment._pipeline()
         while batch < last:
             ahead = order[batch * batch_size : last * batch_size]
-            done = self._run_whole_batches((x, y, sample_weight), ahead, batch_size, schedulers)
+            done = self._run_whole_batches((x, y, sample_weight), ahead, batch_size, schedulers, pipeline)
             if done is None:
                 rows = order[batch * batch_size : (batch + 1) * batch_size]
-                done = [self(x[rows], y[rows], None if sample_weight is None else sample_weight[rows])]
+                given = (x[rows], y[rows], None if sample_weight is None else sample_weight[rows])
+                done = [self(*(given if augment is None else augment._apply(*given)))]
                 if self._updated(done):
                     for scheduler in schedulers:
                         scheduler.step()
@@ -261,6 +266,7 @@ class TrainStep:
         order: NDArray[np.int64],
         batch_size: int,
         schedulers: Sequence[LRScheduler],
+        augment: _core.Augment | None,
     ) -> list[float] | None:
         """Run the batches that have their full size in one call, if there are any and they are planned."""
         whole = len(order) // batch_size
@@ -269,14 +275,16 @@ class TrainStep:
         if whole == 0 or self.reason is not None:
             return None
         if not schedulers:
-            return self._run_planned(data, order[: whole * batch_size], batch_size, self.optimizer.param_groups)
+            return self._run_planned(
+                data, order[: whole * batch_size], batch_size, augment, self.optimizer.param_groups
+            )
         ahead = Ahead(self.optimizer, schedulers)
         taken = 0
         try:
             settings = ahead.look(whole)
             # Python sees a Ctrl-C only once the call has run to its end.
             taken = ahead.steps
-            losses = self._run_planned(data, order[: taken * batch_size], batch_size, settings)
+            losses = self._run_planned(data, order[: taken * batch_size], batch_size, augment, settings)
             taken = 0 if losses is None else self._updated(losses)
         except Exception:
             taken = 0
@@ -290,10 +298,11 @@ class TrainStep:
         data: _Data,
         order: NDArray[np.int64],
         batch_size: int,
+        augment: _core.Augment | None,
         settings: list[dict[str, Any]],
     ) -> list[float] | None:
         slots, stop = self.optimizer._slots, self.stop_on_nonfinite
-        losses = self._planner.run_batches(*data, order, batch_size, slots, settings, stop)
+        losses = self._planner.run_batches(*data, order, batch_size, augment, slots, settings, stop)
         if losses is None:
             return None
         self.optimizer._opt_called = True

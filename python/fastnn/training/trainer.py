@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastnn._core import Tensor
 from fastnn._types import check_at_least
+from fastnn.augment.transform import Transform
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation, given, nonfinite
@@ -186,8 +187,9 @@ class Trainer:
                 arrays.
             class_weight: What each class counts for: a mapping by class, where missing ones count for 1, or an array
                 ``(C,)``; only with arrays. It multiplies ``sample_weight``.
-            augment: Called with the arrays (x, y) of every batch; returns those to train on, such as
-                :class:`fastnn.augment.MixUp`. Not for validation and metrics.
+            augment: What changes every batch before its step: a transform of :mod:`fastnn.augment`, which runs where
+                the batch is gathered, without the GIL; or a function, called with the arrays (x, y), that returns
+                those to train on. Not for validation and metrics.
             prefetch: How many batches of an iterable a second thread prepares while the model is trained, at least 0.
                 What the iterable draws comes from a generator of its own, so that the numbers do not depend on it. Take
                 0 where batches depend on the model or on callbacks, or where the iterable must stay in this thread. If
@@ -332,7 +334,8 @@ class Trainer:
         """Run batches in chunks of a few milliseconds, each one call that holds no GIL."""
         order = arrays.order()
         batch, chunk = 0, 1
-        single = callbacks.wants_batches or arrays.augment is not None
+        alone = not (arrays.augment is None or isinstance(arrays.augment, Transform))
+        single = callbacks.wants_batches or alone
         with closing(arrays.pieces(order, lambda: 1 if single else chunk)) as pieces:
             for piece in pieces:
                 if callbacks.wants_batches:
@@ -363,14 +366,15 @@ class Trainer:
 
     def _run_piece(self, piece: Piece, arrays: ArrayData, callbacks: CallbackList) -> list[float]:
         x, y, weight, order = piece.x, piece.y, piece.sample_weight, piece.order
-        if arrays.augment is None:
+        augment = arrays.augment
+        if augment is None or isinstance(augment, Transform):
             schedulers = callbacks.schedulers
             losses = self.step.run_batches(
-                x, y, order, piece.first, piece.batches, arrays.batch_size, schedulers, weight
+                x, y, order, piece.first, piece.batches, arrays.batch_size, schedulers, weight, augment
             )
             return list(losses.tolist())
         rows = order[piece.first * arrays.batch_size : (piece.first + 1) * arrays.batch_size]
-        loss = self.step(*arrays.augment(x[rows], y[rows]), None if weight is None else weight[rows])
+        loss = self.step(*augment(x[rows], y[rows]), None if weight is None else weight[rows])
         if math.isfinite(loss) or not self.step.stop_on_nonfinite:
             for scheduler in callbacks.schedulers:
                 scheduler.step()

@@ -9,12 +9,14 @@
 //! | [`tensor`] | buffers, views, the tape | `element` |
 //! | [`ops`] | one file an op: shape rule, forward, backward | `kernels`, `tensor`, `threads` |
 //! | [`plan`] | a traced step: fused, placed in one arena, run in one call | all above |
+//! | [`data`] | augmentation: what changes at random before a step | `kernels`, `threads` |
 //! | [`rbm`] | restricted Boltzmann machines: chunks of batches, and Gibbs sampling, in one call | `kernels`, `tensor`, `threads` |
 //!
 //! Conventions. Matrices are row-major. A reduction runs over [`element::LANES`] virtual lanes and a tree fixed by the
 //! shape, so that a result has the same bits for every instruction set and any number of threads. Products
 //! accumulate one chain of fused multiply-adds per output element, the inner index ascending.
 
+pub mod data;
 pub mod element;
 pub mod error;
 pub mod kernels;

@@ -103,15 +103,15 @@ fn with_rules(at_once: bool) -> (Vec<f64>, Vec<u64>) {
     let mut progress = Progress { updates: 1, scalars: [0.4, 0.0] };
     if at_once {
         let rules: Vec<(Rule, Progress)> = (0..5).flat_map(|step| vec![(rule(step), progress); params]).collect();
-        assert_eq!(plan.run_batches(&data, &rows, &rules, false, &mut losses).unwrap(), 5);
-        let wrong = plan.run_batches(&data, &rows, &rules[1..], false, &mut losses.clone()).unwrap_err();
+        assert_eq!(plan.run_batches(&data, &rows, None, &rules, false, &mut losses).unwrap(), 5);
+        let wrong = plan.run_batches(&data, &rows, None, &rules[1..], false, &mut losses.clone()).unwrap_err();
         let message = format!("plan: expected {params} rules, or {params} for each of 5 steps; got {}", 5 * params - 1);
         assert_eq!(wrong.message(), message);
     } else {
         for step in 0..5 {
             let rows = &rows[step as usize * net.batch..][..net.batch];
             let rules = vec![(rule(step), progress); params];
-            plan.run_batches(&data, rows, &rules, false, &mut losses[step as usize..][..1]).unwrap();
+            plan.run_batches(&data, rows, None, &rules, false, &mut losses[step as usize..][..1]).unwrap();
             rule(step).advance(&mut progress);
         }
     }

@@ -3,6 +3,7 @@
 // Python's arguments come by value, and its methods have a `self`.
 #![allow(clippy::needless_pass_by_value, clippy::unused_self)]
 
+mod augment;
 mod autograd;
 mod conv;
 mod convert;
@@ -38,6 +39,8 @@ mod core_module {
     use fastnn_core::DType;
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::augment::PyAugment;
     #[pymodule_export]
     use crate::autograd::{
         grad, is_anomaly_enabled, is_grad_enabled, set_anomaly_scope, set_detect_anomaly, set_grad_enabled,

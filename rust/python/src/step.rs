@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use fastnn_core::optim::{Progress, Rule, noise::TILE};
-use fastnn_core::plan::{Parameter, Plan, trace};
+use fastnn_core::plan::{Parameter, Plan, batch_of, trace};
 use fastnn_core::tensor::Meta;
 use fastnn_core::{Tensor as Core, ops};
 use numpy::{PyArray1, PyReadonlyArray1};
@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use smallvec::SmallVec;
 
+use crate::augment::PyAugment;
 use crate::convert;
 use crate::error::Raise;
 use crate::optim::PySlots;
@@ -269,10 +270,10 @@ impl Planner {
     }
 
     /// Planned steps on rows of whole arrays, `samples` a step in the order of `order`; the losses, or None where there is no plan
-    /// for such batches. `settings` has those of every group, once for all steps, or once for each step, one after another.
+    /// for such batches. `augment` changes each batch. `settings` has those of every group, once for all steps, or once for each step, one after another.
     /// With `stop`, a loss that is not finite is the last. There are fewer losses also if later settings can not be used in
     /// the same call.
-    #[pyo3(signature = (x, y, weight, order, samples, slots, settings, stop, /))]
+    #[pyo3(signature = (x, y, weight, order, samples, augment, slots, settings, stop, /))]
     #[allow(clippy::too_many_arguments)]
     fn run_batches<'py>(
         &self,
@@ -282,6 +283,7 @@ impl Planner {
         weight: Option<&Bound<'_, PyAny>>,
         order: PyReadonlyArray1<'_, i64>,
         samples: usize,
+        augment: Option<&PyAugment>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
@@ -292,17 +294,9 @@ impl Planner {
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
         let seed = ops::random::state().0;
-        let fits = |entry: &Entry| {
-            let rows = |(meta, whole): (&Meta, &Core)| {
-                meta.dtype == whole.dtype()
-                    && meta.shape.first() == Some(&samples)
-                    && meta.shape.get(1..) == whole.shape().get(1..)
-            };
-            entry.seed == seed
-                && entry.batch.len() == data.len()
-                && entry.batch.iter().zip(&data).all(rows)
-                && entry.current(&groups)
-        };
+        let augment = augment.map(|augment| &augment.inner);
+        let expected = batch_of(&data, samples, augment).raise()?;
+        let fits = |entry: &Entry| entry.seed == seed && entry.batch == expected && entry.current(&groups);
         let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
         let mut order = order.as_slice()?;
         let mut updates: Vec<_> = entry.updates(&rules, &groups).collect();
@@ -317,7 +311,8 @@ impl Planner {
         }
         let mut losses = vec![0.0; order.len() / samples];
         let plan = &mut entry.plan;
-        let done = without_gil(py, LONG, || plan.run_batches(&data, order, &updates, stop, &mut losses)).raise()?;
+        let done =
+            without_gil(py, LONG, || plan.run_batches(&data, order, augment, &updates, stop, &mut losses)).raise()?;
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
         entry.count(&updates, &mut groups, updated);

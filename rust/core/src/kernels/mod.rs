@@ -8,6 +8,7 @@ pub mod conv;
 pub mod dropout;
 pub mod elementwise;
 pub mod gibbs;
+pub mod image;
 pub mod integer;
 pub mod loss;
 pub mod math;

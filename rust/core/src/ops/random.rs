@@ -72,6 +72,12 @@ pub fn gradient_draw((seed, call): (u64, u64)) -> Draw {
     Draw { seed, stream: GRADIENTS, call }
 }
 
+/// The draw that an augmented batch takes in a state of the generator; its streams are its own.
+#[must_use]
+pub fn augment_draw((seed, call): (u64, u64)) -> Draw {
+    Draw { seed, stream: 0, call }
+}
+
 /// The first of `calls` draws in a row that no other op has; the others have the calls that follow.
 #[must_use]
 pub fn reserve(calls: u64) -> Draw {

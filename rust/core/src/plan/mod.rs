@@ -10,6 +10,7 @@
 //! run      every member of the team walks all stages            run.rs, rows.rs, update.rs
 //! ```
 
+mod batches;
 mod fuse;
 mod graph;
 mod memory;
@@ -27,6 +28,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+pub use batches::batch_of;
+use batches::{Batches, Pointers, Rows};
 use fuse::Trained;
 use graph::Graph;
 use memory::Memory;
@@ -36,13 +39,14 @@ use smallvec::SmallVec;
 use statistics::Statistics;
 use trace::Trace;
 
+use crate::data::augment::Pipeline;
 use crate::error::{Error, Result};
 use crate::ops::random;
 use crate::optim::treatment::Treatment;
 use crate::optim::{Progress, Rule};
 use crate::simd::Flush;
 use crate::tensor::{Meta, Storage, Tensor};
-use crate::threads::{self, Team};
+use crate::threads;
 
 /// A parameter to be trained: its value, the optimizer's state for it, and the gradient that the trace made.
 #[derive(Clone, Debug)]
@@ -166,7 +170,7 @@ impl Plan {
     }
 
     /// `losses.len()` steps, each on `samples` rows of `data` (the batch's tensors, whole) in the order of `order`, which
-    /// holds as many row numbers for each step; the losses are written. `rules` has each parameter's update rule and how far it
+    /// holds as many row numbers for each step, and changed by `augment`; the losses are written. `rules` has each parameter's update rule and how far it
     /// has come before this call: once for all steps, or once for each, step after step. With `stop`, the first
     /// loss that is NaN or infinite is the last. Returns how many steps were taken: fewer also where the next one meets an
     /// error, which it raises if it is the first.
@@ -174,6 +178,7 @@ impl Plan {
         &mut self,
         data: &[Tensor],
         order: &[i64],
+        augment: Option<&Pipeline>,
         rules: &[(Rule, Progress)],
         stop: bool,
         losses: &mut [f64],
@@ -184,10 +189,12 @@ impl Plan {
                 "plan: expected {params} rules, or {params} for each of {steps} steps; got {given}"
             )));
         }
-        let rows = Rows::new(&self.batch, data, order, steps)?;
+        let rows = Rows::new(&self.batch, data, order, steps, augment)?;
         self.check_labels(data, &rows)?;
-        if self.gathered.is_empty() {
-            self.gathered = self.batch.iter().map(|m| Storage::alloc(m.numel() * m.dtype.size())).collect();
+        // One more for images that are yet to be mixed.
+        let needed = self.batch.len() + usize::from(rows.mixes());
+        for meta in self.batch.iter().chain(&self.batch[..1]).take(needed).skip(self.gathered.len()) {
+            self.gathered.push(Storage::alloc(meta.numel() * meta.dtype.size()));
         }
         self.run(&Batches::Rows(&rows), rules, stop, losses)
     }
@@ -217,7 +224,7 @@ impl Plan {
     fn check_labels(&self, data: &[Tensor], rows: &Rows<'_>) -> Result<()> {
         for limits in program::labels(&self.program) {
             let labels = data[limits.batch_tensor].view().slice::<i64>();
-            for &row in rows.order {
+            for &row in rows.order() {
                 limits.check(labels[row as usize], row as usize)?;
             }
         }
@@ -237,8 +244,9 @@ impl Plan {
         let (steps, done) = (losses.len(), AtomicUsize::new(losses.len()));
         let written = Losses(losses.as_mut_ptr());
         let (program, gathered, arena, draws) = (&self.program, &self.gathered, self.arena.ptr() as usize, self.draws);
-        let (treatment, per_step) = (&*self.treatment, draws + self.treatment.draws());
-        let base = call.wrapping_sub(self.drawn_from.1);
+        let (treatment, before) = (&*self.treatment, batches.draws());
+        let per_step = before + draws + treatment.draws();
+        let base = call.wrapping_sub(self.drawn_from.1).wrapping_add(before);
         let params = self.params.len();
         let each_step = if rules.len() == params { 0 } else { params };
         let most = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
@@ -249,15 +257,16 @@ impl Plan {
         threads::region(width, &|team| {
             let _flush = Flush::begin();
             let written = &written;
-            let mut pointers: Pointers = SmallVec::new();
+            let (mut pointers, mut desk) = (Pointers::new(), batches::Desk::default());
             let mut progress: SmallVec<[Progress; 8]> = rules[..params].iter().map(|(_, progress)| *progress).collect();
             for i in 0..steps {
-                batches.fetch(i, gathered, team, &mut pointers);
+                let first = call.wrapping_add(i as u64 * per_step);
+                batches.fetch(i, (seed, first), gathered, team, &mut desk, &mut pointers);
                 // SAFETY: the arena is this plan's, borrowed mutably; the batch was checked.
                 let memory = unsafe { Memory::new(&program.buffers, arena as *mut u8, &pointers) };
                 let replay = base.wrapping_add(i as u64 * per_step);
                 // An eager step draws it after all others.
-                let noise = random::gradient_draw((seed, call.wrapping_add(i as u64 * per_step + draws)));
+                let noise = random::gradient_draw((seed, first.wrapping_add(before + draws)));
                 let noise = treatment.noise.map(|_| noise);
                 let rules = &rules[i * each_step..][..params];
                 let at = run::Step { rules, progress: &progress, ahead: i as u64, replay, treatment, noise, stop };
@@ -301,7 +310,7 @@ impl Plan {
         }
         let updated = updated(stop, &losses[..done]);
         treatment.set_done(treatment.done() + updated);
-        let drawn = draws * done as u64 + treatment.draws() * updated;
+        let drawn = (before + draws) * done as u64 + treatment.draws() * updated;
         random::set_state((seed, call.wrapping_add(drawn)));
         for tensor in self.params.iter().chain(&self.also_written) {
             tensor.storage().bump();
@@ -319,96 +328,6 @@ fn updated(stop: bool, losses: &[f64]) -> u64 {
 struct Losses(*mut f64);
 // SAFETY: only member 0 writes through it.
 unsafe impl Sync for Losses {}
-
-/// Addresses of a batch.
-type Pointers = SmallVec<[*mut u8; 4]>;
-
-/// Where a step's batch comes from.
-enum Batches<'a> {
-    /// These addresses.
-    Given(&'a [*mut u8]),
-    /// Rows of whole arrays.
-    Rows(&'a Rows<'a>),
-}
-
-// SAFETY: addresses that members of a team only read.
-unsafe impl Sync for Batches<'_> {}
-
-impl Batches<'_> {
-    /// The addresses of step `i`'s batch, gathered by the team if its rows do not lie together.
-    fn fetch(&self, i: usize, gathered: &[Storage], team: &Team, pointers: &mut Pointers) {
-        match self {
-            Self::Given(given) => {
-                pointers.clear();
-                pointers.extend_from_slice(given);
-            }
-            Self::Rows(rows) => rows.fetch(i, gathered, team, pointers),
-        }
-    }
-}
-
-/// Batches as rows of whole arrays.
-struct Rows<'a> {
-    data: &'a [Tensor],
-    row_bytes: Vec<usize>,
-    order: &'a [i64],
-    samples: usize,
-}
-
-impl<'a> Rows<'a> {
-    fn new(batch: &[Meta], data: &'a [Tensor], order: &'a [i64], steps: usize) -> Result<Self> {
-        let samples = batch[0].shape[0];
-        let mut row_bytes = Vec::new();
-        for (tensor, meta) in data.iter().zip(batch) {
-            let fits = tensor.dtype() == meta.dtype
-                && tensor.layout().is_contiguous()
-                && meta.shape.first() == Some(&samples)
-                && tensor.shape().get(1..) == meta.shape.get(1..);
-            if !fits {
-                return Err(Error::value(format!("plan: expected contiguous rows like {meta:?}; got {tensor:?}")));
-            }
-            row_bytes.push(meta.shape[1..].iter().product::<usize>() * meta.dtype.size());
-        }
-        let rows = data[0].shape()[0];
-        if data.len() != batch.len() || data.iter().any(|t| t.shape()[0] != rows) {
-            return Err(Error::value("plan: expected arrays of one length, as many as the batch has"));
-        }
-        if order.len() != steps * samples {
-            return Err(Error::value(format!(
-                "plan: expected {steps} times {samples} row numbers; got {}",
-                order.len()
-            )));
-        }
-        if let Some(bad) = order.iter().find(|&&r| r < 0 || r as usize >= rows) {
-            return Err(Error::index(format!("plan: expected row numbers in [0, {rows}); got {bad}")));
-        }
-        Ok(Self { data, row_bytes, order, samples })
-    }
-
-    fn fetch(&self, i: usize, gathered: &[Storage], team: &Team, pointers: &mut Pointers) {
-        let order = &self.order[i * self.samples..(i + 1) * self.samples];
-        let together = order.windows(2).all(|w| w[1] == w[0] + 1);
-        pointers.clear();
-        for ((tensor, &bytes), to) in self.data.iter().zip(&self.row_bytes).zip(gathered) {
-            let from = tensor.view().address();
-            if together {
-                // SAFETY: row numbers were checked.
-                pointers.push(unsafe { from.add(order[0] as usize * bytes) });
-                continue;
-            }
-            for r in team.share(self.samples) {
-                // SAFETY: row numbers were checked; shares are disjoint; everyone has left the last step's batch.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(from.add(order[r] as usize * bytes), to.ptr().add(r * bytes), bytes);
-                }
-            }
-            pointers.push(to.ptr());
-        }
-        if !together {
-            team.barrier();
-        }
-    }
-}
 
 /// Marks parameters as being trained, so that a second thread that would train the same ones is told.
 struct Training<'a>(&'a [Tensor]);
