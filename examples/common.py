@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import io
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -70,12 +71,21 @@ def figure(columns: int = 1, rows: int = 1, size: float = 3.2) -> tuple[Any, lis
     return drawn, list(axes.flat)
 
 
-def main(name: str, run: Callable[[], Any], show: Callable[[Any], None], draw: Callable[[Any], Any]) -> None:
-    """Run an experiment, print its table, and save its picture as ``name.png``."""
+def main(name: str, run: Callable[..., Any], show: Callable[[Any], None], draw: Callable[[Any], Any]) -> None:
+    """Run an experiment, print its table, and save its picture as ``name.png``.
+
+    What ``run`` takes as a whole number, or as a range from 0, is an option of the command line: ``--epochs 5 --seeds 3``.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=HERE / "out", help="folder of the picture")
-    out: Path = parser.parse_args().out
-    result = run()
+    settings = {key: parameter.default for key, parameter in inspect.signature(run).parameters.items()}
+    settings = {key: default for key, default in settings.items() if type(default) in {int, range}}
+    for key, default in settings.items():
+        count = len(default) if isinstance(default, range) else default
+        parser.add_argument(f"--{key}", type=int, default=count, help="%(default)s if not given")
+    given = vars(parser.parse_args())
+    out: Path = given.pop("out")
+    result = run(**{key: range(n) if isinstance(settings[key], range) else n for key, n in given.items()})
     show(result)
     out.mkdir(parents=True, exist_ok=True)
     picture = io.BytesIO()
