@@ -21,21 +21,12 @@ KINDS = {
 COLUMNS = ("train loss", "train accuracy", "test loss", "test accuracy", "seconds")
 
 
-def images(train: int, test: int) -> common.Split:
-    """Return the colour images, each channel with mean 0 and deviation 1 over the training images; 0 for all."""
-    x, y, x_test, y_test = common.colours(train or None, test or None)
-    of_channels = augment.Normalize(x.mean(axis=(0, 2, 3)).tolist(), x.std(axis=(0, 2, 3)).tolist())
-    return of_channels(x), y, of_channels(x_test), y_test
-
-
 def fit(data: common.Split, model: nn.Module, kind: str, epochs: int, batch: int) -> tuple[list[float], list[float]]:
     """Train on a one-cycle rate; return the test accuracy of each epoch, and what COLUMNS say."""
     x, y, x_test, y_test = data
     sgd = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    steps = -(-len(x) // batch)
-    cycle = optim.lr_scheduler.OneCycleLR(sgd, 0.1, epochs=epochs, steps_per_epoch=steps, cycle_momentum=False)
     trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), sgd, metrics=["accuracy"])
-    rate = fnn.callbacks.LearningRateScheduler(cycle, by="batch")
+    rate = common.one_cycle(sgd, len(x), epochs, batch, cycle_momentum=False)
     options = {"epochs": epochs, "batch_size": batch, "callbacks": [rate], "verbose": False}
     begin = time.perf_counter()
     history = trainer.fit(x, y, augment=KINDS[kind], validation_data=(x_test, y_test), **options)
@@ -52,8 +43,8 @@ def run(
     batch: int = 64,
     build: Callable[[], nn.Module] = models.resnet8,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return by kind: the test accuracies, (seed, epoch), under ``history``; and (seed, column) under ``last``."""
-    data = images(train, test)
+    """Return by kind: test accuracies, (seed, epoch), as ``history``; COLUMNS by seed as ``last``. 0 images: all of them."""
+    data = common.standardized(common.colours(train or None, test or None))
     result: dict[str, dict[str, np.ndarray]] = {}
     for kind in KINDS:
         fits = []

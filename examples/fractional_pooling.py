@@ -10,9 +10,8 @@ import numpy as np
 import fastnn as fnn
 from fastnn import nn, optim
 
-# How windows are placed while testing: see the argument ``samples`` of FractionalMaxPool2d.
-WHILE_TESTING = {"drawn once": 1, "mean of 8 draws": 8, "fixed": None}
-KINDS = ("max", *(f"fractional, {way}" for way in WHILE_TESTING))
+# How often windows are drawn while testing: the argument ``samples`` of FractionalMaxPool2d.
+DRAWS = {"fractional, drawn once": 1, "fractional, mean of 8 draws": 8, "fractional, fixed": None}
 
 
 def build(fractional: bool) -> nn.Sequential:
@@ -31,8 +30,7 @@ def fit(x: Any, y: Any, fractional: bool, epochs: int, batch: int) -> fnn.Traine
     """Train by Adam on a one-cycle rate."""
     model = build(fractional)
     adam = optim.Adam(model.parameters(), lr=3e-3)
-    cycle = optim.lr_scheduler.OneCycleLR(adam, 3e-3, epochs=epochs, steps_per_epoch=-(-len(x) // batch))
-    rate = fnn.callbacks.LearningRateScheduler(cycle, by="batch")
+    rate = common.one_cycle(adam, len(x), epochs, batch)
     trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
     trainer.fit(x, y, epochs=epochs, batch_size=batch, callbacks=[rate], train_metrics=False, verbose=False)
     return trainer
@@ -44,18 +42,18 @@ def run(
     """Return by kind, (seed, 2): loss and accuracy on the test images."""
     x, y, x_test, y_test = common.digits(test=test)
     x, x_test = x.reshape(-1, 1, 28, 28), x_test.reshape(-1, 1, 28, 28)
-    result: dict[str, Any] = {kind: [] for kind in KINDS}
+    result: dict[str, Any] = {kind: [] for kind in ("max", *DRAWS)}
     for seed in seeds:
         rows = np.random.default_rng(seed).permutation(len(x))[:images]
         for fractional in (False, True):
             fnn.manual_seed(seed)
             trainer = fit(x[rows], y[rows], fractional, epochs, batch)
-            for way, samples in WHILE_TESTING.items() if fractional else [("", None)]:
-                for layer in trainer.model.modules():
-                    if isinstance(layer, nn.FractionalMaxPool2d):
-                        layer.samples = samples
+            pools = [layer for layer in trainer.model.modules() if isinstance(layer, nn.FractionalMaxPool2d)]
+            for kind, samples in (DRAWS if fractional else {"max": None}).items():
+                for layer in pools:
+                    layer.samples = samples
                 measured = trainer.evaluate(x_test, y_test)
-                result[f"fractional, {way}" if way else "max"].append([measured["loss"], measured["accuracy"]])
+                result[kind].append([measured["loss"], measured["accuracy"]])
     return {kind: np.array(rows) for kind, rows in result.items()}
 
 

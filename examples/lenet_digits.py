@@ -28,11 +28,10 @@ def run(
             fnn.manual_seed(seed)
             model = models.lenet5()
             adam = optim.Adam(model.parameters(), lr=3e-3)
-            cycle = optim.lr_scheduler.OneCycleLR(adam, 3e-3, epochs=epochs, steps_per_epoch=-(-len(x) // batch))
             trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
             history = trainer.fit(
                 x, y, epochs=epochs, batch_size=batch, augment=transform, validation_data=(x_test, y_test),
-                callbacks=[fnn.callbacks.LearningRateScheduler(cycle, by="batch")], verbose=False,
+                callbacks=[common.one_cycle(adam, len(x), epochs, batch)], verbose=False,
             )  # fmt: skip
             result[kind]["accuracy"].append(history["val_accuracy"])
             result[kind]["train loss"].append(trainer.evaluate(x, y)["loss"])

@@ -20,10 +20,8 @@ def fit(data: common.Split, survival: float, epochs: int, batch: int, shrink: in
     x, y, x_test, y_test = data
     model = nn.Sequential(nn.AvgPool2d(shrink), models.resnet20(survival=survival))
     sgd = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    steps = -(-len(x) // batch)
-    cycle = optim.lr_scheduler.OneCycleLR(sgd, 0.1, epochs=epochs, steps_per_epoch=steps, cycle_momentum=False)
     trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), sgd, metrics=["accuracy"])
-    rate = fnn.callbacks.LearningRateScheduler(cycle, by="batch")
+    rate = common.one_cycle(sgd, len(x), epochs, batch, cycle_momentum=False)
     history = trainer.fit(
         x, y, epochs=epochs, batch_size=batch, validation_data=(x_test, y_test), callbacks=[rate], verbose=False
     )
@@ -35,9 +33,7 @@ def run(
     seeds: range = range(5), epochs: int = 20, train: int = 500, test: int = 500, batch: int = 25, shrink: int = 2
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return by kind: losses while ``training`` and ``testing``, (seed, epoch); and (seed, column) under ``last``."""
-    x, y, x_test, y_test = common.colours(train, test)
-    mean, std = x.mean(axis=(0, 2, 3), keepdims=True), x.std(axis=(0, 2, 3), keepdims=True)
-    data = (x - mean) / std, y, (x_test - mean) / std, y_test
+    data = common.standardized(common.colours(train, test))
     result: dict[str, Any] = {}
     for kind, survival in SURVIVALS.items():
         fits = []
