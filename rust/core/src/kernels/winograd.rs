@@ -158,6 +158,7 @@ registers! {
 
     /// Bᵀ d B of all tiles, from split planes: place p of tile t goes to `out[p * stride + t]`. Up to [`LANES`] − 1
     /// elements beyond the last tile are written as well.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_input<T, V>(planes: &[T], tiles: Tiles, out: &mut [T], stride: usize) {
         let whole = tiles.len().next_multiple_of(LANES);
         assert!(planes.len() >= tiles.split_len() && out.len() >= (PLACES - 1) * stride + whole);
@@ -183,6 +184,7 @@ registers! {
 
     /// Aᵀ m A + bias of all tiles, place p of tile t at `sums[p * stride + t]`, into four planes of tiles, `plane` apart:
     /// those of even and odd rows and columns. Up to [`LANES`] − 1 elements beyond the last tile are read and written as well.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_output<T, V>(sums: &[T], stride: usize, tiles: usize, bias: T, out: &mut [T], plane: usize) {
         let whole = tiles.next_multiple_of(LANES);
         assert!(sums.len() >= (PLACES - 1) * stride + whole && out.len() >= 3 * plane + whole);
@@ -207,6 +209,7 @@ registers! {
 
     /// A y Aᵀ of one row of tiles, channels side by side: `rows` holds two rows of an image as (column, channel), or one at
     /// its lower border; place p of tile t goes to `out[p * stride + t * channels ..]`. The last tile, which is none, becomes 0.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_grad<T, V>(rows: [&[T]; 2], channels: usize, run: usize, out: &mut [T], stride: usize) {
         assert!(out.len() >= (PLACES - 1) * stride + run * channels);
         // SAFETY: rows are read up to their ends, the result is written as asserted.
