@@ -1,7 +1,7 @@
 //! The channels of images `(n, c, h, w)`: planes of `l = h · w` neighbours, one a sample.
 //!
 //! A channel is cut into units, by its shape alone: several planes where they are small, pieces of one where it is large. Every
-//! unit is summed over [`WIDE`] virtual lanes (element i of a plane or piece in lane i mod 32) and a fixed tree, and units are
+//! unit is summed over 32 virtual lanes (element i of a plane or piece in lane i mod 32) and a fixed tree, and units are
 //! joined in their order, in double precision. So members may share units as they like.
 //!
 //! ```text
