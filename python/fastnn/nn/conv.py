@@ -225,14 +225,19 @@ class _ConvTranspose(_Conv):
         """Return the output padding that makes this size.
 
         Raises:
+            TypeError: It is not some integers.
             ValueError: None does.
         """
-        if output_size is None:
-            return self.output_padding
-        where, wanted = type(self).__name__, tuple(output_size)[-self._dims :]
-        least = self.least_size(shape_of(input)[-self._dims :])
+        shape, dims = shape_of(input), self._dims
+        if output_size is None or len(shape) not in {dims + 1, dims + 2}:
+            return self.output_padding  # of an input of another shape, the op tells
+        where = type(self).__name__
+        if not isinstance(output_size, Sequence) or not all(hasattr(size, "__index__") for size in output_size):
+            raise TypeError(f"{where}: expected output_size to be ints; got {output_size!r}")
+        wanted = tuple(output_size[-dims:] if len(output_size) == len(shape) else output_size)
+        least = self.least_size(shape[-dims:])
         most = tuple(a + s - 1 for a, s in zip(least, self.stride, strict=True))
-        if len(wanted) != self._dims or not all(a <= w <= b for a, w, b in zip(least, wanted, most, strict=True)):
+        if len(wanted) != dims or not all(a <= w <= b for a, w, b in zip(least, wanted, most, strict=True)):
             raise ValueError(f"{where}: expected output_size from {least} to {most}; got {tuple(output_size)}")
         return tuple(w - a for a, w in zip(least, wanted, strict=True))
 

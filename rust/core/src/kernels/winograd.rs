@@ -189,6 +189,7 @@ registers! {
 
     /// Bᵀ d B of all tiles, from split planes: place p of tile t goes to `out[p * stride + t]`. Up to [`LANES`] − 1
     /// elements beyond the last tile are written as well.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_input<T, V>(planes: &[T], tiles: Tiles, out: &mut [T], stride: usize) {
         let whole = tiles.len().next_multiple_of(LANES);
         assert!(planes.len() >= tiles.split_len() && out.len() >= (PLACES - 1) * stride + whole);
@@ -214,6 +215,8 @@ registers! {
 
     /// Aᵀ m A + bias of all tiles, place p of tile t at `sums[p * stride + t]`, as rows of an image that is `width` wide. `room`
     /// takes four planes of the tiles' even and odd rows and columns; up to [`LANES`] − 1 elements beyond the last tile are read.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn transform_output<T, V>(
         sums: &[T], stride: usize, tiles: Tiles, bias: T, room: &mut [T], out: &mut [T], width: usize,
     ) {
@@ -245,6 +248,7 @@ registers! {
 
     /// A y Aᵀ of one row of tiles, channels side by side: `rows` holds two rows of an image as (column, channel), or one at
     /// its lower border; place p of tile t goes to `out[p * stride + t * channels ..]`. The last tile, which is none, becomes 0.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_grad<T, V>(rows: [&[T]; 2], channels: usize, run: usize, out: &mut [T], stride: usize) {
         assert!(out.len() >= (PLACES - 1) * stride + run * channels);
         // SAFETY: rows are read up to their ends, the result is written as asserted.
