@@ -18,12 +18,16 @@
 //! Source: Lavin & Gray 2016, <https://arxiv.org/abs/1509.09308>.
 
 use crate::element::Float;
-use crate::kernels::vector::{Vector, registers};
+use crate::kernels::vector::{Vector, prefetch, registers};
 
 /// Places in a tile.
 pub const PLACES: usize = 16;
 /// Tiles that are transformed at once.
 pub const LANES: usize = 16;
+/// Bytes ahead of a row that are fetched: hardware stops at the end of a page, which a plane often is.
+const AHEAD: usize = 4096;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// So few elements are copied one by one.
 const FEW: usize = 2;
 
@@ -103,6 +107,9 @@ unsafe fn spread_two<V: Vector>(a: V, b: V) -> [V; 4] {
 #[inline(always)]
 pub(super) unsafe fn split_row<V: Vector>(row: &[V::Elem], first: isize, even: &mut [V::Elem], odd: &mut [V::Elem]) {
     let (run, len) = (even.len().min(odd.len()), row.len() as isize);
+    for line in (0..size_of_val(row)).step_by(LINE) {
+        prefetch(row.as_ptr().wrapping_byte_add(AHEAD + line));
+    }
     // SAFETY: loads are masked to the row, stores to `run` elements.
     unsafe {
         for start in (0..run).step_by(V::LANES) {
