@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+import fastnn as fnn
 from fastnn import _core, nn
 
 CASES = [
@@ -178,7 +179,15 @@ def ones(*shape):
         (lambda: nn.Conv2d(3, 8, (3, 2))(ones(9, 9)), ValueError,
          "Conv2d(3, 8, (3, 2)): expected input of shape (n, 3, h, w) or (3, h, w); got (9, 9)"),
         (lambda: nn.Conv2d(3, 8, 3)(np.ones((2, 3, 9, 9), np.uint8)), TypeError,
+         "Conv2d(3, 8, (3, 3)): expected floating-point numbers; got an array of uint8"),
+        (lambda: nn.Conv2d(3, 8, 3, padding=1, padding_mode="reflect")(np.ones((2, 3, 9, 9), np.uint8)), TypeError,
+         "Conv2d(3, 8, (3, 3)): expected floating-point numbers; got an array of uint8"),
+        (lambda: nn.Conv2d(3, 8, 3)(fnn.ones(2, 3, 9, 9, dtype=_core.int64)), TypeError,
          "Conv2d(3, 8, (3, 3)): conv2d: expected a floating-point tensor; got int64"),
+        (lambda: nn.ConvTranspose2d(3, 8, 3)(np.ones((2, 3, 9, 9), np.uint8)), TypeError,
+         "ConvTranspose2d(3, 8, (3, 3)): expected floating-point numbers; got an array of uint8"),
+        (lambda: nn.MaxPool2d(2)(np.ones((2, 3, 9, 9), np.uint8)), TypeError,
+         "MaxPool2d(2): expected floating-point numbers; got an array of uint8"),
         (lambda: nn.Conv2d(3, 8, 3)(np.ones((2, 3, 9, 9))), TypeError,
          "Conv2d(3, 8, (3, 3)): conv2d: expected tensors of one dtype; got float64 and float32"),
         (lambda: nn.Conv2d(3, 8, 3)("x"), TypeError, "Conv2d(3, 8, (3, 3)): expected a tensor or an array; got str"),
@@ -246,7 +255,7 @@ def ones(*shape):
         (lambda: nn.BatchNorm1d(3)(ones(2, 3, 4, 4)), ValueError, "BatchNorm1d(3): expected input of shape (n, 3); got (2, 3, 4, 4)"),
         (lambda: nn.BatchNorm2d(3)(ones(2, 3)), ValueError, "BatchNorm2d(3): expected input of shape (n, 3, h, w); got (2, 3)"),
         (lambda: nn.BatchNorm2d(3)(ones(2, 4, 5, 5)), ValueError, "BatchNorm2d(3): expected input of shape (n, 3, h, w); got (2, 4, 5, 5)"),
-        (lambda: nn.BatchNorm2d(3)(np.ones((2, 3, 5, 5), np.uint8)), TypeError, "BatchNorm2d(3): batch_norm: expected a floating-point tensor; got int64"),
+        (lambda: nn.BatchNorm2d(3)(np.ones((2, 3, 5, 5), np.uint8)), TypeError, "BatchNorm2d(3): expected floating-point numbers; got an array of uint8"),
         (lambda: nn.BatchNorm2d(3)("x"), TypeError, "BatchNorm2d(3): expected a tensor or an array; got str"),
         (lambda: nn.BatchNorm2d(3)(ones(1, 3, 1, 1)), ValueError,
          "BatchNorm2d(3): batch_norm: expected more than 1 value per channel when training; got input of shape (1, 3, 1, 1)"),
