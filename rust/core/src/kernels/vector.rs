@@ -5,6 +5,19 @@
 
 use crate::element::Float;
 
+/// Hint that a line will soon be read or written.
+#[inline(always)]
+pub(crate) fn prefetch<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which never faults; SSE is part of the target.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 /// A register that holds [`Vector::LANES`] elements.
 ///
 /// # Safety
@@ -179,6 +192,25 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
     unsafe fn interleave(self, other: Self) -> (Self, Self) {
         let lane = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { other.0[i / 2] };
         (Self(std::array::from_fn(lane)), Self(std::array::from_fn(|i| lane(i + LANES))))
+    }
+}
+
+registers! {
+    /// `even[i] = x[2 i]`, `odd[i] = x[2 i + 1]`.
+    pub(crate) fn deinterleave<T, V>(x: &[T], even: &mut [T], odd: &mut [T]) {
+        assert!(even.len() >= x.len().div_ceil(2) && odd.len() >= x.len() / 2);
+        // SAFETY: loads are masked to x, stores to what is asserted to be there.
+        unsafe {
+            for start in (0..x.len()).step_by(2 * V::LANES) {
+                let left = x.len() - start;
+                let (low, high) = (left.min(V::LANES), left.clamp(V::LANES, 2 * V::LANES) - V::LANES);
+                let src = x.as_ptr().add(start);
+                let (low, high) = (V::load_part(src, V::first(low)), V::load_part(src.wrapping_add(V::LANES), V::first(high)));
+                let (evens, odds) = low.deinterleave(high);
+                evens.store_part(even.as_mut_ptr().add(start / 2), V::first(left.div_ceil(2).min(V::LANES)));
+                odds.store_part(odd.as_mut_ptr().wrapping_add(start / 2), V::first((left / 2).min(V::LANES)));
+            }
+        }
     }
 }
 

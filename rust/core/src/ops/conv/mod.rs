@@ -152,7 +152,9 @@ impl Op for Conv {
 fn add_bias<T: Float>(bias: Option<&[T]>, channel: usize, run: &mut [T]) {
     if let Some(bias) = bias {
         let bias = bias[channel];
-        run.iter_mut().for_each(|y| *y += bias);
+        for y in run {
+            *y += bias;
+        }
     }
 }
 
