@@ -1,6 +1,6 @@
 """`python -m benches.colours`: whole fits of resnet8 on colour images, ours and PyTorch's in turn.
 
-Flipped and shifted by up to 4 pixels, SGD 0.1 with Nesterov's momentum and weight decay, one cycle, batch 64. The images
+Flipped and shifted by up to 4 pixels, SGD 0.1 with Nesterov momentum and weight decay, one cycle, batch 64. The images
 are those of `data/cifar10.npz`, or of the file that FASTNN_CIFAR10 names.
 """
 
