@@ -1,0 +1,79 @@
+"""Ten crops of a photograph while testing: one net learns from the centres of images, one from parts at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import common
+import numpy as np
+
+import fastnn as fnn
+from fastnn import augment, nn, optim, tta
+
+SIZE = 28
+CENTRE = tta.Crop((SIZE, SIZE))
+VIEWS = {
+    "centre": [CENTRE],
+    "and its mirror image": [CENTRE, tta.Chain(tta.Flip(), CENTRE)],
+    "five crops": tta.five_crop(SIZE),
+    "ten crops": tta.ten_crop(SIZE),
+}
+KINDS = {
+    "centres": None,
+    "random crops, mirrored": augment.Compose([augment.RandomCrop(SIZE), augment.RandomHorizontalFlip()]),
+}
+
+
+def build(width: int = 8) -> nn.Sequential:
+    """Return three convolutions and a linear layer, which knows where in the image it looks."""
+    layers: list[nn.Module] = []
+    for c_in, c_out in ((3, width), (width, 2 * width), (2 * width, 4 * width)):
+        convolution = nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(c_out), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * width * 9, 10))
+
+
+def run(seeds: range = range(5), epochs: int = 15, images: int | None = None) -> dict[str, Any]:
+    """Return the test accuracies: seed, kind, views; and a test image."""
+    x, y, x_test, y_test = common.colours(images)
+    accuracies = np.zeros((len(seeds), len(KINDS), len(VIEWS)))
+    for i, seed in enumerate(seeds):
+        for j, transform in enumerate(KINDS.values()):
+            fnn.manual_seed(seed)
+            model = build()
+            adam = optim.Adam(model.parameters(), lr=3e-3)
+            rate = fnn.callbacks.LearningRateScheduler(optim.lr_scheduler.CosineAnnealingLR(adam, epochs))
+            trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
+            trainer.fit(
+                CENTRE(x) if transform is None else x, y, epochs=epochs, batch_size=64, callbacks=[rate],
+                augment=transform, train_metrics=False, verbose=False,
+            )  # fmt: skip
+            accuracies[i, j] = [trainer.evaluate(x_test, y_test, tta=views)["accuracy"] for views in VIEWS.values()]
+    return {"accuracies": accuracies, "image": x_test[14]}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the table."""
+    means = result["accuracies"].mean(axis=0)
+    rows = [[kind, *map(float, values)] for kind, values in zip(KINDS, means, strict=True)]
+    common.print_table(["test accuracy, learnt from", *VIEWS], rows)
+
+
+def draw(result: dict[str, Any]) -> Any:
+    """Return the picture."""
+    drawn, axes = common.figure(2)
+    crops = np.concatenate([view(result["image"][None]) for view in VIEWS["ten crops"]])
+    axes[0].imshow(fnn.visualize.arrays.image_grid(crops, columns=5, pad_value=1))
+    axes[0].axis("off")
+    axes[0].set_title("ten crops of one image")
+    for j, kind in enumerate(KINDS):
+        values = result["accuracies"][:, j]
+        axes[1].errorbar(range(len(VIEWS)), values.mean(axis=0), values.std(axis=0), fmt=".", capsize=2, label=kind)
+    axes[1].set_xticks(range(len(VIEWS)), [name.replace(" ", "\n", 1) for name in VIEWS])
+    axes[1].set(ylabel="test accuracy", xlabel="views of a test image", xlim=(-0.5, len(VIEWS) - 0.5))
+    axes[1].legend(frameon=False, title="learnt from", loc="lower right")
+    return drawn
+
+
+if __name__ == "__main__":
+    common.main("ten_crop", run, show, draw)
