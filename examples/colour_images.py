@@ -43,7 +43,7 @@ def run(
     batch: int = 64,
     build: Callable[[], nn.Module] = models.resnet8,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return by kind: accuracies, (seed, epoch), as ``history``; COLUMNS by seed as ``last``. 0 images: all of them."""
+    """Return by kind: test accuracies, (seed, epoch), as ``history``; COLUMNS by seed as ``last``. 0 images are all."""
     data = common.standardized(common.colours(train or None, test or None))
     result: dict[str, dict[str, np.ndarray]] = {}
     for kind in KINDS:

@@ -10,7 +10,7 @@ import numpy as np
 import fastnn as fnn
 from fastnn import models, nn, optim
 
-# Of the last of nine blocks; the first one survives with a ninth of the way to it.
+# How probably the last of the nine blocks survives; from 1 ahead of the first, it falls along a line.
 SURVIVALS = {"none": 1.0, "stochastic depth": 0.5}
 COLUMNS = ("train loss", "train accuracy", "test loss", "test accuracy")
 
@@ -59,8 +59,8 @@ def draw(result: dict[str, dict[str, np.ndarray]]) -> Any:
         for name, style in (("training", "--"), ("testing", "-")):
             mean = of[name].mean(axis=0)
             axis.plot(range(1, len(mean) + 1), mean, style, color=color, label=f"{kind}, {name}")
-    axis.set(xlabel="epoch", ylabel="loss", title="resnet20 on 500 colour images")
-    axis.legend(frameon=False)
+    axis.set(xlabel="epoch", ylabel="loss", ylim=(-0.1, 5.4), title="resnet20 on 500 colour images")
+    axis.legend(frameon=False, loc="upper right")
     return drawn
 
 

@@ -18,7 +18,7 @@ def test_flipped_and_shifted_images_are_learnt_more_slowly_and_better():
         # A quarter of the pixels a side: sixteen times as fast.
         return nn.Sequential(nn.AvgPool2d(4), models.resnet8())
 
-    result = colour_images.run(SEEDS, epochs=20, train=300, batch=32, build=build)
+    result = colour_images.run(SEEDS, epochs=16, train=300, test=400, batch=30, build=build)
     none, moved, cut = (of["last"] for of in result.values())
     train_loss, _, test_loss, test_accuracy, _ = range(5)
     for augmented in (moved, cut):
@@ -33,7 +33,7 @@ def test_flipped_and_shifted_images_are_learnt_more_slowly_and_better():
 def test_lenet_reads_more_digits_if_it_has_seen_them_turned_and_shifted():
     import lenet_digits
 
-    none, moved = lenet_digits.run(SEEDS, epochs=15, train=500, test=1000, batch=25).values()
+    none, moved = lenet_digits.run(SEEDS, epochs=12, train=500, test=500, batch=25).values()
     assert (moved["train loss"] > none["train loss"]).all()
     assert (moved["accuracy"][:, -1] > none["accuracy"][:, -1]).all()
     assert moved["accuracy"][:, -1].mean() > none["accuracy"][:, -1].mean() + 0.01
@@ -43,7 +43,7 @@ def test_lenet_reads_more_digits_if_it_has_seen_them_turned_and_shifted():
 def test_stochastic_depth_leaves_more_to_learn_and_a_smaller_gap():
     import stochastic_depth
 
-    none, some = (of["last"] for of in stochastic_depth.run(SEEDS, epochs=12, train=250, shrink=4).values())
+    none, some = (of["last"] for of in stochastic_depth.run(SEEDS, epochs=10, train=200, test=200, shrink=4).values())
     train_loss, _, test_loss, _ = range(4)
     assert (some[:, train_loss] > none[:, train_loss]).all()
     assert (some[:, test_loss] < none[:, test_loss]).sum() >= 4
