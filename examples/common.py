@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import fastnn as fnn
+from fastnn import nn, optim
+
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "data"
 
@@ -46,6 +49,15 @@ def iris(seed: int, test: int = 30) -> Split:
     x, y = table[:, :4].astype(np.float32), np.unique(table[:, 4], return_inverse=True)[1].astype(np.int64)
     x = (x - x[test:].mean(axis=0)) / x[test:].std(axis=0)
     return x[test:], y[test:], x[:test], y[:test]
+
+
+def fit(model: nn.Module, x: Any, y: Any, epochs: int, lr: float, **options: Any) -> fnn.Trainer:
+    """Train what is not frozen by Adam, its rate falling along half a cosine; ``options`` are those of ``fit``."""
+    adam = optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+    rate = fnn.callbacks.LearningRateScheduler(optim.lr_scheduler.CosineAnnealingLR(adam, epochs))
+    trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
+    trainer.fit(x, y, epochs=epochs, callbacks=[rate], train_metrics=False, verbose=False, **options)
+    return trainer
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
