@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from benches import extras, images, kernels, nets
+from benches import convnets, extras, images, kernels, nets
 from benches.compare import interleaved, table
 
 
@@ -89,7 +89,7 @@ def single_kernels(seconds: float, title: str, candidates: list[kernels.Row]) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
-    parser.add_argument("names", nargs="*", help="nets to time, `kernels`, `images`, `extras`; all if none are named")
+    parser.add_argument("names", nargs="*", help="nets to time, `convnets`, `kernels`, `images`, `extras`; all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=6.0, help="seconds a row")
     parser.add_argument("--no-check", action="store_true", help="do not compare results first")
@@ -98,13 +98,15 @@ def main() -> None:
     import fastnn
 
     print(f"{platform.machine()}, {fastnn._core.isa()}, {args.threads} threads; medians of interleaved rounds\n")
-    wanted = [n for n in args.names if n not in {"kernels", "images", "extras"}]
+    wanted = [n for n in args.names if n not in {"convnets", "kernels", "images", "extras"}]
     if wanted or not args.names:
         print(steps(wanted, args.seconds, check=not args.no_check))
+    if "convnets" in args.names or not args.names:
+        print(convnets.table_of_steps(args.seconds * 3, check=not args.no_check))
     if "kernels" in args.names or not args.names:
         print(single_kernels(args.seconds, "Single kernels", kernels.rows()))
     if "images" in args.names or not args.names:
-        print(single_kernels(args.seconds, "Images", images.rows()))
+        print(single_kernels(args.seconds, "Layers over images, forward and backward", images.rows()))
     if "extras" in args.names or not args.names:
         print(extras.extras(args.seconds * 5, args.threads))
 

@@ -1,4 +1,4 @@
-"""Kernels of images, ours and PyTorch's, on the same numbers: forward and backward."""
+"""Layers over images, forward and backward, ours and PyTorch's in both of its memory formats, on the same numbers."""
 
 from __future__ import annotations
 
@@ -9,66 +9,94 @@ import numpy as np
 
 from benches.kernels import Row, Run
 
-SHAPES = ((32, 64, 32, 32), (64, 6, 28, 28))
-"""Of a ResNet's first blocks, and of LeNet."""
+RESNET, LENET = (32, 64, 32, 32), (64, 6, 28, 28)
+"""Of a residual net's first blocks, and of LeNet."""
 
-Call = Callable[[Any, Any], Any]
+Make = Callable[[Any], Any]
 
-POOLS: dict[str, Call] = {
-    "MaxPool2d(2)": lambda f, x: f.max_pool2d(x, 2),
-    "MaxPool2d(3, 2, 1)": lambda f, x: f.max_pool2d(x, 3, 2, 1),
-    "AvgPool2d(2)": lambda f, x: f.avg_pool2d(x, 2),
-    "AvgPool2d(3, 2, 1)": lambda f, x: f.avg_pool2d(x, 3, 2, 1),
-    "AdaptiveAvgPool2d(1)": lambda f, x: f.adaptive_avg_pool2d(x, 1),
-    "Upsample(scale_factor=2)": lambda f, x: f.interpolate(x, scale_factor=2.0),
-}
+LAYERS: list[tuple[str, Make, tuple[int, ...]]] = [
+    ("Conv2d(32, 64, 3)", lambda nn: nn.Conv2d(32, 64, 3, padding=1), (32, 32, 28, 28)),
+    ("Conv2d(16, 16, 3)", lambda nn: nn.Conv2d(16, 16, 3, padding=1), (64, 16, 32, 32)),
+    ("Conv2d(16, 32, 3, 2)", lambda nn: nn.Conv2d(16, 32, 3, 2, 1), (64, 16, 32, 32)),
+    ("Conv2d(64, 64, 3)", lambda nn: nn.Conv2d(64, 64, 3, padding=1), (64, 64, 8, 8)),
+    ("Conv2d(6, 16, 5)", lambda nn: nn.Conv2d(6, 16, 5), (64, 6, 14, 14)),
+    ("Conv2d(64, 128, 1)", lambda nn: nn.Conv2d(64, 128, 1), (32, 64, 16, 16)),
+    ("ConvTranspose2d(32, 16, 4, 2)", lambda nn: nn.ConvTranspose2d(32, 16, 4, 2, 1), (32, 32, 16, 16)),
+    ("BatchNorm2d", lambda nn: nn.BatchNorm2d(64), RESNET),
+    ("BatchNorm2d + ReLU", lambda nn: nn.Sequential(nn.BatchNorm2d(64), nn.ReLU()), RESNET),
+    ("BatchNorm2d", lambda nn: nn.BatchNorm2d(16), (64, 16, 8, 8)),
+    ("InstanceNorm2d", lambda nn: nn.InstanceNorm2d(64), RESNET),
+    ("GroupNorm(8)", lambda nn: nn.GroupNorm(8, 64), RESNET),
+    ("LayerNorm", lambda nn: nn.LayerNorm((64, 32, 32)), RESNET),
+    *(
+        (name, make, shape)
+        for name, make in {
+            "MaxPool2d(2)": lambda nn: nn.MaxPool2d(2),
+            "MaxPool2d(3, 2, 1)": lambda nn: nn.MaxPool2d(3, 2, 1),
+            "AvgPool2d(2)": lambda nn: nn.AvgPool2d(2),
+            "AvgPool2d(3, 2, 1)": lambda nn: nn.AvgPool2d(3, 2, 1),
+            "AdaptiveAvgPool2d(1)": lambda nn: nn.AdaptiveAvgPool2d(1),
+            "Upsample(scale_factor=2)": lambda nn: nn.Upsample(scale_factor=2),
+        }.items()
+        for shape in (RESNET, LENET)
+    ),
+]
 
 
-def forward_and_backward(name: str, call: Call, shape: tuple[int, ...]) -> Row:
-    """A function of an image and its gradient, PyTorch's with both of its memory formats."""
+def forward_and_backward(name: str, make: Make, shape: tuple[int, ...]) -> Row:
+    """A layer and the gradients of its input and its parameters."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=shape).astype(np.float32)
+
+    def weights() -> dict[str, Any]:
+        import fastnn as fnn
+
+        fnn.manual_seed(0)
+        return {key: np.asarray(value) for key, value in make(fnn.nn).state_dict().items()}
 
     def ours() -> Run:
         import fastnn as fnn
 
-        t = fnn.tensor(x, requires_grad=True)
-        seed = fnn.from_numpy(_seed(call(fnn.nn.functional, t).shape))
-
-        def run() -> object:
-            t.grad = None
-            call(fnn.nn.functional, t).backward(seed)
-            return t.grad
-
-        return run
+        layer, t = make(fnn.nn), fnn.tensor(x, requires_grad=True)
+        layer.load_state_dict({key: fnn.tensor(value) for key, value in weights().items()})
+        return _run(layer, t, fnn.from_numpy(_seed(layer(t).shape)))
 
     def torch_with(memory_format: str) -> Callable[[], Run]:
-        def make() -> Run:
+        def run() -> Run:
             import torch
 
-            layout = getattr(torch, memory_format)
-            t = torch.from_numpy(x.copy()).contiguous(memory_format=layout).requires_grad_()
-            y = call(torch.nn.functional, t)
-            seed = torch.from_numpy(_seed(tuple(y.shape))).contiguous(memory_format=layout)
+            form = getattr(torch, memory_format)
+            layer = make(torch.nn)
+            layer.load_state_dict({key: torch.tensor(value) for key, value in weights().items()})
+            layer = layer.to(memory_format=form)
+            t = torch.from_numpy(x.copy()).contiguous(memory_format=form).requires_grad_()
+            seed = torch.from_numpy(_seed(tuple(layer(t).shape))).contiguous(memory_format=form)
+            return _run(layer, t, seed)
 
-            def run() -> object:
-                t.grad = None
-                call(torch.nn.functional, t).backward(seed)
-                return t.grad
-
-            return run
-
-        return make
+        return run
 
     peers = {f"torch {name}": torch_with(name) for name in ("contiguous_format", "channels_last")}
 
     def check() -> None:
-        found = np.asarray(ours()())
+        found = [np.asarray(value) for value in ours()()]
         for peer in peers.values():
-            np.testing.assert_allclose(found, np.asarray(peer()()), rtol=1e-5, atol=1e-6)
+            for mine, theirs in zip(found, peer()(), strict=True):
+                scale = max(1.0, float(np.abs(mine).max()))
+                np.testing.assert_allclose(mine / scale, np.asarray(theirs) / scale, rtol=1e-4, atol=2e-6)
 
-    size = "×".join(map(str, shape))
-    return Row(f"{name} {size}, forward + backward", ours, peers, check)
+    return Row(f"{name} on {'×'.join(map(str, shape))}", ours, peers, check)
+
+
+def _run(layer: Any, t: Any, seed: Any) -> Run:
+    """The gradients, on either library."""
+
+    def run() -> Any:
+        t.grad = None
+        layer.zero_grad()
+        layer(t).backward(seed)
+        return [t.grad, *(p.grad for p in layer.parameters())]
+
+    return run
 
 
 def _seed(shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
@@ -76,5 +104,5 @@ def _seed(shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
 
 
 def rows() -> list[Row]:
-    """All kernels of images."""
-    return [forward_and_backward(name, call, shape) for name, call in POOLS.items() for shape in SHAPES]
+    """All layers."""
+    return [forward_and_backward(*layer) for layer in LAYERS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import io
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -42,6 +43,13 @@ def colours(train: int | None = None, test: int | None = None) -> Split:
     return x[~tested][:train], y[~tested][:train], x[tested][:test], y[tested][:test]
 
 
+def standardized(images: Split) -> Split:
+    """Return images (n, c, h, w) whose channels have mean 0 and deviation 1 over the training images."""
+    x, y, x_test, y_test = images
+    mean, std = x.mean(axis=(0, 2, 3), keepdims=True), x.std(axis=(0, 2, 3), keepdims=True)
+    return (x - mean) / std, y, (x_test - mean) / std, y_test
+
+
 def iris(seed: int, test: int = 30) -> Split:
     """Return the 150 flowers in an order of their own for each seed, standardized by the training rows."""
     table = np.loadtxt(DATA / "iris.csv", delimiter=",", skiprows=1, dtype=str)
@@ -49,6 +57,13 @@ def iris(seed: int, test: int = 30) -> Split:
     x, y = table[:, :4].astype(np.float32), np.unique(table[:, 4], return_inverse=True)[1].astype(np.int64)
     x = (x - x[test:].mean(axis=0)) / x[test:].std(axis=0)
     return x[test:], y[test:], x[:test], y[:test]
+
+
+def one_cycle(optimizer: Any, rows: int, epochs: int, batch: int, **options: Any) -> fnn.callbacks.Callback:
+    """Return what leads the rate, batch by batch, up to the optimizer's and down to nothing."""
+    rate, steps = optimizer.param_groups[0]["lr"], -(-rows // batch)
+    cycle = optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs=epochs, steps_per_epoch=steps, **options)
+    return fnn.callbacks.LearningRateScheduler(cycle, by="batch")
 
 
 def fit(model: nn.Module, x: Any, y: Any, epochs: int, lr: float, **options: Any) -> fnn.Trainer:
@@ -82,12 +97,21 @@ def figure(columns: int = 1, rows: int = 1, size: float = 3.2) -> tuple[Any, lis
     return drawn, list(axes.flat)
 
 
-def main(name: str, run: Callable[[], Any], show: Callable[[Any], None], draw: Callable[[Any], Any]) -> None:
-    """Run an experiment, print its table, and save its picture as ``name.png``."""
+def main(name: str, run: Callable[..., Any], show: Callable[[Any], None], draw: Callable[[Any], Any]) -> None:
+    """Run an experiment, print its table, and save its picture as ``name.png``.
+
+    What ``run`` takes as a whole number, or as a range from 0, is an option: ``--epochs 5 --seeds 3``.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=HERE / "out", help="folder of the picture")
-    out: Path = parser.parse_args().out
-    result = run()
+    settings = {key: parameter.default for key, parameter in inspect.signature(run).parameters.items()}
+    settings = {key: default for key, default in settings.items() if type(default) in {int, range}}
+    for key, default in settings.items():
+        count = len(default) if isinstance(default, range) else default
+        parser.add_argument(f"--{key}", type=int, default=count, help="%(default)s if not given")
+    given = vars(parser.parse_args())
+    out: Path = given.pop("out")
+    result = run(**{key: range(n) if isinstance(settings[key], range) else n for key, n in given.items()})
     show(result)
     out.mkdir(parents=True, exist_ok=True)
     picture = io.BytesIO()

@@ -14,6 +14,7 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn.nn import functional as F
+from tests.reference import conv as convs
 from tests.reference import ops as ref
 from tests.reference import pooling as pools
 
@@ -365,6 +366,58 @@ POOLS = [
        bad=((((1, 6, 2, 2),), "pixel_shuffle: expected channels that 4 divides; got (1, 6, 2, 2)"),)),
 ]
 
-OPS = [*ELEMENTWISE, *BINARY, *REDUCTIONS, *SHAPES, *LAYERS, *LOSSES, *POOLS]
+CONVOLUTIONS = [
+    Op("conv2d", F.conv2d, convs.conv,
+       (((1, 1, 1, 1), (1, 1, 1, 1), (1,)), ((2, 2, 3, 4), (3, 2, 2, 3), (3,)), ((1, 3, 7, 5), (4, 3, 3, 3), (4,)),
+        ((2, 17, 12, 35), (19, 17, 5, 5), (19,))), f32_tolerance=1e-4,
+       bad=((((2, 3, 4, 9), (8, 3, 5, 5)), "conv2d: expected a padded image at least as large as the kernel, (5, 5); got (4, 9)"),
+            (((2, 3, 9, 9), (8, 2, 3, 3)), "conv2d: expected input of shape (n, 2, h, w); got (2, 3, 9, 9)"),
+            (((9, 9), (8, 3, 3, 3)), "conv2d: expected input of shape (n, 3, h, w); got (9, 9)"),
+            (((2, 3, 9, 9), (8, 3, 3)), "conv2d: expected weight of shape (out, in, kh, kw) without empty dimensions; got (8, 3, 3)"),
+            (((2, 3, 9, 9), (8, 3, 3, 3), (7,)), "conv2d: expected bias of shape (8,); got (7,)"))),
+    # With 8 channels and more, these go by Winograd's algorithm.
+    Op("conv2d 3x3 padding 1", lambda x, w, b: F.conv2d(x, w, b, padding=1),
+       lambda x, w, b: convs.conv(x, w, b, padding=((1, 1), (1, 1))),
+       (((1, 1, 2, 3), (2, 1, 3, 3), (2,)), ((1, 8, 2, 2), (8, 8, 3, 3), (8,)), ((3, 8, 5, 7), (9, 8, 3, 3), (9,)),
+        ((2, 17, 12, 35), (34, 17, 3, 3), (34,)), ((70, 11, 3, 1), (8, 11, 3, 3), (8,))), f32_tolerance=1e-4),
+    Op("conv2d 3x3 padding 2 0", lambda x, w: F.conv2d(x, w, padding=(2, 0)),
+       lambda x, w: convs.conv(x, w, padding=((2, 2), (0, 0))),
+       (((1, 1, 1, 3), (2, 1, 3, 3)), ((1, 8, 1, 3), (8, 8, 3, 3)), ((2, 33, 7, 9), (8, 33, 3, 3))), f32_tolerance=1e-4),
+    Op("conv2d stride dilation", lambda x, w, b: F.conv2d(x, w, b, (2, 3), (2, 1), (1, 2)),
+       lambda x, w, b: convs.conv(x, w, b, (2, 3), ((2, 2), (1, 1)), (1, 2)),
+       (((1, 1, 1, 3), (1, 1, 3, 2), (1,)), ((1, 2, 5, 6), (2, 2, 3, 2), (2,)), ((3, 10, 13, 17), (11, 10, 2, 3), (11,))), f32_tolerance=1e-4),
+    Op("conv2d same", lambda x, w: F.conv2d(x, w, padding="same", dilation=(1, 3)),
+       lambda x, w: convs.conv(x, w, padding=((0, 1), (3, 3)), dilation=(1, 3)),
+       (((1, 1, 1, 1), (1, 1, 2, 3)), ((2, 2, 3, 5), (2, 2, 2, 3)), ((3, 9, 11, 18), (10, 9, 2, 3))), f32_tolerance=1e-4),
+    Op("conv2d valid 1x1", lambda x, w, b: F.conv2d(x, w, b, 2, "valid"), lambda x, w, b: convs.conv(x, w, b, (2, 2)),
+       (((2, 3, 3, 4), (2, 3, 1, 1), (2,)), ((3, 16, 9, 10), (33, 16, 1, 1), (33,))), f32_tolerance=1e-4),
+    Op("conv2d groups", lambda x, w, b: F.conv2d(x, w, b, padding=1, groups=2),
+       lambda x, w, b: convs.conv(x, w, b, padding=((1, 1), (1, 1)), groups=2),
+       (((1, 2, 2, 3), (4, 1, 3, 3), (4,)), ((2, 6, 4, 5), (4, 3, 3, 3), (4,)), ((2, 18, 8, 7), (20, 9, 3, 3), (20,))), f32_tolerance=1e-4,
+       bad=((((1, 2, 5, 5), (3, 1, 3, 3), (3,)), "conv2d: expected output channels that groups divide; got 3 and 2"),)),
+    Op("conv2d depthwise", lambda x, w, b: F.conv2d(x, w, b, 2, 1, groups=x.shape[1]),
+       lambda x, w, b: convs.conv(x, w, b, (2, 2), ((1, 1), (1, 1)), groups=x.shape[1]),
+       (((1, 2, 3, 4), (2, 1, 3, 3), (2,)), ((2, 3, 4, 5), (6, 1, 3, 3), (6,)), ((3, 17, 9, 11), (17, 1, 5, 3), (17,))), f32_tolerance=1e-4),
+    Op("conv1d", lambda x, w, b: F.conv1d(x, w, b, 2, 1, 2, 2),
+       lambda x, w, b: convs.conv(x, w, b, (2,), ((1, 1),), (2,), 2),
+       (((1, 2, 4), (2, 1, 2), (2,)), ((2, 4, 9), (6, 2, 3), (6,)), ((5, 34, 37), (38, 17, 4), (38,))), f32_tolerance=1e-4,
+       bad=((((2, 2, 1), (4, 1, 3), (4,)), "conv1d: expected a padded image at least as large as the kernel, (5,); got (3,)"),
+            (((2, 3, 9), (4, 1, 3), (4,)), "conv1d: expected input of shape (n, 2, l); got (2, 3, 9)"))),
+    Op("conv1d same", lambda x, w: F.conv1d(x, w, padding="same"), lambda x, w: convs.conv(x, w, None, (1,), ((1, 2),), (1,)),
+       (((1, 2, 3), (2, 2, 4)), ((3, 8, 33), (9, 8, 4))), f32_tolerance=1e-4),
+    Op("conv_transpose2d", F.conv_transpose2d, convs.conv_transpose,
+       (((1, 1, 1, 1), (1, 1, 1, 1), (1,)), ((2, 2, 3, 2), (2, 3, 2, 3), (3,)), ((1, 8, 2, 2), (8, 8, 3, 3), (8,)),
+        ((2, 17, 12, 15), (17, 19, 3, 3), (19,))), f32_tolerance=1e-4,
+       bad=((((2, 3, 9, 9), (4, 8, 3, 3)), "conv_transpose2d: expected input of shape (n, 4, h, w); got (2, 3, 9, 9)"),)),
+    Op("conv_transpose2d uneven", lambda x, w, b: F.conv_transpose2d(x, w, b, (3, 2), (1, 0), (2, 1), 2, (1, 2)),
+       lambda x, w, b: convs.conv_transpose(x, w, b, (3, 2), (1, 0), (2, 1), 2, (1, 2)),
+       (((1, 2, 1, 2), (2, 1, 2, 2), (2,)), ((2, 4, 3, 2), (4, 2, 3, 2), (4,)), ((3, 18, 5, 7), (18, 10, 4, 3), (20,))), f32_tolerance=1e-4,
+       bad=((((1, 3, 2, 2), (3, 1, 2, 2), (2,)), "conv_transpose2d: expected input channels that groups divide; got 3 and 2"),)),
+    Op("conv_transpose1d", lambda x, w, b: F.conv_transpose1d(x, w, b, 2, 1, 1, 2, 3),
+       lambda x, w, b: convs.conv_transpose(x, w, b, (2,), (1,), (1,), 2, (3,)),
+       (((1, 2, 3), (2, 1, 2), (2,)), ((2, 4, 5), (4, 3, 3), (6,)), ((5, 34, 37), (34, 9, 4), (18,))), f32_tolerance=1e-4),
+]
+
+OPS = [*ELEMENTWISE, *BINARY, *REDUCTIONS, *SHAPES, *LAYERS, *LOSSES, *POOLS, *CONVOLUTIONS]
 CASES = [(op, case) for op in OPS for case in range(len(op.shapes))]
 IDS = [f"{op.name}-{case}" for op, case in CASES]

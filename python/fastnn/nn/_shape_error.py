@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastnn._types import shape_of
 
 
@@ -24,4 +26,7 @@ def layer_error(layer: str, error: Exception, fits: bool, expected: str, input: 
         return ValueError(f"{layer}: expected input of shape {expected}; got {shape_of(input)}")
     if not hasattr(input, "shape"):
         return TypeError(f"{layer}: expected a tensor or an array; got {type(input).__name__}")
+    if isinstance(error, TypeError) and isinstance(input, np.ndarray) and input.dtype.kind in "biu":
+        # The op saw the integers that the array was made, such as int64 for the bytes of an image.
+        return TypeError(f"{layer}: expected floating-point numbers; got an array of {input.dtype}")
     return type(error)(f"{layer}: {error}")  # type: ignore[return-value]

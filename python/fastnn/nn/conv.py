@@ -11,7 +11,8 @@ from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least, check_device, check_dtype, shape_of
 from fastnn.nn import functional, init
 from fastnn.nn._shape_error import layer_error
-from fastnn.nn.functional.conv import Size, paddings, sizes
+from fastnn.nn.functional._sizes import Size, sizes
+from fastnn.nn.functional.conv import paddings
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 
@@ -65,10 +66,10 @@ class _Conv(Module):
             raise ValueError(f"{where}: expected padding_mode to be one of {modes}; got {padding_mode!r}")
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = sizes(where, "kernel_size", kernel_size, dims, 1)
-        self.stride = sizes(where, "stride", stride, dims, 1)
-        self.dilation = sizes(where, "dilation", dilation, dims, 1)
-        self.output_padding = sizes(where, "output_padding", output_padding, dims, 0)
+        self.kernel_size = tuple(sizes(where, "kernel_size", kernel_size, dims))
+        self.stride = tuple(sizes(where, "stride", stride, dims))
+        self.dilation = tuple(sizes(where, "dilation", dilation, dims))
+        self.output_padding = tuple(sizes(where, "output_padding", output_padding, dims, 0))
         around = paddings(where, padding, self.kernel_size, self.stride, self.dilation)
         self.padding = padding if isinstance(padding, str) else tuple(before for before, _ in around)
         self.groups = groups
@@ -225,21 +226,26 @@ class _ConvTranspose(_Conv):
         """Return the output padding that makes this size.
 
         Raises:
+            TypeError: It is not some integers.
             ValueError: None does.
         """
-        if output_size is None:
-            return self.output_padding
-        where, wanted = type(self).__name__, tuple(output_size)[-self._dims :]
-        least = self.least_size(shape_of(input)[-self._dims :])
+        shape, dims = shape_of(input), self._dims
+        if output_size is None or len(shape) not in {dims + 1, dims + 2}:
+            return self.output_padding  # of an input of another shape, the op tells
+        where = type(self).__name__
+        if not isinstance(output_size, Sequence) or not all(hasattr(size, "__index__") for size in output_size):
+            raise TypeError(f"{where}: expected output_size to be ints; got {output_size!r}")
+        wanted = tuple(output_size[-dims:] if len(output_size) == len(shape) else output_size)
+        least = self.least_size(shape[-dims:])
         most = tuple(a + s - 1 for a, s in zip(least, self.stride, strict=True))
-        if len(wanted) != self._dims or not all(a <= w <= b for a, w, b in zip(least, wanted, most, strict=True)):
+        if len(wanted) != dims or not all(a <= w <= b for a, w, b in zip(least, wanted, most, strict=True)):
             raise ValueError(f"{where}: expected output_size from {least} to {most}; got {tuple(output_size)}")
         return tuple(w - a for a, w in zip(least, wanted, strict=True))
 
     def least_size(self, size: Sequence[int]) -> tuple[int, ...]:
         """Return the smallest size that an image of this size can become."""
-        settings = zip(size, self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
-        return tuple((n - 1) * s - 2 * int(p) + d * (k - 1) + 1 for n, s, p, d, k in settings)
+        settings = zip(size, self.stride, self._around, self.dilation, self.kernel_size, strict=True)
+        return tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, (p, _), d, k in settings)
 
     def forward(self, input: TensorLike, output_size: Sequence[int] | None = None) -> Tensor:
         more = self._more(input, output_size)

@@ -17,11 +17,11 @@ from fastnn._types import check_at_least
 from fastnn.augment.transform import Transform
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
-from fastnn.training import data, evaluation, given, nonfinite
+from fastnn.training import evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
-from fastnn.training import tta as tta_views
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types
+from fastnn.training.evaluator import EVALUATION_BATCH, Evaluator
 from fastnn.training.exclusive import Exclusive
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
@@ -34,7 +34,6 @@ OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
 # Batches that run in one call: long enough for the call to cost nothing, short enough for Ctrl-C and the bar.
 _CHUNK_SECONDS = 0.025
-_EVALUATION_BATCH = 1024
 
 
 class _Epoch:
@@ -56,7 +55,7 @@ class _Epoch:
         return self.total / self.rows if self.rows else math.nan
 
 
-class Trainer:
+class Trainer(Evaluator):
     """A model, a loss and an optimizer, and the loops around them.
 
     Args:
@@ -413,100 +412,11 @@ class Trainer:
     ) -> dict[str, float]:
         logs: dict[str, float] = {}
         if train_metrics and self.metrics:
-            measured = self._measure(training, _EVALUATION_BATCH, model=self.step.part)
+            measured = self._measure(training, EVALUATION_BATCH, model=self.step.part)
             logs |= {name: measured[name] for name in self.metrics}
         if validation is not None:
             # Features are made of arrays only.
             model = self.step.part if isinstance(validation, tuple) else self.model
-            measured = self._measure(validation, _EVALUATION_BATCH, model=model)
+            measured = self._measure(validation, EVALUATION_BATCH, model=model)
             logs |= {f"val_{name}": value for name, value in measured.items()}
         return logs
-
-    # Evaluate and predict
-
-    def _measure(
-        self,
-        source: Any,
-        batch_size: int,
-        views: Sequence[tta_views.View] | None = None,
-        model: Module | None = None,
-    ) -> dict[str, float]:
-        if isinstance(source, IterableData):
-            batches = source.epoch()
-        elif isinstance(source, ArrayData):
-            batches = source.in_turn(batch_size)
-        else:
-            x, y = source
-            batches = data.slices(x, y, batch_size, Types.of(self.model, self.loss))
-        with closing(batches):
-            return evaluation.measure(self.model if model is None else model, self.loss, self.metrics, batches, views)
-
-    def evaluate(
-        self,
-        x: Any,
-        y: Any = None,
-        *,
-        batch_size: int = _EVALUATION_BATCH,
-        tta: tta_views.Views | None = None,
-        prefetch: int = 2,
-    ) -> dict[str, float]:
-        """Measure loss and metrics, in evaluation mode; the mode is restored.
-
-        Args:
-            x: Inputs; or an iterable of (x, y), and then no ``y``.
-            y: Targets.
-            batch_size: Rows a batch; only with arrays.
-            tta: Views of the images whose outputs are averaged, as for :meth:`predict`.
-            prefetch: As for :meth:`fit`.
-
-        Returns:
-            ``loss``, the mean over rows, and every metric.
-
-        Raises:
-            ValueError: Lengths differ, there are no rows, or ``batch_size`` is below 1.
-            TypeError: Data or settings are of another type.
-        """
-        where = "Trainer.evaluate"
-        batch_size = data.check_batch_size(where, batch_size)
-        check_at_least(where, "prefetch", prefetch, 0)
-        views = tta_views.resolve(where, tta)
-        source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
-        return self._measure(source, batch_size, views)
-
-    def predict(
-        self,
-        x: Any,
-        *,
-        batch_size: int = _EVALUATION_BATCH,
-        tta: tta_views.Views | None = None,
-        activation: Callable[[Tensor], Any] | None = None,
-    ) -> NDArray[Any]:
-        """Return the model's outputs for all rows, in evaluation mode; the mode is restored.
-
-        Args:
-            x: Inputs, ``(n, *)``.
-            batch_size: Rows a batch.
-            tta: Views of the images over which the outputs are averaged: ``"flip"``, ``"flips"``, lists such as
-                ``fastnn.tta.ten_crop(24)``, or functions of a batch; see :mod:`fastnn.tta`.
-            activation: Called with the outputs, of each view before they are averaged, such as ``nn.Softmax(1)``.
-
-        Returns:
-            The outputs, one after another.
-
-        Raises:
-            ValueError: There are no rows, ``batch_size`` is below 1, or a view does not go with the images.
-            TypeError: Data or settings are of another type.
-        """
-        where = "Trainer.predict"
-        batch_size = data.check_batch_size(where, batch_size)
-        views = tta_views.resolve(where, tta)
-        if activation is not None and not callable(activation):
-            raise TypeError(f"{where}: expected activation to be a function; got {activation!r}")
-        types = Types.of(self.model)
-        inputs = data.features(where, x, types, whole=False)
-        if not len(inputs):
-            raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
-        with evaluation.evaluating(self.model):
-            batches = evaluation.slices(inputs, batch_size, types.features)
-            parts = [tta_views.averaged(where, self.model, rows, views, activation).numpy() for rows in batches]
-        return np.concatenate(parts)

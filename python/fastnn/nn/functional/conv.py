@@ -8,26 +8,7 @@ from typing import Any
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least, shape_of
-
-Size = int | Sequence[int]
-"""One number for every dimension, or one each."""
-
-
-def sizes(where: str, name: str, value: Any, dims: int, least: int) -> tuple[int, ...]:
-    """Return a number for each dimension.
-
-    Raises:
-        TypeError: There is something else than integers.
-        ValueError: One is too small, or there are too many or too few.
-    """
-    if not isinstance(value, (tuple, list)):
-        check_at_least(where, name, value, least)
-        return (int(value),) * dims
-    for one in value:
-        check_at_least(where, name, one, least)
-    if len(value) not in {1, dims}:
-        raise ValueError(f"{where}: expected {name} to be 1 or {dims} numbers; got {tuple(value)}")
-    return tuple(int(one) for one in value) * (dims // len(value))
+from fastnn.nn.functional._sizes import Size, sizes
 
 
 def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -66,8 +47,8 @@ def _conv(
     groups: int,
 ) -> Tensor:
     where = f"conv{dims}d"
-    steps = sizes(where, "stride", stride, dims, 1)
-    gaps = sizes(where, "dilation", dilation, dims, 1)
+    steps = sizes(where, "stride", stride, dims)
+    gaps = sizes(where, "dilation", dilation, dims)
     check_at_least(where, "groups", groups, 1)
     # Of a weight of another shape the op tells.
     kernel = (shape_of(weight)[2:] + (1,) * dims)[:dims]
@@ -148,11 +129,11 @@ def _conv_transpose(
         input,
         weight,
         bias,
-        sizes(where, "stride", stride, dims, 1),
+        sizes(where, "stride", stride, dims),
         sizes(where, "padding", padding, dims, 0),
         sizes(where, "output_padding", output_padding, dims, 0),
         groups,
-        sizes(where, "dilation", dilation, dims, 1),
+        sizes(where, "dilation", dilation, dims),
     )
 
 

@@ -3,6 +3,7 @@
 //! Of equal elements the first in row-major order wins, of NaN the last: `v` takes the place of the best so far if
 //! `v > best` or `v` is NaN. Padding never wins.
 
+use super::vector::{Lanes, deinterleave};
 use crate::element::Float;
 use crate::simd;
 
@@ -71,7 +72,7 @@ impl Windows {
 /// Padded rows of a plane, their columns dealt out: column j is element j / stride of part j mod stride. The elements
 /// that neighbouring windows have at one place then are neighbours.
 #[derive(Debug)]
-pub struct Rows<T> {
+pub(crate) struct Rows<T> {
     /// Room for the rows that some rows of windows reach over, taken in turn.
     values: Vec<T>,
     /// Elements of a part.
@@ -86,10 +87,10 @@ pub struct Rows<T> {
     first: Vec<u32>,
 }
 
-impl<T: Float> Rows<T> {
+impl<T: Lanes> Rows<T> {
     /// Room for these windows; nothing where they need none.
     #[must_use]
-    pub fn new(w: &Windows) -> Self {
+    pub(crate) fn new(w: &Windows) -> Self {
         if w.tiles() {
             return Self { values: vec![], part: 0, ahead: vec![], mask: 0, inside: vec![], first: vec![] };
         }
@@ -131,22 +132,7 @@ impl<T: Float> Rows<T> {
             } else {
                 (&mut odd[first / 2..], &mut even[first / 2 + 1..])
             };
-            let (blocks, rest) = x.as_chunks::<{ 2 * BLOCK }>();
-            let (whole_a, a) = a.split_at_mut(blocks.len() * BLOCK);
-            let (whole_b, b) = b.split_at_mut(blocks.len() * BLOCK);
-            let whole = whole_a.as_chunks_mut::<BLOCK>().0.iter_mut().zip(whole_b.as_chunks_mut::<BLOCK>().0);
-            for ((a, b), x) in whole.zip(blocks) {
-                for l in 0..BLOCK {
-                    (a[l], b[l]) = (x[2 * l], x[2 * l + 1]);
-                }
-            }
-            let (pairs, rest) = rest.as_chunks::<2>();
-            for ((a, b), x) in a.iter_mut().zip(b).zip(pairs) {
-                (*a, *b) = (x[0], x[1]);
-            }
-            if let [last] = rest {
-                a[pairs.len()] = *last;
-            }
+            deinterleave(x, a, b);
         } else {
             for (column, &x) in (first..).zip(x) {
                 to[column % stride * part + column / stride] = x;
@@ -157,7 +143,7 @@ impl<T: Float> Rows<T> {
 
 /// The greatest of 2 × 2 tiles.
 #[inline(always)]
-fn max_tiles<T: Float>(x: &[T], w: &Windows, y: &mut [T], at: &mut [u8]) {
+fn max_tiles<T: Lanes>(x: &[T], w: &Windows, y: &mut [T], at: &mut [u8]) {
     let (width, out) = (w.input[1], w.output[1]);
     for (i, (y, at)) in y.chunks_exact_mut(out).zip(at.chunks_exact_mut(out)).enumerate() {
         let (upper, lower) = x[2 * i * width..][..2 * width].split_at(width);
@@ -176,7 +162,7 @@ fn max_tiles<T: Float>(x: &[T], w: &Windows, y: &mut [T], at: &mut [u8]) {
 
 /// Put `v` in the place of the best so far where it wins.
 #[inline(always)]
-fn challenge<T: Float>(best: &mut [T; BLOCK], place: &mut [u32; BLOCK], v: &[T; BLOCK], at: &[u32; BLOCK]) {
+fn challenge<T: Lanes>(best: &mut [T; BLOCK], place: &mut [u32; BLOCK], v: &[T; BLOCK], at: &[u32; BLOCK]) {
     for l in 0..BLOCK {
         let wins = (v[l] > best[l]) | v[l].is_nan();
         best[l] = if wins { v[l] } else { best[l] };
@@ -186,7 +172,7 @@ fn challenge<T: Float>(best: &mut [T; BLOCK], place: &mut [u32; BLOCK], v: &[T; 
 
 /// The greatest of `BLOCK` windows. `COLUMNS` is how many a window has, or 0 if that is not known beforehand.
 #[inline(always)]
-fn max_block<T: Float, const COLUMNS: usize>(
+fn max_block<T: Lanes, const COLUMNS: usize>(
     rows: &Rows<T>,
     w: &Windows,
     window_row: usize,
@@ -213,7 +199,7 @@ fn max_block<T: Float, const COLUMNS: usize>(
 
 /// The greatest of each window of a plane. `COLUMNS`: see [`max_block`].
 #[inline(always)]
-fn max_plane<T: Float, const COLUMNS: usize>(x: &[T], w: &Windows, rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
+fn max_plane<T: Lanes, const COLUMNS: usize>(x: &[T], w: &Windows, rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
     let ([_, width], [_, out]) = (w.input, w.output);
     let mut filled = 0;
     for (i, (y, at)) in y.chunks_exact_mut(out).zip(at.chunks_exact_mut(out)).enumerate() {
@@ -238,7 +224,7 @@ fn max_plane<T: Float, const COLUMNS: usize>(x: &[T], w: &Windows, rows: &mut Ro
 
 simd! {
     /// The greatest of each window of planes that follow each other, and its number within the window, row by row.
-    pub fn max_windows<T: Float>(x: &[T], w: &Windows, rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
+    pub(crate) fn max_windows<T: Lanes>(x: &[T], w: &Windows, rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
         let planes = x.chunks_exact(w.plane()).zip(y.chunks_exact_mut(w.outputs())).zip(at.chunks_exact_mut(w.outputs()));
         if w.tiles() {
             for ((x, y), at) in planes {
@@ -256,7 +242,7 @@ simd! {
     }
 
     /// The gradient of planes: that of each window goes to the element which won it.
-    pub fn max_windows_backward<T: Float>(g: &[T], at: &[u8], w: &Windows, gx: &mut [T]) {
+    pub(crate) fn max_windows_backward<T: Float>(g: &[T], at: &[u8], w: &Windows, gx: &mut [T]) {
         let (width, out) = (w.input[1], w.output[1]);
         let planes = gx.chunks_exact_mut(w.plane()).zip(g.chunks_exact(w.outputs())).zip(at.chunks_exact(w.outputs()));
         if w.tiles() {
@@ -295,7 +281,7 @@ simd! {
     }
 
     /// What the winner of each window has in other planes.
-    pub fn pick_windows<T: Float>(x: &[T], at: &[u8], w: &Windows, y: &mut [T]) {
+    pub(crate) fn pick_windows<T: Float>(x: &[T], at: &[u8], w: &Windows, y: &mut [T]) {
         let planes = x.chunks_exact(w.plane()).zip(y.chunks_exact_mut(w.outputs())).zip(at.chunks_exact(w.outputs()));
         for ((x, y), at) in planes {
             for (o, (y, &at)) in y.iter_mut().zip(at).enumerate() {
@@ -318,7 +304,7 @@ pub struct Ranges {
 }
 
 /// The greatest of each window of a plane with rows of `width`, and its place in the plane.
-pub fn max_ranges<T: Float>(x: &[T], width: usize, rows: &Ranges, cols: &Ranges, y: &mut [T], at: &mut [i64]) {
+pub(crate) fn max_ranges<T: Float>(x: &[T], width: usize, rows: &Ranges, cols: &Ranges, y: &mut [T], at: &mut [i64]) {
     let out = cols.of.len();
     for (o, (y, at)) in y.iter_mut().zip(at).enumerate() {
         let ((top, bottom), (left, right)) = (rows.of[o / out], cols.of[o % out]);

@@ -18,12 +18,18 @@
 //! Source: Lavin & Gray 2016, <https://arxiv.org/abs/1509.09308>.
 
 use crate::element::Float;
-use crate::kernels::vector::{Vector, registers};
+use crate::kernels::vector::{Vector, prefetch, registers};
 
 /// Places in a tile.
 pub const PLACES: usize = 16;
 /// Tiles that are transformed at once.
 pub const LANES: usize = 16;
+/// Bytes ahead of a row that are fetched: hardware stops at the end of a page, which a plane often is.
+const AHEAD: usize = 4096;
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// So few elements are copied one by one.
+const FEW: usize = 2;
 
 /// Some rows of an image's tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +107,9 @@ unsafe fn spread_two<V: Vector>(a: V, b: V) -> [V; 4] {
 #[inline(always)]
 pub(super) unsafe fn split_row<V: Vector>(row: &[V::Elem], first: isize, even: &mut [V::Elem], odd: &mut [V::Elem]) {
     let (run, len) = (even.len().min(odd.len()), row.len() as isize);
+    for line in (0..size_of_val(row)).step_by(LINE) {
+        prefetch(row.as_ptr().wrapping_byte_add(AHEAD + line));
+    }
     // SAFETY: loads are masked to the row, stores to `run` elements.
     unsafe {
         for start in (0..run).step_by(V::LANES) {
@@ -109,10 +118,50 @@ pub(super) unsafe fn split_row<V: Vector>(row: &[V::Elem], first: isize, even: &
                 V::load_part(row.as_ptr().wrapping_offset(x), V::between(lane(-x), lane(len - x)))
             };
             let x = first + 2 * start as isize;
+            let left = run - start;
+            if left <= FEW {
+                // A row of tiles is one longer than a power of two, and this one must not take as long as a vector.
+                let one = |x: isize| if x >= 0 && x < len { row[x as usize] } else { V::Elem::ZERO };
+                for (i, (even, odd)) in even[start..].iter_mut().zip(&mut odd[start..]).enumerate() {
+                    (*even, *odd) = (one(x + 2 * i as isize), one(x + 2 * i as isize + 1));
+                }
+                break;
+            }
             let (evens, odds) = load(x).deinterleave(load(x + V::LANES as isize));
-            let mask = V::first((run - start).min(V::LANES));
-            evens.store_part(even.as_mut_ptr().add(start), mask);
-            odds.store_part(odd.as_mut_ptr().add(start), mask);
+            let (even, odd) = (even.as_mut_ptr().add(start), odd.as_mut_ptr().add(start));
+            if left >= V::LANES {
+                evens.store(even);
+                odds.store(odd);
+            } else {
+                evens.store_part(even, V::first(left));
+                odds.store_part(odd, V::first(left));
+            }
+        }
+    }
+}
+
+/// See [`interleave`].
+///
+/// # Safety
+/// The machine has V's instruction set.
+#[inline(always)]
+unsafe fn join_row<V: Vector>(even: &[V::Elem], odd: &[V::Elem], out: &mut [V::Elem]) {
+    let whole = out.len().div_ceil(2).next_multiple_of(V::LANES);
+    assert!(even.len() >= whole && odd.len() >= whole);
+    // SAFETY: as asserted; the result is written up to its end.
+    unsafe {
+        for start in (0..out.len()).step_by(2 * V::LANES) {
+            let place = start / 2;
+            let (low, high) = V::load(even.as_ptr().add(place)).interleave(V::load(odd.as_ptr().add(place)));
+            let left = out.len() - start;
+            let out = out.as_mut_ptr().add(start);
+            if left >= 2 * V::LANES {
+                low.store(out);
+                high.store(out.add(V::LANES));
+            } else {
+                low.store_part(out, V::first(left.min(V::LANES)));
+                high.store_part(out.wrapping_add(V::LANES), V::first(left.saturating_sub(V::LANES)));
+            }
         }
     }
 }
@@ -141,23 +190,13 @@ registers! {
     /// Even and odd columns side by side: `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`. [`LANES`] − 1 elements beyond those
     /// that are used can be read.
     pub(crate) fn interleave<T, V>(even: &[T], odd: &[T], out: &mut [T]) {
-        let whole = out.len().div_ceil(2).next_multiple_of(V::LANES);
-        assert!(even.len() >= whole && odd.len() >= whole);
-        // SAFETY: as asserted; the result is written up to its end.
-        unsafe {
-            for start in (0..out.len()).step_by(2 * V::LANES) {
-                let place = start / 2;
-                let (low, high) = V::load(even.as_ptr().add(place)).interleave(V::load(odd.as_ptr().add(place)));
-                let left = out.len() - start;
-                let out = out.as_mut_ptr().add(start);
-                low.store_part(out, V::first(left.min(V::LANES)));
-                high.store_part(out.wrapping_add(V::LANES), V::first(left.clamp(V::LANES, 2 * V::LANES) - V::LANES));
-            }
-        }
+        // SAFETY: this function's register is the machine's.
+        unsafe { join_row::<V>(even, odd, out) };
     }
 
     /// Bᵀ d B of all tiles, from split planes: place p of tile t goes to `out[p * stride + t]`. Up to [`LANES`] − 1
     /// elements beyond the last tile are written as well.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_input<T, V>(planes: &[T], tiles: Tiles, out: &mut [T], stride: usize) {
         let whole = tiles.len().next_multiple_of(LANES);
         assert!(planes.len() >= tiles.split_len() && out.len() >= (PLACES - 1) * stride + whole);
@@ -181,15 +220,20 @@ registers! {
         }
     }
 
-    /// Aᵀ m A + bias of all tiles, place p of tile t at `sums[p * stride + t]`, into four planes of tiles, `plane` apart:
-    /// those of even and odd rows and columns. Up to [`LANES`] − 1 elements beyond the last tile are read and written as well.
-    pub(crate) fn transform_output<T, V>(sums: &[T], stride: usize, tiles: usize, bias: T, out: &mut [T], plane: usize) {
-        let whole = tiles.next_multiple_of(LANES);
-        assert!(sums.len() >= (PLACES - 1) * stride + whole && out.len() >= 3 * plane + whole);
-        // SAFETY: as asserted.
+    /// Aᵀ m A + bias of all tiles, place p of tile t at `sums[p * stride + t]`, as rows of an image that is `width` wide. `room`
+    /// takes four planes of the tiles' even and odd rows and columns; up to [`LANES`] − 1 elements beyond the last tile are read.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn transform_output<T, V>(
+        sums: &[T], stride: usize, tiles: Tiles, bias: T, room: &mut [T], out: &mut [T], width: usize,
+    ) {
+        let whole = tiles.len().next_multiple_of(LANES);
+        let plane = tiles.len() + LANES;
+        assert!(sums.len() >= (PLACES - 1) * stride + whole && room.len() >= 4 * plane);
+        // SAFETY: as asserted; this function's register is the machine's.
         unsafe {
             let bias = V::splat(bias);
-            for t in (0..tiles).step_by(V::LANES) {
+            for t in (0..tiles.len()).step_by(V::LANES) {
                 let mut columns = [[V::zero(); 2]; 4];
                 for (c, column) in columns.iter_mut().enumerate() {
                     let m = |r: usize| V::load(sums.as_ptr().add((4 * r + c) * stride + t));
@@ -198,15 +242,20 @@ registers! {
                 for r in 0..2 {
                     let row = gather_four(columns[0][r], columns[1][r], columns[2][r], columns[3][r]);
                     for (c, value) in row.into_iter().enumerate() {
-                        value.add(bias).store(out.as_mut_ptr().add((2 * r + c) * plane + t));
+                        value.add(bias).store(room.as_mut_ptr().add((2 * r + c) * plane + t));
                     }
                 }
+            }
+            for (y, out) in out.chunks_exact_mut(width).enumerate() {
+                let start = y % 2 * 2 * plane + y / 2 * tiles.run;
+                join_row::<V>(&room[start..], &room[start + plane..], out);
             }
         }
     }
 
     /// A y Aᵀ of one row of tiles, channels side by side: `rows` holds two rows of an image as (column, channel), or one at
     /// its lower border; place p of tile t goes to `out[p * stride + t * channels ..]`. The last tile, which is none, becomes 0.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_grad<T, V>(rows: [&[T]; 2], channels: usize, run: usize, out: &mut [T], stride: usize) {
         assert!(out.len() >= (PLACES - 1) * stride + run * channels);
         // SAFETY: rows are read up to their ends, the result is written as asserted.

@@ -25,7 +25,7 @@ use smallvec::{SmallVec, smallvec};
 use super::in_place::copy_;
 use super::shape::reshape_to;
 use super::walk::Walk;
-use super::{Op, Outputs, Run, apply, apply_in_place, cast, expand, permute, unsqueeze};
+use super::{Op, Outputs, Run, alias, apply, apply_in_place, cast, expand, permute, unsqueeze};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
@@ -204,6 +204,8 @@ pub fn index(x: &Tensor, items: &[Index]) -> Result<Tensor> {
                 }
                 y = select(&y, dim as i64, *i)?;
             }
+            // All of a dimension, beside others that are cut, is no op: its gradient would go through memory once more.
+            Index::Slice { start: None, stop: None, step: 1 } if items.len() > 1 => dim += 1,
             Index::Slice { start, stop, step } => {
                 y = slice(&y, dim as i64, *start, *stop, *step)?;
                 dim += 1;
@@ -241,7 +243,11 @@ pub fn index(x: &Tensor, items: &[Index]) -> Result<Tensor> {
         }
         source_dim += item.dims();
     }
-    if picked.is_empty() { Ok(y) } else { pick(&y, &picked) }
+    match picked.is_empty() {
+        true if y.id() == x.id() && !items.is_empty() => alias(x),
+        true => Ok(y),
+        false => pick(&y, &picked),
+    }
 }
 
 /// The elements at tensors of positions: `(dimension, dimension as the user counts it, positions)`.

@@ -39,7 +39,7 @@ impl Storage {
     #[must_use]
     pub fn alloc(bytes: usize) -> Self {
         let memory = Memory::from_size_align(spare::rounded(bytes), ALIGNMENT).expect("size fits in memory");
-        if let Some(ptr) = spare::take(memory.size()) {
+        if let Some(ptr) = spare::take(memory.size()).or_else(|| large::take(memory.size())) {
             return Self {
                 ptr,
                 bytes,
@@ -124,6 +124,7 @@ impl Drop for Storage {
     fn drop(&mut self) {
         if let Owner::Ours(memory) = self.owner
             && !spare::keep(self.ptr, memory.size())
+            && !large::keep(self.ptr, memory.size())
         {
             // SAFETY: allocated in `alloc` with this very layout.
             unsafe { dealloc(self.ptr, memory) };
@@ -197,5 +198,61 @@ mod spare {
                 }
             }
         }
+    }
+}
+
+/// Large blocks that were given back and will be wanted again: fresh memory is cleared by the system page by page, which takes as
+/// long as a kernel over it. A block serves requests of its size only, as steps of one shape make them.
+mod large {
+    use std::alloc::{Layout as Memory, dealloc};
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::ALIGNMENT;
+
+    /// Sizes that the allocator asks the system for.
+    const SIZES: std::ops::RangeInclusive<usize> = 1 << 17..=1 << 25;
+    /// Bytes that are kept, of which the oldest go first.
+    const KEPT: usize = 1 << 26;
+
+    struct Kept {
+        blocks: VecDeque<(usize, *mut u8)>,
+        bytes: usize,
+    }
+
+    // SAFETY: the blocks belong to nobody else.
+    unsafe impl Send for Kept {}
+
+    static BLOCKS: Mutex<Kept> = Mutex::new(Kept { blocks: VecDeque::new(), bytes: 0 });
+
+    /// A block of this size, if one is kept. Who finds another thread at it does without, as does a forked child whose parent
+    /// was.
+    pub(super) fn take(size: usize) -> Option<*mut u8> {
+        if !SIZES.contains(&size) {
+            return None;
+        }
+        let mut kept = BLOCKS.try_lock().ok()?;
+        // The newest, which the caches may still hold.
+        let place = kept.blocks.iter().rposition(|&(bytes, _)| bytes == size)?;
+        kept.bytes -= size;
+        kept.blocks.remove(place).map(|(_, ptr)| ptr)
+    }
+
+    /// Keep a block for later; false if it is to be freed.
+    pub(super) fn keep(ptr: *mut u8, size: usize) -> bool {
+        if !SIZES.contains(&size) {
+            return false;
+        }
+        let Ok(mut kept) = BLOCKS.try_lock() else { return false };
+        kept.blocks.push_back((size, ptr));
+        kept.bytes += size;
+        while kept.bytes > KEPT
+            && let Some((bytes, oldest)) = kept.blocks.pop_front()
+        {
+            kept.bytes -= bytes;
+            // SAFETY: allocated with this very layout, and owned by nobody else.
+            unsafe { dealloc(oldest, Memory::from_size_align_unchecked(bytes, ALIGNMENT)) };
+        }
+        true
     }
 }

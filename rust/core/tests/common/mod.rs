@@ -51,8 +51,15 @@ pub fn noise<T: Float>(n: usize, seed: u64) -> Vec<T> {
         .collect()
 }
 
-pub const RULE: Rule =
-    Rule::Adam(Adam { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, ..Adam::default() });
+pub const RULE: Rule = Rule::Adam(Adam {
+    lr: 1e-3,
+    betas: (0.9, 0.999),
+    eps: 1e-8,
+    weight_decay: 0.0,
+    decoupled_weight_decay: false,
+    amsgrad: false,
+    maximize: false,
+});
 
 impl Model {
     pub fn new<T: Float>(net: Net) -> Self {

@@ -99,7 +99,7 @@ impl Mixed {
     }
 }
 
-/// Image `i` of a batch, mixed with its partner: λ·x[i] + (1 − λ)·x[j], or x[i] with the rectangle of x[j].
+/// Image `i` of a batch, mixed with its partner: `λ·x[i] + (1 − λ)·x[j]`, or `x[i]` with the rectangle of `x[j]`.
 pub fn mix_images<S: Pixel>(mixed: &Mixed, i: usize, shape: Shape, x: &[S], out: &mut [S]) {
     let (n, j) = (shape.numel(), mixed.partner(i));
     let (own, other) = (&x[i * n..(i + 1) * n], &x[j * n..(j + 1) * n]);
@@ -166,13 +166,13 @@ pub fn mix_labels<T: Float>(
     add(j, other / (own + other))
 }
 
-/// What the mixture in row `i` counts for: λ·w[i] + (1 − λ)·w[j].
+/// What the mixture in row `i` counts for: `λ·w[i] + (1 − λ)·w[j]`.
 #[must_use]
 pub fn mix_weights(mixed: &Mixed, i: usize, weight: impl Fn(usize) -> f64) -> f64 {
     mixed.lambda * weight(i) + (1.0 - mixed.lambda) * weight(mixed.partner(i))
 }
 
-/// Targets that are numbers: λ·y[i] + (1 − λ)·y[j].
+/// Targets that are numbers: `λ·y[i] + (1 − λ)·y[j]`.
 pub fn mix_targets<T: Float>(mixed: &Mixed, own: &[T], other: &[T], out: &mut [T]) {
     if mixed.partner.is_empty() {
         out.copy_from_slice(own);

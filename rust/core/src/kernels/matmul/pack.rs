@@ -7,7 +7,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 
 use crate::element::Float;
-use crate::kernels::vector::Vector;
+use crate::kernels::vector::{Vector, prefetch};
 
 /// A cache line, and the widest register.
 const ALIGN: usize = 64;
@@ -24,19 +24,6 @@ pub(super) struct Strip<T> {
     pub count: usize,
     pub depth: usize,
     pub width: usize,
-}
-
-/// Hint that a line will soon be read or written.
-#[inline(always)]
-pub(super) fn prefetch<T>(line: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which never faults; SSE is part of the target.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(line.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = line;
 }
 
 /// # Safety

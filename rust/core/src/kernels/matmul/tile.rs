@@ -2,7 +2,7 @@
 
 use super::pack;
 use crate::element::Float;
-use crate::kernels::vector::{Plain, Vector};
+use crate::kernels::vector::{Plain, Vector, prefetch};
 use crate::simd::Level;
 
 /// Steps of the inner index that one turn of the loop takes.
@@ -130,7 +130,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize, const COLUMNS:
         } else if t.depth >= MIN_DEPTH_TO_PREFETCH {
             for r in 0..ROWS {
                 for v in 0..ACROSS {
-                    pack::prefetch(t.c.wrapping_add(r * t.ldc + v * V::LANES));
+                    prefetch(t.c.wrapping_add(r * t.ldc + v * V::LANES));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The channels of images `(n, c, h, w)`: planes of `l = h · w` neighbours, one a sample.
 //!
 //! A channel is cut into units, by its shape alone: several planes where they are small, pieces of one where it is large. Every
-//! unit is summed over [`WIDE`] virtual lanes (element i of a plane or piece in lane i mod 32) and a fixed tree, and units are
+//! unit is summed over 32 virtual lanes (element i of a plane or piece in lane i mod 32) and a fixed tree, and units are
 //! joined in their order, in double precision. So members may share units as they like.
 //!
 //! ```text
@@ -17,6 +17,7 @@ use super::feature::{Line, Samples, Slope};
 use super::{Affine, Moments, Scaling, at};
 use crate::element::{Float, LANES};
 use crate::kernels::reduce::{opaque, trees};
+use crate::kernels::vector::prefetch;
 use crate::simd;
 
 /// Virtual lanes: two of AVX-512's vectors of f32, so that an addition need not wait for the one before.
@@ -94,6 +95,12 @@ pub(super) fn sum_unit<T: Float, const N: usize>(
         let (zs, z_rest) = z.as_chunks::<WIDE>();
         let mut registers = acc;
         for ((x, y), z) in xs.iter().zip(ys).zip(zs) {
+            // The same place in the next plane: hardware stops at the end of a page, which a plane often is.
+            for half in [0, LANES] {
+                prefetch(x[half..].as_ptr().wrapping_add(samples.stride));
+                prefetch(y[half..].as_ptr().wrapping_add(samples.stride));
+                prefetch(z[half..].as_ptr().wrapping_add(samples.stride));
+            }
             for l in 0..WIDE {
                 let lane = step(std::array::from_fn(|n| registers[n][l]), [x[l], y[l], z[l]]);
                 for n in 0..N {
@@ -144,15 +151,31 @@ fn masked<T: Float>(dy: T, y: T, then: Then) -> T {
 }
 
 #[inline(always)]
-fn line_run<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, then: Then, y: &mut [T]) {
+fn line_run<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, back: usize, then: Then, y: &mut [T]) {
+    let (ys, y_rest) = y.as_chunks_mut::<LANES>();
+    let (xs, x_rest) = x.as_chunks::<LANES>();
     match added {
         None => {
-            for (y, &x) in y.iter_mut().zip(x) {
+            for (y, x) in ys.iter_mut().zip(xs) {
+                prefetch(x.as_ptr().wrapping_sub(back));
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = rectified(line.at(x), then);
+                }
+            }
+            for (y, &x) in y_rest.iter_mut().zip(x_rest) {
                 *y = rectified(line.at(x), then);
             }
         }
         Some(added) => {
-            for ((y, &x), &more) in y.iter_mut().zip(x).zip(added) {
+            let (more, more_rest) = added.as_chunks::<LANES>();
+            for ((y, x), more) in ys.iter_mut().zip(xs).zip(more) {
+                prefetch(x.as_ptr().wrapping_sub(back));
+                prefetch(more.as_ptr().wrapping_sub(back));
+                for ((y, &x), &more) in y.iter_mut().zip(x).zip(more) {
+                    *y = rectified(line.at(x) + more, then);
+                }
+            }
+            for ((y, &x), &more) in y_rest.iter_mut().zip(x_rest).zip(more_rest) {
                 *y = rectified(line.at(x) + more, then);
             }
         }
@@ -161,10 +184,28 @@ fn line_run<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, then: Then, y
 
 /// dx, and the gradient of what was added, if anybody wants it.
 #[inline(always)]
-fn slope_run<T: Float>(slope: Slope<T>, [dy, x, y]: [&[T]; 3], then: Then, dx: &mut [T], added: Option<&mut [T]>) {
+fn slope_run<T: Float>(
+    slope: Slope<T>,
+    [dy, x, y]: [&[T]; 3],
+    back: usize,
+    then: Then,
+    dx: &mut [T],
+    added: Option<&mut [T]>,
+) {
     match added {
         None => {
-            for (((dx, &dy), &x), &y) in dx.iter_mut().zip(dy).zip(x).zip(y) {
+            let (dxs, dx_rest) = dx.as_chunks_mut::<LANES>();
+            let ((dys, dy_rest), (xs, x_rest)) = (dy.as_chunks::<LANES>(), x.as_chunks::<LANES>());
+            let (ys, y_rest) = y.as_chunks::<LANES>();
+            for (((dx, dy), x), y) in dxs.iter_mut().zip(dys).zip(xs).zip(ys) {
+                for of in [dy, x, y] {
+                    prefetch(of.as_ptr().wrapping_sub(back));
+                }
+                for (((dx, &dy), &x), &y) in dx.iter_mut().zip(dy).zip(x).zip(y) {
+                    *dx = slope.at(masked(dy, y, then), x);
+                }
+            }
+            for (((dx, &dy), &x), &y) in dx_rest.iter_mut().zip(dy_rest).zip(x_rest).zip(y_rest) {
                 *dx = slope.at(masked(dy, y, then), x);
             }
         }
@@ -205,8 +246,8 @@ simd! {
             let added = added.map(|added| samples.run(added, i));
             let (x, y) = (samples.run(x, i), samples.run_mut(y, i));
             match then {
-                Then::Nothing => line_run(line, x, added, Then::Nothing, y),
-                Then::Relu => line_run(line, x, added, Then::Relu, y),
+                Then::Nothing => line_run(line, x, added, samples.stride, Then::Nothing, y),
+                Then::Relu => line_run(line, x, added, samples.stride, Then::Relu, y),
             }
         }
     }
@@ -220,8 +261,8 @@ simd! {
             let added = added.as_deref_mut().map(|added| samples.run_mut(added, i));
             let dx = samples.run_mut(dx, i);
             match then {
-                Then::Nothing => slope_run(slope, given, Then::Nothing, dx, added),
-                Then::Relu => slope_run(slope, given, Then::Relu, dx, added),
+                Then::Nothing => slope_run(slope, given, samples.stride, Then::Nothing, dx, added),
+                Then::Relu => slope_run(slope, given, samples.stride, Then::Relu, dx, added),
             }
         }
     }

@@ -49,6 +49,7 @@ pub(super) struct Slide {
 
 impl Settings {
     /// Positions of the window along dimension `d` of this size; none if the kernel is larger than the padded image.
+    #[must_use]
     pub fn positions(&self, d: usize, size: usize, kernel: usize) -> Option<usize> {
         let padded = size.checked_add(self.padding[d].0)?.checked_add(self.padding[d].1)?;
         let span = kernel.checked_sub(1)?.checked_mul(self.dilation[d])?.checked_add(1)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::geometry::{Settings, Slide};
+use super::geometry::{Part, Settings, Slide};
 use super::slide::Images;
 use super::weight_grad::{ConvGradWeight, grad_weight};
 use super::winograd::{self, Grid};
@@ -31,9 +31,11 @@ pub struct ConvGradInput {
 fn pack<T: Float>(team: &Team, slide: &Slide, weight: &View<'_>, groups: usize, packed: &View<'_>) {
     let [out, channels, kh, kw] = *weight.shape() else { unreachable!("the shape rule has checked it") };
     let (out, taps, weight) = (out / groups, kh * kw, weight.slice::<T>());
+    // Of an image smaller than the stride, not all taps are seen.
+    let seen = slide.parts.iter().map(Part::taps).sum::<usize>();
     for row in team.share(groups * channels) {
         let (group, c) = (row / channels, row % channels);
-        let mut part_start = group * out * channels * taps;
+        let mut part_start = group * out * channels * seen;
         for part in &slide.parts {
             let deep = out * part.taps();
             let first = part_start + c * deep;

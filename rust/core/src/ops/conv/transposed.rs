@@ -4,7 +4,8 @@ use super::geometry::Settings;
 use super::input_grad::{ConvGradInput, grad_input};
 use super::{Names, check_bias, check_weight, flat, unflat};
 use crate::error::{Error, Result};
-use crate::ops::{float_dtype, shape_error, unsqueeze};
+use crate::ops::pad::pad;
+use crate::ops::{Scalar, add, float_dtype, reshape, shape_error, unsqueeze};
 use crate::tensor::{Meta, Tensor};
 use smallvec::SmallVec;
 
@@ -33,17 +34,7 @@ pub fn conv_transpose(
     let metas: SmallVec<[Meta; 3]> = [x, weight].into_iter().chain(bias).map(Tensor::meta).collect();
     float_dtype(names.op, &metas)?;
     let kernel = weight.shape();
-    check_weight(names, kernel, settings.groups, 0).map_err(|_| {
-        let name = names.op;
-        if kernel.len() == dims + 2 && !kernel.contains(&0) {
-            let (channels, groups) = (kernel[0], settings.groups);
-            return Error::value(format!(
-                "{name}: expected input channels that groups divide; got {channels} and {groups}"
-            ));
-        }
-        let sizes = if dims == 1 { "kl" } else { "kh, kw" };
-        shape_error(name, &format!("weight of shape (in, out, {sizes}) without empty dimensions"), kernel)
-    })?;
+    check_weight(names, kernel, settings.groups, ["in", "out"])?;
     if batched.ndim() != dims + 2 || batched.shape()[1] != kernel[0] {
         return Err(shape_error(names.op, &format!("input of shape (n, {}, {})", kernel[0], names.dims), x.shape()));
     }
@@ -64,6 +55,21 @@ pub fn conv_transpose(
     let (Some(h), Some(w)) = (size(0), size(1)) else {
         return Err(shape_error(names.op, "an image that padding leaves something of", batched.shape()));
     };
-    let y = grad_input(ConvGradInput { settings, image: (h, w) }, &image, &kernel, bias)?;
+    let op = ConvGradInput { settings, image: (h, w) };
+    if (0..2).all(|d| more[d] < settings.stride[d]) {
+        return unflat(grad_input(op, &image, &kernel, bias)?, dims, x.ndim());
+    }
+    // The image has more windows than x has elements. The one that has as many, without padding, is cut and continued.
+    let ends: [(i64, i64); 2] = std::array::from_fn(|d| {
+        let (before, after) = settings.padding[d];
+        (-(before as i64), more[d] as i64 - after as i64)
+    });
+    let whole = |length: usize, (before, after): (i64, i64)| (length as i64 - before - after) as usize;
+    let settings = Settings { padding: [(0, 0); 2], ..settings };
+    let op = ConvGradInput { settings, image: (whole(h, ends[0]), whole(w, ends[1])) };
+    let mut y = pad(&grad_input(op, &image, &kernel, None)?, &[ends[1], ends[0]], Scalar::Float(0.0))?;
+    if let Some(bias) = bias {
+        y = add(&y, &reshape(bias, &[-1, 1, 1])?)?;
+    }
     unflat(y, dims, x.ndim())
 }

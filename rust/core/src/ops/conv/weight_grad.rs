@@ -79,7 +79,7 @@ impl Cut {
 
 impl ConvGradWeight {
     /// The sum over one slice for one group and some of its channels of x: (channels · taps, channels of g).
-    fn slice<T: Lanes>(&self, slide: &Slide, cut: Cut, part: &SlicePart<'_, T>, sum: &mut [T]) {
+    fn slice<T: Lanes>(slide: &Slide, cut: Cut, part: &SlicePart<'_, T>, sum: &mut [T]) {
         let (plane, taps) = (slide.plane(), cut.taps);
         let area = slide.output.0 * slide.output.1;
         let (window, channels) = (&slide.parts[0], part.channels.len());
@@ -157,7 +157,7 @@ impl ConvGradWeight {
             // SAFETY: tasks are disjoint.
             let sum = unsafe { sums.part::<T>(first..first + channels.len() * row) };
             let part = SlicePart { g, x, images: cut.images(slice), group, channels };
-            self.slice(&slide, cut, &part, sum);
+            Self::slice(&slide, cut, &part, sum);
         }
         if self.bias {
             let (planes, area) = (cut.n * cut.groups * cut.channels.1, slide.output.0 * slide.output.1);
@@ -304,7 +304,7 @@ impl Op for ConvGradWeight {
             if let Some(weight) = weight {
                 grads[0] = Some(apply(Conv { settings: self.settings }, &[cx.input(1), weight])?);
             }
-            if let Some(bias) = cx.grad_of(2).filter(|_| self.bias) {
+            if let Some(bias) = self.bias.then(|| cx.grad_of(2)).flatten() {
                 let spread = reshape(bias, &[-1, 1, 1])?;
                 let spread = expand(&spread, &size(&cx.input_meta[0].shape))?;
                 grads[0] = Some(match grads[0].take() {

@@ -217,21 +217,16 @@ impl<T: Lanes> Images<'_, T> {
     /// As for [`Images::run`].
     unsafe fn write(&self, block: &Block, channels: Range<usize>, sums: &[T], out: &mut [T]) {
         let (grid, tiles, ld) = (&self.grid, self.grid.of(block), self.grid.ld::<T>());
-        let plane = tiles.len() + LANES;
         let (height, width) = grid.output;
+        let rows = 2 * block.rows.start..height.min(2 * block.rows.end);
         for (i, image) in block.images.clone().enumerate() {
             for (c, channel) in channels.clone().enumerate() {
                 let bias = self.bias.map_or(T::ZERO, |bias| bias[channel]);
                 let sums = &sums[c * ld + i * tiles.len()..];
-                kernel::transform_output(sums, channels.len() * ld, tiles.len(), bias, out, plane);
-                for y in 2 * block.rows.start..height.min(2 * block.rows.end) {
-                    let start = y % 2 * 2 * plane + (y / 2 - block.rows.start) * tiles.run;
-                    let (even, odd) = (&out[start..], &out[start + plane..]);
-                    let first = ((image * self.channels.1 + channel) * height + y) * width;
-                    // SAFETY: a row of this block.
-                    let row = unsafe { std::slice::from_raw_parts_mut(self.y.add(first), width) };
-                    kernel::interleave(even, odd, row);
-                }
+                let first = ((image * self.channels.1 + channel) * height + rows.start) * width;
+                // SAFETY: rows of this block.
+                let y = unsafe { std::slice::from_raw_parts_mut(self.y.add(first), rows.len() * width) };
+                kernel::transform_output(sums, channels.len() * ld, tiles, bias, out, y, width);
             }
         }
     }

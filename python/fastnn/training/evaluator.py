@@ -1,0 +1,116 @@
+"""Evaluating and predicting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._core import Tensor
+from fastnn._types import check_at_least
+from fastnn.nn.module import Module
+from fastnn.training import data, evaluation, given
+from fastnn.training import tta as tta_views
+from fastnn.training.batches import IterableData
+from fastnn.training.data import ArrayData, Types
+from fastnn.training.metrics import Metric
+
+EVALUATION_BATCH = 1024
+
+
+class Evaluator:
+    """What needs a model, a loss and metrics, but no optimizer."""
+
+    model: Module
+    loss: Callable[[Any, Any], Tensor]
+    metrics: dict[str, Metric]
+
+    def _measure(
+        self,
+        source: Any,
+        batch_size: int,
+        views: Sequence[tta_views.View] | None = None,
+        model: Module | None = None,
+    ) -> dict[str, float]:
+        if isinstance(source, IterableData):
+            batches = source.epoch()
+        elif isinstance(source, ArrayData):
+            batches = source.in_turn(batch_size)
+        else:
+            x, y = source
+            batches = data.slices(x, y, batch_size, Types.of(self.model, self.loss))
+        with closing(batches):
+            return evaluation.measure(self.model if model is None else model, self.loss, self.metrics, batches, views)
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int = EVALUATION_BATCH,
+        tta: tta_views.Views | None = None,
+        prefetch: int = 2,
+    ) -> dict[str, float]:
+        """Measure loss and metrics, in evaluation mode; the mode is restored.
+
+        Args:
+            x: Inputs; or an iterable of (x, y), and then no ``y``.
+            y: Targets.
+            batch_size: Rows a batch; only with arrays.
+            tta: Views of the images whose outputs are averaged, as for :meth:`predict`.
+            prefetch: As for :meth:`fit`.
+
+        Returns:
+            ``loss``, the mean over rows, and every metric.
+
+        Raises:
+            ValueError: Lengths differ, there are no rows, or ``batch_size`` is below 1.
+            TypeError: Data or settings are of another type.
+        """
+        where = "Trainer.evaluate"
+        batch_size = data.check_batch_size(where, batch_size)
+        check_at_least(where, "prefetch", prefetch, 0)
+        views = tta_views.resolve(where, tta)
+        source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
+        return self._measure(source, batch_size, views)
+
+    def predict(
+        self,
+        x: Any,
+        *,
+        batch_size: int = EVALUATION_BATCH,
+        tta: tta_views.Views | None = None,
+        activation: Callable[[Tensor], Any] | None = None,
+    ) -> NDArray[Any]:
+        """Return the model's outputs for all rows, in evaluation mode; the mode is restored.
+
+        Args:
+            x: Inputs, ``(n, *)``.
+            batch_size: Rows a batch.
+            tta: Views of the images over which the outputs are averaged: ``"flip"``, ``"flips"``, lists such as
+                ``fastnn.tta.ten_crop(24)``, or functions of a batch; see :mod:`fastnn.tta`.
+            activation: Called with the outputs, of each view before they are averaged, such as ``nn.Softmax(1)``.
+
+        Returns:
+            The outputs, one after another.
+
+        Raises:
+            ValueError: There are no rows, ``batch_size`` is below 1, or a view does not go with the images.
+            TypeError: Data or settings are of another type.
+        """
+        where = "Trainer.predict"
+        batch_size = data.check_batch_size(where, batch_size)
+        views = tta_views.resolve(where, tta)
+        if activation is not None and not callable(activation):
+            raise TypeError(f"{where}: expected activation to be a function; got {activation!r}")
+        types = Types.of(self.model)
+        inputs = data.features(where, x, types, whole=False)
+        if not len(inputs):
+            raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
+        with evaluation.evaluating(self.model):
+            batches = evaluation.slices(inputs, batch_size, types.features)
+            parts = [tta_views.averaged(where, self.model, rows, views, activation).numpy() for rows in batches]
+        return np.concatenate(parts)
