@@ -66,6 +66,7 @@ def draw(result: dict[str, Any]) -> Any:
         axes[1].errorbar(range(len(VIEWS)), values.mean(axis=0), values.std(axis=0), fmt=".", capsize=2, label=kind)
     axes[1].set_xticks(range(len(VIEWS)), [name.replace(" ", "\n", 1) for name in VIEWS])
     axes[1].set(ylabel="test accuracy", xlabel="views of a test image", xlim=(-0.5, len(VIEWS) - 0.5))
+    axes[1].margins(y=0.25)
     axes[1].legend(frameon=False, title="learnt from", loc="lower right")
     return drawn
 

@@ -1,6 +1,5 @@
-"""Transfer, small: what other digits have taught helps where images are few, and colours can be had as well."""
+"""Transfer, small: what other digits have taught is of use as it is, and what animals have taught as a start."""
 
-import numpy as np
 import pytest
 
 SEEDS = range(5)
@@ -18,10 +17,12 @@ def test_other_digits_help_where_images_are_few():
 
 
 @pytest.mark.slow
-def test_animals_and_vehicles_are_read_and_learnt():
+def test_what_animals_have_taught_must_be_learnt_anew_for_vehicles():
     import transfer
 
-    accuracies = transfer.run(range(1), images=(100,), old_epochs=1, epochs=5, tasks=(COLOURS,))[COLOURS]
-    assert accuracies.shape == (1, len(transfer.KINDS), 1)
-    assert (accuracies > 0.25).any()
-    assert np.isfinite(accuracies).all()
+    accuracies = transfer.run(SEEDS, images=(200,), old_epochs=1, epochs=6, tasks=(COLOURS,))[COLOURS]
+    scratch, frozen, tuned = accuracies[:, :, 0].T
+    assert (frozen < scratch).sum() >= 4
+    assert (scratch - frozen).mean() > 0.03
+    assert (tuned > scratch).sum() >= 4
+    assert (tuned > 0.35).all()  # of four classes
