@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn as fnn
-from fastnn import optim
+from fastnn import nn, optim
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "data"
@@ -64,6 +64,15 @@ def one_cycle(optimizer: Any, rows: int, epochs: int, batch: int, **options: Any
     rate, steps = optimizer.param_groups[0]["lr"], -(-rows // batch)
     cycle = optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs=epochs, steps_per_epoch=steps, **options)
     return fnn.callbacks.LearningRateScheduler(cycle, by="batch")
+
+
+def fit(model: nn.Module, x: Any, y: Any, epochs: int, lr: float, **options: Any) -> fnn.Trainer:
+    """Train what is not frozen by Adam, its rate falling along half a cosine; ``options`` are those of ``fit``."""
+    adam = optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+    rate = fnn.callbacks.LearningRateScheduler(optim.lr_scheduler.CosineAnnealingLR(adam, epochs))
+    trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
+    trainer.fit(x, y, epochs=epochs, callbacks=[rate], train_metrics=False, verbose=False, **options)
+    return trainer
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

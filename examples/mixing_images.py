@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn as fnn
-from fastnn import augment, models, nn, optim
+from fastnn import augment, models
 
 KINDS = {
     "as they are": None,
@@ -40,13 +40,7 @@ def run(seeds: range = range(5), images: int = 500, epochs: int = 60, test: int 
         for j, transform in enumerate(KINDS.values()):
             fnn.manual_seed(seed)
             model = models.lenet5()
-            adam = optim.Adam(model.parameters(), lr=3e-3)
-            rate = fnn.callbacks.LearningRateScheduler(optim.lr_scheduler.CosineAnnealingLR(adam, epochs))
-            trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
-            trainer.fit(
-                x[rows], y[rows], epochs=epochs, batch_size=50, callbacks=[rate], augment=transform,
-                train_metrics=False, verbose=False,
-            )  # fmt: skip
+            trainer = common.fit(model, x[rows], y[rows], epochs, 3e-3, batch_size=50, augment=transform)
             accuracies[i, j] = trainer.evaluate(x_test, y_test)["accuracy"]
     shown = [y.tolist().index(digit) for digit in range(SHOWN)]
     return {"accuracies": accuracies, "pictures": pictures(x[shown], y[shown])}

@@ -8,7 +8,7 @@ import common
 import numpy as np
 
 import fastnn as fnn
-from fastnn import augment, nn, optim, tta
+from fastnn import augment, nn, tta
 
 SIZE = 28
 CENTRE = tta.Crop((SIZE, SIZE))
@@ -41,13 +41,8 @@ def run(seeds: range = range(5), epochs: int = 15, images: int | None = None) ->
         for j, transform in enumerate(KINDS.values()):
             fnn.manual_seed(seed)
             model = build()
-            adam = optim.Adam(model.parameters(), lr=3e-3)
-            rate = fnn.callbacks.LearningRateScheduler(optim.lr_scheduler.CosineAnnealingLR(adam, epochs))
-            trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), adam, metrics=["accuracy"])
-            trainer.fit(
-                CENTRE(x) if transform is None else x, y, epochs=epochs, batch_size=64, callbacks=[rate],
-                augment=transform, train_metrics=False, verbose=False,
-            )  # fmt: skip
+            shown = CENTRE(x) if transform is None else x
+            trainer = common.fit(model, shown, y, epochs, 3e-3, batch_size=64, augment=transform)
             accuracies[i, j] = [trainer.evaluate(x_test, y_test, tta=views)["accuracy"] for views in VIEWS.values()]
     return {"accuracies": accuracies, "image": x_test[14]}
 

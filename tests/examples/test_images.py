@@ -94,3 +94,55 @@ def test_colours_change_as_the_transforms_say():
     assert 4 < change["PCA, std 1"][0] / change["PCA, std 0.1"][0] < 25
     assert change["hue"][2] > change["hue"][1]
     assert change["brightness"][1] > change["brightness"][2]
+
+
+@pytest.mark.slow
+def test_nets_read_changed_digits_if_they_have_learnt_from_them():
+    import augmented_digits
+
+    result = augmented_digits.run(SEEDS, images=600, epochs=12, test=500)
+    plain, taught = result["accuracies"].transpose(1, 2, 0)
+    for i, kind in enumerate(augmented_digits.KINDS):
+        if kind != "as they are":
+            assert (plain[i] < plain[0]).all(), kind
+            assert (taught[i] > plain[i]).sum() >= 4, kind
+    assert np.abs(taught[0] - plain[0]).max() < 0.08
+    original = result["images"]["as they are"]
+    for kind, images in result["images"].items():
+        assert images.shape == (10, 1, 28, 28)
+        assert (images != original).any(axis=(1, 2, 3)).all() == (kind != "as they are"), kind
+    # What is erased is a rectangle of grey, and nothing else changes.
+    for image, erased in zip(original[:, 0], result["images"]["erasing"][:, 0], strict=True):
+        down, right = ((erased != image).any(axis=axis).nonzero()[0] for axis in (1, 0))
+        rectangle = (slice(down[0], down[-1] + 1), slice(right[0], right[-1] + 1))
+        expected = image.copy()
+        expected[rectangle] = 0.5
+        np.testing.assert_array_equal(erased, expected)
+        assert 0.03 < expected[rectangle].size / 784 < 0.25
+
+
+@pytest.mark.slow
+def test_saliency_lies_where_the_ink_is():
+    import what_a_net_sees
+
+    result = what_a_net_sees.run(SEEDS, images=1000, epochs=6, test=300)
+    for _, accuracy, salient, all_pixels in result["table"]:
+        assert accuracy > 0.85
+        assert salient > 1.7 * all_pixels
+    filters, maps, digits, saliency = result["rows"]
+    assert filters.shape == (6, 5, 5)
+    assert digits.shape == maps.shape == saliency.shape == (6, 28, 28)
+    for row in (maps, saliency):
+        assert (row >= 0).all()
+        assert (row.max(axis=(1, 2)) > 0).all()
+    assert all(name[0] != name[-1] for name in result["names"])
+
+
+def test_pixels_by_the_ink_are_counted():
+    import what_a_net_sees
+
+    image = np.zeros((1, 1, 10, 10), np.float32)
+    image[0, 0, 4, 4] = 1
+    maps = np.zeros((1, 10, 10))
+    maps[0, 3:5, 3] = maps[0, 9, 9] = maps[0, 0, :7] = 1  # 10 pixels of highest saliency, 2 of them by the ink
+    assert what_a_net_sees.near_ink(image, maps) == (0.2, 0.09)

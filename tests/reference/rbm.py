@@ -38,9 +38,10 @@ def uniforms(*args: int) -> Array:
 
 
 def normals(*args: int) -> Array:
-    """Box-Muller on pairs of words."""
+    """Box-Muller on pairs of words; the first is rounded to single precision, and the engine goes on in that."""
     drawn = words(*args)
-    radius = np.sqrt(-2 * np.log((drawn[:, ::2] + 0.5) / 2.0**32))
+    share = (drawn[:, ::2] >> 1).astype(np.float32) + np.float32(0.5)
+    radius = np.sqrt(-2 * np.log(share.astype(np.float64) / 2.0**31))
     angle = 2 * np.pi * (drawn[:, 1::2] >> 8) / 2.0**24
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2).reshape(len(drawn), -1)[:, : args[-1]]
 

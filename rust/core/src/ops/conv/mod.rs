@@ -177,7 +177,7 @@ fn check(
 ) -> Result<SmallVec<[usize; 2]>> {
     let dims = names.dims.split(',').count();
     let groups = settings.groups;
-    check_weight(names, weight, groups, 0)?;
+    check_weight(names, weight, groups, ["out", "in"])?;
     let channels = weight[1] * groups;
     if x.len() != dims + 2 || x[1] != channels {
         return Err(shape_error(names.op, &format!("input of shape (n, {channels}, {})", names.dims), given));
@@ -200,19 +200,19 @@ fn check(
     })
 }
 
-/// `at` is the dimension of the weight that the groups share.
-fn check_weight(names: &Names, weight: &[usize], groups: usize, at: usize) -> Result<()> {
+/// `sides` is what the weight's first two dimensions are called, the first of which groups divide.
+fn check_weight(names: &Names, weight: &[usize], groups: usize, sides: [&str; 2]) -> Result<()> {
     let dims = names.dims.split(',').count();
+    let [first, second] = sides;
     if weight.len() != dims + 2 || weight.contains(&0) {
         let sizes = if dims == 1 { "kl" } else { "kh, kw" };
-        let expected = format!("weight of shape (out, in, {sizes}) without empty dimensions");
+        let expected = format!("weight of shape ({first}, {second}, {sizes}) without empty dimensions");
         return Err(shape_error(names.op, &expected, weight));
     }
-    if groups == 0 || !weight[at].is_multiple_of(groups) {
-        let channels = if at == 0 { "output" } else { "input" };
+    if groups == 0 || !weight[0].is_multiple_of(groups) {
         return Err(Error::value(format!(
-            "{}: expected {channels} channels that groups divide; got {} and {groups}",
-            names.op, weight[at]
+            "{}: expected {first}put channels that groups divide; got {} and {groups}",
+            names.op, weight[0]
         )));
     }
     Ok(())

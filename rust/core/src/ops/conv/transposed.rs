@@ -34,17 +34,7 @@ pub fn conv_transpose(
     let metas: SmallVec<[Meta; 3]> = [x, weight].into_iter().chain(bias).map(Tensor::meta).collect();
     float_dtype(names.op, &metas)?;
     let kernel = weight.shape();
-    check_weight(names, kernel, settings.groups, 0).map_err(|_| {
-        let name = names.op;
-        if kernel.len() == dims + 2 && !kernel.contains(&0) {
-            let (channels, groups) = (kernel[0], settings.groups);
-            return Error::value(format!(
-                "{name}: expected input channels that groups divide; got {channels} and {groups}"
-            ));
-        }
-        let sizes = if dims == 1 { "kl" } else { "kh, kw" };
-        shape_error(name, &format!("weight of shape (in, out, {sizes}) without empty dimensions"), kernel)
-    })?;
+    check_weight(names, kernel, settings.groups, ["in", "out"])?;
     if batched.ndim() != dims + 2 || batched.shape()[1] != kernel[0] {
         return Err(shape_error(names.op, &format!("input of shape (n, {}, {})", kernel[0], names.dims), x.shape()));
     }
