@@ -59,6 +59,7 @@ def test_fractional_pooling_is_better_if_it_is_averaged():
     averaged = loss["fractional, mean of 8 draws"]
     assert (averaged < loss["fractional, drawn once"]).all()
     assert (averaged < loss["max"]).sum() >= 4
+    assert (loss["fractional, fixed"] < 1.25 * loss["fractional, drawn once"]).all()
 
 
 def test_whole_numbers_and_seeds_are_options_of_the_command_line(monkeypatch, tmp_path, capsys):

@@ -233,8 +233,11 @@ def test_fractional_windows_are_drawn_while_training_and_fixed_after():
     np.testing.assert_array_equal(layer(x).numpy(), a)
     layer.eval()
     np.testing.assert_array_equal(layer(x).numpy(), layer(x).numpy())
-    half = F.fractional_max_pool2d(x, 2, 11, _random_samples=np.full((2, 3, 2), 0.5, np.float32))
-    np.testing.assert_array_equal(layer(x).numpy(), half.numpy())
+    places = np.array([[0.5, 0.5], [0.25487767, 0.06984029], [0.00975533, 0.63968058]], np.float32)
+    fixed = F.fractional_max_pool2d(x, 2, 11, _random_samples=np.stack([places, places]))
+    np.testing.assert_array_equal(layer(x).numpy(), fixed.numpy())
+    np.testing.assert_array_equal(layer(x[1]).numpy(), fixed.numpy()[1])
+    np.testing.assert_array_equal(layer(x.astype(np.float64)).numpy(), fixed.numpy())
 
 
 def test_fractional_pooling_averages_as_many_draws_as_asked_for():

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least, check_number, shape_of
 from fastnn.nn import functional as F
 from fastnn.nn._pool_base import PoolBase
 from fastnn.nn.functional._sizes import Size, sizes
+
+# 1/g and 1/g², g³ = g + 1: the steps of a sequence that fills the unit square evenly.
+_STEPS = np.array([0.7548776662466927, 0.5698402909980532])
 
 
 class FractionalMaxPool2d(PoolBase):
@@ -18,8 +23,9 @@ class FractionalMaxPool2d(PoolBase):
         window i of o begins at floor(a * (i + u)) - floor(a * u),  a = (size - kernel_size) / (o - 1)
 
     along each axis, the last one at ``size - kernel_size``. While training, u is drawn anew from [0, 1) for each axis
-    of each plane, reproducibly after ``manual_seed``. While evaluating, u is 1/2: the windows are fixed. With
-    ``samples``,
+    of each plane, reproducibly after ``manual_seed``. While evaluating, the windows are fixed: channel k, from 0, has
+    ``u = (1/2 + k * α) mod 1`` with α = 0.7549 for the columns and 0.5698 for the rows, which is spread evenly, since
+    with one u for all channels the images would seem shifted, as they never were in training. With ``samples``,
     evaluation draws as training does, and takes the mean of that many results.
 
     Args:
@@ -43,7 +49,8 @@ class FractionalMaxPool2d(PoolBase):
 
     Source:
         Graham 2015, https://arxiv.org/abs/1412.6071, sections 2 and 3: pseudorandom, overlapping windows. The formula
-        is PyTorch's.
+        is PyTorch's. Roberts 2018, https://extremelearning.com.au/unreasonable-effectiveness-of-quasirandom-sequences/,
+        for the places while evaluating.
     """
 
     _dims = 2
@@ -97,7 +104,9 @@ class FractionalMaxPool2d(PoolBase):
         if self.training or self._random_samples is not None or len(shape) not in {3, 4}:
             return self._random_samples
         dtype = (input if isinstance(input, Tensor) else _core.as_tensor(input)).dtype
-        return _core.full((shape[0] if len(shape) == 4 else 1, shape[-3], 2), 0.5, dtype=dtype)
+        of_channels = (0.5 + np.arange(shape[-3])[:, None] * _STEPS) % 1
+        planes = np.broadcast_to(of_channels, (shape[0] if len(shape) == 4 else 1, *of_channels.shape))
+        return _core.tensor(planes, dtype=dtype)
 
     def _pool(self, input: TensorLike, places: Tensor | None) -> Any:
         return F.fractional_max_pool2d(
