@@ -70,14 +70,14 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fnn.ones(1).expand(1 << 40, 1 << 40), ValueError, "expand: expected sizes that fit in memory; got (1099511627776, 1099511627776)"),
     # Types
     (lambda: linear()(ones(2, 4, dtype=np.float64)), TypeError, "Linear(4, 3): linear: expected tensors of one dtype; got float64 and float32"),
-    (lambda: linear()(ones(2, 4, dtype=np.int64)), TypeError, "Linear(4, 3): linear: expected a floating-point tensor; got int64"),
-    (lambda: linear()(ones(2, 4, dtype=bool)), TypeError, "Linear(4, 3): linear: expected a floating-point tensor; got bool"),
+    (lambda: linear()(ones(2, 4, dtype=np.int64)), TypeError, "Linear(4, 3): expected floating-point numbers; got an array of int64"),
+    (lambda: linear()(ones(2, 4, dtype=bool)), TypeError, "Linear(4, 3): expected floating-point numbers; got an array of bool"),
     (lambda: linear()(ones(2, 4, dtype=np.float16)), TypeError, f"Linear(4, 3): {NO_ARRAY}; got float16"),
     (lambda: linear()(ones(2, 4, dtype=np.complex64)), TypeError, f"Linear(4, 3): {NO_ARRAY}; got complex64"),
     (lambda: linear()(np.array([["a"] * 4])), TypeError, f"Linear(4, 3): {NO_ARRAY}; got <U1"),
     (lambda: linear()(np.array([[None] * 4])), TypeError, f"Linear(4, 3): {NO_ARRAY}; got object"),
     (lambda: linear()(None), TypeError, "Linear(4, 3): expected a tensor or an array; got NoneType"),
-    (lambda: nn.BatchNorm1d(3)(ones(2, 3, dtype=np.int64)), TypeError, "BatchNorm1d(3): batch_norm: expected a floating-point tensor; got int64"),
+    (lambda: nn.BatchNorm1d(3)(ones(2, 3, dtype=np.int64)), TypeError, "BatchNorm1d(3): expected floating-point numbers; got an array of int64"),
     (lambda: fnn.manual_seed("a"), TypeError, "manual_seed: expected an int; got str"),
     # Labels
     (lambda: F.cross_entropy(ones(3, 2), np.array([0, 2, 1])), ValueError, "cross_entropy: expected labels in [0, 2) or ignore_index -100; got 2 at position 1"),
