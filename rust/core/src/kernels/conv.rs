@@ -11,7 +11,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::vector::{Lanes, registers};
-use super::winograd::split_row;
+use super::winograd::{Rows, split_rows};
 use crate::element::Float;
 use crate::simd;
 
@@ -170,7 +170,21 @@ fn inside(first: isize, step: usize, len: usize, run: usize) -> Range<usize> {
 registers! {
     fn fill<T, V>(frame: Frame, planes: &[T], frames: &mut [T]) {
         let (height, width) = frame.input;
+        let top = (-frame.first.0).clamp(0, frame.rows as isize) as usize;
+        let bottom = (height as isize - frame.first.0).clamp(top as isize, frame.rows as isize) as usize;
         for (plane, out) in planes.chunks_exact(height * width).zip(frames.chunks_exact_mut(frame.len())) {
+            if frame.step == 2 && top < bottom {
+                let pitch = frame.pitch();
+                out[..top * pitch].fill(T::ZERO);
+                out[bottom * pitch..].fill(T::ZERO);
+                let start = plane[(frame.first.0 + top as isize) as usize * width..].as_ptr();
+                let rows = Rows { start, stride: width, count: bottom - top };
+                let even = out[top * pitch..].as_mut_ptr();
+                let to = (even, even.wrapping_add(frame.run));
+                // SAFETY: these rows exist on both sides; this function's register is the machine's.
+                unsafe { split_rows::<V>(rows, width, frame.first.1, frame.run, to, pitch) };
+                continue;
+            }
             for (r, out) in out.chunks_exact_mut(frame.pitch()).enumerate() {
                 let y = frame.first.0 + r as isize;
                 if y < 0 || y >= height as isize {
@@ -178,12 +192,6 @@ registers! {
                     continue;
                 }
                 let row = &plane[y as usize * width..][..width];
-                if frame.step == 2 {
-                    let (even, odd) = out.split_at_mut(frame.run);
-                    // SAFETY: this function's register is the machine's.
-                    unsafe { split_row::<V>(row, frame.first.1, even, odd) };
-                    continue;
-                }
                 for (phase, out) in out.chunks_exact_mut(frame.run).enumerate() {
                     let first = frame.first.1 + phase as isize;
                     let there = inside(first, frame.step, width, out.len());

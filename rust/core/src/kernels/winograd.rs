@@ -18,16 +18,12 @@
 //! Source: Lavin & Gray 2016, <https://arxiv.org/abs/1509.09308>.
 
 use crate::element::Float;
-use crate::kernels::vector::{Vector, prefetch, registers};
+use crate::kernels::vector::{Vector, registers};
 
 /// Places in a tile.
 pub const PLACES: usize = 16;
 /// Tiles that are transformed at once.
 pub const LANES: usize = 16;
-/// Bytes ahead of a row that are fetched: hardware stops at the end of a page, which a plane often is.
-const AHEAD: usize = 4096;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// So few elements are copied one by one.
 const FEW: usize = 2;
 
@@ -100,67 +96,97 @@ unsafe fn spread_two<V: Vector>(a: V, b: V) -> [V; 4] {
     unsafe { [a, a.add(b), a.sub(b), V::zero().sub(b)] }
 }
 
-/// A row's even and odd positions from `first` on: `even[j] = row[first + 2 j]`, `odd[j] = row[first + 2 j + 1]`, 0 outside of it.
+/// Rows of some plane: the first, from one to the next, how many.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<P> {
+    pub start: P,
+    pub stride: usize,
+    pub count: usize,
+}
+
+/// Rows' even and odd positions from `first` on: `even[j] = row[first + 2 j]`, `odd[j] = row[first + 2 j + 1]`, 0 outside of a
+/// row. The results are `run` long and `apart` apart.
 ///
 /// # Safety
-/// The machine has V's instruction set.
+/// The machine has V's instruction set, rows are `width` long, and there is room for the results.
 #[inline(always)]
-pub(super) unsafe fn split_row<V: Vector>(row: &[V::Elem], first: isize, even: &mut [V::Elem], odd: &mut [V::Elem]) {
-    let (run, len) = (even.len().min(odd.len()), row.len() as isize);
-    for line in (0..size_of_val(row)).step_by(LINE) {
-        prefetch(row.as_ptr().wrapping_byte_add(AHEAD + line));
-    }
-    // SAFETY: loads are masked to the row, stores to `run` elements.
-    unsafe {
-        for start in (0..run).step_by(V::LANES) {
-            let load = |x: isize| {
-                let lane = |edge: isize| edge.clamp(0, V::LANES as isize) as usize;
-                V::load_part(row.as_ptr().wrapping_offset(x), V::between(lane(-x), lane(len - x)))
-            };
-            let x = first + 2 * start as isize;
-            let left = run - start;
+pub(super) unsafe fn split_rows<V: Vector>(
+    rows: Rows<*const V::Elem>,
+    width: usize,
+    first: isize,
+    run: usize,
+    (even, odd): (*mut V::Elem, *mut V::Elem),
+    apart: usize,
+) {
+    let len = width as isize;
+    // Masks are the same for all rows.
+    for start in (0..run).step_by(V::LANES) {
+        let (left, x) = (run - start, first + 2 * start as isize);
+        // SAFETY: loads are masked to the rows, stores to `run` elements.
+        unsafe {
             if left <= FEW {
                 // A row of tiles is one longer than a power of two, and this one must not take as long as a vector.
-                let one = |x: isize| if x >= 0 && x < len { row[x as usize] } else { V::Elem::ZERO };
-                for (i, (even, odd)) in even[start..].iter_mut().zip(&mut odd[start..]).enumerate() {
-                    (*even, *odd) = (one(x + 2 * i as isize), one(x + 2 * i as isize + 1));
+                for (i, j) in (0..rows.count).flat_map(|i| (start..run).map(move |j| (i, j))) {
+                    let one = |x: isize| {
+                        let inside = x >= 0 && x < len;
+                        if inside { *rows.start.add(i * rows.stride).offset(x) } else { V::Elem::ZERO }
+                    };
+                    let x = first + 2 * j as isize;
+                    even.add(i * apart + j).write(one(x));
+                    odd.add(i * apart + j).write(one(x + 1));
                 }
-                break;
+                return;
             }
-            let (evens, odds) = load(x).deinterleave(load(x + V::LANES as isize));
-            let (even, odd) = (even.as_mut_ptr().add(start), odd.as_mut_ptr().add(start));
-            if left >= V::LANES {
-                evens.store(even);
-                odds.store(odd);
-            } else {
-                evens.store_part(even, V::first(left));
-                odds.store_part(odd, V::first(left));
+            let lane = |edge: isize| edge.clamp(0, V::LANES as isize) as usize;
+            let next = x + V::LANES as isize;
+            let (low, high) = (V::between(lane(-x), lane(len - x)), V::between(lane(-next), lane(len - next)));
+            let there = V::first(left.min(V::LANES));
+            for i in 0..rows.count {
+                let row = rows.start.wrapping_add(i * rows.stride);
+                let low = V::load_part(row.wrapping_offset(x), low);
+                let (evens, odds) = low.deinterleave(V::load_part(row.wrapping_offset(next), high));
+                let (even, odd) = (even.add(i * apart + start), odd.add(i * apart + start));
+                if left >= V::LANES {
+                    evens.store(even);
+                    odds.store(odd);
+                } else {
+                    evens.store_part(even, there);
+                    odds.store_part(odd, there);
+                }
             }
         }
     }
 }
 
-/// See [`interleave`].
+/// Rows of even and odd positions side by side, as rows of `width` that are `apart` apart. Of the sources whole vectors are read.
 ///
 /// # Safety
-/// The machine has V's instruction set.
+/// The machine has V's instruction set, and all that is read and written exists.
 #[inline(always)]
-unsafe fn join_row<V: Vector>(even: &[V::Elem], odd: &[V::Elem], out: &mut [V::Elem]) {
-    let whole = out.len().div_ceil(2).next_multiple_of(V::LANES);
-    assert!(even.len() >= whole && odd.len() >= whole);
-    // SAFETY: as asserted; the result is written up to its end.
-    unsafe {
-        for start in (0..out.len()).step_by(2 * V::LANES) {
-            let place = start / 2;
-            let (low, high) = V::load(even.as_ptr().add(place)).interleave(V::load(odd.as_ptr().add(place)));
-            let left = out.len() - start;
-            let out = out.as_mut_ptr().add(start);
-            if left >= 2 * V::LANES {
-                low.store(out);
-                high.store(out.add(V::LANES));
-            } else {
-                low.store_part(out, V::first(left.min(V::LANES)));
-                high.store_part(out.wrapping_add(V::LANES), V::first(left.saturating_sub(V::LANES)));
+unsafe fn join_rows<V: Vector>(
+    even: Rows<*const V::Elem>,
+    odd: *const V::Elem,
+    out: *mut V::Elem,
+    width: usize,
+    apart: usize,
+) {
+    for start in (0..width).step_by(2 * V::LANES) {
+        let left = width - start;
+        // SAFETY: the caller's promise; the result is written up to its end.
+        unsafe {
+            let (first, second) =
+                (V::first(left.min(V::LANES)), V::first(left.clamp(V::LANES, 2 * V::LANES) - V::LANES));
+            for i in 0..even.count {
+                let place = i * even.stride + start / 2;
+                let (low, high) = V::load(even.start.add(place)).interleave(V::load(odd.add(place)));
+                let out = out.add(i * apart + start);
+                if left >= 2 * V::LANES {
+                    low.store(out);
+                    high.store(out.add(V::LANES));
+                } else {
+                    low.store_part(out, first);
+                    high.store_part(out.wrapping_add(V::LANES), second);
+                }
             }
         }
     }
@@ -169,29 +195,38 @@ unsafe fn join_row<V: Vector>(even: &[V::Elem], odd: &[V::Elem], out: &mut [V::E
 registers! {
     /// Split an image's rows under these tiles into four planes.
     pub(crate) fn split<T, V>(image: Image<'_, T>, tiles: Tiles, planes: &mut [T]) {
-        let (height, width) = image.size;
+        let ((height, width), run) = (image.size, tiles.run);
+        assert!(planes.len() >= tiles.split_len() && image.plane.len() >= height * width);
         planes[4 * tiles.plane()..].fill(T::ZERO);
-        let (upper, lower) = planes[..4 * tiles.plane()].split_at_mut(2 * tiles.plane());
-        for (phase, half) in [upper, lower].into_iter().enumerate() {
-            let (even, odd) = half.split_at_mut(tiles.plane());
-            for (i, (even, odd)) in even.chunks_exact_mut(tiles.run).zip(odd.chunks_exact_mut(tiles.run)).enumerate() {
-                let y = image.first.0 + (2 * i + phase) as isize;
-                if y < 0 || y >= height as isize {
-                    even.fill(T::ZERO);
-                    odd.fill(T::ZERO);
-                } else {
-                    // SAFETY: this function's register is the machine's.
-                    unsafe { split_row::<V>(&image.plane[y as usize * width..][..width], image.first.1, even, odd) };
-                }
+        for (phase, half) in planes.chunks_exact_mut(2 * tiles.plane()).take(2).enumerate() {
+            let first = image.first.0 + phase as isize;
+            // Rows that lie in the image.
+            let start = ((-first + 1).max(0) as usize / 2).min(tiles.rows + 1);
+            let end = ((height as isize - first + 1).max(0) as usize / 2).clamp(start, tiles.rows + 1);
+            for plane in half.chunks_exact_mut(tiles.plane()) {
+                plane[..start * run].fill(T::ZERO);
+                plane[end * run..].fill(T::ZERO);
             }
+            if start == end {
+                continue;
+            }
+            let top = (first + 2 * start as isize) as usize;
+            let rows = Rows { start: image.plane[top * width..].as_ptr(), stride: 2 * width, count: end - start };
+            let (even, odd) = half.split_at_mut(tiles.plane());
+            let to = (even[start * run..].as_mut_ptr(), odd[start * run..].as_mut_ptr());
+            // SAFETY: these rows exist on both sides; this function's register is the machine's.
+            unsafe { split_rows::<V>(rows, width, image.first.1, run, to, run) };
         }
     }
 
     /// Even and odd columns side by side: `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`. [`LANES`] − 1 elements beyond those
     /// that are used can be read.
     pub(crate) fn interleave<T, V>(even: &[T], odd: &[T], out: &mut [T]) {
-        // SAFETY: this function's register is the machine's.
-        unsafe { join_row::<V>(even, odd, out) };
+        let whole = out.len().div_ceil(2).next_multiple_of(V::LANES);
+        assert!(even.len() >= whole && odd.len() >= whole);
+        let even = Rows { start: even.as_ptr(), stride: 0, count: 1 };
+        // SAFETY: as asserted; this function's register is the machine's.
+        unsafe { join_rows::<V>(even, odd.as_ptr(), out.as_mut_ptr(), out.len(), 0) };
     }
 
     /// Bᵀ d B of all tiles, from split planes: place p of tile t goes to `out[p * stride + t]`. Up to [`LANES`] − 1
@@ -230,6 +265,7 @@ registers! {
         let whole = tiles.len().next_multiple_of(LANES);
         let plane = tiles.len() + LANES;
         assert!(sums.len() >= (PLACES - 1) * stride + whole && room.len() >= 4 * plane);
+        assert!(out.len() <= 2 * tiles.rows * width && width < 2 * tiles.run);
         // SAFETY: as asserted; this function's register is the machine's.
         unsafe {
             let bias = V::splat(bias);
@@ -246,9 +282,12 @@ registers! {
                     }
                 }
             }
-            for (y, out) in out.chunks_exact_mut(width).enumerate() {
-                let start = y % 2 * 2 * plane + y / 2 * tiles.run;
-                join_row::<V>(&room[start..], &room[start + plane..], out);
+            let rows = out.len() / width;
+            for phase in 0..2.min(rows) {
+                let even = room.as_ptr().add(2 * phase * plane);
+                let rows = Rows { start: even, stride: tiles.run, count: (rows - phase).div_ceil(2) };
+                let out = out.as_mut_ptr().add(phase * width);
+                join_rows::<V>(rows, even.add(plane), out, width, 2 * width);
             }
         }
     }
