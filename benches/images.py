@@ -82,7 +82,7 @@ def forward_and_backward(name: str, make: Make, shape: tuple[int, ...]) -> Row:
         for peer in peers.values():
             for mine, theirs in zip(found, peer()(), strict=True):
                 scale = max(1.0, float(np.abs(mine).max()))
-                np.testing.assert_allclose(mine / scale, np.asarray(theirs) / scale, rtol=1e-4, atol=2e-6)
+                np.testing.assert_allclose(mine / scale, np.asarray(theirs) / scale, rtol=0, atol=1e-5)
 
     return Row(f"{name} on {'×'.join(map(str, shape))}", ours, peers, check)
 
