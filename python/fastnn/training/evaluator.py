@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
@@ -18,7 +19,16 @@ from fastnn.training.batches import IterableData
 from fastnn.training.data import ArrayData, Types
 from fastnn.training.metrics import Metric
 
-EVALUATION_BATCH = 1024
+_ROWS = 1024
+_ELEMENTS = 1 << 18
+
+
+def rows_at_once(source: Any) -> int:
+    """Return 1024 rows; of images and the like so many that what a layer makes of them stays in cache."""
+    x = source[0] if isinstance(source, tuple) else getattr(source, "x", source)
+    if getattr(x, "ndim", 0) < 3:
+        return _ROWS
+    return max(32, min(_ROWS, _ELEMENTS // max(1, int(math.prod(x.shape[1:])))))
 
 
 class Evaluator:
@@ -50,7 +60,7 @@ class Evaluator:
         x: Any,
         y: Any = None,
         *,
-        batch_size: int = EVALUATION_BATCH,
+        batch_size: int | None = None,
         tta: tta_views.Views | None = None,
         prefetch: int = 2,
     ) -> dict[str, float]:
@@ -59,7 +69,7 @@ class Evaluator:
         Args:
             x: Inputs; or an iterable of (x, y), and then no ``y``.
             y: Targets.
-            batch_size: Rows a batch; only with arrays.
+            batch_size: Rows a batch; only with arrays. ``None`` for 1024, and for fewer if rows are images.
             tta: Views of the images whose outputs are averaged, as for :meth:`predict`.
             prefetch: As for :meth:`fit`.
 
@@ -71,17 +81,18 @@ class Evaluator:
             TypeError: Data or settings are of another type.
         """
         where = "Trainer.evaluate"
-        batch_size = data.check_batch_size(where, batch_size)
+        if batch_size is not None:
+            batch_size = data.check_batch_size(where, batch_size)
         check_at_least(where, "prefetch", prefetch, 0)
         views = tta_views.resolve(where, tta)
         source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
-        return self._measure(source, batch_size, views)
+        return self._measure(source, batch_size or rows_at_once(source), views)
 
     def predict(
         self,
         x: Any,
         *,
-        batch_size: int = EVALUATION_BATCH,
+        batch_size: int | None = None,
         tta: tta_views.Views | None = None,
         activation: Callable[[Tensor], Any] | None = None,
     ) -> NDArray[Any]:
@@ -89,7 +100,7 @@ class Evaluator:
 
         Args:
             x: Inputs, ``(n, *)``.
-            batch_size: Rows a batch.
+            batch_size: Rows a batch. ``None`` for 1024, and for fewer if rows are images.
             tta: Views of the images over which the outputs are averaged: ``"flip"``, ``"flips"``, lists such as
                 ``fastnn.tta.ten_crop(24)``, or functions of a batch; see :mod:`fastnn.tta`.
             activation: Called with the outputs, of each view before they are averaged, such as ``nn.Softmax(1)``.
@@ -102,7 +113,8 @@ class Evaluator:
             TypeError: Data or settings are of another type.
         """
         where = "Trainer.predict"
-        batch_size = data.check_batch_size(where, batch_size)
+        if batch_size is not None:
+            batch_size = data.check_batch_size(where, batch_size)
         views = tta_views.resolve(where, tta)
         if activation is not None and not callable(activation):
             raise TypeError(f"{where}: expected activation to be a function; got {activation!r}")
@@ -111,6 +123,6 @@ class Evaluator:
         if not len(inputs):
             raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
         with evaluation.evaluating(self.model):
-            batches = evaluation.slices(inputs, batch_size, types.features)
+            batches = evaluation.slices(inputs, batch_size or rows_at_once(inputs), types.features)
             parts = [tta_views.averaged(where, self.model, rows, views, activation).numpy() for rows in batches]
         return np.concatenate(parts)

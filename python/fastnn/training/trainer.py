@@ -21,7 +21,7 @@ from fastnn.training import evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types
-from fastnn.training.evaluator import EVALUATION_BATCH, Evaluator
+from fastnn.training.evaluator import Evaluator, rows_at_once
 from fastnn.training.exclusive import Exclusive
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
@@ -412,11 +412,11 @@ class Trainer(Evaluator):
     ) -> dict[str, float]:
         logs: dict[str, float] = {}
         if train_metrics and self.metrics:
-            measured = self._measure(training, EVALUATION_BATCH, model=self.step.part)
+            measured = self._measure(training, rows_at_once(training), model=self.step.part)
             logs |= {name: measured[name] for name in self.metrics}
         if validation is not None:
             # Features are made of arrays only.
             model = self.step.part if isinstance(validation, tuple) else self.model
-            measured = self._measure(validation, EVALUATION_BATCH, model=model)
+            measured = self._measure(validation, rows_at_once(validation), model=model)
             logs |= {f"val_{name}": value for name, value in measured.items()}
         return logs
