@@ -47,7 +47,8 @@ def ours(data: Data, seed: int, epochs: int, *, augmented: bool) -> tuple[float,
     rate = fnn.callbacks.LearningRateScheduler(cycle, by="batch")
     change = augment.Compose([augment.RandomHorizontalFlip(), augment.RandomShift(SHIFT)]) if augmented else None
     begin = time.perf_counter()
-    trainer.fit(x, y, epochs=epochs, batch_size=BATCH, augment=change, callbacks=[rate], verbose=False)
+    options = {"epochs": epochs, "batch_size": BATCH, "train_metrics": False, "verbose": False}
+    trainer.fit(x, y, augment=change, callbacks=[rate], **options)
     seconds = time.perf_counter() - begin
     return trainer.evaluate(x_test, y_test)["accuracy"], seconds
 
