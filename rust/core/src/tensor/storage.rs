@@ -256,3 +256,33 @@ mod large {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::large;
+    use std::alloc::{Layout as Memory, alloc, dealloc};
+
+    /// Of a size that no other test has.
+    #[test]
+    fn large_blocks_serve_their_size_again_and_only_so_many_are_kept() {
+        let size = (1 << 25) - 64 * 7;
+        let memory = Memory::from_size_align(size, super::ALIGNMENT).unwrap();
+        // SAFETY: the size is not zero.
+        let blocks: Vec<*mut u8> = (0..3).map(|_| unsafe { alloc(memory) }).collect();
+        // Another test may hold the lock just then.
+        let kept = blocks.iter().filter(|&&ptr| (0..1000).any(|_| large::keep(ptr, size))).count();
+        assert_eq!(kept, 3);
+        assert_eq!(large::take(size - 64), None);
+        let mut back = Vec::new();
+        for _ in 0..1000 {
+            back.extend(large::take(size));
+        }
+        // Two of them are nearly all that is kept; the oldest was freed.
+        assert!(back.len() <= 2 && back.iter().all(|ptr| blocks[1..].contains(ptr)), "{} came back", back.len());
+        for ptr in back {
+            // SAFETY: allocated above.
+            unsafe { dealloc(ptr, memory) };
+        }
+        assert!(!large::keep(std::ptr::null_mut(), 1 << 26) && !large::keep(std::ptr::null_mut(), 1 << 16));
+    }
+}

@@ -242,7 +242,7 @@ unsafe fn all_blocks<T: Float>(
 }
 
 /// `len` elements rounded up to an odd number of cache lines, so that such strides visit all sets of a cache.
-fn odd_lines<T>(len: usize) -> usize {
+pub(crate) fn odd_lines<T>(len: usize) -> usize {
     ((len * size_of::<T>()).div_ceil(LINE) | 1) * (LINE / size_of::<T>())
 }
 

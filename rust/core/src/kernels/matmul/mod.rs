@@ -24,6 +24,7 @@ mod tests;
 use std::ops::Range;
 
 pub use blocks::ROW_BLOCK;
+pub(crate) use blocks::odd_lines;
 use tile::Tables;
 
 use crate::element::{DType, Float};

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::geometry::{Part, Settings, Slide};
-use super::slide::Images;
 use super::weight_grad::{ConvGradWeight, grad_weight};
-use super::winograd::{self, Grid};
-use super::{Conv, add_bias, image_of};
+use super::winograd;
+use super::{Conv, image_of, slide};
 use crate::element::Float;
 use crate::error::Result;
 use crate::ops::{Grads, Op, Outputs, Run, Saves, apply, apply_many, sum};
@@ -79,43 +78,17 @@ impl Op for ConvGradInput {
     }
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let (g, weight) = (inputs[0].shape(), inputs[1].shape());
-        if self.by_winograd(weight) {
-            let channels = (weight[0], weight[1]);
-            return with_float!(outputs[0].dtype(), T => {
-                winograd::transform_kernels::<T>(run.team, &inputs[1], true, &outputs[1]);
-                run.team.barrier();
-                let padding = self.settings.padding.map(|(before, after)| (2 - before, 2 - after));
-                let images = winograd::Images {
-                    grid: Grid::new::<T>(padding, image_of(g), winograd::channels_at_once(channels)),
-                    n: g[0],
-                    channels,
-                    x: inputs[0].slice::<T>(),
-                    kernels: outputs[1].slice::<T>(),
-                    bias: inputs.get(2).map(View::slice::<T>),
-                    y: outputs[0].ptr::<T>(),
-                };
-                // SAFETY: the output has the shape that the shape rule made.
-                unsafe { images.run(run.team) };
-            });
-        }
-        let slide = self.settings.turned(self.image, image_of(weight));
-        let groups = self.settings.groups;
+        let (weight, groups) = (inputs[1].shape(), self.settings.groups);
         with_float!(outputs[0].dtype(), T => {
+            if self.by_winograd(weight) {
+                let padding = self.settings.padding.map(|(before, after)| (2 - before, 2 - after));
+                return winograd::convolve::<T>(run.team, padding, true, inputs, outputs);
+            }
+            let slide = self.settings.turned(self.image, image_of(weight));
             pack::<T>(run.team, &slide, &inputs[1], groups, &outputs[1]);
             run.team.barrier();
-            let images = Images {
-                slide: &slide,
-                n: g[0],
-                groups,
-                channels: (weight[0] / groups, weight[1]),
-                x: inputs[0].slice::<T>(),
-                weights: outputs[1].slice::<T>(),
-                y: outputs[0].ptr::<T>(),
-            };
-            let bias = inputs.get(2).map(View::slice::<T>);
-            // SAFETY: the output has the shape that the shape rule made.
-            unsafe { images.run(run.team, |channel, run| add_bias(bias, channel, run)) };
+            let channels = (weight[0] / groups, weight[1]);
+            slide::convolve::<T>(run.team, &slide, (groups, channels), inputs, outputs[1].slice(), &outputs[0]);
         });
     }
 

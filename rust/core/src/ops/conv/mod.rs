@@ -7,9 +7,10 @@
 //! in deep learning this is a cross-correlation: the kernel is not mirrored.
 //!
 //! Each of the three products (y, `grad_x`, `grad_weight`) is the gradient of the others, so that three ops are closed under
-//! differentiation. All are products of matrices: blocks of the image are copied into columns that stay in cache
-//! ([`crate::kernels::conv`]), one column a position of the window. For `grad_x` the window slides over g; with a stride it does so
-//! once for every remainder by the stride, each with the taps that hit it.
+//! differentiation. 3×3 kernels go by Winograd's algorithm ([`crate::kernels::winograd`]). All others are products of matrices:
+//! blocks of the image are copied into columns that stay in cache ([`crate::kernels::conv`]), one column a position of the window.
+//! For `grad_x` the window slides over g; with a stride it does so once for every remainder by the stride, each with the taps that
+//! hit it.
 
 mod geometry;
 mod input_grad;
@@ -26,14 +27,11 @@ use smallvec::{SmallVec, smallvec};
 
 pub use geometry::Settings;
 pub use input_grad::ConvGradInput;
-use slide::Images;
 pub use transposed::conv_transpose;
 pub use weight_grad::ConvGradWeight;
 use weight_grad::grad_weight;
-use winograd::Grid;
 
 use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, shape_error, squeeze, unsqueeze};
-use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::tensor::layout::show;
 use crate::tensor::tape::Backward;
@@ -52,11 +50,7 @@ fn image_of(shape: &[usize]) -> (usize, usize) {
     (shape[2], shape[3])
 }
 
-fn size(shape: &[usize]) -> SmallVec<[usize; 4]> {
-    SmallVec::from_slice(shape)
-}
-
-/// Nanoseconds of one thread for a product whose result or one of whose factors has this weight and makes this g.
+/// Nanoseconds of one thread for one of the three products, of a weight and a g of these shapes.
 fn work(weight: &[usize], g: &[usize]) -> usize {
     let each = weight[1..].iter().product::<usize>();
     g.iter().product::<usize>().saturating_mul(each) / 40
@@ -81,39 +75,15 @@ impl Op for Conv {
     }
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let (x, weight) = (inputs[0].shape(), inputs[1].shape());
-        let channels = (weight[1], weight[0] / self.settings.groups);
-        if let Some(kernels) = outputs.get(1) {
-            return with_float!(outputs[0].dtype(), T => {
-                winograd::transform_kernels::<T>(run.team, &inputs[1], false, kernels);
-                run.team.barrier();
-                let images = winograd::Images {
-                    grid: Grid::new::<T>(self.settings.padding, image_of(x), winograd::channels_at_once(channels)),
-                    n: x[0],
-                    channels,
-                    x: inputs[0].slice::<T>(),
-                    kernels: kernels.slice::<T>(),
-                    bias: inputs.get(2).map(View::slice::<T>),
-                    y: outputs[0].ptr::<T>(),
-                };
-                // SAFETY: the output has the shape that the shape rule made.
-                unsafe { images.run(run.team) };
-            });
-        }
-        let slide = self.settings.forward(image_of(x), image_of(weight));
+        let Settings { padding, groups, .. } = self.settings;
         with_float!(outputs[0].dtype(), T => {
-            let images = Images {
-                slide: &slide,
-                n: x[0],
-                groups: self.settings.groups,
-                channels,
-                x: inputs[0].slice::<T>(),
-                weights: inputs[1].slice::<T>(),
-                y: outputs[0].ptr::<T>(),
-            };
-            let bias = inputs.get(2).map(View::slice::<T>);
-            // SAFETY: the output has the shape that the shape rule made.
-            unsafe { images.run(run.team, |channel, run| add_bias(bias, channel, run)) };
+            if outputs.len() == 2 {
+                return winograd::convolve::<T>(run.team, padding, false, inputs, outputs);
+            }
+            let (x, weight) = (inputs[0].shape(), inputs[1].shape());
+            let slide = self.settings.forward(image_of(x), image_of(weight));
+            let channels = (weight[1], weight[0] / groups);
+            slide::convolve::<T>(run.team, &slide, (groups, channels), inputs, inputs[1].slice(), &outputs[0]);
         });
     }
 
@@ -123,38 +93,25 @@ impl Op for Conv {
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let (settings, g) = (self.settings, cx.grad());
-        let mut grads: Grads = smallvec![None, None];
+        let mut grads: Grads = smallvec![None; cx.input_meta.len()];
         if cx.needs(0) {
             let op = ConvGradInput { settings, image: image_of(&cx.input_meta[0].shape) };
             grads[0] = Some(input_grad::grad_input(op, g, cx.input(1), None)?);
         }
-        let bias = cx.input_meta.len() == 3 && cx.needs(2);
+        let bias = grads.len() == 3 && cx.needs(2);
         if cx.needs(1) || bias {
             let op = ConvGradWeight { settings, kernel: image_of(&cx.input_meta[1].shape), bias };
-            let (weight, bias) = grad_weight(op, g, cx.input(0))?;
-            grads[1] = cx.needs(1).then_some(weight);
-            if cx.input_meta.len() == 3 {
-                grads.push(bias);
+            let (weight, of_bias) = grad_weight(op, g, cx.input(0))?;
+            grads[1] = Some(weight);
+            if bias {
+                grads[2] = of_bias;
             }
-        } else if cx.input_meta.len() == 3 {
-            grads.push(None);
         }
         Ok(grads)
     }
 
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
         work(&inputs[1].shape, &outputs[0].shape)
-    }
-}
-
-/// Add a channel's bias to some of its elements.
-#[inline]
-fn add_bias<T: Float>(bias: Option<&[T]>, channel: usize, run: &mut [T]) {
-    if let Some(bias) = bias {
-        let bias = bias[channel];
-        for y in run {
-            *y += bias;
-        }
     }
 }
 

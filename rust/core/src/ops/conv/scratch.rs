@@ -8,15 +8,10 @@ use crate::element::Float;
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Line(#[allow(dead_code)] [u8; LINE]);
-pub(super) const LINE: usize = 64;
+const LINE: usize = 64;
 
 thread_local! {
     static ROOM: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
-}
-
-/// `len` elements in whole cache lines, an odd number of them: rows so far apart visit all sets of a cache.
-pub(super) fn odd_lines<T>(len: usize) -> usize {
-    ((len * size_of::<T>()).div_ceil(LINE) | 1) * (LINE / size_of::<T>())
 }
 
 /// Call `work` with slices of these lengths, their content unknown.

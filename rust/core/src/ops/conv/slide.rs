@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::geometry::{Part, Slide};
-use super::scratch::{self, odd_lines};
-use crate::kernels::matmul::{self, MatRef, Product};
+use super::scratch;
+use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::vector::Lanes;
 use crate::kernels::winograd::{self, interleave};
+use crate::tensor::View;
 use crate::threads::Team;
 
 /// Columns of a block: some panels of the product.
@@ -23,18 +24,18 @@ pub(super) fn rows_of_block<T>(part: &Part, channels: usize) -> usize {
 }
 
 /// What a window slides over, and what comes of it.
-pub(super) struct Images<'a, T> {
-    pub slide: &'a Slide,
-    pub n: usize,
-    pub groups: usize,
+struct Images<'a, T> {
+    slide: &'a Slide,
+    n: usize,
+    groups: usize,
     /// Channels of a group that are read, and that are written.
-    pub channels: (usize, usize),
+    channels: (usize, usize),
     /// (n, groups · channels.0, plane)
-    pub x: &'a [T],
+    x: &'a [T],
     /// For every group, part after part, (channels.1, channels.0 · taps).
-    pub weights: &'a [T],
+    weights: &'a [T],
     /// (n, groups · channels.1, plane)
-    pub y: *mut T,
+    y: *mut T,
 }
 
 impl<T: Lanes> Images<'_, T> {
@@ -42,7 +43,7 @@ impl<T: Lanes> Images<'_, T> {
     ///
     /// # Safety
     /// `y` has room, and nobody else touches it but members of the team that make the same call.
-    pub unsafe fn run(&self, team: &Team, mut finish: impl FnMut(usize, &mut [T])) {
+    unsafe fn run(&self, team: &Team, mut finish: impl FnMut(usize, &mut [T])) {
         let slide = self.slide;
         let rows = slide.output.0.div_ceil(slide.spread.0);
         if rows == 0 || slide.output.1 == 0 {
@@ -191,4 +192,27 @@ impl<T: Lanes> Images<'_, T> {
         // SAFETY: the operands have these sizes; the result is this member's alone.
         unsafe { matmul::block(&p, 0..m, 0..n, &mut done) };
     }
+}
+
+/// Slide over the images `inputs[0]` with these weights, and add the bias `inputs[2]`, if there is one. The channels are those of
+/// a group, read and written.
+pub(super) fn convolve<T: Lanes>(
+    team: &Team,
+    slide: &Slide,
+    (groups, channels): (usize, (usize, usize)),
+    inputs: &[View<'_>],
+    weights: &[T],
+    y: &View<'_>,
+) {
+    let (x, bias) = (&inputs[0], inputs.get(2).map(View::slice::<T>));
+    let images = Images { slide, n: x.shape()[0], groups, channels, x: x.slice::<T>(), weights, y: y.ptr::<T>() };
+    let add_bias = |channel: usize, run: &mut [T]| {
+        if let Some(bias) = bias {
+            for y in run {
+                *y += bias[channel];
+            }
+        }
+    };
+    // SAFETY: the shape rule has made y for these images.
+    unsafe { images.run(team, add_bias) };
 }

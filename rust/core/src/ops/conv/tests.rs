@@ -169,3 +169,20 @@ fn no_images_make_no_gradient() {
     close(&w.grad().unwrap(), &[0.0; 108], 0.0);
     close(&b.grad().unwrap(), &[0.0; 4], 0.0);
 }
+
+/// By columns and by Winograd's algorithm, images that are nothing but padding.
+#[test]
+fn images_without_rows_or_columns_have_empty_gradients() {
+    let s = settings([1, 1], [(2, 2); 2], [1, 1], 1);
+    for (image, channels) in [([2, 3, 0, 5], 3), ([2, 8, 0, 5], 8), ([2, 8, 5, 0], 8)] {
+        let (x, w) = (noise(&image, 1), noise(&[8, channels, 3, 3], 2));
+        for t in [&x, &w] {
+            t.set_requires_grad(true).unwrap();
+        }
+        let y = conv(&x, &w, None, 2, s).unwrap();
+        close(&y, &vec![0.0; y.numel()], 0.0);
+        crate::tensor::tape::backward(&y, Some(&noise(y.shape(), 3)), false).unwrap();
+        assert_eq!(x.grad().unwrap().shape(), image);
+        close(&w.grad().unwrap(), &vec![0.0; w.numel()], 0.0);
+    }
+}

@@ -10,12 +10,12 @@ use smallvec::smallvec;
 
 use super::geometry::{Settings, Slide};
 use super::input_grad::{ConvGradInput, grad_input};
-use super::scratch::{self, odd_lines};
+use super::scratch;
 use super::slide::rows_of_block;
 use super::winograd::{self, Gradient, Grid};
-use super::{Conv, image_of, size};
+use super::{Conv, image_of};
 use crate::error::Result;
-use crate::kernels::matmul::{self, MatRef, Product};
+use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::vector::Lanes;
 use crate::kernels::winograd::PLACES;
 use crate::kernels::{reduce, transpose};
@@ -306,7 +306,7 @@ impl Op for ConvGradWeight {
             }
             if let Some(bias) = self.bias.then(|| cx.grad_of(2)).flatten() {
                 let spread = reshape(bias, &[-1, 1, 1])?;
-                let spread = expand(&spread, &size(&cx.input_meta[0].shape))?;
+                let spread = expand(&spread, &cx.input_meta[0].shape)?;
                 grads[0] = Some(match grads[0].take() {
                     Some(grad) => add(&grad, &spread)?,
                     None => spread,

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::geometry::Settings;
-use super::scratch::{self, odd_lines};
-use crate::kernels::matmul::{self, MatRef, Product};
+use super::image_of;
+use super::scratch;
+use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::transpose;
 use crate::kernels::vector::Lanes;
 use crate::kernels::winograd::{self as kernel, Image, LANES, PLACES, Tiles};
@@ -35,7 +36,7 @@ pub(super) fn kernels_len(channels: (usize, usize)) -> usize {
 }
 
 /// Transform a weight (o, c, 3, 3) to (place, o, c); or turned, to (place, c, o). Members of the team share it.
-pub(super) fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out: &View<'_>) {
+fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out: &View<'_>) {
     let (o, c) = (weight.shape()[0], weight.shape()[1]);
     let (rows, cols) = if turned { (c, o) } else { (o, c) };
     let w = weight.slice::<T>();
@@ -78,7 +79,8 @@ struct Block {
 }
 
 impl Grid {
-    /// The tiles of a convolution with this padding; a block's tiles take `channels` elements for every place.
+    /// The tiles of a convolution with this padding, whose result is not empty; a block's tiles take `channels` elements for every
+    /// place.
     pub fn new<T>(padding: [(usize, usize); 2], input: (usize, usize), channels: usize) -> Self {
         let around = |d: usize, size: usize| size + padding[d].0 + padding[d].1 - 2;
         let output = (around(0, input.0), around(1, input.1));
@@ -138,23 +140,49 @@ impl Grid {
 }
 
 /// What is convolved, and what comes of it.
-pub(super) struct Images<'a, T> {
-    pub grid: Grid,
-    pub n: usize,
+struct Images<'a, T> {
+    grid: Grid,
+    n: usize,
     /// Channels that are read, and that are written.
-    pub channels: (usize, usize),
+    channels: (usize, usize),
     /// (n, channels.0, *)
-    pub x: &'a [T],
+    x: &'a [T],
     /// (place, channels.1, channels.0)
-    pub kernels: &'a [T],
-    pub bias: Option<&'a [T]>,
+    kernels: &'a [T],
+    bias: Option<&'a [T]>,
     /// (n, channels.1, *)
-    pub y: *mut T,
+    y: *mut T,
 }
 
-/// The channels of x and y whose tiles are in cache at once.
-pub(super) fn channels_at_once(channels: (usize, usize)) -> usize {
-    channels.0 + channels.1.min(CHANNEL_BLOCK)
+/// Convolve the images `inputs[0]` with the weight `inputs[1]`, turned or not, and add the bias `inputs[2]`, if there is one.
+/// `outputs[1]` is room for the transformed kernels.
+pub(super) fn convolve<T: Lanes>(
+    team: &Team,
+    padding: [(usize, usize); 2],
+    turned: bool,
+    inputs: &[View<'_>],
+    outputs: &[View<'_>],
+) {
+    let ([x, weight], [y, kernels]) = (&inputs[..2], outputs) else {
+        unreachable!("the shape rule has made two outputs")
+    };
+    transform_kernels::<T>(team, weight, turned, kernels);
+    team.barrier();
+    if y.numel() == 0 {
+        return;
+    }
+    let channels = (x.shape()[1], y.shape()[1]);
+    let images = Images {
+        grid: Grid::new::<T>(padding, image_of(x.shape()), channels.0 + channels.1.min(CHANNEL_BLOCK)),
+        n: x.shape()[0],
+        channels,
+        x: x.slice::<T>(),
+        kernels: kernels.slice::<T>(),
+        bias: inputs.get(2).map(View::slice::<T>),
+        y: y.ptr::<T>(),
+    };
+    // SAFETY: the shape rule has made y for these images.
+    unsafe { images.run(team) };
 }
 
 impl<T: Lanes> Images<'_, T> {
@@ -162,7 +190,7 @@ impl<T: Lanes> Images<'_, T> {
     ///
     /// # Safety
     /// `y` has room, and nobody else touches it but members of the team that make the same call.
-    pub unsafe fn run(&self, team: &Team) {
+    unsafe fn run(&self, team: &Team) {
         let (grid, ld) = (&self.grid, self.grid.ld::<T>());
         let parts = self.channels.1.div_ceil(CHANNEL_BLOCK);
         let lens = [
