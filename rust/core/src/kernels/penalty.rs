@@ -105,8 +105,8 @@ struct Power<T, P> {
 
 /// `|w|^(p − 1)` with the sign of w.
 trait Slope: Copy {
-    /// `p` is what the type says, if it says it.
-    fn of<T: Float>(self, w: T, p: T) -> T;
+    /// `exponent` is that of the power, if the type does not say it.
+    fn of<T: Float>(self, w: T, exponent: T) -> T;
 }
 
 impl<T: Float, P: Slope> Term<T> for Power<T, P> {
@@ -124,12 +124,12 @@ fn signed<T: Float>(magnitude: T, w: T) -> T {
 }
 
 macro_rules! slopes {
-    ($($name:ident = |$w:ident, $p:ident| $value:expr;)+) => {$(
+    ($($name:ident = |$w:ident, $exponent:ident| $value:expr;)+) => {$(
         #[derive(Clone, Copy)]
         struct $name;
         impl Slope for $name {
             #[inline(always)]
-            fn of<T: Float>(self, $w: T, $p: T) -> T {
+            fn of<T: Float>(self, $w: T, $exponent: T) -> T {
                 $value
             }
         }
@@ -137,14 +137,14 @@ macro_rules! slopes {
 }
 // Multiplied by w, a power is 0 at 0 and has the sign.
 slopes! {
-    OneByRoot = |w, _p| signed(one_by_root(w.abs()), w);
-    Root = |w, _p| w.abs().sqrt().copysign(w);
-    RootCube = |w, _p| w * w.abs().sqrt();
-    Square = |w, _p| w * w.abs();
-    Cube = |w, _p| w * w * w;
-    Low = |w, p| signed(raised::<T, false>(w.abs(), p - T::ONE), w);
-    Middle = |w, p| w * raised::<T, false>(w.abs(), p - T::ONE - T::ONE);
-    High = |w, p| signed(raised::<T, true>(w.abs(), p - T::ONE), w);
+    OneByRoot = |w, _exponent| signed(one_by_root(w.abs()), w);
+    Root = |w, _exponent| w.abs().sqrt().copysign(w);
+    RootCube = |w, _exponent| w * w.abs().sqrt();
+    Square = |w, _exponent| w * w.abs();
+    Cube = |w, _exponent| w * w * w;
+    Low = |w, exponent| signed(raised(positive::pow_below_1, w.abs(), exponent), w);
+    Middle = |w, exponent| w * raised(positive::pow_below_1, w.abs(), exponent);
+    High = |w, exponent| signed(raised(positive::pow, w.abs(), exponent), w);
 }
 
 /// The term of a penalty, what its slope and what its sum are to be multiplied by.
@@ -159,22 +159,21 @@ macro_rules! with_term {
             }
             Penalty::Power { strength, p } => {
                 let ($factor, $strength) = ($t::from_f64(strength * p), $t::from_f64(strength));
-                let exponent = $t::from_f64(p);
                 macro_rules! with {
-                    ($slope:expr) => {{
-                        let $term = Power { how: $slope, exponent };
+                    ($how:expr, $exponent:expr) => {{
+                        let $term = Power { how: $how, exponent: $t::from_f64($exponent) };
                         $body
                     }};
                 }
                 match p {
-                    0.5 => with!(OneByRoot),
-                    1.5 => with!(Root),
-                    2.5 => with!(RootCube),
-                    3.0 => with!(Square),
-                    4.0 => with!(Cube),
-                    _ if p <= 1.03 => with!(Low),
-                    _ if p < 2.97 => with!(Middle),
-                    _ => with!(High),
+                    0.5 => with!(OneByRoot, -0.5),
+                    1.5 => with!(Root, 0.5),
+                    2.5 => with!(RootCube, 1.5),
+                    3.0 => with!(Square, 2.0),
+                    4.0 => with!(Cube, 3.0),
+                    _ if p <= 1.03 => with!(Low, p - 1.0),
+                    _ if p < 2.97 => with!(Middle, p - 2.0),
+                    _ => with!(High, p - 1.0),
                 }
             }
         }
@@ -194,9 +193,9 @@ fn one_by_root<T: Float>(size: T) -> T {
 }
 
 #[inline(always)]
-fn raised<T: Float, const ENDS: bool>(size: T, exponent: T) -> T {
+fn raised<T: Float>(of_singles: impl Fn(f32, f32) -> f32, size: T, exponent: T) -> T {
     if T::DTYPE == DType::F32 {
-        T::from_f64(f64::from(positive::pow::<ENDS>(single(size), single(exponent))))
+        T::from_f64(f64::from(of_singles(single(size), single(exponent))))
     } else {
         (exponent * size.ln()).exp()
     }
