@@ -275,10 +275,10 @@ mod tests {
 
     fn textbook(penalty: Penalty, w: f64) -> (f64, f64) {
         match penalty {
-            Penalty::Elastic { l1, l2 } => (l1 * w.abs() + l2 * w * w, l1 * sign(w) + 2.0 * l2 * w),
-            Penalty::Power { .. } if w == 0.0 => (0.0, 0.0),
+            _ if w == 0.0 => (0.0, 0.0),
+            Penalty::Elastic { l1, l2 } => (l1 * w.abs() + l2 * w * w, l1 * w.signum() + 2.0 * l2 * w),
             Penalty::Power { strength, p } => {
-                (strength * w.abs().powf(p), strength * p * w.abs().powf(p - 1.0) * sign(w))
+                (strength * w.abs().powf(p), strength * p * w.abs().powf(p - 1.0) * w.signum())
             }
         }
     }
@@ -288,7 +288,10 @@ mod tests {
         let penalties = [
             Penalty::Elastic { l1: 0.3, l2: 0.7 },
             Penalty::Power { strength: 0.9, p: 0.5 },
+            Penalty::Power { strength: 0.9, p: 0.7 },
+            Penalty::Power { strength: 0.9, p: 1.3 },
             Penalty::Power { strength: 0.9, p: 1.5 },
+            Penalty::Power { strength: 0.9, p: 2.5 },
             Penalty::Power { strength: 0.9, p: 3.0 },
             Penalty::Power { strength: 0.9, p: 3.3 },
             Penalty::Power { strength: 0.9, p: 4.0 },
@@ -300,7 +303,8 @@ mod tests {
                 let expected: f64 = w.iter().map(|&w| textbook(penalty, w).0).sum();
                 assert!((penalty.row(&w) - expected).abs() <= 1e-12 * (1.0 + expected), "{penalty:?}, {n} elements");
                 let mut grad = vec![5.0; n];
-                penalty.add_gradient(2.0, &w, &mut grad);
+                let sum = penalty.add_gradient(2.0, &w, &mut grad);
+                assert_eq!(sum, penalty.row(&w), "{penalty:?}, {n} elements");
                 for (&grad, &w) in grad.iter().zip(&w) {
                     let expected = 5.0 + 2.0 * textbook(penalty, w).1;
                     // Where the two terms cancel, what counts is their size.
@@ -317,7 +321,7 @@ mod tests {
         let sizes = (0..4000).map(|i| 2_f32.powf(i as f32 / 100.0 - 36.0));
         let w: Vec<f32> = sizes.flat_map(|w| [w, -w]).chain([0.0, -0.0]).collect();
         let wide: Vec<f64> = w.iter().map(|&w| f64::from(w)).collect();
-        for p in [0.5, 0.7, 1.0, 1.25, 1.5, 3.0, 3.7, 4.0] {
+        for p in [0.5, 0.7, 1.0, 1.25, 1.5, 2.5, 2.7, 3.0, 3.7, 4.0] {
             let penalty = Penalty::Power { strength: 0.9, p };
             let (mut single, mut double) = (vec![0.0_f32; w.len()], vec![0.0_f64; w.len()]);
             penalty.gradient(1.5_f32, &w, &mut single);
@@ -332,11 +336,23 @@ mod tests {
 
     #[test]
     fn nan_is_kept() {
-        let powers = [0.5, 1.0, 1.3, 1.5, 3.0].map(|p| Penalty::Power { strength: 1.0, p });
+        let powers = [0.5, 1.0, 1.3, 1.5, 2.5, 3.0, 3.3, 4.0].map(|p| Penalty::Power { strength: 1.0, p });
         for penalty in powers.into_iter().chain([Penalty::Elastic { l1: 1.0, l2: 0.0 }]) {
             let mut grad = [0.0_f32];
             penalty.gradient(1.0, &[f32::NAN], &mut grad);
             assert!(grad[0].is_nan() && penalty.row(&[f32::NAN]).is_nan(), "{penalty:?}");
         }
+    }
+
+    #[test]
+    fn small_rows_are_finite() {
+        assert!(is_small(&weights(153)));
+        for last in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -16.0] {
+            let row: Vec<f64> = weights(152).into_iter().chain([last]).collect();
+            assert!(!is_small(&row), "{last}");
+        }
+        assert!(Penalty::Power { strength: 0.1, p: 4.0 }.is_negligible(1000));
+        assert!(!Penalty::Power { strength: 0.1, p: 40.0 }.is_negligible(1000));
+        assert!(!Penalty::Elastic { l1: 0.0, l2: 1e12 }.is_negligible(1000));
     }
 }

@@ -81,7 +81,7 @@ mod tests {
             (f64::from(rsqrt(x)) / exact - 1.0).abs() * f64::from(1 << 23)
         };
         let worst = (f32::MIN_POSITIVE.to_bits()..f32::INFINITY.to_bits()).step_by(997).map(error).fold(0.0, f64::max);
-        assert!(worst <= 1.3, "{worst}");
+        assert!(worst <= 9.0, "{worst}");
     }
 
     #[test]
@@ -100,13 +100,24 @@ mod tests {
     }
 
     #[test]
+    fn powers_below_1() {
+        for y in [-0.97, -0.5, 0.0, 0.3, 0.97] {
+            for i in 0..20_000 {
+                let x = 2_f32.powf(i as f32 / 80.0 - 125.9);
+                let (found, exact) = (pow_below_1(x, y), libm::pow(f64::from(x), f64::from(y)));
+                assert!((f64::from(found) / exact - 1.0).abs() <= 2e-6, "{x}, {y}: {found}, not {exact}");
+            }
+        }
+    }
+
+    #[test]
     fn all_levels_give_the_same_bits() {
         use crate::kernels::penalty::Penalty;
         use crate::simd::{Level, set_level};
         let w: Vec<f32> = (0..1003).map(|i| (i as f32 - 500.0) / 37.0).collect();
         let all = |level| {
             set_level(level);
-            [0.5, 1.3, 1.5].map(|p| {
+            [0.5, 0.7, 1.3, 1.5, 3.3].map(|p| {
                 let penalty = Penalty::Power { strength: 0.7, p };
                 let mut grad = vec![0.0; w.len()];
                 penalty.gradient(1.0, &w, &mut grad);
