@@ -14,27 +14,35 @@ use crate::threads::Team;
 
 /// Fewer channels leave too little between one transform and the next.
 const CHANNELS: usize = 8;
-/// Bytes of a block's transformed tiles, before and after the product.
+/// Fewer tiles do not pay for the transform of the kernels.
+const TILES: usize = 16;
+/// Bytes of a block's transformed tiles, before and after the product ...
 const BLOCK_BYTES: usize = 384 << 10;
-/// Tiles of a block at least: kernels are read once a block.
-const BLOCK_TILES: usize = 16;
+/// ... but so many tiles at least, for a block reads all kernels, or all sums of kernels.
+const BLOCK_TILES: usize = 64;
 /// Channels that are made at once.
 const CHANNEL_BLOCK: usize = 64;
 
-/// Whether a convolution is computed in this way.
-pub(super) fn fits(settings: &Settings, kernel: (usize, usize), channels: (usize, usize)) -> bool {
+/// Whether a convolution with a weight of this shape, or its gradient, is computed in this way, the result having this shape.
+pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> bool {
     let around = |&(before, after): &(usize, usize)| before <= 2 && after <= 2;
-    kernel == (3, 3)
+    weight[2..] == [3, 3]
         && settings.stride == [1, 1]
         && settings.dilation == [1, 1]
         && settings.groups == 1
         && settings.padding.iter().all(around)
-        && channels.0.min(channels.1) >= CHANNELS
+        && weight[0].min(weight[1]) >= CHANNELS
+        && result[0] * result[2].div_ceil(STEP) * result[3].div_ceil(STEP) >= TILES
 }
 
-/// How many elements the transformed kernels have.
-pub(super) fn kernels_len(channels: (usize, usize)) -> usize {
-    PLACES * channels.0 * channels.1
+/// From one place to the next of so many transformed kernels. Were it a power of two, places would evict each other.
+fn apart(kernels: usize) -> usize {
+    odd_lines::<f32>(kernels)
+}
+
+/// How many elements the transformed kernels of a weight have.
+pub(super) fn kernels_len(weight: &[usize]) -> usize {
+    PLACES * apart(weight[0] * weight[1])
 }
 
 /// Groups of channels that fill a frame, the last one maybe in part.
@@ -54,7 +62,7 @@ fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out
     // Of a kernel's place in the weight: from one of those that are read to the next, and from one that is written.
     let ((rows, to_row), (cols, to_col)) = if turned { ((o, c), (c, 1)) } else { ((c, 1), (o, c)) };
     let w = weight.slice::<T>();
-    debug_assert!(out.numel() >= PLACES * rows * cols);
+    let apart = apart(rows * cols);
     let (mut taps, mut places) = ([T::ZERO; TAPS * LANES], [T::ZERO; PLACES * LANES]);
     for row in team.share(rows) {
         for group in frames(0..cols) {
@@ -65,7 +73,7 @@ fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out
             }
             kernel::transform_kernels(&taps, &mut places);
             for (place, values) in places.chunks_exact(LANES).enumerate() {
-                let first = (place * rows + row) * cols + group.start;
+                let first = place * apart + row * cols + group.start;
                 // SAFETY: inside the output; members have different rows.
                 unsafe { out.part::<T>(first..first + group.len()) }.copy_from_slice(&values[..group.len()]);
             }
@@ -251,6 +259,7 @@ impl<T: Lanes> Images<'_, T> {
         let (grid, parts) = (&self.grid, self.channels.1.div_ceil(CHANNEL_BLOCK));
         let from = grid.apart::<T>(self.channels.0);
         let to = grid.apart::<T>(self.channels.1.div_ceil(parts));
+        let kernels_apart = apart(self.channels.0 * self.channels.1);
         let lens = [Tiles::frame(grid.largest().input()), PLACES * from.place, PLACES * to.place];
         scratch::with(lens, |[frame, tiles, sums]| {
             let blocks = grid.blocks(0..self.n, team.size());
@@ -270,8 +279,7 @@ impl<T: Lanes> Images<'_, T> {
                                 col_stride: 1,
                             },
                             b: MatRef {
-                                ptr: self.kernels[place * self.channels.0 * self.channels.1 + channels.start..]
-                                    .as_ptr(),
+                                ptr: self.kernels[place * kernels_apart + channels.start..].as_ptr(),
                                 row_stride: self.channels.1 as isize,
                                 col_stride: 1,
                             },
@@ -341,7 +349,7 @@ impl<T: Lanes> Gradient<'_, T> {
         let (channels, out) = (self.channels.len(), self.out);
         let grid = Grid::new::<T>(self.padding, self.image, padded(channels) + padded(out));
         let (from, to) = (grid.apart::<T>(channels), grid.apart::<T>(out));
-        let place = channels * out;
+        let place = apart(channels * out);
         let lens = [Tiles::frame(grid.largest().input()), PLACES * from.place, PLACES * to.place, PLACES * place];
         scratch::with(lens, |[frame, tiles, grads, sums]| {
             for (b, block) in grid.blocks(images, 1).enumerate() {
