@@ -81,7 +81,7 @@ trait Term<T>: Copy {
 struct Elastic<T> {
     l1: T,
     l2: T,
-    /// By which the smallest number that is not 0 is larger than 1.
+    /// Twice what makes 1 of the smallest normal number.
     large: T,
 }
 
@@ -153,8 +153,8 @@ macro_rules! with_term {
         match $penalty {
             Penalty::Elastic { l1, l2 } => {
                 let ($factor, $strength) = ($t::ONE, $t::ONE);
-                let large = if $t::DTYPE == DType::F32 { 127.0_f64 } else { 1023.0 }.exp2();
-                let $term = Elastic { l1: $t::from_f64(l1), l2: $t::from_f64(l2), large: $t::from_f64(large) };
+                let smallest = if $t::DTYPE == DType::F32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+                let $term = Elastic { l1: $t::from_f64(l1), l2: $t::from_f64(l2), large: $t::from_f64(2.0 / smallest) };
                 $body
             }
             Penalty::Power { strength, p } => {

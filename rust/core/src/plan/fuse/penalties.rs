@@ -1,5 +1,7 @@
-//! Penalties on weights: their value is summed up row by row where a product has just read the row, their gradient joins
-//! the product that makes the weight's gradient.
+//! Penalties on weights: their gradient joins the product that makes the weight's gradient, and so does their value where it
+//! can; else it is summed up row by row where a product has just read the row.
+
+use std::any::Any;
 
 use super::super::graph::{GraphNode, Source, ValueId};
 use super::super::program::{self, BufferId, Operand, RowOp, Stage, Weight};
@@ -7,7 +9,6 @@ use super::{Lowering, downcast};
 use crate::ops::linear::LinearGradWeight;
 use crate::ops::penalty::{Penalties, PenaltyGrad};
 use crate::ops::{Arithmetic, Binary};
-use std::any::Any;
 
 impl Lowering<'_> {
     /// The penalties, if each is of the weight of a layer.
