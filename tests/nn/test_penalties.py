@@ -18,6 +18,8 @@ CASES: list[tuple[nn.Module, dict[str, float]]] = [
     (penalties.ElasticNet(0.3, 0.7), {"l1": 0.3, "l2": 0.7}),
     (penalties.Lp(0.6, 0.5), {"strength": 0.6, "p": 0.5}),
     (penalties.Lp(0.6, 1.0), {"strength": 0.6, "p": 1.0}),
+    (penalties.Lp(0.6, 1.3), {"strength": 0.6, "p": 1.3}),
+    (penalties.Lp(0.6, 1.5), {"strength": 0.6, "p": 1.5}),
     (penalties.Lp(0.6, 2.0), {"strength": 0.6, "p": 2.0}),
     (penalties.Lp(0.6, 3.3), {"strength": 0.6, "p": 3.3}),
 ]

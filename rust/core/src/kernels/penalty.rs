@@ -196,8 +196,11 @@ fn one_by_root<T: Float>(size: T) -> T {
 fn raised<T: Float>(of_singles: impl Fn(f32, f32) -> f32, size: T, exponent: T) -> T {
     if T::DTYPE == DType::F32 {
         T::from_f64(f64::from(of_singles(single(size), single(exponent))))
-    } else {
+    } else if size > T::ZERO {
         (exponent * size.ln()).exp()
+    } else {
+        // Finite, so that 0 times it is 0.
+        T::ONE
     }
 }
 

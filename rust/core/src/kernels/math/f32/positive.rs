@@ -81,7 +81,7 @@ mod tests {
             (f64::from(rsqrt(x)) / exact - 1.0).abs() * f64::from(1 << 23)
         };
         let worst = (f32::MIN_POSITIVE.to_bits()..f32::INFINITY.to_bits()).step_by(997).map(error).fold(0.0, f64::max);
-        assert!(worst <= 9.0, "{worst}");
+        assert!(worst <= 10.0, "{worst}");
     }
 
     #[test]
