@@ -44,7 +44,7 @@ impl<T: Sampled> Worker<T> {
         self.image.resize(x.len(), T::ZERO);
         load(x, &mut self.image);
         let mut shape = from;
-        let around = Around { i, white: S::WHITE };
+        let around = Around { i, white: pipeline.white.unwrap_or(S::WHITE) };
         for action in &actions {
             match action {
                 Action::Warp(warp) => {
