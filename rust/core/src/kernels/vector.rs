@@ -26,7 +26,7 @@ pub(crate) fn prefetch<T>(line: *const T) {
 /// # Safety
 /// All functions may be executed only on a machine that has the register's instruction set, and are to be inlined into
 /// a function compiled for it. Pointers must be valid for the lanes that are read or written, at any alignment.
-pub(crate) trait Vector: Copy {
+pub trait Vector: Copy {
     type Elem: Float;
     /// Which lanes take part in a partial load or store.
     type Mask: Copy;
@@ -51,10 +51,27 @@ pub(crate) trait Vector: Copy {
     unsafe fn deinterleave(self, other: Self) -> (Self, Self);
     /// The lanes of both in turn, `self`'s first.
     unsafe fn interleave(self, other: Self) -> (Self, Self);
+    /// Of the four elements from `src + index[k]` on, for every lane k: the first ones, the second ones, and so on. All
+    /// are valid to read, and so are `LANES` of `index`.
+    #[inline(always)]
+    unsafe fn fours(src: *const Self::Elem, index: *const u32) -> [Self; 4] {
+        let mut lanes = [[Self::Elem::ZERO; MOST_LANES]; 4];
+        for k in 0..Self::LANES {
+            for (j, lanes) in lanes.iter_mut().enumerate() {
+                // SAFETY: the caller gives all of these.
+                lanes[k] = unsafe { src.add(index.add(k).read() as usize + j).read() };
+            }
+        }
+        // SAFETY: an array has room for all lanes.
+        lanes.map(|lanes| unsafe { Self::load(lanes.as_ptr()) })
+    }
 }
 
+/// Lanes of the largest register.
+const MOST_LANES: usize = 16;
+
 /// An element type's register for each level of [`crate::simd`].
-pub(crate) trait Lanes: Float {
+pub trait Lanes: Float {
     type Plain: Vector<Elem = Self>;
     #[cfg(target_arch = "x86_64")]
     type Avx2: Vector<Elem = Self>;
@@ -79,28 +96,31 @@ impl Lanes for f64 {
 }
 
 /// Compile a kernel that is written in registers once for each level, and choose at run time: [`crate::simd!`] for what the
-/// compiler does not find by itself. `$t` is the element type, `$v` its register. The body is unsafe only in that it uses them.
+/// compiler does not find by itself. `$t` is the element type, which may have a further bound, `$v` its register. The body is unsafe only in that it uses them.
 macro_rules! registers {
     ($(
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident<$t:ident, $v:ident>($($arg:ident : $ty:ty),* $(,)?) $body:block
+        $vis:vis fn $name:ident<$t:ident $(: $bound:path)?, $v:ident>($($arg:ident : $ty:ty),* $(,)?) $body:block
     )+) => {$(
         $(#[$meta])*
-        $vis fn $name<$t: $crate::kernels::vector::Lanes>($($arg: $ty),*) {
+        $vis fn $name<$t: $crate::kernels::vector::Lanes $(+ $bound)?>($($arg: $ty),*) {
             #[inline(always)]
-            unsafe fn body<$t: $crate::kernels::vector::Lanes, $v: $crate::kernels::vector::Vector<Elem = $t>>(
+            unsafe fn body<
+                $t: $crate::kernels::vector::Lanes $(+ $bound)?,
+                $v: $crate::kernels::vector::Vector<Elem = $t>,
+            >(
                 $($arg: $ty),*
             ) $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-                unsafe fn avx512<$t: $crate::kernels::vector::Lanes>($($arg: $ty),*) {
+                unsafe fn avx512<$t: $crate::kernels::vector::Lanes $(+ $bound)?>($($arg: $ty),*) {
                     // SAFETY: compiled for this register.
                     unsafe { body::<$t, $t::Avx512>($($arg),*) }
                 }
                 #[target_feature(enable = "avx2,fma,bmi2")]
-                unsafe fn avx2<$t: $crate::kernels::vector::Lanes>($($arg: $ty),*) {
+                unsafe fn avx2<$t: $crate::kernels::vector::Lanes $(+ $bound)?>($($arg: $ty),*) {
                     // SAFETY: compiled for this register.
                     unsafe { body::<$t, $t::Avx2>($($arg),*) }
                 }
@@ -121,7 +141,7 @@ pub(crate) use registers;
 
 /// Lanes without a register: what the compiler makes of plain loops.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<T, const LANES: usize>([T; LANES]);
+pub struct Plain<T, const LANES: usize>([T; LANES]);
 
 impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
     type Elem = T;
