@@ -280,7 +280,7 @@ fn read<T: Sampled>(
 ) {
     let size = (from.c, from.h, from.w);
     match interpolation {
-        Interpolation::Nearest => nearest(image, size, fill, at, bounds, to.h, to.w, out),
+        Interpolation::Nearest => nearest(image, size, fill, at, bounds, to.h, to.w, out, room),
         Interpolation::Bilinear => bilinear(Frame::new(image, size, fill, room), at, bounds, to.h, to.w, out),
     }
 }

@@ -23,7 +23,7 @@ fn everything<T: Sampled>(h: usize, w: usize) -> Vec<T> {
     for at in [At::Affine(map), At::Moved(&field[..h * w], &field[h * w..])] {
         bilinear(Frame::new(&x, size, &fill, &mut room), at, Bounds::outside(h, w), h, w, &mut out);
         all.extend(&out);
-        nearest(&x, size, &fill, at, Bounds::outside(h, w), h, w, &mut out);
+        nearest(&x, size, &fill, at, Bounds::outside(h, w), h, w, &mut out, &mut room);
         all.extend(&out);
     }
     let kernel = [0.1, 0.2, 0.4, 0.2, 0.1].map(of);
@@ -93,8 +93,13 @@ fn nothing_is_outside() {
     for (h, w) in [(0, 0), (0, 5), (4, 0)] {
         let (mut out, mut room) = (vec![f32::NAN; 2 * 3 * 17], vec![f32::NAN; 500]);
         let frame = Frame::new(&[], (2, h, w), &[0.25, 0.75], &mut room);
-        bilinear(frame, At::Affine([0.9, 0.2, 0.3, -0.1, 0.8, -1.0]), Bounds::outside(h, w), 3, 17, &mut out);
-        assert!(out[..51].iter().all(|&x| x == 0.25) && out[51..].iter().all(|&x| x == 0.75), "{h} × {w}");
+        let (at, bounds) = (At::Affine([0.9, 0.2, 0.3, -0.1, 0.8, -1.0]), Bounds::outside(h, w));
+        bilinear(frame, at, bounds, 3, 17, &mut out);
+        let margin = |out: &[f32]| out[..51].iter().all(|&x| x == 0.25) && out[51..].iter().all(|&x| x == 0.75);
+        assert!(margin(&out), "{h} × {w}");
+        out.fill(f32::NAN);
+        nearest(&[], (2, h, w), &[0.25, 0.75], at, bounds, 3, 17, &mut out, &mut room);
+        assert!(margin(&out), "{h} × {w}");
     }
 }
 
@@ -110,7 +115,7 @@ fn wild_places_are_outside() {
             let bounds = Bounds::outside(h, w);
             bilinear(Frame::new(&x, (1, h, w), &[1.0], &mut room), At::Affine(map), bounds, h, w, &mut out);
             assert!(out.iter().all(|v| (0.5..=1.0).contains(v)), "{map:?}");
-            nearest(&x, (1, h, w), &[1.0], At::Affine(map), bounds, h, w, &mut out);
+            nearest(&x, (1, h, w), &[1.0], At::Affine(map), bounds, h, w, &mut out, &mut room);
             assert!(out.iter().all(|&v| v == 0.5 || v == 1.0), "{map:?}");
         }
     }
@@ -130,7 +135,7 @@ fn whole_pixels_are_exact() {
             let bounds = Bounds::outside(h, w);
             bilinear(Frame::new(&x, (1, h, w), &[0.75], &mut room), At::Affine(map), bounds, h, w, &mut read);
             assert_eq!(read, copied, "{h} × {w} {flip:?} {by:?}");
-            nearest(&x, (1, h, w), &[0.75], At::Affine(map), bounds, h, w, &mut read);
+            nearest(&x, (1, h, w), &[0.75], At::Affine(map), bounds, h, w, &mut read, &mut room);
             assert_eq!(read, copied, "{h} × {w} {flip:?} {by:?}");
         }
     }

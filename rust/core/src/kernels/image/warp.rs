@@ -107,15 +107,18 @@ fn numbers<T: Sampled>(bounds: Bounds, h: usize, w: usize) -> [T; 4] {
     [x.0, x.1, y.0, y.1].map(T::from_f64)
 }
 
-/// One element, by a load of its own: what gathers the compiler makes of sixteen are slower.
+/// One element, by loads of its own: what gathers the compiler makes of sixteen are slower.
 ///
 /// # Safety
-/// `i` is an index of `data`.
+/// `index` is one of `data`.
 #[inline(always)]
-unsafe fn one<T: Sampled>(data: &[T], i: usize) -> T {
-    debug_assert!(i < data.len());
+unsafe fn one<T: Sampled>(data: &[T], index: &u32) -> T {
     // SAFETY: by the caller's promise.
-    unsafe { data.as_ptr().add(i).read_volatile() }
+    unsafe {
+        let i = std::ptr::from_ref(index).read_volatile() as usize;
+        debug_assert!(i < data.len());
+        data.as_ptr().add(i).read_volatile()
+    }
 }
 
 registers! {
@@ -136,12 +139,13 @@ registers! {
                     let inner = to.add(2 * BEFORE);
                     for x in (0..w).step_by(V::LANES) {
                         let there = V::first((w - x).min(V::LANES));
-                        let line = |y: usize| if (BEFORE..h + BEFORE).contains(&y) {
-                            V::load_part(plane.as_ptr().add((y - BEFORE) * w + x), there)
-                        } else {
-                            outside
-                        };
-                        let (low, high) = line(y).interleave(line(y + 1));
+                        let mut pair = [outside; 2];
+                        for (below, line) in pair.iter_mut().enumerate() {
+                            if (BEFORE..h + BEFORE).contains(&(y + below)) {
+                                *line = V::load_part(plane.as_ptr().add((y + below - BEFORE) * w + x), there);
+                            }
+                        }
+                        let (low, high) = pair[0].interleave(pair[1]);
                         low.store(inner.add(2 * x));
                         high.store(inner.add(2 * x + V::LANES));
                     }
@@ -210,39 +214,51 @@ registers! {
 simd! {
     /// Read an image of c planes of h × w at `oh` × `ow` places, the nearest pixel of each, ties going to the even one;
     /// outside is `fill`, one for all planes or one for each.
-    pub fn nearest<T: Sampled>(image: &[T], size: (usize, usize, usize), fill: &[f64], at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T]) {
+    pub fn nearest<T: Sampled>(image: &[T], size: (usize, usize, usize), fill: &[f64], at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T], room: &mut Vec<T>) {
         let (c, h, w) = size;
         let n = h * w;
         let [x0, x1, y0, y1] = numbers::<T>(bounds, h, w);
         assert!(image.len() == c * n && out.len() == c * oh * ow);
-        if n == 0 {
-            for (channel, out) in out.chunks_exact_mut((oh * ow).max(1)).enumerate() {
-                out.fill(T::from_f64(fill[channel % fill.len()]));
-            }
-            return;
+        // Planes with the value outside as one more pixel.
+        room.resize(c * (n + 1), T::ZERO);
+        for (channel, plane) in room.chunks_exact_mut(n + 1).enumerate() {
+            copy(&image[channel * n..(channel + 1) * n], &mut plane[..n]);
+            plane[n] = T::from_f64(fill[channel % fill.len()]);
         }
-        for y in 0..oh {
-            for x in chunks(ow) {
+        let (mut index, mut begins) = ([[0_u32; CHUNK]; AHEAD], [0; AHEAD]);
+        let mut next = (0..oh).flat_map(|y| chunks(ow).map(move |x| (y, x)));
+        loop {
+            let mut count = 0;
+            while count < AHEAD && let Some((y, x)) = next.next() {
                 let (xs, ys) = places(at, x, y, ow);
-                let (mut index, mut inside) = ([0_i32; CHUNK], [false; CHUNK]);
                 for k in 0..CHUNK {
                     let (_, i) = at_most(at_least(xs[k], x0), x1).nearest();
                     let (_, j) = at_most(at_least(ys[k], y0), y1).nearest();
-                    inside[k] = ((i as u32) < w as u32) & ((j as u32) < h as u32);
-                    index[k] = if inside[k] { j * w as i32 + i } else { 0 };
+                    let inside = ((i as u32) < w as u32) & ((j as u32) < h as u32);
+                    index[count][k] = if inside { (j * w as i32 + i) as u32 } else { n as u32 };
                 }
+                begins[count] = y * ow + x;
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
+            for i in 0..count {
                 for channel in 0..c {
-                    let data = &image[channel * n..(channel + 1) * n];
-                    let fill = T::from_f64(fill[channel % fill.len()]);
-                    let mut a = [T::ZERO; CHUNK];
-                    for k in 0..CHUNK {
-                        // SAFETY: inside, or 0, of a plane that is not empty.
-                        a[k] = unsafe { one(data, index[k] as u32 as usize) };
+                    let data = &room[channel * (n + 1)..(channel + 1) * (n + 1)];
+                    let begin = channel * oh * ow + begins[i];
+                    let line = &mut out[begin..begin + ow.min(CHUNK)];
+                    if let Some(line) = line.first_chunk_mut::<CHUNK>() {
+                        for k in 0..CHUNK {
+                            // SAFETY: at most n, and a plane has n + 1 elements.
+                            line[k] = unsafe { one(data, &index[i][k]) };
+                        }
+                    } else {
+                        for (value, index) in line.iter_mut().zip(&index[i]) {
+                            // SAFETY: as above.
+                            *value = unsafe { one(data, index) };
+                        }
                     }
-                    for k in 0..CHUNK {
-                        a[k] = if inside[k] { a[k] } else { fill };
-                    }
-                    put(&a, &mut out[(channel * oh + y) * ow + x..(channel * oh + y + 1) * ow]);
                 }
             }
         }
