@@ -126,7 +126,7 @@ unsafe fn fours_512(src: *const f32, index: *const u32) -> [__m512; 4] {
 
 macro_rules! impl_avx512 {
     ($v:ident, $t:ident, $mask:ident, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident,
+     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident,
      $permute:ident, $even:ident, $low:ident $(, $fours:ident)?) => {
         impl Vector for $v {
             type Elem = $t;
@@ -177,6 +177,11 @@ macro_rules! impl_avx512 {
                 unsafe { $fma(self, a, b) }
             }
             #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: see `zero`.
+                unsafe { $mul(self, other) }
+            }
+            #[inline(always)]
             unsafe fn add(self, other: Self) -> Self {
                 // SAFETY: see `zero`.
                 unsafe { $add(self, other) }
@@ -224,6 +229,7 @@ impl_avx512!(
     _mm512_storeu_ps,
     _mm512_mask_storeu_ps,
     _mm512_fmadd_ps,
+    _mm512_mul_ps,
     _mm512_add_ps,
     _mm512_sub_ps,
     _mm512_permutex2var_ps,
@@ -243,6 +249,7 @@ impl_avx512!(
     _mm512_storeu_pd,
     _mm512_mask_storeu_pd,
     _mm512_fmadd_pd,
+    _mm512_mul_pd,
     _mm512_add_pd,
     _mm512_sub_pd,
     _mm512_permutex2var_pd,
@@ -256,8 +263,8 @@ static WINDOW_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 macro_rules! impl_avx2 {
     ($v:ident, $t:ident, $lanes:literal, $window:ident, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident, $deinterleave:ident, $interleave:ident
-     $(, $fours:ident)?) => {
+     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident,
+     $deinterleave:ident, $interleave:ident $(, $fours:ident)?) => {
         impl Vector for $v {
             type Elem = $t;
             type Mask = __m256i;
@@ -309,6 +316,11 @@ macro_rules! impl_avx2 {
                 unsafe { $fma(self, a, b) }
             }
             #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: see `zero`.
+                unsafe { $mul(self, other) }
+            }
+            #[inline(always)]
             unsafe fn add(self, other: Self) -> Self {
                 // SAFETY: see `zero`.
                 unsafe { $add(self, other) }
@@ -350,6 +362,7 @@ impl_avx2!(
     _mm256_storeu_ps,
     _mm256_maskstore_ps,
     _mm256_fmadd_ps,
+    _mm256_mul_ps,
     _mm256_add_ps,
     _mm256_sub_ps,
     deinterleave_ps,
@@ -368,6 +381,7 @@ impl_avx2!(
     _mm256_storeu_pd,
     _mm256_maskstore_pd,
     _mm256_fmadd_pd,
+    _mm256_mul_pd,
     _mm256_add_pd,
     _mm256_sub_pd,
     deinterleave_pd,
