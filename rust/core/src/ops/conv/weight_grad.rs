@@ -56,7 +56,7 @@ impl Cut {
     fn new(op: &ConvGradWeight, g: &[usize], x: &[usize]) -> Self {
         let groups = op.settings.groups;
         let channels = (x[1] / groups, g[1] / groups);
-        let winograd = winograd::fits(&op.settings, op.kernel, channels);
+        let winograd = winograd::fits(&op.settings, &[g[1], channels.0, op.kernel.0, op.kernel.1], g);
         let taps = op.kernel.0 * op.kernel.1;
         let mut slices = x[0].min(SLICES);
         while slices > 1 && slices * channels.0 * taps * g[1] > ROOM {

@@ -5,36 +5,45 @@ use std::ops::Range;
 use super::geometry::Settings;
 use super::image_of;
 use super::scratch;
+use crate::kernels::frame::{LANES, Layout, from_frame, to_frame};
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::transpose::{Matrix, transpose};
 use crate::kernels::vector::Lanes;
-use crate::kernels::winograd::{self as kernel, Apart, LANES, PLACES, STEP, TAPS, Tiles};
+use crate::kernels::winograd::{self as kernel, Apart, PLACES, STEP, TAPS, Tiles};
 use crate::tensor::View;
 use crate::threads::Team;
 
 /// Fewer channels leave too little between one transform and the next.
 const CHANNELS: usize = 8;
-/// Bytes of a block's transformed tiles, before and after the product.
+/// Fewer tiles do not pay for the transform of the kernels.
+const TILES: usize = 16;
+/// Bytes of a block's transformed tiles, before and after the product ...
 const BLOCK_BYTES: usize = 384 << 10;
-/// Tiles of a block at least: kernels are read once a block.
-const BLOCK_TILES: usize = 16;
+/// ... but so many tiles at least, for a block reads all kernels, or all sums of kernels.
+const BLOCK_TILES: usize = 64;
 /// Channels that are made at once.
 const CHANNEL_BLOCK: usize = 64;
 
-/// Whether a convolution is computed in this way.
-pub(super) fn fits(settings: &Settings, kernel: (usize, usize), channels: (usize, usize)) -> bool {
+/// Whether a convolution with a weight of this shape, or its gradient, is computed in this way, the result having this shape.
+pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> bool {
     let around = |&(before, after): &(usize, usize)| before <= 2 && after <= 2;
-    kernel == (3, 3)
+    weight[2..] == [3, 3]
         && settings.stride == [1, 1]
         && settings.dilation == [1, 1]
         && settings.groups == 1
         && settings.padding.iter().all(around)
-        && channels.0.min(channels.1) >= CHANNELS
+        && weight[0].min(weight[1]) >= CHANNELS
+        && result[0] * result[2].div_ceil(STEP) * result[3].div_ceil(STEP) >= TILES
 }
 
-/// How many elements the transformed kernels have.
-pub(super) fn kernels_len(channels: (usize, usize)) -> usize {
-    PLACES * channels.0 * channels.1
+/// From one place to the next of so many transformed kernels. Were it a power of two, places would evict each other.
+fn apart(kernels: usize) -> usize {
+    odd_lines::<f32>(kernels)
+}
+
+/// How many elements the transformed kernels of a weight have.
+pub(super) fn kernels_len(weight: &[usize]) -> usize {
+    PLACES * apart(weight[0] * weight[1])
 }
 
 /// Groups of channels that fill a frame, the last one maybe in part.
@@ -54,7 +63,7 @@ fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out
     // Of a kernel's place in the weight: from one of those that are read to the next, and from one that is written.
     let ((rows, to_row), (cols, to_col)) = if turned { ((o, c), (c, 1)) } else { ((c, 1), (o, c)) };
     let w = weight.slice::<T>();
-    debug_assert!(out.numel() >= PLACES * rows * cols);
+    let apart = apart(rows * cols);
     let (mut taps, mut places) = ([T::ZERO; TAPS * LANES], [T::ZERO; PLACES * LANES]);
     for row in team.share(rows) {
         for group in frames(0..cols) {
@@ -65,7 +74,7 @@ fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out
             }
             kernel::transform_kernels(&taps, &mut places);
             for (place, values) in places.chunks_exact(LANES).enumerate() {
-                let first = (place * rows + row) * cols + group.start;
+                let first = place * apart + row * cols + group.start;
                 // SAFETY: inside the output; members have different rows.
                 unsafe { out.part::<T>(first..first + group.len()) }.copy_from_slice(&values[..group.len()]);
             }
@@ -92,17 +101,19 @@ fn fill<T: Lanes>(
     (rows, cols): (usize, usize),
     frame: &mut [T],
 ) {
-    let left = first.1.unsigned_abs() * LANES;
-    for (r, line) in frame.chunks_exact_mut(cols * LANES).take(rows).enumerate() {
-        let y = first.0 + r as isize;
-        if y < 0 || y >= height as isize || width == 0 {
-            line.fill(T::ZERO);
-            continue;
-        }
+    let inside = |y: usize| (y as isize - first.0).clamp(0, rows as isize) as usize;
+    let (line, left, there) = (cols * LANES, first.1.unsigned_abs() * LANES, inside(0)..inside(height));
+    frame[..there.start * line].fill(T::ZERO);
+    frame[there.end * line..rows * line].fill(T::ZERO);
+    let frame = &mut frame[there.start * line..there.end * line];
+    for line in frame.chunks_exact_mut(line) {
         line[..left].fill(T::ZERO);
         line[left + width * LANES..].fill(T::ZERO);
-        let from = Matrix { rows: channels, cols: width, stride: height * width };
-        transpose(&planes[y as usize * width..], from, &mut line[left..], LANES);
+    }
+    if !frame.is_empty() && width > 0 {
+        let y = (first.0 + there.start as isize) as usize;
+        let of = Layout { pixels: there.len() * width, width, cols, plane: height * width, channels };
+        to_frame(&planes[y * width..], of, &mut frame[left..]);
     }
 }
 
@@ -251,6 +262,7 @@ impl<T: Lanes> Images<'_, T> {
         let (grid, parts) = (&self.grid, self.channels.1.div_ceil(CHANNEL_BLOCK));
         let from = grid.apart::<T>(self.channels.0);
         let to = grid.apart::<T>(self.channels.1.div_ceil(parts));
+        let kernels_apart = apart(self.channels.0 * self.channels.1);
         let lens = [Tiles::frame(grid.largest().input()), PLACES * from.place, PLACES * to.place];
         scratch::with(lens, |[frame, tiles, sums]| {
             let blocks = grid.blocks(0..self.n, team.size());
@@ -270,8 +282,7 @@ impl<T: Lanes> Images<'_, T> {
                                 col_stride: 1,
                             },
                             b: MatRef {
-                                ptr: self.kernels[place * self.channels.0 * self.channels.1 + channels.start..]
-                                    .as_ptr(),
+                                ptr: self.kernels[place * kernels_apart + channels.start..].as_ptr(),
                                 row_stride: self.channels.1 as isize,
                                 col_stride: 1,
                             },
@@ -298,8 +309,6 @@ impl<T: Lanes> Images<'_, T> {
         let (grid, tiles) = (&self.grid, self.grid.of(block));
         let ((height, width), (_, cols)) = (grid.output, tiles.output());
         let rows = STEP * block.rows.start..height.min(STEP * block.rows.end);
-        // Rows that follow each other in the frame as they do in the plane are turned in one go.
-        let (runs, run) = if cols == width { (1, rows.len() * width) } else { (rows.len(), width) };
         for (i, image) in block.images.clone().enumerate() {
             for group in frames(channels.clone()) {
                 let mut bias = [T::ZERO; LANES];
@@ -308,14 +317,12 @@ impl<T: Lanes> Images<'_, T> {
                 }
                 let sums = &sums[i * tiles.count() * apart.tile + group.start - channels.start..];
                 kernel::transform_output(sums, apart, tiles, group.len(), &bias, frame);
-                let plane = (image * self.channels.1 + group.start) * height * width;
-                for r in 0..runs {
-                    let from = Matrix { rows: run, cols: group.len(), stride: LANES };
-                    let (first, len) = (plane + (rows.start + r) * width, (group.len() - 1) * height * width + run);
-                    // SAFETY: rows of this block, in the planes of these channels.
-                    let y = unsafe { std::slice::from_raw_parts_mut(self.y.add(first), len) };
-                    transpose(&frame[r * cols * LANES..], from, y, height * width);
-                }
+                let (plane, pixels) = (height * width, rows.len() * width);
+                let first = (image * self.channels.1 + group.start) * plane + rows.start * width;
+                // SAFETY: rows of this block, in the planes of these channels.
+                let y =
+                    unsafe { std::slice::from_raw_parts_mut(self.y.add(first), (group.len() - 1) * plane + pixels) };
+                from_frame(frame, Layout { pixels, width, cols, plane, channels: group.len() }, y);
             }
         }
     }
@@ -341,7 +348,7 @@ impl<T: Lanes> Gradient<'_, T> {
         let (channels, out) = (self.channels.len(), self.out);
         let grid = Grid::new::<T>(self.padding, self.image, padded(channels) + padded(out));
         let (from, to) = (grid.apart::<T>(channels), grid.apart::<T>(out));
-        let place = channels * out;
+        let place = apart(channels * out);
         let lens = [Tiles::frame(grid.largest().input()), PLACES * from.place, PLACES * to.place, PLACES * place];
         scratch::with(lens, |[frame, tiles, grads, sums]| {
             for (b, block) in grid.blocks(images, 1).enumerate() {
