@@ -7,6 +7,8 @@
 //! First R makes lines of the width of x, as many as stay in cache, then C makes rows of y of them. Sums run in the order
 //! of the taps.
 
+use std::ops::Range;
+
 use super::vector::{Vector, registers};
 use crate::element::{Float, LANES};
 use crate::kernels::reduce::tree;
@@ -66,6 +68,7 @@ impl<'a, T: Float> Axis<'a, T> {
 
     /// That taps are inputs.
     fn check(&self) {
+        assert!(self.starts.is_sorted() && self.starts.last().is_some_and(|&end| end as usize == self.at.len()));
         assert!(self.at.iter().all(|&at| (at as usize) < self.inputs) && self.weights.len() == self.at.len());
     }
 }
@@ -105,6 +108,7 @@ impl<T: Float> Map<'_, T> {
     fn check(&self) {
         self.rows.check();
         self.cols.check();
+        assert!(self.runs.is_sorted() && self.runs.last().is_some_and(|&end| end as usize == self.rows.outputs()));
         let Stretch { from, to, period, step, like, before, after } = self.stretch;
         if from == to {
             return;
@@ -151,121 +155,189 @@ fn one<T: Float>(line: &[T], at: &[u32], weights: &[T]) -> T {
     sum
 }
 
-/// line ← Σ weight · row of x, in whole registers.
-///
-/// # Safety
-/// As for [`Vector`]; x has the rows of the taps, the line as many elements.
-#[inline(always)]
-unsafe fn down<V: Vector>(x: *const V::Elem, width: usize, at: &[u32], weights: &[V::Elem], line: *mut V::Elem) {
-    for start in (0..width).step_by(V::LANES) {
+/// Some lines, and the rows of y that are made of them.
+struct Lines<'a, V: Vector> {
+    /// The first element of the first line.
+    line: *mut V::Elem,
+    pitch: usize,
+    /// The first row of y that a line makes, and where the rows of the last line end.
+    runs: &'a [u32],
+    /// y, from its first row.
+    y: *mut V::Elem,
+    map: &'a Map<'a, V::Elem>,
+}
+
+impl<V: Vector> Lines<'_, V> {
+    /// lines ← R · x, in whole registers.
+    ///
+    /// # Safety
+    /// Here and below as for [`Vector`]; pointers are to all that the map, which is checked, speaks of.
+    #[inline(always)]
+    unsafe fn make(&self, x: *const V::Elem) {
+        let (rows, width) = (self.map.rows, self.map.cols.inputs);
+        let whole = width - width % V::LANES;
         // SAFETY: loads are masked to the row, lines have room for whole registers.
         unsafe {
-            let mask = V::first(V::LANES.min(width - start));
+            let rest = V::first(width - whole);
+            let mut line = self.line;
+            for &i in &self.runs[..self.runs.len() - 1] {
+                let taps = rows.starts.get_unchecked(i as usize..i as usize + 2);
+                let taps = taps[0] as usize..taps[1] as usize;
+                let (at, weights) = (rows.at.get_unchecked(taps.clone()), rows.weights.get_unchecked(taps));
+                let zero = V::splat(empty_sum(at));
+                for start in (0..whole).step_by(V::LANES) {
+                    let mut sum = zero;
+                    for (&at, &w) in at.iter().zip(weights) {
+                        sum = V::splat(w).mul_add(V::load(x.add(at as usize * width + start)), sum);
+                    }
+                    sum.store(line.add(start));
+                }
+                if whole < width {
+                    let mut sum = zero;
+                    for (&at, &w) in at.iter().zip(weights) {
+                        sum = V::splat(w).mul_add(V::load_part(x.add(at as usize * width + whole), rest), sum);
+                    }
+                    sum.store(line.add(whole));
+                }
+                line = line.wrapping_add(self.pitch);
+            }
+        }
+    }
+
+    /// Σ weight · input of as many neighbouring outputs as there are lanes. With `STEP` 2, `line` has every other.
+    #[inline(always)]
+    unsafe fn sums<const STEP: usize>(line: *const V::Elem, at: &[u32], weights: &[V::Elem]) -> V {
+        // SAFETY: what is read past the taps of outputs is in the room behind the lines.
+        unsafe {
             let mut sum = V::splat(empty_sum(at));
-            for (&at, &w) in at.iter().zip(weights) {
-                sum = V::splat(w).mul_add(V::load_part(x.add(at as usize * width + start), mask), sum);
-            }
-            sum.store(line.add(start));
-        }
-    }
-}
-
-/// Σ weight · input of as many neighbouring outputs as there are lanes. With `STEP` 2 they are every other.
-///
-/// # Safety
-/// As for [`Vector`]; `STEP` registers can be read at every tap of the line.
-#[inline(always)]
-unsafe fn sums<V: Vector, const STEP: usize>(line: *const V::Elem, at: &[u32], weights: &[V::Elem]) -> V {
-    // SAFETY: what is asked of the caller.
-    unsafe {
-        let mut sum = V::splat(empty_sum(at));
-        let mut k = 0;
-        while k < at.len() {
-            let source = line.wrapping_add(at[k] as usize);
-            if STEP == 1 {
-                sum = V::splat(weights[k]).mul_add(V::load(source), sum);
-            } else {
-                let (even, odd) = V::load(source).deinterleave(V::load(source.add(V::LANES)));
-                sum = V::splat(weights[k]).mul_add(even, sum);
-                if k + 1 < at.len() && at[k + 1] == at[k] + 1 {
-                    k += 1;
-                    sum = V::splat(weights[k]).mul_add(odd, sum);
+            let mut k = 0;
+            while k < at.len() {
+                let source = line.wrapping_add(*at.get_unchecked(k) as usize);
+                let w = V::splat(*weights.get_unchecked(k));
+                if STEP == 1 {
+                    sum = w.mul_add(V::load(source), sum);
+                } else {
+                    let (even, odd) = V::load(source).deinterleave(V::load(source.add(V::LANES)));
+                    sum = w.mul_add(even, sum);
+                    if k + 1 < at.len() && *at.get_unchecked(k + 1) == *at.get_unchecked(k) + 1 {
+                        k += 1;
+                        sum = V::splat(*weights.get_unchecked(k)).mul_add(odd, sum);
+                    }
                 }
+                k += 1;
             }
-            k += 1;
-        }
-        sum
-    }
-}
-
-/// The outputs of the stretch.
-///
-/// # Safety
-/// As for [`Vector`]; the columns are checked, and two registers can be read at the last tap of the line.
-#[inline(always)]
-unsafe fn stretch<V: Vector>(line: *const V::Elem, map: &Map<'_, V::Elem>, y: &mut [V::Elem]) {
-    let Stretch { from, period, step, like, .. } = map.stretch;
-    let (at, weights) = map.cols.taps(like);
-    let (n, y) = (y.len(), y.as_mut_ptr());
-    let first = line.wrapping_sub((like - from) / period * step);
-    // SAFETY: stores are masked to y; the taps of its outputs are in the line, and what is read past them is not used.
-    unsafe {
-        if period == 2 {
-            let (next_at, next_weights) = map.cols.taps(like + 1);
-            for i in (0..n).step_by(2 * V::LANES) {
-                let source = first.wrapping_add(i / 2);
-                let (a, b) = (sums::<V, 1>(source, at, weights), sums::<V, 1>(source, next_at, next_weights));
-                let (low, high) = a.interleave(b);
-                let left = n - i;
-                low.store_part(y.add(i), V::first(left.min(V::LANES)));
-                if left > V::LANES {
-                    high.store_part(y.add(i + V::LANES), V::first((left - V::LANES).min(V::LANES)));
-                }
-            }
-            return;
-        }
-        for i in (0..n).step_by(V::LANES) {
-            let source = first.wrapping_add(i * step);
-            let sum = if step == 2 { sums::<V, 2>(source, at, weights) } else { sums::<V, 1>(source, at, weights) };
-            sum.store_part(y.add(i), V::first((n - i).min(V::LANES)));
+            sum
         }
     }
-}
 
-/// y ← C · line
-///
-/// # Safety
-/// As for [`stretch`].
-#[inline(always)]
-unsafe fn across<V: Vector>(line: &[V::Elem], map: &Map<'_, V::Elem>, y: &mut [V::Elem]) {
-    let Stretch { from, to, step, like, .. } = map.stretch;
-    if from < to && step == 0 {
-        let (at, weights) = map.cols.taps(like);
-        y[from..to].fill(one(line, at, weights));
-    } else if from < to {
-        // SAFETY: what is asked of the caller.
-        unsafe { stretch::<V>(line.as_ptr(), map, &mut y[from..to]) };
-    }
-    for i in (0..from).chain(to..y.len()) {
-        let (at, weights) = map.cols.taps(i);
-        y[i] = one(line, at, weights);
-    }
-}
-
-/// Copy the first `width` elements to those that follow.
-///
-/// # Safety
-/// As for [`Vector`].
-#[inline(always)]
-unsafe fn repeat<V: Vector>(rows: &mut [V::Elem], width: usize) {
-    let (first, others) = rows.split_at_mut(width);
-    for row in others.chunks_exact_mut(width) {
-        for i in (0..width).step_by(V::LANES) {
-            // SAFETY: masked to the rows.
+    /// The outputs of a stretch, each of its own taps.
+    #[inline(always)]
+    unsafe fn each<const STEP: usize>(&self) {
+        let (Stretch { from, to, like, .. }, width) = (self.map.stretch, self.map.cols.outputs());
+        let (at, weights) = self.map.cols.taps(like);
+        for i in (from..to).step_by(V::LANES) {
+            let mut line = self.line.cast_const().wrapping_add(i * STEP).wrapping_sub(like * STEP);
+            // SAFETY: stores are masked to the stretch.
             unsafe {
-                let mask = V::first((width - i).min(V::LANES));
-                V::load_part(first.as_ptr().add(i), mask).store_part(row.as_mut_ptr().add(i), mask);
+                let mask = V::first((to - i).min(V::LANES));
+                for rows in self.runs.windows(2) {
+                    let sum = Self::sums::<STEP>(line, at, weights);
+                    for row in rows[0]..rows[1] {
+                        sum.store_part(self.y.add(row as usize * width + i), mask);
+                    }
+                    line = line.wrapping_add(self.pitch);
+                }
             }
+        }
+    }
+
+    /// The outputs of a stretch, two by two.
+    #[inline(always)]
+    unsafe fn pairs(&self) {
+        let (Stretch { from, to, like, .. }, width) = (self.map.stretch, self.map.cols.outputs());
+        let [(at, weights), (next_at, next_weights)] = [like, like + 1].map(|i| self.map.cols.taps(i));
+        for i in (from..to).step_by(2 * V::LANES) {
+            let mut line = self.line.cast_const().wrapping_add(i / 2).wrapping_sub(like / 2);
+            let left = to - i;
+            // SAFETY: stores are masked to the stretch.
+            unsafe {
+                let low = V::first(left.min(V::LANES));
+                let high = V::first(left.clamp(V::LANES, 2 * V::LANES) - V::LANES);
+                for rows in self.runs.windows(2) {
+                    let even = Self::sums::<1>(line, at, weights);
+                    let (a, b) = even.interleave(Self::sums::<1>(line, next_at, next_weights));
+                    for row in rows[0]..rows[1] {
+                        let y = self.y.add(row as usize * width + i);
+                        a.store_part(y, low);
+                        b.store_part(y.wrapping_add(V::LANES), high);
+                    }
+                    line = line.wrapping_add(self.pitch);
+                }
+            }
+        }
+    }
+
+    /// The outputs of a stretch that are all the same.
+    #[inline(always)]
+    unsafe fn same(&self) {
+        let (Stretch { from, to, like, .. }, cols) = (self.map.stretch, &self.map.cols);
+        let (at, weights) = cols.taps(like);
+        for (l, rows) in self.runs.windows(2).enumerate() {
+            // SAFETY: a line, and a part of the rows that are made of it.
+            unsafe {
+                let line = std::slice::from_raw_parts(self.line.add(l * self.pitch), cols.inputs);
+                let value = one(line, at, weights);
+                for row in rows[0]..rows[1] {
+                    let y = self.y.add(row as usize * cols.outputs() + from);
+                    std::slice::from_raw_parts_mut(y, to - from).fill(value);
+                }
+            }
+        }
+    }
+
+    /// Outputs outside of a stretch.
+    #[inline(always)]
+    unsafe fn rest(&self, outputs: Range<usize>) {
+        let cols = &self.map.cols;
+        for i in outputs.clone() {
+            let (at, weights) = cols.taps(i);
+            for (l, rows) in self.runs.windows(2).enumerate() {
+                // SAFETY: a line, and an element of a row that is made of it.
+                unsafe {
+                    let line = std::slice::from_raw_parts(self.line.add(l * self.pitch), cols.inputs);
+                    self.y.add(rows[0] as usize * cols.outputs() + i).write(one(line, at, weights));
+                }
+            }
+        }
+        for i in outputs.clone().step_by(V::LANES) {
+            for rows in self.runs.windows(2).filter(|rows| rows[1] > rows[0] + 1) {
+                // SAFETY: masked to the outputs.
+                unsafe {
+                    let mask = V::first((outputs.end - i).min(V::LANES));
+                    let values = V::load_part(self.y.add(rows[0] as usize * cols.outputs() + i), mask);
+                    for row in rows[0] + 1..rows[1] {
+                        values.store_part(self.y.add(row as usize * cols.outputs() + i), mask);
+                    }
+                }
+            }
+        }
+    }
+
+    /// y ← C · line
+    #[inline(always)]
+    unsafe fn across(&self) {
+        let Stretch { from, to, period, step, .. } = self.map.stretch;
+        // SAFETY: what the caller is asked for.
+        unsafe {
+            match (period, step) {
+                _ if from == to => {}
+                (2, _) => self.pairs(),
+                (_, 1) => self.each::<1>(),
+                (_, 2) => self.each::<2>(),
+                _ => self.same(),
+            }
+            self.rest(0..from);
+            self.rest(to..self.map.cols.outputs());
         }
     }
 }
@@ -273,26 +345,19 @@ unsafe fn repeat<V: Vector>(rows: &mut [V::Elem], width: usize) {
 registers! {
     /// y ← R · x · Cᵀ for planes that follow each other. `room` is scratch, all 0: as much as [`Map::room`] says.
     pub(crate) fn planes<T, V>(x: &[T], map: &Map<'_, T>, room: &mut [T], y: &mut [T]) {
-        let Map { rows, cols, .. } = map;
-        let (width, out_cols) = (cols.inputs, cols.outputs());
-        let (pitch, before, most) = (map.pitch(), map.stretch.before, map.lines());
+        let (size, out) = (map.rows.inputs * map.cols.inputs, map.rows.outputs() * map.cols.outputs());
         assert!(room.len() >= map.room());
         map.check();
-        for (x, y) in x.chunks_exact(rows.inputs * width).zip(y.chunks_exact_mut(rows.outputs() * out_cols)) {
+        let (pitch, most) = (map.pitch(), map.lines());
+        let line = room[map.stretch.before..].as_mut_ptr();
+        for (x, y) in x.chunks_exact(size).zip(y.chunks_exact_mut(out)) {
             for first in (0..map.runs.len() - 1).step_by(most) {
                 let runs = &map.runs[first..(first + most + 1).min(map.runs.len())];
-                for (line, &i) in room.chunks_exact_mut(pitch).zip(&runs[..runs.len() - 1]) {
-                    let (at, weights) = rows.taps(i as usize);
-                    // SAFETY: taps are rows of x; the line has room for whole registers.
-                    unsafe { down::<V>(x.as_ptr(), width, at, weights, line[before..].as_mut_ptr()) };
-                }
-                for (l, run) in runs.windows(2).enumerate() {
-                    let y = &mut y[run[0] as usize * out_cols..run[1] as usize * out_cols];
-                    // SAFETY: a line lies between so many zeros, and `room` ends so far behind the last, as taps reach.
-                    unsafe {
-                        across::<V>(&room[l * pitch + before..], map, &mut y[..out_cols]);
-                        repeat::<V>(y, out_cols);
-                    }
+                let lines = Lines::<V> { line, pitch, runs, y: y.as_mut_ptr(), map };
+                // SAFETY: the map is checked, x and y are whole planes, and `room` is what it asks for.
+                unsafe {
+                    lines.make(x.as_ptr());
+                    lines.across();
                 }
             }
         }

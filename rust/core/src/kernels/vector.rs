@@ -47,6 +47,8 @@ pub(crate) trait Vector: Copy {
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
+    /// `(v, at)` in the lanes where `v` is greater than `self`, or NaN; `(self, place)` in the others.
+    unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self);
     /// Of the lanes of `self` and then of `other`, the even and the odd ones.
     unsafe fn deinterleave(self, other: Self) -> (Self, Self);
     /// The lanes of both in turn, `self`'s first.
@@ -60,6 +62,9 @@ pub(crate) trait Lanes: Float {
     type Avx2: Vector<Elem = Self>;
     #[cfg(target_arch = "x86_64")]
     type Avx512: Vector<Elem = Self>;
+
+    /// A whole number below 256. Loops over this are vectorised, other than those over conversions that saturate.
+    fn to_byte(self) -> u8;
 }
 
 impl Lanes for f32 {
@@ -68,6 +73,12 @@ impl Lanes for f32 {
     type Avx2 = std::arch::x86_64::__m256;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = std::arch::x86_64::__m512;
+
+    #[inline(always)]
+    fn to_byte(self) -> u8 {
+        // The last bit of what is added counts ones.
+        (self + (1_u64 << 23) as Self).to_bits() as u8
+    }
 }
 
 impl Lanes for f64 {
@@ -76,6 +87,12 @@ impl Lanes for f64 {
     type Avx2 = std::arch::x86_64::__m256d;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = std::arch::x86_64::__m512d;
+
+    #[inline(always)]
+    fn to_byte(self) -> u8 {
+        // The last bit of what is added counts ones.
+        (self + (1_u64 << 52) as Self).to_bits() as u8
+    }
 }
 
 /// Compile a kernel that is written in registers once for each level, and choose at run time: [`crate::simd!`] for what the
@@ -187,6 +204,16 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
         Self(lanes)
     }
     #[inline(always)]
+    unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+        let (mut best, mut place) = (self.0, place.0);
+        for l in 0..LANES {
+            let wins = (v.0[l] > best[l]) | v.0[l].is_nan();
+            best[l] = if wins { v.0[l] } else { best[l] };
+            place[l] = if wins { at.0[l] } else { place[l] };
+        }
+        (Self(best), Self(place))
+    }
+    #[inline(always)]
     unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
         let lane = |i: usize| if i < LANES { self.0[i] } else { other.0[i - LANES] };
         (Self(std::array::from_fn(|i| lane(2 * i))), Self(std::array::from_fn(|i| lane(2 * i + 1))))
@@ -195,24 +222,5 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
     unsafe fn interleave(self, other: Self) -> (Self, Self) {
         let lane = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { other.0[i / 2] };
         (Self(std::array::from_fn(lane)), Self(std::array::from_fn(|i| lane(i + LANES))))
-    }
-}
-
-registers! {
-    /// `even[i] = x[2 i]`, `odd[i] = x[2 i + 1]`.
-    pub(crate) fn deinterleave<T, V>(x: &[T], even: &mut [T], odd: &mut [T]) {
-        assert!(even.len() >= x.len().div_ceil(2) && odd.len() >= x.len() / 2);
-        // SAFETY: loads are masked to x, stores to what is asserted to be there.
-        unsafe {
-            for start in (0..x.len()).step_by(2 * V::LANES) {
-                let left = x.len() - start;
-                let (low, high) = (left.min(V::LANES), left.clamp(V::LANES, 2 * V::LANES) - V::LANES);
-                let src = x.as_ptr().add(start);
-                let (low, high) = (V::load_part(src, V::first(low)), V::load_part(src.wrapping_add(V::LANES), V::first(high)));
-                let (evens, odds) = low.deinterleave(high);
-                evens.store_part(even.as_mut_ptr().add(start / 2), V::first(left.div_ceil(2).min(V::LANES)));
-                odds.store_part(odd.as_mut_ptr().wrapping_add(start / 2), V::first((left / 2).min(V::LANES)));
-            }
-        }
     }
 }

@@ -81,7 +81,7 @@ unsafe fn interleave_pd(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
 
 macro_rules! impl_avx512 {
     ($v:ident, $t:ident, $mask:ident, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident,
+     $store:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident, $cmp:ident, $blend:ident,
      $permute:ident, $even:ident, $low:ident) => {
         impl Vector for $v {
             type Elem = $t;
@@ -142,6 +142,14 @@ macro_rules! impl_avx512 {
                 unsafe { $sub(self, other) }
             }
             #[inline(always)]
+            unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+                // SAFETY: see `zero`.
+                unsafe {
+                    let wins = $cmp::<_CMP_GT_OQ>(v, self) | $cmp::<_CMP_UNORD_Q>(v, v);
+                    ($blend(wins, self, v), $blend(wins, place, at))
+                }
+            }
+            #[inline(always)]
             unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
                 // SAFETY: see `zero`; a table is as long as a register.
                 unsafe {
@@ -174,6 +182,8 @@ impl_avx512!(
     _mm512_fmadd_ps,
     _mm512_add_ps,
     _mm512_sub_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_mask_blend_ps,
     _mm512_permutex2var_ps,
     EVEN_ODD_32,
     LOW_HIGH_32
@@ -192,6 +202,8 @@ impl_avx512!(
     _mm512_fmadd_pd,
     _mm512_add_pd,
     _mm512_sub_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_mask_blend_pd,
     _mm512_permutex2var_pd,
     EVEN_ODD_64,
     LOW_HIGH_64
@@ -203,7 +215,8 @@ static WINDOW_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 macro_rules! impl_avx2 {
     ($v:ident, $t:ident, $lanes:literal, $window:ident, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident, $deinterleave:ident, $interleave:ident) => {
+     $store:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident, $cmp:ident, $or:ident, $blend:ident,
+     $deinterleave:ident, $interleave:ident) => {
         impl Vector for $v {
             type Elem = $t;
             type Mask = __m256i;
@@ -265,6 +278,14 @@ macro_rules! impl_avx2 {
                 unsafe { $sub(self, other) }
             }
             #[inline(always)]
+            unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+                // SAFETY: see `zero`.
+                unsafe {
+                    let wins = $or($cmp::<_CMP_GT_OQ>(v, self), $cmp::<_CMP_UNORD_Q>(v, v));
+                    ($blend(self, v, wins), $blend(place, at, wins))
+                }
+            }
+            #[inline(always)]
             unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
                 // SAFETY: see `zero`.
                 unsafe { $deinterleave(self, other) }
@@ -291,6 +312,9 @@ impl_avx2!(
     _mm256_fmadd_ps,
     _mm256_add_ps,
     _mm256_sub_ps,
+    _mm256_cmp_ps,
+    _mm256_or_ps,
+    _mm256_blendv_ps,
     deinterleave_ps,
     interleave_ps
 );
@@ -308,6 +332,9 @@ impl_avx2!(
     _mm256_fmadd_pd,
     _mm256_add_pd,
     _mm256_sub_pd,
+    _mm256_cmp_pd,
+    _mm256_or_pd,
+    _mm256_blendv_pd,
     deinterleave_pd,
     interleave_pd
 );
