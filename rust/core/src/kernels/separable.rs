@@ -18,6 +18,8 @@ const LONG: usize = 16;
 /// Elements of the lines that are made before rows are made of them: what was written just now is read slowly, and what
 /// was written long ago has left the cache.
 const BLOCK: usize = 4096;
+/// Elements of y that are made of those lines: their memory is reached in its order, but for steps of this size.
+const WRITTEN: usize = 1024;
 
 /// The longest stretch of outputs in which `period` outputs further on the taps are those `step` inputs further on, where
 /// inputs before the first and after the last are 0.
@@ -95,7 +97,9 @@ impl<T: Float> Map<'_, T> {
 
     /// Lines that are made before rows are made of them.
     fn lines(&self) -> usize {
-        (BLOCK / self.pitch()).clamp(1, self.rows.outputs().max(1))
+        let (lines, rows) = ((self.runs.len() - 1).max(1), self.rows.outputs());
+        let most = (BLOCK / self.pitch()).min(WRITTEN * lines / (rows * self.cols.outputs()).max(1));
+        most.clamp(1, lines)
     }
 
     /// Elements that [`planes`] needs. The last registers of the stretch of a line, two of them, may begin at its end.
