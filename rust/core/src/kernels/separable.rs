@@ -102,7 +102,7 @@ impl<T: Float> Map<'_, T> {
         most.clamp(1, lines)
     }
 
-    /// Elements that [`planes`] needs. The last registers of the stretch of a line, two of them, may begin at its end.
+    /// Elements that `planes` needs. The last registers of the stretch of a line, two of them, may begin at its end.
     #[must_use]
     pub fn room(&self) -> usize {
         self.lines() * self.pitch() + 2 * LANES
