@@ -10,10 +10,12 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::vector::{Lanes, registers};
-use super::winograd::{Rows, split_rows};
+use super::vector::{Lanes, Vector, registers};
 use crate::element::Float;
 use crate::simd;
+
+/// So few elements are copied one by one.
+const FEW: usize = 2;
 
 /// One dimension of a window that slides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +167,68 @@ fn inside(first: isize, step: usize, len: usize, run: usize) -> Range<usize> {
     let up = |x: isize| (x.max(0) as usize).min(run);
     let start = up((-first + step - 1).div_euclid(step));
     start..up((len as isize - first + step - 1).div_euclid(step)).max(start)
+}
+
+/// Rows of some plane: the first, from one to the next, how many.
+#[derive(Clone, Copy)]
+struct Rows<P> {
+    start: P,
+    stride: usize,
+    count: usize,
+}
+
+/// Rows' even and odd positions from `first` on: `even[j] = row[first + 2 j]`, `odd[j] = row[first + 2 j + 1]`, 0 outside of a
+/// row. The results are `run` long and `apart` apart.
+///
+/// # Safety
+/// The machine has V's instruction set, rows are `width` long, and there is room for the results.
+#[inline(always)]
+unsafe fn split_rows<V: Vector>(
+    rows: Rows<*const V::Elem>,
+    width: usize,
+    first: isize,
+    run: usize,
+    (even, odd): (*mut V::Elem, *mut V::Elem),
+    apart: usize,
+) {
+    let len = width as isize;
+    // Masks are the same for all rows.
+    for start in (0..run).step_by(V::LANES) {
+        let (left, x) = (run - start, first + 2 * start as isize);
+        // SAFETY: loads are masked to the rows, stores to `run` elements.
+        unsafe {
+            if left <= FEW {
+                // A run is often one longer than a power of two, and this one must not take as long as a vector.
+                for (i, j) in (0..rows.count).flat_map(|i| (start..run).map(move |j| (i, j))) {
+                    let one = |x: isize| {
+                        let inside = x >= 0 && x < len;
+                        if inside { *rows.start.add(i * rows.stride).offset(x) } else { V::Elem::ZERO }
+                    };
+                    let x = first + 2 * j as isize;
+                    even.add(i * apart + j).write(one(x));
+                    odd.add(i * apart + j).write(one(x + 1));
+                }
+                return;
+            }
+            let lane = |edge: isize| edge.clamp(0, V::LANES as isize) as usize;
+            let next = x + V::LANES as isize;
+            let (low, high) = (V::between(lane(-x), lane(len - x)), V::between(lane(-next), lane(len - next)));
+            let there = V::first(left.min(V::LANES));
+            for i in 0..rows.count {
+                let row = rows.start.wrapping_add(i * rows.stride);
+                let low = V::load_part(row.wrapping_offset(x), low);
+                let (evens, odds) = low.deinterleave(V::load_part(row.wrapping_offset(next), high));
+                let (even, odd) = (even.add(i * apart + start), odd.add(i * apart + start));
+                if left >= V::LANES {
+                    evens.store(even);
+                    odds.store(odd);
+                } else {
+                    evens.store_part(even, there);
+                    odds.store_part(odd, there);
+                }
+            }
+        }
+    }
 }
 
 registers! {

@@ -118,6 +118,12 @@ fn turn_rest<T: Element>(src: &[T], stride: usize, (rows, cols): (usize, usize),
     }
 }
 
+/// Where the tile at `start` begins so that it is whole, if `len` is enough for one.
+#[inline(always)]
+fn within(start: usize, len: usize) -> usize {
+    if len >= TILE { start.min(len - TILE) } else { start }
+}
+
 simd! {
     /// dst ← srcᵀ: element `(i, j)` of `src`, at `i * stride + j`, goes to `j * dst_stride + i`.
     ///
@@ -130,9 +136,10 @@ simd! {
         for i in (0..rows).step_by(BLOCK) {
             for j in (0..cols).step_by(BLOCK) {
                 let (height, width) = ((rows - i).min(BLOCK), (cols - j).min(BLOCK));
-                for tile_j in (0..width).step_by(TILE) {
-                    for tile_i in (0..height).step_by(TILE) {
-                        let (i, j) = (i + tile_i, j + tile_j);
+                for tile_i in (0..height).step_by(TILE) {
+                    for tile_j in (0..width).step_by(TILE) {
+                        // A tile that would reach beyond the matrix overlaps the one before.
+                        let (i, j) = (within(i + tile_i, rows), within(j + tile_j, cols));
                         let (src, dst) = (&src[i * stride + j..], &mut dst[j * dst_stride + i..]);
                         let (height, width) = ((rows - i).min(TILE), (cols - j).min(TILE));
                         if height == TILE && width == TILE {

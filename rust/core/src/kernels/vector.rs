@@ -45,6 +45,7 @@ pub(crate) trait Vector: Copy {
     unsafe fn store_part(self, dst: *mut Self::Elem, mask: Self::Mask);
     /// `self · a + b`, rounded once.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     /// `(v, at)` in the lanes where `v` is greater than `self`, or NaN; `(self, place)` in the others.
@@ -192,6 +193,12 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
         Self(lanes)
     }
     #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        let mut lanes = self.0;
+        lanes.iter_mut().zip(&other.0).for_each(|(lane, &x)| *lane = *lane * x);
+        Self(lanes)
+    }
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         let mut lanes = self.0;
         lanes.iter_mut().zip(&other.0).for_each(|(lane, &x)| *lane += x);
@@ -222,5 +229,24 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
     unsafe fn interleave(self, other: Self) -> (Self, Self) {
         let lane = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { other.0[i / 2] };
         (Self(std::array::from_fn(lane)), Self(std::array::from_fn(|i| lane(i + LANES))))
+    }
+}
+
+registers! {
+    /// `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`.
+    pub(crate) fn interleave<T, V>(even: &[T], odd: &[T], out: &mut [T]) {
+        assert!(even.len() >= out.len().div_ceil(2) && odd.len() >= out.len() / 2);
+        // SAFETY: stores are masked to out, loads to what is asserted to be there.
+        unsafe {
+            for start in (0..out.len()).step_by(2 * V::LANES) {
+                let left = out.len() - start;
+                let (evens, odds) = (V::first(left.div_ceil(2).min(V::LANES)), V::first((left / 2).min(V::LANES)));
+                let evens = V::load_part(even.as_ptr().add(start / 2), evens);
+                let (low, high) = evens.interleave(V::load_part(odd.as_ptr().wrapping_add(start / 2), odds));
+                let dst = out.as_mut_ptr().add(start);
+                low.store_part(dst, V::first(left.min(V::LANES)));
+                high.store_part(dst.wrapping_add(V::LANES), V::first(left.clamp(V::LANES, 2 * V::LANES) - V::LANES));
+            }
+        }
     }
 }

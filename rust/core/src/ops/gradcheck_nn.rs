@@ -42,6 +42,17 @@ pub fn gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> 
 /// with those in float64.
 #[track_caller]
 pub fn gradcheck(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    gradcheck_by(STEP, inputs, f);
+}
+
+/// [`gradcheck`] of what is linear in each input: a difference has no curvature then, and a long step costs the least rounding.
+#[track_caller]
+pub fn gradcheck_linear(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    gradcheck_by(1.0, inputs, f);
+}
+
+#[track_caller]
+fn gradcheck_by(step: f64, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let found = gradients(inputs, &f);
     let floats: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].dtype().is_float()).collect();
     assert_eq!(found.len(), floats.len(), "every float input gets a gradient");
@@ -55,14 +66,14 @@ pub fn gradcheck(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
         let values = inputs[i].to_vec_f64();
         let expected: Vec<f64> = (0..values.len())
             .map(|j| {
-                let at = |step: f64| {
+                let at = |by: f64| {
                     let mut moved = values.clone();
-                    moved[j] += step;
+                    moved[j] += by;
                     let mut inputs = inputs.to_vec();
                     inputs[i] = Tensor::from_slice(&moved, inputs[i].shape());
                     objective(&inputs)
                 };
-                (at(STEP) - at(-STEP)) / (2.0 * STEP)
+                (at(step) - at(-step)) / (2.0 * step)
             })
             .collect();
         assert_close(&found.to_vec_f64(), &expected, TOLERANCE);

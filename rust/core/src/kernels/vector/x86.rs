@@ -81,7 +81,7 @@ unsafe fn interleave_pd(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
 
 macro_rules! impl_avx512 {
     ($v:ident, $t:ident, $mask:ident, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident, $cmp:ident, $blend:ident,
+     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $cmp:ident, $blend:ident,
      $permute:ident, $even:ident, $low:ident) => {
         impl Vector for $v {
             type Elem = $t;
@@ -132,6 +132,11 @@ macro_rules! impl_avx512 {
                 unsafe { $fma(self, a, b) }
             }
             #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: see `zero`.
+                unsafe { $mul(self, other) }
+            }
+            #[inline(always)]
             unsafe fn add(self, other: Self) -> Self {
                 // SAFETY: see `zero`.
                 unsafe { $add(self, other) }
@@ -180,6 +185,7 @@ impl_avx512!(
     _mm512_storeu_ps,
     _mm512_mask_storeu_ps,
     _mm512_fmadd_ps,
+    _mm512_mul_ps,
     _mm512_add_ps,
     _mm512_sub_ps,
     _mm512_cmp_ps_mask,
@@ -200,6 +206,7 @@ impl_avx512!(
     _mm512_storeu_pd,
     _mm512_mask_storeu_pd,
     _mm512_fmadd_pd,
+    _mm512_mul_pd,
     _mm512_add_pd,
     _mm512_sub_pd,
     _mm512_cmp_pd_mask,
@@ -215,7 +222,7 @@ static WINDOW_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 macro_rules! impl_avx2 {
     ($v:ident, $t:ident, $lanes:literal, $window:ident, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident, $cmp:ident, $or:ident, $blend:ident,
+     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $cmp:ident, $or:ident, $blend:ident,
      $deinterleave:ident, $interleave:ident) => {
         impl Vector for $v {
             type Elem = $t;
@@ -268,6 +275,11 @@ macro_rules! impl_avx2 {
                 unsafe { $fma(self, a, b) }
             }
             #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: see `zero`.
+                unsafe { $mul(self, other) }
+            }
+            #[inline(always)]
             unsafe fn add(self, other: Self) -> Self {
                 // SAFETY: see `zero`.
                 unsafe { $add(self, other) }
@@ -310,6 +322,7 @@ impl_avx2!(
     _mm256_storeu_ps,
     _mm256_maskstore_ps,
     _mm256_fmadd_ps,
+    _mm256_mul_ps,
     _mm256_add_ps,
     _mm256_sub_ps,
     _mm256_cmp_ps,
@@ -330,6 +343,7 @@ impl_avx2!(
     _mm256_storeu_pd,
     _mm256_maskstore_pd,
     _mm256_fmadd_pd,
+    _mm256_mul_pd,
     _mm256_add_pd,
     _mm256_sub_pd,
     _mm256_cmp_pd,

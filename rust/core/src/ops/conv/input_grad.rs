@@ -55,8 +55,8 @@ fn pack<T: Float>(team: &Team, slide: &Slide, weight: &View<'_>, groups: usize, 
 }
 
 impl ConvGradInput {
-    fn by_winograd(&self, weight: &[usize]) -> bool {
-        winograd::fits(&self.settings, image_of(weight), (weight[1], weight[0]))
+    fn by_winograd(&self, weight: &[usize], x: &[usize]) -> bool {
+        winograd::fits(&self.settings, weight, x)
     }
 }
 
@@ -69,8 +69,8 @@ impl Op for ConvGradInput {
         let (g, weight) = (&inputs[0], &inputs[1]);
         let channels = weight.shape[1] * self.settings.groups;
         let x = Meta::new(&[g.shape[0], channels, self.image.0, self.image.1], g.dtype);
-        let len = if self.by_winograd(&weight.shape) {
-            winograd::kernels_len((weight.shape[0], weight.shape[1]))
+        let len = if self.by_winograd(&weight.shape, &x.shape) {
+            winograd::kernels_len(&weight.shape)
         } else {
             weight.numel()
         };
@@ -80,7 +80,7 @@ impl Op for ConvGradInput {
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let (weight, groups) = (inputs[1].shape(), self.settings.groups);
         with_float!(outputs[0].dtype(), T => {
-            if self.by_winograd(weight) {
+            if self.by_winograd(weight, outputs[0].shape()) {
                 let padding = self.settings.padding.map(|(before, after)| (2 - before, 2 - after));
                 return winograd::convolve::<T>(run.team, padding, true, inputs, outputs);
             }

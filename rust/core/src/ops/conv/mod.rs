@@ -68,8 +68,8 @@ impl Op for Conv {
             return Err(shape_error(self.name(), "an image of shape (h, w)", x));
         };
         let mut outputs: Outputs = smallvec![Meta::new(&[x[0], weight[0], h, w], dtype)];
-        if winograd::fits(&self.settings, image_of(weight), (weight[1], weight[0])) {
-            outputs.push(Meta::new(&[winograd::kernels_len((weight[1], weight[0]))], dtype));
+        if winograd::fits(&self.settings, weight, &outputs[0].shape) {
+            outputs.push(Meta::new(&[winograd::kernels_len(weight)], dtype));
         }
         Ok(outputs)
     }

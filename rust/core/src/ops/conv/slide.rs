@@ -5,8 +5,7 @@ use std::ops::Range;
 use super::geometry::{Part, Slide};
 use super::scratch;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
-use crate::kernels::vector::Lanes;
-use crate::kernels::winograd::{self, interleave};
+use crate::kernels::vector::{Lanes, interleave};
 use crate::tensor::View;
 use crate::threads::Team;
 
@@ -54,8 +53,7 @@ impl<T: Lanes> Images<'_, T> {
         let columns = |part: &Part| self.channels.0 * part.taps() * odd_lines::<T>(block(part));
         let most = |f: &dyn Fn(&Part) -> usize| slide.parts.iter().map(f).max().unwrap_or(0);
         let dense = slide.spread == (1, 1);
-        // Of a part's sums, and of what whole vectors read beyond.
-        let room = self.channels.1 * most(&block) + winograd::LANES;
+        let room = self.channels.1 * most(&block);
         let lens = [
             if direct { 0 } else { self.channels.0 * slide.frame.len() },
             if direct { 0 } else { most(&columns) },

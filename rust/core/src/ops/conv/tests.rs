@@ -1,6 +1,6 @@
 use super::*;
 use crate::element::DType;
-use crate::ops::gradcheck_nn::{close, gradcheck, message, noise, to};
+use crate::ops::gradcheck_nn::{close, gradcheck_linear, message, noise, to};
 use crate::threads;
 use std::sync::Arc;
 
@@ -45,10 +45,20 @@ fn cases() -> Vec<([usize; 4], [usize; 4], Settings)> {
         ([2, 3, 6, 5], [6, 1, 2, 3], settings([3, 2], [(2, 0), (1, 3)], [2, 1], 3)),
         ([2, 2, 5, 5], [2, 2, 1, 1], settings([2, 2], [(0, 0); 2], [1, 1], 1)),
         // By Winograd's algorithm: odd and even sizes, all paddings, more channels than are made at once.
-        ([3, 8, 5, 4], [9, 8, 3, 3], settings([1, 1], [(1, 1); 2], [1, 1], 1)),
-        ([2, 9, 3, 6], [8, 9, 3, 3], settings([1, 1], [(0, 2), (2, 1)], [1, 1], 1)),
-        ([1, 8, 4, 5], [34, 8, 3, 3], settings([1, 1], [(2, 0), (0, 0)], [1, 1], 1)),
+        ([8, 8, 5, 4], [9, 8, 3, 3], settings([1, 1], [(1, 1); 2], [1, 1], 1)),
+        ([9, 9, 3, 6], [8, 9, 3, 3], settings([1, 1], [(0, 2), (2, 1)], [1, 1], 1)),
+        ([1, 8, 14, 18], [17, 8, 3, 3], settings([1, 1], [(2, 0), (0, 0)], [1, 1], 1)),
+        ([16, 8, 1, 1], [65, 8, 3, 3], settings([1, 1], [(1, 1); 2], [1, 1], 1)),
     ]
+}
+
+#[test]
+fn four_cases_go_by_winograd() {
+    let fit = |(x, weight, s): &([usize; 4], [usize; 4], Settings)| {
+        let y = conv(&noise(x, 1), &noise(weight, 2), None, 2, *s).unwrap();
+        winograd::fits(s, weight, y.shape()) && winograd::fits(s, weight, x)
+    };
+    assert_eq!(cases().iter().filter(|case| fit(case)).count(), 4);
 }
 
 #[test]
@@ -58,7 +68,7 @@ fn values_and_gradients_are_right() {
         let y = conv(&x, &w, Some(&b), 2, s).unwrap();
         close(&y, &reference(&x, &w, &b.to_vec_f64(), s), 1e-13);
         close(&conv(&x, &w, None, 2, s).unwrap(), &reference(&x, &w, &[], s), 1e-13);
-        gradcheck(&[x, w, b], |t| conv(&t[0], &t[1], Some(&t[2]), 2, s));
+        gradcheck_linear(&[x, w, b], |t| conv(&t[0], &t[1], Some(&t[2]), 2, s));
     }
 }
 
@@ -82,7 +92,7 @@ fn a_transposed_convolution_is_the_gradient_of_the_input() {
         let bias = b.to_vec_f64();
         let expected: Vec<f64> = grads.iter().enumerate().map(|(i, g)| g + bias[i / area % bias.len()]).collect();
         close(&spread, &expected, 1e-13);
-        gradcheck(&[g, w, b], |t| conv_transpose(&t[0], &t[1], Some(&t[2]), 2, s, more));
+        gradcheck_linear(&[g, w, b], |t| conv_transpose(&t[0], &t[1], Some(&t[2]), 2, s, more));
     }
 }
 
@@ -174,7 +184,7 @@ fn no_images_make_no_gradient() {
 #[test]
 fn images_without_rows_or_columns_have_empty_gradients() {
     let s = settings([1, 1], [(2, 2); 2], [1, 1], 1);
-    for (image, channels) in [([2, 3, 0, 5], 3), ([2, 8, 0, 5], 8), ([2, 8, 5, 0], 8)] {
+    for (image, channels) in [([2, 3, 0, 5], 3), ([9, 8, 0, 5], 8), ([9, 8, 5, 0], 8)] {
         let (x, w) = (noise(&image, 1), noise(&[8, channels, 3, 3], 2));
         for t in [&x, &w] {
             t.set_requires_grad(true).unwrap();

@@ -12,12 +12,11 @@ use super::geometry::{Settings, Slide};
 use super::input_grad::{ConvGradInput, grad_input};
 use super::scratch;
 use super::slide::rows_of_block;
-use super::winograd::{self, Gradient, Grid};
+use super::winograd::{self, Gradient};
 use super::{Conv, image_of};
 use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::vector::Lanes;
-use crate::kernels::winograd::PLACES;
 use crate::kernels::{reduce, transpose};
 use crate::ops::{Grads, Op, Outputs, Run, Saves, add, apply, apply_many, expand, reshape};
 use crate::tensor::tape::Backward;
@@ -49,7 +48,6 @@ struct Cut {
     groups: usize,
     /// Channels of a group, of x and of g.
     channels: (usize, usize),
-    /// Elements of a kernel's sum: its taps, or the places of a tile.
     taps: usize,
     winograd: bool,
 }
@@ -58,8 +56,8 @@ impl Cut {
     fn new(op: &ConvGradWeight, g: &[usize], x: &[usize]) -> Self {
         let groups = op.settings.groups;
         let channels = (x[1] / groups, g[1] / groups);
-        let winograd = winograd::fits(&op.settings, op.kernel, channels);
-        let taps = if winograd { PLACES } else { op.kernel.0 * op.kernel.1 };
+        let winograd = winograd::fits(&op.settings, &[g[1], channels.0, op.kernel.0, op.kernel.1], g);
+        let taps = op.kernel.0 * op.kernel.1;
         let mut slices = x[0].min(SLICES);
         while slices > 1 && slices * channels.0 * taps * g[1] > ROOM {
             slices /= 2;
@@ -142,20 +140,16 @@ impl ConvGradWeight {
             let (unit, p) = (task / parts, task % parts);
             let (slice, group) = (unit / cut.groups, unit % cut.groups);
             let channels = cut.channels.0 * p / parts..cut.channels.0 * (p + 1) / parts;
-            if cut.winograd {
-                let padding = self.settings.padding;
-                let grid = Grid::new::<T>(padding, image_of(inputs[1].shape()), cut.channels.0 + cut.channels.1);
-                let start = slice * cut.len() + channels.start * cut.channels.1;
-                let stride = cut.channels.0 * cut.channels.1;
-                let part = Gradient { grid, x, all: cut.channels.0, channels, g, out: cut.channels.1 };
-                // SAFETY: tasks are disjoint, place by place.
-                unsafe { part.run(cut.images(slice), sums.ptr::<T>().add(start), stride) };
-                continue;
-            }
             let row = cut.taps * cut.channels.1;
             let first = (unit * cut.channels.0 + channels.start) * row;
             // SAFETY: tasks are disjoint.
             let sum = unsafe { sums.part::<T>(first..first + channels.len() * row) };
+            if cut.winograd {
+                let (padding, image) = (self.settings.padding, image_of(inputs[1].shape()));
+                let part = Gradient { padding, image, x, all: cut.channels.0, channels, g, out: cut.channels.1 };
+                part.run(cut.images(slice), sum);
+                continue;
+            }
             let part = SlicePart { g, x, images: cut.images(slice), group, channels };
             Self::slice(&slide, cut, &part, sum);
         }
@@ -169,42 +163,9 @@ impl ConvGradWeight {
             }
         }
         team.barrier();
-        if cut.winograd {
-            Self::finish_winograd::<T>(team, cut, outputs);
-        } else {
-            Self::finish::<T>(team, cut, outputs);
-        }
+        Self::finish::<T>(team, cut, outputs);
         if self.bias {
             Self::finish_bias::<T>(team, cut, outputs);
-        }
-    }
-
-    /// Add the slices' sums of all places, and transform them.
-    fn finish_winograd<T: Lanes>(team: &Team, cut: Cut, outputs: &[View<'_>]) {
-        let (channels, out) = cut.channels;
-        for c in team.share(channels) {
-            for place in 0..PLACES {
-                let at = |slice: usize| {
-                    let start = slice * cut.len() + (place * channels + c) * out;
-                    start..start + out
-                };
-                // SAFETY: members have different channels.
-                unsafe {
-                    let total = outputs[1].part::<T>(at(0));
-                    if cut.slices == 0 {
-                        total.fill(T::ZERO);
-                    }
-                    for slice in 1..cut.slices {
-                        add_to(total, &*outputs[1].part::<T>(at(slice)));
-                    }
-                }
-            }
-            // SAFETY: this member's sums, complete, and kernels.
-            unsafe {
-                let sums = std::slice::from_raw_parts(outputs[1].ptr::<T>().add(c * out), cut.len() - c * out);
-                let grad = outputs[0].ptr::<T>().add(c * 9);
-                winograd::transform_sums(sums, channels * out, out, grad, channels * 9);
-            }
         }
     }
 

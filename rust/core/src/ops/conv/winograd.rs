@@ -6,53 +6,111 @@ use super::geometry::Settings;
 use super::image_of;
 use super::scratch;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
-use crate::kernels::transpose;
+use crate::kernels::transpose::{Matrix, transpose};
 use crate::kernels::vector::Lanes;
-use crate::kernels::winograd::{self as kernel, Image, LANES, PLACES, Tiles};
+use crate::kernels::winograd::{self as kernel, Apart, LANES, PLACES, STEP, TAPS, Tiles};
 use crate::tensor::View;
 use crate::threads::Team;
 
 /// Fewer channels leave too little between one transform and the next.
 const CHANNELS: usize = 8;
-/// Bytes of a block's transformed tiles, before and after the product.
+/// Fewer tiles do not pay for the transform of the kernels.
+const TILES: usize = 16;
+/// Bytes of a block's transformed tiles, before and after the product ...
 const BLOCK_BYTES: usize = 384 << 10;
+/// ... but so many tiles at least, for a block reads all kernels, or all sums of kernels.
+const BLOCK_TILES: usize = 64;
 /// Channels that are made at once.
-const CHANNEL_BLOCK: usize = 32;
+const CHANNEL_BLOCK: usize = 64;
 
-/// Whether a convolution is computed in this way.
-pub(super) fn fits(settings: &Settings, kernel: (usize, usize), channels: (usize, usize)) -> bool {
+/// Whether a convolution with a weight of this shape, or its gradient, is computed in this way, the result having this shape.
+pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> bool {
     let around = |&(before, after): &(usize, usize)| before <= 2 && after <= 2;
-    kernel == (3, 3)
+    weight[2..] == [3, 3]
         && settings.stride == [1, 1]
         && settings.dilation == [1, 1]
         && settings.groups == 1
         && settings.padding.iter().all(around)
-        && channels.0.min(channels.1) >= CHANNELS
+        && weight[0].min(weight[1]) >= CHANNELS
+        && result[0] * result[2].div_ceil(STEP) * result[3].div_ceil(STEP) >= TILES
 }
 
-/// How many elements the transformed kernels have.
-pub(super) fn kernels_len(channels: (usize, usize)) -> usize {
-    PLACES * channels.0 * channels.1
+/// From one place to the next of so many transformed kernels. Were it a power of two, places would evict each other.
+fn apart(kernels: usize) -> usize {
+    odd_lines::<f32>(kernels)
 }
 
-/// Transform a weight (o, c, 3, 3) to (place, o, c); or turned, to (place, c, o). Members of the team share it.
+/// How many elements the transformed kernels of a weight have.
+pub(super) fn kernels_len(weight: &[usize]) -> usize {
+    PLACES * apart(weight[0] * weight[1])
+}
+
+/// Groups of channels that fill a frame, the last one maybe in part.
+fn frames(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = channels.end;
+    channels.step_by(LANES).map(move |first| first..end.min(first + LANES))
+}
+
+/// Channels with what fills their last frame.
+fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(LANES)
+}
+
+/// Transform a weight (o, c, 3, 3) to (place, c, o); or turned, to (place, o, c). Members of the team share it.
 fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out: &View<'_>) {
     let (o, c) = (weight.shape()[0], weight.shape()[1]);
-    let (rows, cols) = if turned { (c, o) } else { (o, c) };
+    // Of a kernel's place in the weight: from one of those that are read to the next, and from one that is written.
+    let ((rows, to_row), (cols, to_col)) = if turned { ((o, c), (c, 1)) } else { ((c, 1), (o, c)) };
     let w = weight.slice::<T>();
-    debug_assert!(out.numel() >= PLACES * rows * cols);
+    let apart = apart(rows * cols);
+    let (mut taps, mut places) = ([T::ZERO; TAPS * LANES], [T::ZERO; PLACES * LANES]);
     for row in team.share(rows) {
-        for col in 0..cols {
-            let place_of_kernel = if turned { col * c + row } else { row * c + col };
-            let mut taps: [T; 9] = *w[place_of_kernel * 9..].first_chunk().expect("a kernel has nine taps");
+        for group in frames(0..cols) {
+            let from = Matrix { rows: group.len(), cols: TAPS, stride: to_col * TAPS };
+            transpose(&w[(row * to_row + group.start * to_col) * TAPS..], from, &mut taps, LANES);
             if turned {
-                taps.reverse();
+                turn(&mut taps);
             }
-            for (place, value) in kernel::transform_kernel(taps).into_iter().enumerate() {
+            kernel::transform_kernels(&taps, &mut places);
+            for (place, values) in places.chunks_exact(LANES).enumerate() {
+                let first = place * apart + row * cols + group.start;
                 // SAFETY: inside the output; members have different rows.
-                unsafe { *out.ptr::<T>().add((place * rows + row) * cols + col) = value };
+                unsafe { out.part::<T>(first..first + group.len()) }.copy_from_slice(&values[..group.len()]);
             }
         }
+    }
+}
+
+/// Reverse the taps of all lanes.
+fn turn<T: Lanes>(taps: &mut [T; TAPS * LANES]) {
+    for tap in 0..TAPS / 2 {
+        for lane in 0..LANES {
+            taps.swap(tap * LANES + lane, (TAPS - 1 - tap) * LANES + lane);
+        }
+    }
+}
+
+/// Copy some channels of an image to a frame of this size, zeros around it: `planes` begins with the first of them, `first` is the
+/// place in them that comes first in the frame.
+fn fill<T: Lanes>(
+    planes: &[T],
+    (height, width): (usize, usize),
+    channels: usize,
+    first: (isize, isize),
+    (rows, cols): (usize, usize),
+    frame: &mut [T],
+) {
+    let left = first.1.unsigned_abs() * LANES;
+    for (r, line) in frame.chunks_exact_mut(cols * LANES).take(rows).enumerate() {
+        let y = first.0 + r as isize;
+        if y < 0 || y >= height as isize || width == 0 {
+            line.fill(T::ZERO);
+            continue;
+        }
+        line[..left].fill(T::ZERO);
+        line[left + width * LANES..].fill(T::ZERO);
+        let from = Matrix { rows: channels, cols: width, stride: height * width };
+        transpose(&planes[y as usize * width..], from, &mut line[left..], LANES);
     }
 }
 
@@ -60,11 +118,10 @@ fn transform_kernels<T: Lanes>(team: &Team, weight: &View<'_>, turned: bool, out
 #[derive(Clone, Copy)]
 pub(super) struct Grid {
     /// Rows and columns of an image, and of what comes of it.
-    pub input: (usize, usize),
-    pub output: (usize, usize),
+    input: (usize, usize),
+    output: (usize, usize),
     /// Where the first tile begins.
-    first: isize,
-    left: isize,
+    first: (isize, isize),
     tiles: Tiles,
     /// Rows of tiles in a block; all of them if it has several images.
     rows: usize,
@@ -84,13 +141,13 @@ impl Grid {
     pub fn new<T>(padding: [(usize, usize); 2], input: (usize, usize), channels: usize) -> Self {
         let around = |d: usize, size: usize| size + padding[d].0 + padding[d].1 - 2;
         let output = (around(0, input.0), around(1, input.1));
-        let tiles = Tiles { rows: output.0.div_ceil(2), run: output.1.div_ceil(2) + 1 };
-        let most = BLOCK_BYTES / (PLACES * size_of::<T>() * channels);
-        let images = (most / tiles.len()).max(1);
-        let parts = tiles.rows.div_ceil((most / tiles.run).clamp(1, tiles.rows));
+        let tiles = Tiles { rows: output.0.div_ceil(STEP), cols: output.1.div_ceil(STEP) };
+        let most = (BLOCK_BYTES / (PLACES * size_of::<T>() * channels)).max(BLOCK_TILES);
+        let images = (most / tiles.count()).max(1);
+        let parts = tiles.rows.div_ceil((most / tiles.cols).clamp(1, tiles.rows));
         let rows = if images > 1 { tiles.rows } else { tiles.rows.div_ceil(parts) };
-        let [first, left] = padding.map(|(before, _)| -(before as isize));
-        Self { input, output, first, left, tiles, rows, images }
+        let [top, left] = padding.map(|(before, _)| -(before as isize));
+        Self { input, output, first: (top, left), tiles, rows, images }
     }
 
     /// Blocks that no team member waits for.
@@ -104,36 +161,44 @@ impl Grid {
         })
     }
 
+    /// Tiles of one image of a block.
+    fn of(&self, block: &Block) -> Tiles {
+        Tiles { rows: block.rows.len(), ..self.tiles }
+    }
+
     /// Tiles of the largest block.
     fn most(&self) -> usize {
-        self.images * self.rows * self.tiles.run
+        self.images * self.largest().count()
     }
 
-    fn of(&self, block: &Block) -> Tiles {
-        Tiles { rows: block.rows.len(), run: self.tiles.run }
+    /// Tiles of one image of the largest block.
+    fn largest(&self) -> Tiles {
+        Tiles { rows: self.rows, ..self.tiles }
     }
 
-    fn ld<T>(&self) -> usize {
-        odd_lines::<T>(self.most() + LANES)
+    /// How transformed tiles of so many channels lie.
+    fn apart<T>(&self, channels: usize) -> Apart {
+        let tile = padded(channels);
+        Apart { place: odd_lines::<T>(self.most() * tile), tile }
     }
 
-    /// Transform some channels of a block's images: (place, channel, tile), rows of tiles `ld` apart.
+    /// Transform some channels of a block's images, which have `all`.
     fn transform<T: Lanes>(
         &self,
         block: &Block,
-        planes: impl Fn(usize, usize) -> *const T,
-        channels: usize,
-        split: &mut [T],
-        out: &mut [T],
+        x: &[T],
+        (channels, all): (Range<usize>, usize),
+        frame: &mut [T],
+        (out, apart): (&mut [T], Apart),
     ) {
-        let (tiles, ld) = (self.of(block), self.ld::<T>());
-        let first = (self.first + 2 * block.rows.start as isize, self.left);
+        let tiles = self.of(block);
+        let first = (self.first.0 + (STEP * block.rows.start) as isize, self.first.1);
         for (i, image) in block.images.clone().enumerate() {
-            for c in 0..channels {
-                // SAFETY: the caller gives planes of this size.
-                let plane = unsafe { std::slice::from_raw_parts(planes(image, c), self.input.0 * self.input.1) };
-                kernel::split(Image { plane, size: self.input, first }, tiles, split);
-                kernel::transform_input(split, tiles, &mut out[c * ld + i * tiles.len()..], channels * ld);
+            for group in frames(channels.clone()) {
+                let planes = &x[(image * all + group.start) * self.input.0 * self.input.1..];
+                fill(planes, self.input, group.len(), first, tiles.input(), frame);
+                let out = &mut out[i * tiles.count() * apart.tile + group.start - channels.start..];
+                kernel::transform_input(frame, tiles, group.len(), out, apart);
             }
         }
     }
@@ -147,7 +212,7 @@ struct Images<'a, T> {
     channels: (usize, usize),
     /// (n, channels.0, *)
     x: &'a [T],
-    /// (place, channels.1, channels.0)
+    /// (place, channels.0, channels.1)
     kernels: &'a [T],
     bias: Option<&'a [T]>,
     /// (n, channels.1, *)
@@ -173,7 +238,7 @@ pub(super) fn convolve<T: Lanes>(
     }
     let channels = (x.shape()[1], y.shape()[1]);
     let images = Images {
-        grid: Grid::new::<T>(padding, image_of(x.shape()), channels.0 + channels.1.min(CHANNEL_BLOCK)),
+        grid: Grid::new::<T>(padding, image_of(x.shape()), padded(channels.0) + padded(channels.1.min(CHANNEL_BLOCK))),
         n: x.shape()[0],
         channels,
         x: x.slice::<T>(),
@@ -191,41 +256,35 @@ impl<T: Lanes> Images<'_, T> {
     /// # Safety
     /// `y` has room, and nobody else touches it but members of the team that make the same call.
     unsafe fn run(&self, team: &Team) {
-        let (grid, ld) = (&self.grid, self.grid.ld::<T>());
-        let parts = self.channels.1.div_ceil(CHANNEL_BLOCK);
-        let lens = [
-            grid.of(&Block { images: 0..1, rows: 0..grid.rows }).split_len(),
-            PLACES * self.channels.0 * ld + LANES,
-            PLACES * self.channels.1.div_ceil(parts) * ld + LANES,
-            4 * (grid.most() + LANES),
-        ];
-        let plane = grid.input.0 * grid.input.1;
-        scratch::with(lens, |[split, tiles, sums, out]| {
+        let (grid, parts) = (&self.grid, self.channels.1.div_ceil(CHANNEL_BLOCK));
+        let from = grid.apart::<T>(self.channels.0);
+        let to = grid.apart::<T>(self.channels.1.div_ceil(parts));
+        let kernels_apart = apart(self.channels.0 * self.channels.1);
+        let lens = [Tiles::frame(grid.largest().input()), PLACES * from.place, PLACES * to.place];
+        scratch::with(lens, |[frame, tiles, sums]| {
             let blocks = grid.blocks(0..self.n, team.size());
             let share = team.share(blocks.len());
             for block in blocks.skip(share.start).take(share.len()) {
-                let x = |i: usize, c: usize| self.x[(i * self.channels.0 + c) * plane..].as_ptr();
-                grid.transform(&block, x, self.channels.0, split, tiles);
+                grid.transform(&block, self.x, (0..self.channels.0, self.channels.0), frame, (tiles, from));
                 for part in 0..parts {
                     let channels = self.channels.1 * part / parts..self.channels.1 * (part + 1) / parts;
                     for place in 0..PLACES {
                         let p = Product {
-                            m: channels.len(),
-                            n: block.images.len() * grid.of(&block).len(),
+                            m: block.images.len() * grid.of(&block).count(),
+                            n: channels.len(),
                             k: self.channels.0,
                             a: MatRef {
-                                ptr: self.kernels[(place * self.channels.1 + channels.start) * self.channels.0..]
-                                    .as_ptr(),
-                                row_stride: self.channels.0 as isize,
+                                ptr: tiles[place * from.place..].as_ptr(),
+                                row_stride: from.tile as isize,
                                 col_stride: 1,
                             },
                             b: MatRef {
-                                ptr: tiles[place * self.channels.0 * ld..].as_ptr(),
-                                row_stride: ld as isize,
+                                ptr: self.kernels[place * kernels_apart + channels.start..].as_ptr(),
+                                row_stride: self.channels.1 as isize,
                                 col_stride: 1,
                             },
-                            c: sums[place * channels.len() * ld..].as_mut_ptr(),
-                            ldc: ld,
+                            c: sums[place * to.place..].as_mut_ptr(),
+                            ldc: to.tile,
                             accumulate: false,
                             one_block: false,
                         };
@@ -233,7 +292,7 @@ impl<T: Lanes> Images<'_, T> {
                         unsafe { matmul::block(&p, 0..p.m, 0..p.n, &mut |_| ()) };
                     }
                     // SAFETY: the caller's promise; members have different blocks.
-                    unsafe { self.write(&block, channels, sums, out) };
+                    unsafe { self.write(&block, channels, (sums, to), frame) };
                 }
             }
         });
@@ -243,18 +302,28 @@ impl<T: Lanes> Images<'_, T> {
     ///
     /// # Safety
     /// As for [`Images::run`].
-    unsafe fn write(&self, block: &Block, channels: Range<usize>, sums: &[T], out: &mut [T]) {
-        let (grid, tiles, ld) = (&self.grid, self.grid.of(block), self.grid.ld::<T>());
-        let (height, width) = grid.output;
-        let rows = 2 * block.rows.start..height.min(2 * block.rows.end);
+    unsafe fn write(&self, block: &Block, channels: Range<usize>, (sums, apart): (&[T], Apart), frame: &mut [T]) {
+        let (grid, tiles) = (&self.grid, self.grid.of(block));
+        let ((height, width), (_, cols)) = (grid.output, tiles.output());
+        let rows = STEP * block.rows.start..height.min(STEP * block.rows.end);
+        // Rows that follow each other in the frame as they do in the plane are turned in one go.
+        let (runs, run) = if cols == width { (1, rows.len() * width) } else { (rows.len(), width) };
         for (i, image) in block.images.clone().enumerate() {
-            for (c, channel) in channels.clone().enumerate() {
-                let bias = self.bias.map_or(T::ZERO, |bias| bias[channel]);
-                let sums = &sums[c * ld + i * tiles.len()..];
-                let first = ((image * self.channels.1 + channel) * height + rows.start) * width;
-                // SAFETY: rows of this block.
-                let y = unsafe { std::slice::from_raw_parts_mut(self.y.add(first), rows.len() * width) };
-                kernel::transform_output(sums, channels.len() * ld, tiles, bias, out, y, width);
+            for group in frames(channels.clone()) {
+                let mut bias = [T::ZERO; LANES];
+                if let Some(all) = self.bias {
+                    bias[..group.len()].copy_from_slice(&all[group.clone()]);
+                }
+                let sums = &sums[i * tiles.count() * apart.tile + group.start - channels.start..];
+                kernel::transform_output(sums, apart, tiles, group.len(), &bias, frame);
+                let plane = (image * self.channels.1 + group.start) * height * width;
+                for r in 0..runs {
+                    let from = Matrix { rows: run, cols: group.len(), stride: LANES };
+                    let (first, len) = (plane + (rows.start + r) * width, (group.len() - 1) * height * width + run);
+                    // SAFETY: rows of this block, in the planes of these channels.
+                    let y = unsafe { std::slice::from_raw_parts_mut(self.y.add(first), len) };
+                    transpose(&frame[r * cols * LANES..], from, y, height * width);
+                }
             }
         }
     }
@@ -262,7 +331,9 @@ impl<T: Lanes> Images<'_, T> {
 
 /// Operands of the gradient of a weight.
 pub(super) struct Gradient<'a, T> {
-    pub grid: Grid,
+    pub padding: [(usize, usize); 2],
+    /// Rows and columns of x.
+    pub image: (usize, usize),
     /// (n, all, *), and which of its channels take part.
     pub x: &'a [T],
     pub all: usize,
@@ -273,80 +344,54 @@ pub(super) struct Gradient<'a, T> {
 }
 
 impl<T: Lanes> Gradient<'_, T> {
-    /// The sum over some images' tiles, place p being (channels, out) at `sum + p * stride`.
-    ///
-    /// # Safety
-    /// It has room, and nobody else touches it.
-    pub unsafe fn run(&self, images: Range<usize>, sum: *mut T, stride: usize) {
-        let (grid, ld, channels) = (&self.grid, self.grid.ld::<T>(), self.channels.len());
-        let (plane, area) = (grid.input.0 * grid.input.1, grid.output.0 * grid.output.1);
-        let lens = [
-            grid.of(&Block { images: 0..1, rows: 0..grid.rows }).split_len(),
-            PLACES * channels * ld + LANES,
-            PLACES * grid.most() * self.out,
-            2 * grid.rows * grid.output.1 * self.out,
-        ];
-        scratch::with(lens, |[split, tiles, grads, pixels]| {
+    /// The sum over some images, one at least: (channel, tap, out).
+    pub fn run(&self, images: Range<usize>, sum: &mut [T]) {
+        let (channels, out) = (self.channels.len(), self.out);
+        let grid = Grid::new::<T>(self.padding, self.image, padded(channels) + padded(out));
+        let (from, to) = (grid.apart::<T>(channels), grid.apart::<T>(out));
+        let place = apart(channels * out);
+        let lens = [Tiles::frame(grid.largest().input()), PLACES * from.place, PLACES * to.place, PLACES * place];
+        scratch::with(lens, |[frame, tiles, grads, sums]| {
             for (b, block) in grid.blocks(images, 1).enumerate() {
-                let x = |i: usize, c: usize| self.x[(i * self.all + self.channels.start + c) * plane..].as_ptr();
-                grid.transform(&block, x, channels, split, tiles);
-                let n = block.images.len() * grid.of(&block).len();
-                self.transform_grads(&block, area, n * self.out, grads, pixels);
-                for place in 0..PLACES {
+                grid.transform(&block, self.x, (self.channels.clone(), self.all), frame, (tiles, from));
+                self.transform(&grid, &block, frame, (grads, to));
+                for p in 0..PLACES {
                     let p = Product {
                         m: channels,
-                        n: self.out,
-                        k: n,
+                        n: out,
+                        k: block.images.len() * grid.of(&block).count(),
                         a: MatRef {
-                            ptr: tiles[place * channels * ld..].as_ptr(),
-                            row_stride: ld as isize,
-                            col_stride: 1,
+                            ptr: tiles[p * from.place..].as_ptr(),
+                            row_stride: 1,
+                            col_stride: from.tile as isize,
                         },
-                        b: MatRef {
-                            ptr: grads[place * n * self.out..].as_ptr(),
-                            row_stride: self.out as isize,
-                            col_stride: 1,
-                        },
-                        // SAFETY: the caller's promise.
-                        c: unsafe { sum.add(place * stride) },
-                        ldc: self.out,
+                        b: MatRef { ptr: grads[p * to.place..].as_ptr(), row_stride: to.tile as isize, col_stride: 1 },
+                        c: sums[p * place..].as_mut_ptr(),
+                        ldc: out,
                         accumulate: b > 0,
                         one_block: false,
                     };
-                    // SAFETY: the operands have these sizes; the sum is the caller's.
+                    // SAFETY: the operands have these sizes; the sums are this member's alone.
                     unsafe { matmul::block(&p, 0..p.m, 0..p.n, &mut |_| ()) };
                 }
+            }
+            for (c, sum) in sum.chunks_exact_mut(TAPS * out).enumerate() {
+                kernel::transform_sums(&sums[c * out..], place, sum);
             }
         });
     }
 
-    /// Transform a block's gradients: (place, tile, out), places `stride` apart.
-    fn transform_grads(&self, block: &Block, area: usize, stride: usize, grads: &mut [T], pixels: &mut [T]) {
-        let (grid, tiles, width) = (&self.grid, self.grid.of(block), self.grid.output.1);
-        let rows = 2 * block.rows.start..grid.output.0.min(2 * block.rows.end);
-        let row = width * self.out;
+    /// Transform a block's gradients.
+    fn transform(&self, grid: &Grid, block: &Block, frame: &mut [T], (out, apart): (&mut [T], Apart)) {
+        let tiles = grid.of(block);
+        let first = ((STEP * block.rows.start) as isize, 0);
         for (i, image) in block.images.clone().enumerate() {
-            let planes = &self.g[image * self.out * area + rows.start * width..];
-            let from = transpose::Matrix { rows: self.out, cols: rows.len() * width, stride: area };
-            transpose::transpose(planes, from, pixels, self.out);
-            for r in 0..block.rows.len() {
-                let upper = &pixels[2 * r * row..][..row];
-                let lower = if 2 * r + 1 < rows.len() { &pixels[(2 * r + 1) * row..][..row] } else { &[] };
-                let first = (i * tiles.len() + r * tiles.run) * self.out;
-                kernel::transform_grad([upper, lower], self.out, tiles.run, &mut grads[first..], stride);
+            for group in frames(0..self.out) {
+                let planes = &self.g[(image * self.out + group.start) * grid.output.0 * grid.output.1..];
+                fill(planes, grid.output, group.len(), first, tiles.output(), frame);
+                let out = &mut out[i * tiles.count() * apart.tile + group.start..];
+                kernel::transform_grad(frame, tiles, group.len(), out, apart);
             }
         }
-    }
-}
-
-/// Gᵀ s G for one channel of x: `sums` begins at (place 0, channel, 0), places `stride` apart; the kernels (out, 9) are `apart` apart.
-///
-/// # Safety
-/// `grad` has room, and nobody else touches these kernels.
-pub(super) unsafe fn transform_sums<T: Lanes>(sums: &[T], stride: usize, out: usize, grad: *mut T, apart: usize) {
-    for o in 0..out {
-        let places = std::array::from_fn(|place| sums[place * stride + o]);
-        // SAFETY: the caller's promise.
-        unsafe { grad.add(o * apart).cast::<[T; 9]>().write(kernel::transform_kernel_grad(places)) };
     }
 }
