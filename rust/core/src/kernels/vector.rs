@@ -48,6 +48,8 @@ pub trait Vector: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
+    /// `(v, at)` in the lanes where `v` is greater than `self`, or NaN; `(self, place)` in the others.
+    unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self);
     /// Of the lanes of `self` and then of `other`, the even and the odd ones.
     unsafe fn deinterleave(self, other: Self) -> (Self, Self);
     /// The lanes of both in turn, `self`'s first.
@@ -78,6 +80,9 @@ pub trait Lanes: Float {
     type Avx2: Vector<Elem = Self>;
     #[cfg(target_arch = "x86_64")]
     type Avx512: Vector<Elem = Self>;
+
+    /// A whole number below 256. Loops over this are vectorised, other than those over conversions that saturate.
+    fn to_byte(self) -> u8;
 }
 
 impl Lanes for f32 {
@@ -86,6 +91,12 @@ impl Lanes for f32 {
     type Avx2 = std::arch::x86_64::__m256;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = std::arch::x86_64::__m512;
+
+    #[inline(always)]
+    fn to_byte(self) -> u8 {
+        // The last bit of what is added counts ones.
+        (self + (1_u64 << 23) as Self).to_bits() as u8
+    }
 }
 
 impl Lanes for f64 {
@@ -94,6 +105,12 @@ impl Lanes for f64 {
     type Avx2 = std::arch::x86_64::__m256d;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = std::arch::x86_64::__m512d;
+
+    #[inline(always)]
+    fn to_byte(self) -> u8 {
+        // The last bit of what is added counts ones.
+        (self + (1_u64 << 52) as Self).to_bits() as u8
+    }
 }
 
 /// Compile a kernel that is written in registers once for each level, and choose at run time: [`crate::simd!`] for what the
@@ -214,6 +231,16 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
         Self(lanes)
     }
     #[inline(always)]
+    unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+        let (mut best, mut place) = (self.0, place.0);
+        for l in 0..LANES {
+            let wins = (v.0[l] > best[l]) | v.0[l].is_nan();
+            best[l] = if wins { v.0[l] } else { best[l] };
+            place[l] = if wins { at.0[l] } else { place[l] };
+        }
+        (Self(best), Self(place))
+    }
+    #[inline(always)]
     unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
         let lane = |i: usize| if i < LANES { self.0[i] } else { other.0[i - LANES] };
         (Self(std::array::from_fn(|i| lane(2 * i))), Self(std::array::from_fn(|i| lane(2 * i + 1))))
@@ -226,23 +253,6 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
 }
 
 registers! {
-    /// `even[i] = x[2 i]`, `odd[i] = x[2 i + 1]`.
-    pub(crate) fn deinterleave<T, V>(x: &[T], even: &mut [T], odd: &mut [T]) {
-        assert!(even.len() >= x.len().div_ceil(2) && odd.len() >= x.len() / 2);
-        // SAFETY: loads are masked to x, stores to what is asserted to be there.
-        unsafe {
-            for start in (0..x.len()).step_by(2 * V::LANES) {
-                let left = x.len() - start;
-                let (low, high) = (left.min(V::LANES), left.clamp(V::LANES, 2 * V::LANES) - V::LANES);
-                let src = x.as_ptr().add(start);
-                let (low, high) = (V::load_part(src, V::first(low)), V::load_part(src.wrapping_add(V::LANES), V::first(high)));
-                let (evens, odds) = low.deinterleave(high);
-                evens.store_part(even.as_mut_ptr().add(start / 2), V::first(left.div_ceil(2).min(V::LANES)));
-                odds.store_part(odd.as_mut_ptr().wrapping_add(start / 2), V::first((left / 2).min(V::LANES)));
-            }
-        }
-    }
-
     /// `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`.
     pub(crate) fn interleave<T, V>(even: &[T], odd: &[T], out: &mut [T]) {
         assert!(even.len() >= out.len().div_ceil(2) && odd.len() >= out.len() / 2);

@@ -126,7 +126,7 @@ unsafe fn fours_512(src: *const f32, index: *const u32) -> [__m512; 4] {
 
 macro_rules! impl_avx512 {
     ($v:ident, $t:ident, $mask:ident, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident,
+     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $cmp:ident, $blend:ident,
      $permute:ident, $even:ident, $low:ident $(, $fours:ident)?) => {
         impl Vector for $v {
             type Elem = $t;
@@ -192,6 +192,14 @@ macro_rules! impl_avx512 {
                 unsafe { $sub(self, other) }
             }
             #[inline(always)]
+            unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+                // SAFETY: see `zero`.
+                unsafe {
+                    let wins = $cmp::<_CMP_GT_OQ>(v, self) | $cmp::<_CMP_UNORD_Q>(v, v);
+                    ($blend(wins, self, v), $blend(wins, place, at))
+                }
+            }
+            #[inline(always)]
             unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
                 // SAFETY: see `zero`; a table is as long as a register.
                 unsafe {
@@ -232,6 +240,8 @@ impl_avx512!(
     _mm512_mul_ps,
     _mm512_add_ps,
     _mm512_sub_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_mask_blend_ps,
     _mm512_permutex2var_ps,
     EVEN_ODD_32,
     LOW_HIGH_32,
@@ -252,6 +262,8 @@ impl_avx512!(
     _mm512_mul_pd,
     _mm512_add_pd,
     _mm512_sub_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_mask_blend_pd,
     _mm512_permutex2var_pd,
     EVEN_ODD_64,
     LOW_HIGH_64
@@ -263,7 +275,7 @@ static WINDOW_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 macro_rules! impl_avx2 {
     ($v:ident, $t:ident, $lanes:literal, $window:ident, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident,
+     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $cmp:ident, $or:ident, $blend:ident,
      $deinterleave:ident, $interleave:ident $(, $fours:ident)?) => {
         impl Vector for $v {
             type Elem = $t;
@@ -331,6 +343,14 @@ macro_rules! impl_avx2 {
                 unsafe { $sub(self, other) }
             }
             #[inline(always)]
+            unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+                // SAFETY: see `zero`.
+                unsafe {
+                    let wins = $or($cmp::<_CMP_GT_OQ>(v, self), $cmp::<_CMP_UNORD_Q>(v, v));
+                    ($blend(self, v, wins), $blend(place, at, wins))
+                }
+            }
+            #[inline(always)]
             unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
                 // SAFETY: see `zero`.
                 unsafe { $deinterleave(self, other) }
@@ -365,6 +385,9 @@ impl_avx2!(
     _mm256_mul_ps,
     _mm256_add_ps,
     _mm256_sub_ps,
+    _mm256_cmp_ps,
+    _mm256_or_ps,
+    _mm256_blendv_ps,
     deinterleave_ps,
     interleave_ps,
     fours_256
@@ -384,6 +407,9 @@ impl_avx2!(
     _mm256_mul_pd,
     _mm256_add_pd,
     _mm256_sub_pd,
+    _mm256_cmp_pd,
+    _mm256_or_pd,
+    _mm256_blendv_pd,
     deinterleave_pd,
     interleave_pd
 );
