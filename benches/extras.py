@@ -23,7 +23,7 @@ def settings() -> dict[str, dict[str, Any]]:
         "L1": {"penalty": penalties.L1(1e-5)},
         "L2": {"penalty": penalties.L2(1e-4)},
         "elastic": {"penalty": penalties.ElasticNet(1e-5, 1e-4)},
-        "Lp, p = 1.5": {"penalty": penalties.Lp(1e-5, 1.5)},
+        **{f"Lp, p = {p:g}": {"penalty": penalties.Lp(1e-5, p)} for p in (0.5, 1.25, 1.3, 1.5, 3.0)},
         "clip by value": {"clip_grad_value": 0.1},
         "clip by norm": {"clip_grad_norm": 1.0},
         "gradient noise": {"grad_noise": 1e-6},

@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "L2": {"penalty": penalties.L2(0.03)},
     "elastic": {"penalty": penalties.ElasticNet(0.02, 0.03)},
     "Lp": {"penalty": penalties.Lp(0.02, 1.3)},
+    "Lp by roots": {"penalty": {"0.*": penalties.Lp(0.002, 0.5), "*": penalties.Lp(0.02, 2.5)}},
     "biases too": {"penalty": penalties.L2(0.03, include_bias=True)},
     "per layer": {"penalty": {"0.*": penalties.L1(0.02), "*": penalties.L2(0.03)}},
     "value": {"clip_grad_value": 0.004},
@@ -241,11 +242,52 @@ def test_a_penalty_and_the_norms_are_fused() -> None:
     assert plan.count("+ penalty + update") == 2
     assert "op penalty" not in plan
     assert plan.count("bias + tanh + penalty") == 1
+    # For the decision whether to update, and with the gradients' sums.
+    assert plan.count("penalty of 2 weights") == 2
+    assert plan.rstrip().endswith("penalty of 2 weights")
     step = fnn.TrainStep(
         model, nn.MSELoss(), optim.SGD(model.parameters()), penalty=penalties.L1(0.1), clip_grad_norm=1.0
     )
     step(X, Y)
     assert step.describe().count("+ penalty + norms") == 2
+
+
+def test_a_penalty_of_what_the_loss_multiplies_is_summed_up_at_once() -> None:
+    def losses(planned: bool) -> tuple[list[float], dict[str, bytes]]:
+        model = deep_net()
+        half = lambda model: 0.5 * penalties.Lp(0.02, 1.3)(model)  # noqa: E731
+        step = fnn.TrainStep(model, nn.CrossEntropyLoss(), adam(model), penalty=half)
+        take = step if planned else eagerly(step)
+        found = [take(X.astype(np.float32)[rows(t)], LABELS[rows(t)]) for t in range(STEPS)]
+        if planned:
+            assert not step.describe().rstrip().endswith("weights")
+        return found, bits(step)
+
+    assert losses(planned=True) == losses(planned=False)
+
+
+# None is small; the second row is infinite to the power of 4; the third makes nothing but negative infinity before the ReLU.
+LARGE = [17.0, 1e20, -np.inf]
+
+
+@pytest.mark.parametrize("large", LARGE)
+def test_large_weights_count_before_the_update(large: float) -> None:
+    def run(planned: bool) -> tuple[bytes, dict[str, bytes]]:
+        fnn.manual_seed(3)
+        model = nn.Sequential(nn.Linear(WIDTH, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, OUT))
+        model[0].weight.detach().numpy()[5, 7] = large
+        model[2].weight.detach().numpy()[:, 5] = 0
+        step = fnn.TrainStep(model, nn.CrossEntropyLoss(), adam(model), penalty=penalties.Lp(0.02, 4.0))
+        step.stop_on_nonfinite = True
+        x = np.abs(X).astype(np.float32)
+        take = step if planned else eagerly(step)
+        before = bits(step)
+        found = [take(x[rows(t)], LABELS[rows(t)]) for t in range(4)]
+        assert (bits(step) == before) == (abs(large) > 1e9)
+        assert np.isfinite(found).all() == (abs(large) < 1e9)
+        return np.array(found).tobytes(), bits(step)
+
+    assert run(planned=True) == run(planned=False)
 
 
 def test_a_weight_that_is_used_twice_is_penalised_once() -> None:

@@ -105,6 +105,8 @@ pub trait Float:
     fn sqrt(self) -> Self;
     /// The magnitude.
     fn abs(self) -> Self;
+    /// The magnitude, with the sign of `sign`.
+    fn copysign(self, sign: Self) -> Self;
     /// Whether this is not a number.
     fn is_nan(self) -> bool;
     /// The exponential.
@@ -155,6 +157,10 @@ macro_rules! impl_float {
             #[inline(always)]
             fn abs(self) -> Self {
                 $t::abs(self)
+            }
+            #[inline(always)]
+            fn copysign(self, sign: Self) -> Self {
+                $t::copysign(self, sign)
             }
             #[inline(always)]
             fn is_nan(self) -> bool {

@@ -27,66 +27,177 @@ impl Penalty {
     /// Its sum over a row.
     #[must_use]
     pub fn row<T: Float>(self, w: &[T]) -> T {
-        match self {
-            Self::Elastic { l1, l2 } => elastic_row(T::from_f64(l1), T::from_f64(l2), w),
-            Self::Power { strength, p } => {
-                let exponent = T::from_f64(p);
-                let sum = match p {
-                    0.5 => power_row(Root, exponent, w),
-                    1.5 => power_row(RootCube, exponent, w),
-                    3.0 => power_row(Cube, exponent, w),
-                    4.0 => power_row(Fourth, exponent, w),
-                    _ => power_row(Any, exponent, w),
-                };
-                T::from_f64(strength) * sum
-            }
-        }
+        with_term!(self, T, |term, _factor, strength| strength * sum(term, w))
     }
 
     /// out = scale · ∂penalty/∂w; 0 where w is 0.
     pub fn gradient<T: Float>(self, scale: T, w: &[T], out: &mut [T]) {
-        out.fill(T::ZERO);
+        // To which a negative 0 can be added.
+        out.fill(-T::ZERO);
         self.add_gradient(scale, w, out);
     }
 
-    /// grad ← grad + scale · ∂penalty/∂w: the bits of adding what [`gradient`](Self::gradient) gives,
-    /// in which no 0 is negative.
-    pub fn add_gradient<T: Float>(self, scale: T, w: &[T], grad: &mut [T]) {
-        match self {
-            Self::Elastic { l1, l2 } => elastic_gradient(scale, T::from_f64(l1), T::from_f64(2.0 * l2), w, grad),
-            Self::Power { strength, p } => {
-                let (factor, exponent) = (scale * T::from_f64(strength * p), T::from_f64(p - 1.0));
-                match p {
-                    0.5 => power_gradient(OneByRoot, factor, exponent, w, grad),
-                    1.5 => power_gradient(Root, factor, exponent, w, grad),
-                    3.0 => power_gradient(Square, factor, exponent, w, grad),
-                    4.0 => power_gradient(Cube, factor, exponent, w, grad),
-                    _ => power_gradient(Any, factor, exponent, w, grad),
-                }
-            }
-        }
+    /// grad ← grad + scale · ∂penalty/∂w. Returns the sum over the row, from the same powers: the bits of [`row`](Self::row).
+    pub fn add_gradient<T: Float>(self, scale: T, w: &[T], grad: &mut [T]) -> T {
+        with_term!(self, T, |term, factor, strength| strength * add_gradient(term, scale * factor, w, grad))
+    }
+
+    /// Whether `n` elements of [small rows](is_small) are sure to add nothing to a sum that is near the end of the numbers.
+    #[must_use]
+    pub fn is_negligible(self, n: usize) -> bool {
+        let most = match self {
+            Self::Elastic { l1, l2 } => l1 * SMALL + l2 * SMALL * SMALL,
+            Self::Power { strength, p } => strength * SMALL.powf(p),
+        };
+        most * n as f64 <= 1e15
     }
 
     /// Roughly how many nanoseconds 16 elements take.
     #[must_use]
     pub const fn work(self) -> usize {
         match self {
-            Self::Elastic { .. } => 4,
-            Self::Power { .. } => 32,
+            Self::Elastic { .. } => 2,
+            Self::Power { .. } => 4,
         }
     }
 }
 
-/// 1, −1 or 0 as w is.
+/// All elements of a small row are below this.
+const SMALL: f64 = 16.0;
+
+/// Whether a look at a row is enough to know that all its elements are finite, and below 16.
+#[must_use]
+pub fn is_small<T: Float>(w: &[T]) -> bool {
+    sums_below(T::from_f64(SMALL), w)
+}
+
+/// What the penalty of an element is made of.
+trait Term<T>: Copy {
+    /// The penalty by w, and its slope, both up to a factor: 0 where w is 0, NaN where it is NaN.
+    fn of(self, w: T) -> (T, T);
+}
+
+#[derive(Clone, Copy)]
+struct Elastic<T> {
+    l1: T,
+    l2: T,
+    /// Twice what makes 1 of the smallest normal number.
+    large: T,
+}
+
+impl<T: Float> Term<T> for Elastic<T> {
+    #[inline(always)]
+    fn of(self, w: T) -> (T, T) {
+        // l1 with the sign of w; written so that NaN stays.
+        let corner = w * self.large;
+        let corner = if corner > self.l1 { self.l1 } else { corner };
+        let corner = if corner < -self.l1 { -self.l1 } else { corner };
+        (self.l2.mul_add(w, corner), (self.l2 + self.l2).mul_add(w, corner))
+    }
+}
+
+/// A power that needs the exponent.
+#[derive(Clone, Copy)]
+struct Power<T, P> {
+    how: P,
+    exponent: T,
+}
+
+/// `|w|^(p − 1)` with the sign of w.
+trait Slope: Copy {
+    /// `exponent` is that of the power, if the type does not say it.
+    fn of<T: Float>(self, w: T, exponent: T) -> T;
+}
+
+impl<T: Float, P: Slope> Term<T> for Power<T, P> {
+    #[inline(always)]
+    fn of(self, w: T) -> (T, T) {
+        let slope = self.how.of(w, self.exponent);
+        (slope, slope)
+    }
+}
+
+/// The magnitude with the sign of w; w where that is 0 or NaN.
 #[inline(always)]
-fn sign<T: Float>(w: T) -> T {
-    if w > T::ZERO {
-        T::ONE
-    } else if w < T::ZERO {
-        -T::ONE
+fn signed<T: Float>(magnitude: T, w: T) -> T {
+    if w.abs() > T::ZERO { magnitude.copysign(w) } else { w }
+}
+
+macro_rules! slopes {
+    ($($name:ident = |$w:ident, $exponent:ident| $value:expr;)+) => {$(
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl Slope for $name {
+            #[inline(always)]
+            fn of<T: Float>(self, $w: T, $exponent: T) -> T {
+                $value
+            }
+        }
+    )+};
+}
+// Multiplied by w, a power is 0 at 0 and has the sign.
+slopes! {
+    OneByRoot = |w, _exponent| signed(one_by_root(w.abs()), w);
+    Root = |w, _exponent| w.abs().sqrt().copysign(w);
+    RootCube = |w, _exponent| w * w.abs().sqrt();
+    Square = |w, _exponent| w * w.abs();
+    Cube = |w, _exponent| w * w * w;
+    Low = |w, exponent| signed(raised(positive::pow_below_1, w.abs(), exponent), w);
+    Middle = |w, exponent| w * raised(positive::pow_below_1, w.abs(), exponent);
+    High = |w, exponent| signed(raised(positive::pow, w.abs(), exponent), w);
+}
+
+/// The term of a penalty, what its slope and what its sum are to be multiplied by.
+macro_rules! with_term {
+    ($penalty:expr, $t:ident, |$term:ident, $factor:ident, $strength:ident| $body:expr) => {
+        match $penalty {
+            Penalty::Elastic { l1, l2 } => {
+                let ($factor, $strength) = ($t::ONE, $t::ONE);
+                let smallest = if $t::DTYPE == DType::F32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+                let $term = Elastic { l1: $t::from_f64(l1), l2: $t::from_f64(l2), large: $t::from_f64(2.0 / smallest) };
+                $body
+            }
+            Penalty::Power { strength, p } => {
+                let ($factor, $strength) = ($t::from_f64(strength * p), $t::from_f64(strength));
+                macro_rules! with {
+                    ($how:expr, $exponent:expr) => {{
+                        let $term = Power { how: $how, exponent: $t::from_f64($exponent) };
+                        $body
+                    }};
+                }
+                match p {
+                    0.5 => with!(OneByRoot, -0.5),
+                    1.5 => with!(Root, 0.5),
+                    2.5 => with!(RootCube, 1.5),
+                    3.0 => with!(Square, 2.0),
+                    4.0 => with!(Cube, 3.0),
+                    _ if p <= 1.03 => with!(Low, p - 1.0),
+                    _ if p < 2.97 => with!(Middle, p - 2.0),
+                    _ => with!(High, p - 1.0),
+                }
+            }
+        }
+    };
+}
+use with_term;
+
+/// An f32 as it is, where T is f32: a conversion that the compiler takes away.
+#[inline(always)]
+fn single<T: Float>(x: T) -> f32 {
+    x.to_f64() as f32
+}
+
+#[inline(always)]
+fn one_by_root<T: Float>(size: T) -> T {
+    if T::DTYPE == DType::F32 { T::from_f64(f64::from(positive::rsqrt(single(size)))) } else { T::ONE / size.sqrt() }
+}
+
+#[inline(always)]
+fn raised<T: Float>(of_singles: impl Fn(f32, f32) -> f32, size: T, exponent: T) -> T {
+    if T::DTYPE == DType::F32 {
+        T::from_f64(f64::from(of_singles(single(size), single(exponent))))
     } else {
-        // NaN stays what it is.
-        w * T::ZERO
+        (exponent * size.ln()).exp()
     }
 }
 
@@ -106,104 +217,51 @@ fn tree<T: Float>(mut lanes: [T; SUMS]) -> T {
     lanes[0]
 }
 
-/// A power of a magnitude. A type and no closure, which could not be made to inline.
-trait Power: Copy {
-    /// `sizeᵖ`; `p` is what the type says, if it says it.
-    fn of<T: Float>(self, size: T, p: T) -> T;
-}
-
-/// An f32 as it is, where T is f32: a conversion that the compiler takes away.
-#[inline(always)]
-fn single<T: Float>(x: T) -> f32 {
-    x.to_f64() as f32
-}
-
-#[inline(always)]
-fn one_by_root<T: Float>(size: T) -> T {
-    if T::DTYPE == DType::F32 { T::from_f64(f64::from(positive::rsqrt(single(size)))) } else { T::ONE / size.sqrt() }
-}
-
-#[inline(always)]
-fn raised<T: Float>(size: T, p: T) -> T {
-    if T::DTYPE == DType::F32 {
-        T::from_f64(f64::from(positive::pow(single(size), single(p))))
-    } else {
-        (p * size.ln()).exp()
-    }
-}
-
-macro_rules! powers {
-    ($($name:ident = |$size:ident, $p:ident| $value:expr;)+) => {$(
-        #[derive(Clone, Copy)]
-        struct $name;
-        impl Power for $name {
-            #[inline(always)]
-            fn of<T: Float>(self, $size: T, $p: T) -> T {
-                $value
-            }
-        }
-    )+};
-}
-// Those that need no logarithm are several times as quick.
-powers! {
-    OneByRoot = |size, _p| one_by_root(size);
-    Root = |size, _p| size.sqrt();
-    RootCube = |size, _p| size * size.sqrt();
-    Square = |size, _p| size * size;
-    Cube = |size, _p| size * size * size;
-    Fourth = |size, _p| (size * size) * (size * size);
-    Any = |size, p| raised(size, p);
-}
-
-/// |w|ᵖ; 0 at 0, which has no logarithm.
-#[inline(always)]
-fn power<T: Float, P: Power>(how: P, w: T, p: T) -> T {
-    let size = w.abs();
-    let raised = how.of(size, p);
-    // NaN stays what it is.
-    if size > T::ZERO { raised } else { size }
-}
-
 simd! {
-    fn elastic_row<T: Float>(l1: T, l2: T, w: &[T]) -> T {
+    fn sum<T: Float, P: Term<T>>(term: P, w: &[T]) -> T {
         let mut lanes = [T::ZERO; SUMS];
         let (whole, tail) = w.as_chunks::<SUMS>();
         for w in whole {
             for (lane, &w) in lanes.iter_mut().zip(w) {
-                *lane += (l2 * w).mul_add(w, l1 * w.abs());
+                *lane = w.mul_add(term.of(w).0, *lane);
             }
         }
         for (lane, &w) in lanes.iter_mut().zip(tail) {
-            *lane += (l2 * w).mul_add(w, l1 * w.abs());
+            *lane = w.mul_add(term.of(w).0, *lane);
         }
         tree(lanes)
     }
 
-    fn power_row<T: Float, P: Power>(how: P, p: T, w: &[T]) -> T {
+    fn add_gradient<T: Float, P: Term<T>>(term: P, factor: T, w: &[T], grad: &mut [T]) -> T {
+        let mut lanes = [T::ZERO; SUMS];
+        let ((whole, tail), (grads, last)) = (w.as_chunks::<SUMS>(), grad.as_chunks_mut::<SUMS>());
+        for (w, grad) in whole.iter().zip(grads) {
+            for ((lane, &w), grad) in lanes.iter_mut().zip(w).zip(grad) {
+                let (value, slope) = term.of(w);
+                *lane = w.mul_add(value, *lane);
+                *grad += factor * slope;
+            }
+        }
+        for ((lane, &w), grad) in lanes.iter_mut().zip(tail).zip(last) {
+            let (value, slope) = term.of(w);
+            *lane = w.mul_add(value, *lane);
+            *grad += factor * slope;
+        }
+        tree(lanes)
+    }
+
+    fn sums_below<T: Float>(most: T, w: &[T]) -> bool {
         let mut lanes = [T::ZERO; SUMS];
         let (whole, tail) = w.as_chunks::<SUMS>();
         for w in whole {
             for (lane, &w) in lanes.iter_mut().zip(w) {
-                *lane += power(how, w, p);
+                *lane += w.abs();
             }
         }
         for (lane, &w) in lanes.iter_mut().zip(tail) {
-            *lane += power(how, w, p);
+            *lane += w.abs();
         }
-        tree(lanes)
-    }
-
-    fn elastic_gradient<T: Float>(scale: T, l1: T, twice_l2: T, w: &[T], grad: &mut [T]) {
-        for (grad, &w) in grad.iter_mut().zip(w) {
-            *grad += T::ZERO + scale * twice_l2.mul_add(w, l1 * sign(w));
-        }
-    }
-
-    fn power_gradient<T: Float, P: Power>(how: P, factor: T, exponent: T, w: &[T], grad: &mut [T]) {
-        for (grad, &w) in grad.iter_mut().zip(w) {
-            let slope = power(how, w, exponent);
-            *grad += T::ZERO + factor * if w < T::ZERO { -slope } else { slope };
-        }
+        lanes.iter().all(|&lane| lane < most)
     }
 }
 
@@ -217,10 +275,10 @@ mod tests {
 
     fn textbook(penalty: Penalty, w: f64) -> (f64, f64) {
         match penalty {
-            Penalty::Elastic { l1, l2 } => (l1 * w.abs() + l2 * w * w, l1 * sign(w) + 2.0 * l2 * w),
-            Penalty::Power { .. } if w == 0.0 => (0.0, 0.0),
+            _ if w == 0.0 => (0.0, 0.0),
+            Penalty::Elastic { l1, l2 } => (l1 * w.abs() + l2 * w * w, l1 * w.signum() + 2.0 * l2 * w),
             Penalty::Power { strength, p } => {
-                (strength * w.abs().powf(p), strength * p * w.abs().powf(p - 1.0) * sign(w))
+                (strength * w.abs().powf(p), strength * p * w.abs().powf(p - 1.0) * w.signum())
             }
         }
     }
@@ -230,7 +288,10 @@ mod tests {
         let penalties = [
             Penalty::Elastic { l1: 0.3, l2: 0.7 },
             Penalty::Power { strength: 0.9, p: 0.5 },
+            Penalty::Power { strength: 0.9, p: 0.7 },
+            Penalty::Power { strength: 0.9, p: 1.3 },
             Penalty::Power { strength: 0.9, p: 1.5 },
+            Penalty::Power { strength: 0.9, p: 2.5 },
             Penalty::Power { strength: 0.9, p: 3.0 },
             Penalty::Power { strength: 0.9, p: 3.3 },
             Penalty::Power { strength: 0.9, p: 4.0 },
@@ -242,7 +303,8 @@ mod tests {
                 let expected: f64 = w.iter().map(|&w| textbook(penalty, w).0).sum();
                 assert!((penalty.row(&w) - expected).abs() <= 1e-12 * (1.0 + expected), "{penalty:?}, {n} elements");
                 let mut grad = vec![5.0; n];
-                penalty.add_gradient(2.0, &w, &mut grad);
+                let sum = penalty.add_gradient(2.0, &w, &mut grad);
+                assert_eq!(sum, penalty.row(&w), "{penalty:?}, {n} elements");
                 for (&grad, &w) in grad.iter().zip(&w) {
                     let expected = 5.0 + 2.0 * textbook(penalty, w).1;
                     // Where the two terms cancel, what counts is their size.
@@ -259,7 +321,7 @@ mod tests {
         let sizes = (0..4000).map(|i| 2_f32.powf(i as f32 / 100.0 - 36.0));
         let w: Vec<f32> = sizes.flat_map(|w| [w, -w]).chain([0.0, -0.0]).collect();
         let wide: Vec<f64> = w.iter().map(|&w| f64::from(w)).collect();
-        for p in [0.5, 0.7, 1.0, 1.25, 1.5, 3.0, 3.7, 4.0] {
+        for p in [0.5, 0.7, 1.0, 1.25, 1.5, 2.5, 2.7, 3.0, 3.7, 4.0] {
             let penalty = Penalty::Power { strength: 0.9, p };
             let (mut single, mut double) = (vec![0.0_f32; w.len()], vec![0.0_f64; w.len()]);
             penalty.gradient(1.5_f32, &w, &mut single);
@@ -274,11 +336,23 @@ mod tests {
 
     #[test]
     fn nan_is_kept() {
-        let powers = [0.5, 1.0, 1.3, 1.5, 3.0].map(|p| Penalty::Power { strength: 1.0, p });
+        let powers = [0.5, 1.0, 1.3, 1.5, 2.5, 3.0, 3.3, 4.0].map(|p| Penalty::Power { strength: 1.0, p });
         for penalty in powers.into_iter().chain([Penalty::Elastic { l1: 1.0, l2: 0.0 }]) {
             let mut grad = [0.0_f32];
             penalty.gradient(1.0, &[f32::NAN], &mut grad);
             assert!(grad[0].is_nan() && penalty.row(&[f32::NAN]).is_nan(), "{penalty:?}");
         }
+    }
+
+    #[test]
+    fn small_rows_are_finite() {
+        assert!(is_small(&weights(153)));
+        for last in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -16.0] {
+            let row: Vec<f64> = weights(152).into_iter().chain([last]).collect();
+            assert!(!is_small(&row), "{last}");
+        }
+        assert!(Penalty::Power { strength: 0.1, p: 4.0 }.is_negligible(1000));
+        assert!(!Penalty::Power { strength: 0.1, p: 40.0 }.is_negligible(1000));
+        assert!(!Penalty::Elastic { l1: 0.0, l2: 1e12 }.is_negligible(1000));
     }
 }

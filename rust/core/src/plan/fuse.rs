@@ -350,10 +350,12 @@ impl Lowering<'_> {
         self.program.loss = (loss.buffer, loss.layout.offset, loss.dtype);
         let items = std::mem::take(&mut self.updates);
         self.program.work += self.trained.iter().map(|t| t.value.numel()).sum::<usize>() / 2;
+        let late = self.late_penalties();
         let mut stages = order(std::mem::take(&mut self.program.stages));
         if !items.is_empty() {
             stages.push((false, Stage::Update(Updates { items, norms })));
         }
+        stages.extend(late.into_iter().map(|penalties| (false, Stage::Penalty(penalties))));
         self.program.stages = stages;
         self.program
     }

@@ -119,8 +119,9 @@ pub enum RowOp {
     Sum { g: Features, sums: BufferId },
     /// y = a + b
     Add { a: Features, b: Features, y: Features },
-    /// sums\[f\] = penalty of row f of a weight, which the product has just read
-    Penalty { penalty: Penalty, weight: BufferId, cols: usize, sums: BufferId },
+    /// sums\[f\] = penalty of row f of a weight, which the product has just read; if `late`, 0 where the row is small, until
+    /// the penalty's gradient brings the sum
+    Penalty { penalty: Penalty, weight: BufferId, cols: usize, sums: BufferId, late: bool },
 }
 
 /// Rows of one width: an optional product, then ops on each row while it is hot, then row-major copies.
@@ -185,6 +186,17 @@ pub struct RowNorms {
     pub norms: BufferId,
 }
 
+/// The penalty whose gradient joins that of a weight.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightPenalty {
+    /// The penalty.
+    pub penalty: Penalty,
+    /// The weight.
+    pub weight: BufferId,
+    /// Where the penalties of its rows go, if they are summed up here.
+    pub sums: Option<BufferId>,
+}
+
 /// The gradient of a weight, and the update with it.
 #[derive(Clone, Debug)]
 pub struct Weight {
@@ -200,8 +212,8 @@ pub struct Weight {
     pub x: Operand,
     /// Where the gradient goes, if no update uses it up.
     pub grad: BufferId,
-    /// A penalty on the weight, whose gradient belongs to this one, and the weight.
-    pub penalty: Option<(Penalty, BufferId)>,
+    /// A penalty on the weight, whose gradient belongs to this one.
+    pub penalty: Option<WeightPenalty>,
     /// Where the squared norms of the gradient's rows go.
     pub norms: Option<BufferId>,
     /// The update to do while the gradient's rows are hot.
@@ -243,6 +255,19 @@ pub struct CrossEntropyStage {
     pub loss: BufferId,
 }
 
+/// The penalties of weights from those of their rows, and the sums that take them up.
+#[derive(Clone, Debug)]
+pub struct Penalties {
+    /// Where the rows' are, and how many.
+    pub rows: Vec<(BufferId, usize)>,
+    /// Where their sum goes.
+    pub to: BufferId,
+    /// Sums of two scalars after that, up to the loss: c = a + b, each a buffer's first element.
+    pub sums: Vec<[BufferId; 3]>,
+    /// The type of all.
+    pub dtype: DType,
+}
+
 /// A unit of work that the team does together.
 #[derive(Clone, Debug)]
 pub enum Stage {
@@ -260,8 +285,8 @@ pub enum Stage {
     CrossEntropy(CrossEntropyStage),
     /// The loss from the samples' losses.
     Loss(CrossEntropyStage),
-    /// The penalties of weights from those of their rows: where these are, how many, and where the sum goes.
-    Penalty { rows: Vec<(BufferId, usize)>, to: BufferId, dtype: DType },
+    /// The penalties of weights.
+    Penalty(Penalties),
     /// The squared norms of the rows of gradients.
     Norms(Vec<RowNorms>),
     /// Updates with finished gradients.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::memory::Memory;
 use super::program::{Features, RowOp, Rows};
 use crate::element::Float;
+use crate::kernels::penalty::is_small;
 use crate::kernels::{dropout, norm, reduce};
 use crate::simd;
 
@@ -92,10 +93,11 @@ impl Block<'_> {
                         *sum = reduce::sum(memory.row(*g, f, n));
                     }
                 }
-                RowOp::Penalty { penalty, weight, cols, sums } => {
+                RowOp::Penalty { penalty, weight, cols, sums, late } => {
                     let sums = memory.slice_mut::<T>(*sums, self.rows.start, self.rows.len());
                     for (f, sum) in self.rows.clone().zip(sums) {
-                        *sum = penalty.row(memory.slice::<T>(*weight, f * cols, *cols));
+                        let row = memory.slice::<T>(*weight, f * cols, *cols);
+                        *sum = if *late && is_small(row) { T::ZERO } else { penalty.row(row) };
                     }
                 }
                 RowOp::Add { a, b, y } => {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::memory::Memory;
-use super::program::{CrossEntropyStage, Program, Rows, Stage};
+use super::program::{CrossEntropyStage, Penalties, Program, Rows, Stage};
 use super::rows;
 use super::update::{run_norms, run_updates, run_weight};
 use crate::element::Float;
@@ -95,13 +95,9 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
                 run_cross_entropy::<T>(stage, memory, team);
             }
             Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
-            Stage::Penalty { rows, to, dtype } => {
+            Stage::Penalty(penalties) => {
                 if team.rank() == 0 {
-                    // SAFETY: one member; the rows were complete before the last barrier.
-                    with_float!(*dtype, T => unsafe {
-                        let rows = rows.iter().map(|&(sums, n)| memory.slice::<T>(sums, 0, n));
-                        memory.slice_mut::<T>(*to, 0, 1)[0] = penalty::total(rows);
-                    });
+                    with_float!(penalties.dtype, T => run_penalties::<T>(penalties, memory));
                 }
             }
             Stage::Norms(norms) => run_norms(norms, memory, team, step.treatment),
@@ -233,6 +229,18 @@ fn run_loss<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Tea
         let divisor = if stage.mean { cross_entropy::label_weight(weight, stage.ignore_index, labels) } else { T::ONE };
         let loss = sum / divisor;
         memory.slice_mut::<T>(stage.loss, 0, 1)[0] = loss;
+    }
+}
+
+fn run_penalties<T: Float>(penalties: &Penalties, memory: &Memory<'_>) {
+    // SAFETY: one member; all was complete before the last barrier.
+    unsafe {
+        let rows = penalties.rows.iter().map(|&(sums, n)| memory.slice::<T>(sums, 0, n));
+        memory.slice_mut::<T>(penalties.to, 0, 1)[0] = penalty::total(rows);
+        for &[a, b, c] in &penalties.sums {
+            let sum = memory.slice::<T>(a, 0, 1)[0] + memory.slice::<T>(b, 0, 1)[0];
+            memory.slice_mut::<T>(c, 0, 1)[0] = sum;
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::memory::Memory;
-use super::program::{RowNorms, Update, Updates, Weight};
+use super::program::{RowNorms, Update, Updates, Weight, WeightPenalty};
 use super::run::{LINE, Step, share_of_rows};
 use crate::element::Float;
 use crate::kernels::matmul::{self, MatRef, Product};
@@ -18,10 +18,15 @@ pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, st
     let share = share_of_rows(team, stage.rows);
     let cols = stage.cols;
     // What a penalty adds to these rows of the gradient.
-    let penalise = |grad: &mut [T], range: Range<usize>| {
-        if let Some((penalty, weight)) = &stage.penalty {
-            // SAFETY: these rows are this member's, and nobody writes them before the update.
-            penalty.add_gradient(T::ONE, unsafe { memory.slice(*weight, range.start, range.len()) }, grad);
+    let penalise = |grad: &mut [T], rows: Range<usize>| {
+        let Some(WeightPenalty { penalty, weight, sums }) = stage.penalty else { return };
+        for (row, grad) in rows.zip(grad.chunks_exact_mut(cols)) {
+            // SAFETY: this row is this member's, and nobody writes it before the update.
+            let sum = penalty.add_gradient(T::ONE, unsafe { memory.slice(weight, row * cols, cols) }, grad);
+            if let Some(sums) = sums {
+                // SAFETY: as above.
+                unsafe { memory.slice_mut(sums, row, 1)[0] = sum };
+            }
         }
     };
     let Some(update) = &stage.update else {
@@ -29,7 +34,7 @@ pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, st
             let range = rows.start * cols..rows.end * cols;
             // SAFETY: these rows are this member's.
             let grad = unsafe { memory.slice_mut::<T>(stage.grad, range.start, range.len()) };
-            penalise(grad, range);
+            penalise(grad, rows.clone());
             if let Some(norms) = stage.norms {
                 // SAFETY: as above.
                 let norms = unsafe { memory.slice_mut::<f64>(norms, rows.start, rows.len()) };
@@ -48,7 +53,7 @@ pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, st
             let range = rows.start * cols..rows.end * cols;
             // SAFETY: the scratch holds these rows' gradient, and is this member's.
             let grad = unsafe { std::slice::from_raw_parts_mut(scratch, range.len()) };
-            penalise(grad, range.clone());
+            penalise(grad, rows);
             // SAFETY: these rows are this member's.
             unsafe { applied.update(memory, grad, range) };
         };

@@ -1,7 +1,7 @@
 //! What is recognised: dense layers and their gradients, ops on features, batch norm, cross entropy.
 
 use super::super::graph::{GraphNode, NodeId, Source, ValueId};
-use super::super::program::{CrossEntropyStage, Features, RowOp, RowProduct, Rows, Stage, Weight};
+use super::super::program::{CrossEntropyStage, Features, RowOp, RowProduct, Rows, Stage, Weight, WeightPenalty};
 use super::super::rewrite::MaskGrad;
 use super::{Lowering, Made, downcast};
 use crate::element::DType;
@@ -98,7 +98,7 @@ impl Lowering<'_> {
         };
         let penalty = penalty.map(|(param, penalty)| {
             self.rows_of[whole] = Some(grad);
-            (penalty, self.outside(&self.trained[param].value))
+            WeightPenalty { penalty, weight: self.outside(&self.trained[param].value), sums: None }
         });
         let (mut update, mut norms) = (None, None);
         if self.norms.is_none() {

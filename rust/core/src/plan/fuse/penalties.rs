@@ -1,8 +1,10 @@
-//! Penalties on weights: their value is summed up row by row where a product has just read the row, their gradient joins
-//! the product that makes the weight's gradient.
+//! Penalties on weights: their gradient joins the product that makes the weight's gradient, and so does their value where it
+//! can; else it is summed up row by row where a product has just read the row.
+
+use std::any::Any;
 
 use super::super::graph::{GraphNode, Source, ValueId};
-use super::super::program::{BufferId, RowOp, Stage};
+use super::super::program::{self, BufferId, Operand, RowOp, Stage, Weight};
 use super::{Lowering, downcast};
 use crate::ops::linear::LinearGradWeight;
 use crate::ops::penalty::{Penalties, PenaltyGrad};
@@ -20,12 +22,12 @@ impl Lowering<'_> {
         {
             let [rows, cols] = *self.shape(w) else { unreachable!("weights of products are matrices") };
             let to = self.new_vector(out);
-            self.add_row_op(stage, RowOp::Penalty { penalty, weight, cols, sums: to }, &[]);
+            self.add_row_op(stage, RowOp::Penalty { penalty, weight, cols, sums: to, late: false }, &[]);
             self.program.work += rows * cols * penalty.work() / 16;
             sums.push((to, rows));
         }
         let to = self.new_vector(node.outputs[0]);
-        self.push(Stage::Penalty { rows: sums, to, dtype });
+        self.push(Stage::Penalty(program::Penalties { rows: sums, to, sums: Vec::new(), dtype }));
         Some(())
     }
 
@@ -73,5 +75,79 @@ impl Lowering<'_> {
         self.penalised.insert(product, (param, penalty));
         self.done[sum] = true;
         Some(())
+    }
+
+    /// Leave the sums over rows to the products that make the gradients, which take the same powers. Weights are updated by
+    /// then, which depends on whether the loss is finite: for that it is enough to see that a row is small.
+    /// Returns what is to be done after the updates.
+    pub(super) fn late_penalties(&mut self) -> Vec<program::Penalties> {
+        let (mut late, mut moved) = (Vec::new(), Vec::new());
+        for (_, stage) in &self.program.stages {
+            let Stage::Penalty(penalties) = stage else { continue };
+            let Some(sums) = self.sums_to_loss(penalties) else { continue };
+            let before = moved.len();
+            moved.extend(penalties.rows.iter().filter(|(rows, _)| self.gradient_of(*rows).is_some()).map(|r| r.0));
+            if moved.len() > before {
+                late.push(program::Penalties { sums, ..penalties.clone() });
+            }
+        }
+        for rows in moved {
+            let Some(gradient) = self.gradient_of(rows) else { continue };
+            for (i, (_, stage)) in self.program.stages.iter_mut().enumerate() {
+                match stage {
+                    Stage::Weight(Weight { penalty: Some(penalty), .. }) if gradient == i => penalty.sums = Some(rows),
+                    Stage::Rows(stage) => {
+                        for op in &mut stage.ops {
+                            if let RowOp::Penalty { sums, late, .. } = op {
+                                *late |= *sums == rows;
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        late
+    }
+
+    /// The stage that makes the gradient to which the penalty belongs that is summed up here, and uses it up.
+    fn gradient_of(&self, rows: BufferId) -> Option<usize> {
+        let (penalty, weight) = self.program.stages.iter().find_map(|(_, stage)| {
+            let Stage::Rows(stage) = stage else { return None };
+            stage.ops.iter().find_map(|op| match op {
+                RowOp::Penalty { penalty, weight, cols, sums, .. } => {
+                    (*sums == rows && penalty.is_negligible(stage.features * cols)).then_some((*penalty, *weight))
+                }
+                _ => None,
+            })
+        })?;
+        self.program.stages.iter().position(|(_, stage)| match stage {
+            Stage::Weight(Weight { penalty: Some(p), update: Some(_), .. }) => {
+                (p.penalty, p.weight, p.sums) == (penalty, weight, None)
+            }
+            _ => false,
+        })
+    }
+
+    /// The sums that take up a penalty on the way to the loss, if nothing else does.
+    fn sums_to_loss(&self, penalties: &program::Penalties) -> Option<Vec<[BufferId; 3]>> {
+        let (mut value, mut sums) = (penalties.to, Vec::new());
+        let readers =
+            |value| self.program.stages.iter().filter(move |(_, stage)| stage.touches().reads.contains(&value));
+        let scalar = |x: &Operand| x.layout.shape.is_empty() && x.layout.offset == 0 && x.dtype == penalties.dtype;
+        while value != self.program.loss.0 {
+            let mut readers = readers(value);
+            let (Some((_, Stage::Op { op, inputs, outputs, .. })), None) = (readers.next(), readers.next()) else {
+                return None;
+            };
+            let add = (&**op as &dyn Any).downcast_ref().is_some_and(|Binary(kind)| matches!(kind, Arithmetic::Add));
+            let ([a, b], [sum]) = (&inputs[..], &outputs[..]) else { return None };
+            if !(add && [a, b, sum].into_iter().all(scalar)) {
+                return None;
+            }
+            value = sum.buffer;
+            sums.push([a.buffer, b.buffer, value]);
+        }
+        (self.program.loss.1 == 0 && readers(value).next().is_none()).then_some(sums)
     }
 }

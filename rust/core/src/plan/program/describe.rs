@@ -61,7 +61,7 @@ pub fn describe(program: &Program) -> String {
             }
             Stage::CrossEntropy(c) => format!("cross entropy ({}, {})", c.samples, c.classes),
             Stage::Loss(_) => "loss".to_owned(),
-            Stage::Penalty { rows, .. } => format!("penalty of {} weights", rows.len()),
+            Stage::Penalty(p) => format!("penalty of {} weights", p.rows.len()),
             Stage::Norms(norms) => format!("norms of {} gradients", norms.len()),
             Stage::Update(updates) => format!("update {} parameters", updates.items.len()),
         };

@@ -128,7 +128,8 @@ impl Stage {
             }
             Self::Weight(w) => {
                 t.read([w.g.buffer, w.x.buffer]);
-                t.read(w.penalty.map(|p| p.1));
+                t.read(w.penalty.map(|p| p.weight));
+                t.write(w.penalty.and_then(|p| p.sums));
                 t.write(w.norms);
                 match &w.update {
                     Some(update) => update.touches(&mut t),
@@ -146,9 +147,13 @@ impl Stage {
                 t.read(c.weight);
                 t.write([c.loss]);
             }
-            Self::Penalty { rows, to, .. } => {
-                t.read(rows.iter().map(|r| r.0));
-                t.write([*to]);
+            Self::Penalty(p) => {
+                t.read(p.rows.iter().map(|r| r.0));
+                t.write([p.to]);
+                for &[a, b, c] in &p.sums {
+                    t.read([a, b]);
+                    t.write([c]);
+                }
             }
             Self::Norms(norms) => {
                 t.read(norms.iter().map(|n| n.grad));
