@@ -6,6 +6,7 @@
 | torch, each | for every image | `affine_grid` and `grid_sample` of all maps at once, a mask |
 | torch, batch | one for the batch | what torchvision's v2 calls: `flip`, two masked `grid_sample`, a rectangle |
 | torchvision | one for the batch | its v2 on the batch, where it is installed |
+| albumentations | for every image | image after image, shift and turn as one `Affine`, where it is installed |
 
 Given what fastnn drew, torch makes the same images of it; that is checked before anything is timed. At the end
 stands an epoch of LeNet, with and without.
@@ -102,6 +103,20 @@ def torchvision(mode: str) -> Callable[[Any], Any]:
     return v2.Compose(moves)
 
 
+def albumentations(mode: str) -> Callable[[np.ndarray], Any]:
+    import albumentations as A
+    import cv2
+
+    interpolation = cv2.INTER_NEAREST if mode == "nearest" else cv2.INTER_LINEAR
+    moves = [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(translate_px=(-SHIFT, SHIFT), rotate=(-DEGREES, DEGREES), interpolation=interpolation, p=1),
+        A.CoarseDropout((1, 1), (HOLE, HOLE), (HOLE, HOLE), p=1),
+    ]
+    change = A.Compose(moves)
+    return lambda images: np.stack([change(image=image)["image"] for image in images])
+
+
 def agree(x: np.ndarray, mode: str) -> None:
     """Torch makes the same images of what fastnn draws."""
     import torch
@@ -136,6 +151,9 @@ def candidates(x: np.ndarray, mode: str) -> dict[str, Callable[[], Any]]:
         if importlib.util.find_spec("torchvision"):
             theirs = torchvision(mode)
             calls["torchvision"] = lambda: theirs(batch)
+    if importlib.util.find_spec("albumentations"):
+        change, rows = albumentations(mode), x.transpose(0, 2, 3, 1)
+        calls["albumentations"] = lambda: change(rows)
     return calls
 
 

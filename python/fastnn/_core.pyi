@@ -471,7 +471,9 @@ class FunctionCtx:
 
 @final
 class Augment:
-    def __new__(cls, specs: Sequence[dict[str, Any]], mix: dict[str, Any] | None, /) -> Self: ...
+    def __new__(
+        cls, specs: Sequence[dict[str, Any]], mix: dict[str, Any] | None, white: builtins.float | None = None, /
+    ) -> Self: ...
     @property
     def needs_images(self) -> builtins.bool: ...
     def drawn(

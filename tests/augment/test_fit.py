@@ -164,3 +164,79 @@ def test_ends_that_are_not_finite_are_named():
     trainer = fnn.Trainer(model, loss, optimizer)
     with pytest.raises(ValueError, match=r"^Trainer\.fit: the loss is nan in epoch 0, batch 0: "):
         trainer.fit(X, Y, augment=PIPELINES["mixup"], verbose=False)
+
+
+# Another size
+
+CROP = A.Compose([A.RandomCrop((5, 6)), A.RandomHorizontalFlip(), A.MixUp(0.8, 4)])
+
+
+def trainer_of_crops(name="another size"):
+    model, loss, optimizer = prepared(name)
+    fnn.manual_seed(5)
+    return fnn.Trainer(model, loss, optimizer, metrics=["accuracy"])
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["arrays", "batches"])
+def test_metrics_of_crops_are_those_of_new_crops(listed):
+    trainer = trainer_of_crops()
+    data = ([(X, Y)],) if listed else (X, Y)
+    history = trainer.fit(*data, epochs=2, augment=CROP, verbose=False)
+    # The generator stands where it stood before it was measured.
+    crops = A.Compose(CROP.transforms[:-1])(X)
+    assert history["accuracy"][-1] == (trainer.predict(crops).argmax(1) == Y).mean()
+    assert len(set(history["accuracy"])) == 2
+
+
+def test_to_measure_crops_does_not_change_the_training():
+    ends = []
+    for train_metrics in (True, False):
+        trainer = trainer_of_crops()
+        history = trainer.fit(X, Y, epochs=3, augment=CROP, train_metrics=train_metrics, verbose=False)
+        ends.append((parameters(trainer.model).tolist(), history["loss"]))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["arrays", "batches"])
+def test_a_function_may_change_the_size(listed):
+    trainer = trainer_of_crops()
+    data = ([(X, Y)],) if listed else (X, Y)
+    history = trainer.fit(*data, augment=lambda x, y: (x[:, :, 2:7, 1:], y), verbose=False)
+    assert history["accuracy"] == [(trainer.predict(X[:, :, 2:7, 1:]).argmax(1) == Y).mean()]
+
+
+def test_a_function_that_keeps_the_size_is_not_called_to_measure():
+    calls = []
+    trainer = trainer_of_crops("moves")
+    trainer.fit(X, Y, augment=lambda x, y: (calls.append(len(x)), (x, y))[1], batch_size=20, verbose=False)
+    assert calls == [20, 20, 5]
+
+
+def test_batch_norm_of_an_average_sees_crops():
+    seen = []
+
+    class Look(fnn.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs):
+            seen.extend(np.asarray(x).shape for x in self.trainer.running.inputs())
+
+    trainer_of_crops().fit(X, Y, augment=CROP, callbacks=[Look()], verbose=False)
+    assert seen == [(N, 2, 5, 6)]
+
+
+# White
+
+
+@pytest.mark.parametrize("way", ["arrays", "pieces", "batches", "a function"])
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255.0), (np.float32, 1.0)])
+def test_white_is_that_of_the_data(way, dtype, white, monkeypatch):
+    if way == "pieces":
+        monkeypatch.setattr("fastnn.training.data._SMALL", 0)
+    x, y = (X * 255).astype(dtype), np.zeros((N, 1), np.float32)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2 * 9 * 7, 1, bias=False))
+    nn.init.constant_(model[1].weight, 1 / (2 * 9 * 7))
+    trainer = fnn.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0))
+    batches = [(x, y), (x[:9], y[:9])]
+    data = {"batches": (batches,), "a function": (lambda: iter(batches),)}.get(way, (x, y))
+    history = trainer.fit(*data, epochs=2, batch_size=BATCH, augment=A.SaltAndPepper(1.0, 1.0), verbose=False)
+    # All pixels are white.
+    np.testing.assert_allclose(history["loss"], white**2, rtol=1e-5)

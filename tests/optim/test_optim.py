@@ -353,6 +353,37 @@ def test_groups_have_their_own_settings_which_may_change() -> None:
     assert b.item() == pytest.approx(-1.0)
 
 
+def test_a_group_of_adamw_may_decay_as_adam_does() -> None:
+    settings = {"lr": 0.03, "betas": (0.6, 0.8), "eps": 1e-2, "weight_decay": 0.4}
+    start, grads = np.random.default_rng(1).normal(size=(5, 7)), gradients((5, 7), 20)
+    a, b = (fnn.tensor(start, requires_grad=True) for _ in range(2))
+    optimizer = optim.AdamW([{"params": [a], "decoupled_weight_decay": False}, {"params": [b]}], **settings)
+    for grad in grads:
+        a.grad, b.grad = fnn.tensor(grad), fnn.tensor(grad)
+        optimizer.step()
+    np.testing.assert_allclose(a.detach().numpy(), reference.adam(start, grads, **settings)[-1], rtol=1e-6)
+    np.testing.assert_allclose(b.detach().numpy(), reference.adamw(start, grads, **settings)[-1], rtol=1e-6)
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert [group["decoupled_weight_decay"] for group in optimizer.param_groups] == [True, True]
+
+
+def test_groups_of_adamw_are_torchs(torch: Any) -> None:
+    start, grads = np.random.default_rng(1).normal(size=(5, 7)), gradients((5, 7), 20)
+    ends = []
+    for lib in (torch, fnn):
+        params = [lib.tensor(start, requires_grad=True) for _ in range(2)]
+        groups = [{"params": params[:1], "decoupled_weight_decay": False}, {"params": params[1:]}]
+        optimizer = lib.optim.AdamW(groups, lr=0.03, weight_decay=0.4)
+        for step, grad in enumerate(grads):
+            if step == 12:
+                optimizer.load_state_dict(optimizer.state_dict())
+            for param in params:
+                param.grad = lib.tensor(grad)
+            optimizer.step()
+        ends.append([param.detach().numpy() for param in params])
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-6)
+
+
 def test_a_parameter_without_gradient_is_left_alone() -> None:
     a, b = fnn.ones(1, requires_grad=True), fnn.ones(1, requires_grad=True)
     optimizer = optim.Adam([a, b], weight_decay=1.0)

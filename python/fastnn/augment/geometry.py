@@ -8,7 +8,7 @@ interpolated between four; outside lies ``fill``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from fastnn.augment import _settings as settings
 from fastnn.augment.transform import Spec, Transform
@@ -16,7 +16,19 @@ from fastnn.augment.transform import Spec, Transform
 Fill: TypeAlias = float | Sequence[float]
 
 
-class RandomHorizontalFlip(Transform):
+class _Flip(Transform):
+    """A reversal; subclasses say of what."""
+
+    _kind: ClassVar[str]
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__(p)
+
+    def _specs(self) -> list[Spec]:
+        return [self._spec(self._kind)]
+
+
+class RandomHorizontalFlip(_Flip):
     """Reverse every row of an image, with probability p::
 
         x'[c, i, j] = x[c, i, w - 1 - j]
@@ -31,14 +43,10 @@ class RandomHorizontalFlip(Transform):
         As in torchvision.
     """
 
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__(p)
-
-    def _specs(self) -> list[Spec]:
-        return [self._spec("horizontal_flip")]
+    _kind = "horizontal_flip"
 
 
-class RandomVerticalFlip(Transform):
+class RandomVerticalFlip(_Flip):
     """Reverse the order of an image's rows, with probability p::
 
         x'[c, i, j] = x[c, h - 1 - i, j]
@@ -53,11 +61,7 @@ class RandomVerticalFlip(Transform):
         As in torchvision.
     """
 
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__(p)
-
-    def _specs(self) -> list[Spec]:
-        return [self._spec("vertical_flip")]
+    _kind = "vertical_flip"
 
 
 class RandomShift(Transform):
@@ -81,10 +85,9 @@ class RandomShift(Transform):
 
     def __init__(self, pixels: int | tuple[int, int], fill: Fill = 0.0, *, p: float = 1.0) -> None:
         super().__init__(p)
-        settings.size(self._name, pixels, 0, "pixels")
-        settings.fill(self._name, "fill", fill)
         self.pixels = pixels
         self.fill = fill
+        self._specs()
 
     def _specs(self) -> list[Spec]:
         x, y = settings.size(self._name, self.pixels, 0, "pixels")
@@ -92,36 +95,38 @@ class RandomShift(Transform):
 
 
 class _Affine(Transform):
-    """A random affine map; subclasses say which."""
+    """A random affine map; subclasses have the settings that are theirs, the others are as here."""
 
-    def _affine(
-        self,
-        *,
-        fill: Fill,
-        interpolation: str,
-        degrees: settings.Pair = (0.0, 0.0),
-        translate: settings.Pair = (0.0, 0.0),
-        scale: settings.Pair = (1.0, 1.0),
-        shear: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
-        center: settings.Pair | None = None,
-        counterclockwise: bool = False,
-    ) -> list[Spec]:
+    degrees: float | Sequence[float] = 0.0
+    translate: Sequence[float] | None = None
+    scale: Sequence[float] | None = None
+    shear: float | Sequence[float] | None = None
+    interpolation: str
+    fill: Fill
+    center: Sequence[float] | None = None
+    _counterclockwise: ClassVar[bool] = False
+
+    def _specs(self) -> list[Spec]:
         spec = self._spec(
             "affine",
-            degrees=degrees,
-            counterclockwise=counterclockwise,
-            translate=translate,
-            scale=scale,
-            shear=shear,
-            interpolation=interpolation,
-            fill=settings.fill(self._name, "fill", fill),
-            center=center,
+            degrees=settings.around_zero(self._name, "degrees", self.degrees),
+            counterclockwise=self._counterclockwise,
+            translate=self._translate(self.translate),
+            scale=self._scale(self.scale),
+            shear=self._shear(self.shear),
+            interpolation=settings.interpolation(self._name, self.interpolation),
+            fill=settings.fill(self._name, "fill", self.fill),
+            center=self._center(self.center),
         )
         return [spec]
 
-    def _check_reading(self, interpolation: str, fill: Fill) -> None:
-        settings.interpolation(self._name, interpolation)
-        settings.fill(self._name, "fill", fill)
+    def _translate(self, translate: Sequence[float] | None) -> settings.Pair:
+        if translate is None:
+            return 0.0, 0.0
+        if not settings.is_sequence(translate) or len(translate) != 2:
+            raise ValueError(f"{self._name}: expected translate to be a pair; got {translate!r}")
+        x, y = (settings.probability(self._name, "translate", v) for v in translate)
+        return x, y
 
     def _center(self, center: Sequence[float] | None) -> settings.Pair | None:
         if center is None:
@@ -177,6 +182,8 @@ class RandomRotation(_Affine):
         As in torchvision, which has no ``p``; Keras gives the angle as a share of a turn.
     """
 
+    _counterclockwise = True
+
     def __init__(
         self,
         degrees: float | Sequence[float],
@@ -188,24 +195,13 @@ class RandomRotation(_Affine):
         p: float = 1.0,
     ) -> None:
         super().__init__(p)
-        settings.around_zero(self._name, "degrees", degrees)
-        self._check_reading(interpolation, fill)
-        self._center(center)
         if expand:
             raise ValueError(f"{self._name}: expected expand False, for images of one size; got {expand!r}")
         self.degrees = degrees
         self.interpolation = interpolation
         self.center = center
         self.fill = fill
-
-    def _specs(self) -> list[Spec]:
-        return self._affine(
-            degrees=settings.around_zero(self._name, "degrees", self.degrees),
-            center=self._center(self.center),
-            interpolation=self.interpolation,
-            fill=self.fill,
-            counterclockwise=True,
-        )
+        self._specs()
 
 
 class RandomZoom(_Affine):
@@ -231,14 +227,10 @@ class RandomZoom(_Affine):
         self, scale: Sequence[float], interpolation: str = "bilinear", fill: Fill = 0.0, *, p: float = 1.0
     ) -> None:
         super().__init__(p)
-        self._scale(scale)
-        self._check_reading(interpolation, fill)
         self.scale = scale
         self.interpolation = interpolation
         self.fill = fill
-
-    def _specs(self) -> list[Spec]:
-        return self._affine(scale=self._scale(self.scale), interpolation=self.interpolation, fill=self.fill)
+        self._specs()
 
 
 class RandomShear(_Affine):
@@ -265,14 +257,10 @@ class RandomShear(_Affine):
         self, shear: float | Sequence[float], interpolation: str = "bilinear", fill: Fill = 0.0, *, p: float = 1.0
     ) -> None:
         super().__init__(p)
-        self._shear(shear)
-        self._check_reading(interpolation, fill)
         self.shear = shear
         self.interpolation = interpolation
         self.fill = fill
-
-    def _specs(self) -> list[Spec]:
-        return self._affine(shear=self._shear(self.shear), interpolation=self.interpolation, fill=self.fill)
+        self._specs()
 
 
 class RandomAffine(_Affine):
@@ -314,12 +302,6 @@ class RandomAffine(_Affine):
         p: float = 1.0,
     ) -> None:
         super().__init__(p)
-        settings.around_zero(self._name, "degrees", degrees)
-        self._translate(translate)
-        self._scale(scale)
-        self._shear(shear)
-        self._check_reading(interpolation, fill)
-        self._center(center)
         self.degrees = degrees
         self.translate = translate
         self.scale = scale
@@ -327,25 +309,7 @@ class RandomAffine(_Affine):
         self.interpolation = interpolation
         self.fill = fill
         self.center = center
-
-    def _translate(self, translate: Sequence[float] | None) -> settings.Pair:
-        if translate is None:
-            return 0.0, 0.0
-        if not settings.is_sequence(translate) or len(translate) != 2:
-            raise ValueError(f"{self._name}: expected translate to be a pair; got {translate!r}")
-        x, y = (settings.probability(self._name, "translate", v) for v in translate)
-        return x, y
-
-    def _specs(self) -> list[Spec]:
-        return self._affine(
-            degrees=settings.around_zero(self._name, "degrees", self.degrees),
-            translate=self._translate(self.translate),
-            scale=self._scale(self.scale),
-            shear=self._shear(self.shear),
-            interpolation=self.interpolation,
-            fill=self.fill,
-            center=self._center(self.center),
-        )
+        self._specs()
 
 
 class ElasticTransform(Transform):
@@ -381,14 +345,11 @@ class ElasticTransform(Transform):
         p: float = 1.0,
     ) -> None:
         super().__init__(p)
-        self._both("alpha", alpha)
-        self._both("sigma", sigma)
-        settings.interpolation(self._name, interpolation)
-        settings.fill(self._name, "fill", fill)
         self.alpha = alpha
         self.sigma = sigma
         self.interpolation = interpolation
         self.fill = fill
+        self._specs()
 
     def _both(self, name: str, value: float | Sequence[float]) -> settings.Pair:
         values = value if settings.is_sequence(value) else (value, value)
@@ -402,7 +363,7 @@ class ElasticTransform(Transform):
             "elastic",
             alpha=self._both("alpha", self.alpha),
             sigma=self._both("sigma", self.sigma),
-            interpolation=self.interpolation,
+            interpolation=settings.interpolation(self._name, self.interpolation),
             fill=settings.fill(self._name, "fill", self.fill),
         )
         return [spec]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from fastnn import _core
 from fastnn._core import Tensor
@@ -26,6 +28,9 @@ class Transform:
     once, at the end of all transforms. Targets y are returned as they are, but by ``MixUp`` and ``CutMix``. Every call
     draws anew from the generator that ``fastnn.manual_seed`` sets.
 
+    In a ``fit`` on uint8 data, which become floating point, white is 255 too, and nothing is rounded. Other images
+    from 0 to 255 are to be divided by 255 first, as for torchvision.
+
     Args:
         p: The probability that it is done to an image, in [0, 1].
 
@@ -33,6 +38,8 @@ class Transform:
         ValueError: A setting is out of range, or images have a shape that it does not take.
         TypeError: A setting, or the images, are of another type.
     """
+
+    _white: float | None = None
 
     def __init__(self, p: float = 1.0) -> None:
         self.p = settings.probability(self._name, "p", p)
@@ -56,8 +63,28 @@ class Transform:
     def _spec(self, kind: str, **values: Any) -> Spec:
         return {"kind": kind, "name": self._name, "p": self.p, **values}
 
-    def _pipeline(self) -> _core.Augment:
-        return _core.Augment(self._specs(), self._mix())
+    def _pipeline(self, *, mixing: bool = True) -> _core.Augment:
+        return _core.Augment(self._specs(), self._mix() if mixing else None, self._white)
+
+    def _for(self, dtype: np.dtype[Any]) -> Self:
+        """Return the same transform for images that were of this type before they were converted."""
+        same = copy.copy(self)
+        same._white = 255.0 if dtype == np.uint8 else None
+        return same
+
+    def _resizes(self, shape: tuple[int, ...]) -> bool:
+        """Whether images of batches of this shape get another size."""
+        return len(shape) == 4 and self._pipeline().shape((shape[1], shape[2], shape[3])) != shape[1:]
+
+    def _unmixed(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the images of a batch, changed one by one."""
+        return self._run(self._pipeline(mixing=False), np.ascontiguousarray(x))
+
+    def _run(self, pipeline: _core.Augment, x: NDArray[Any], *targets: NDArray[Any] | None) -> NDArray[Any]:
+        image = _image(self._name, x.shape, needed=pipeline.needs_images)
+        out = np.empty((len(x), *pipeline.shape(image)) if x.ndim == 4 else x.shape, x.dtype)
+        pipeline.run(len(x), image, x, out, *(targets or (None, None, None, None)))
+        return out
 
     def __call__(self, x: TensorLike, y: TensorLike | None = None) -> Any:
         """Return x, changed; the pair of x and y, if there is a y."""
@@ -81,7 +108,8 @@ class Transform:
         return [[(name, values) for name, _, values in one] for one in drawn]
 
     def __repr__(self) -> str:
-        given = {name: value for name, value in vars(self).items() if name != "p"} | {"p": self.p}
+        given = {name: value for name, value in vars(self).items() if name not in {"p", "_white"}}
+        given["p"] = self.p
         return f"{self._name}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def _check(self, x: NDArray[Any], y: NDArray[Any] | None, where: str | None = None) -> None:
@@ -116,21 +144,18 @@ class Transform:
         mix = self._mix()
         targets = _array(y) if y is not None and mix is not None else None
         self._check(images, targets, where)
-        n, image = len(images), _image(where or self._name, images.shape, needed=pipeline.needs_images)
-        after = pipeline.shape(image)
         images = np.ascontiguousarray(images)
-        out = np.empty((n, *after) if images.ndim == 4 else images.shape, images.dtype)
         if mix is None or targets is None:
-            pipeline.run(n, image, images, out, None, None, None, None)
+            out = self._run(pipeline, images)
             return _like(out[0] if single else out, tensor=is_tensor), y, sample_weight
         if targets.dtype.kind == "f":
             targets = np.ascontiguousarray(targets)
             soft = np.empty_like(targets)
         else:
             targets = np.ascontiguousarray(targets, dtype=np.int64)
-            soft = np.empty((n, mix["num_classes"]), np.float32 if images.dtype == np.uint8 else images.dtype)
+            soft = np.empty((len(images), mix["num_classes"]), np.float32 if images.dtype == np.uint8 else images.dtype)
         weights = None if sample_weight is None else np.empty_like(sample_weight)
-        pipeline.run(n, image, images, out, targets, soft, sample_weight, weights)
+        out = self._run(pipeline, images, targets, soft, sample_weight, weights)
         return _like(out, tensor=is_tensor), _like(soft, tensor=is_tensor), weights
 
 

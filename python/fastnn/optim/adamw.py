@@ -21,6 +21,9 @@ class AdamW(Adam):
         w = max(w, v)                                        # if amsgrad; else w = v
         x = x - lr * m / (1 - beta1**t) / (√(w / (1 - beta2**t)) + eps)
 
+    A group with ``decoupled_weight_decay`` of ``False`` has :class:`Adam`'s decay, as in PyTorch; what
+    :meth:`load_state_dict` loads is decoupled again.
+
     Args:
         params: Parameters, or groups of them.
         lr: Step size, at least 0.

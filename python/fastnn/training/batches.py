@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fastnn.data._ahead import Reader, in_order
 from fastnn.data.generator import Drawn, draw_seed
-from fastnn.training.data import ArrayData, Augment, Batch, Types, pair
+from fastnn.training.augmentation import Augmentation
+from fastnn.training.data import ArrayData, Batch, Types, pair, to_array
 
 
 class IterableData:
@@ -45,7 +46,8 @@ class IterableData:
         self._types = types
         self._limit = batches
         self._prefetch = prefetch
-        self.augment: Augment | None = None
+        self.augment: Augmentation | None = None
+        self._seen = False
         self._running: Iterator[Any] | None = None
         self.batches: int | None = batches
         self.in_memory = isinstance(source, (list, tuple)) and batches is None
@@ -99,6 +101,10 @@ class IterableData:
                 f"{self._where}: expected {self._limit or 'at least 1'} batches an epoch; got {taken}{hint}"
             )
 
+    def in_turn(self) -> Generator[Batch, None, None]:
+        """Yield the batches of the next epoch, of the size that they are trained on."""
+        return self.epoch() if self.augment is None else self.augment.sized(self.epoch())
+
     def _prepared(self) -> Generator[Batch, None, None]:
         batches = self._batches()
         if isinstance(self._source, (list, tuple)):
@@ -117,6 +123,9 @@ class IterableData:
             if not isinstance(item, (tuple, list)) or len(item) != 2:
                 got = f"{len(item)} things" if isinstance(item, (tuple, list)) else type(item).__name__
                 raise ValueError(f"{self._where}: expected batches to be pairs (x, y); got {got}")
+            if self.augment is not None and not self._seen:
+                self._seen = True
+                self.augment.see(to_array(self._where, "x", item[0]).dtype)
             yield pair(self._where, item[0], item[1], self._types)
 
 
@@ -142,7 +151,7 @@ class Running(NamedTuple):
         return isinstance(self.training, IterableData) and self.training.serves_once
 
     def inputs(self) -> NDArray[Any] | Iterator[NDArray[Any]]:
-        """Return the inputs of the training data: an array, or batches."""
+        """Return the inputs of the training data, of the size that they are trained on: an array, or batches."""
         if isinstance(self.training, ArrayData):
             return self.training.inputs()
-        return (x for x, _ in self.training.epoch())
+        return (x for x, _ in self.training.in_turn())

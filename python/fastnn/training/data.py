@@ -17,9 +17,9 @@ from fastnn._types import is_floating
 from fastnn.data._ahead import in_order
 from fastnn.nn.loss import Loss
 from fastnn.nn.module import Module
+from fastnn.training.augmentation import Augmentation
 
 Batch: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
-Augment: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], Batch]
 
 # Arrays of so many bytes once converted are converted at once, which is quicker, and so many bytes of larger ones.
 _SMALL = 1 << 25
@@ -217,7 +217,7 @@ class ArrayData:
         self.sample_weight = sample_weight
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self.augment: Augment | None = None
+        self.augment: Augmentation | None = None
         self._types = types
         self._only = only
         self._prefetch = prefetch
@@ -291,11 +291,17 @@ class ArrayData:
         return convert(self.x[rows], self.y[rows], self._types)
 
     def inputs(self) -> NDArray[Any] | Iterator[NDArray[Any]]:
-        """Return the inputs: an array, or batches."""
-        return self.x if self._converted and self._only is None else (x for x, _ in self.in_turn(_INPUTS_BATCH))
+        """Return the inputs, of the size that they are trained on: an array, or batches."""
+        resized = self.augment is not None and self.augment.resizes(self.x.shape)
+        whole = self._converted and self._only is None and not resized
+        return self.x if whole else (x for x, _ in self.in_turn(_INPUTS_BATCH))
 
     def in_turn(self, batch_size: int) -> Generator[Batch, None, None]:
-        """Yield all rows in the order of the arrays."""
+        """Yield all rows in the order of the arrays, of the size that they are trained on."""
+        batches = self._in_turn(batch_size)
+        return batches if self.augment is None else self.augment.sized(batches)
+
+    def _in_turn(self, batch_size: int) -> Generator[Batch, None, None]:
         for start in range(0, self._rows, batch_size):
             rows = slice(start, start + batch_size)
             kept: Any = rows if self._only is None else self._only[rows]

@@ -46,7 +46,7 @@ class Evaluator:
         model: Module | None = None,
     ) -> dict[str, float]:
         if isinstance(source, IterableData):
-            batches = source.epoch()
+            batches = source.in_turn()
         elif isinstance(source, ArrayData):
             batches = source.in_turn(batch_size)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from fastnn._types import check_at_least, check_number
 from fastnn.augment.transform import Transform
 from fastnn.training import data
+from fastnn.training.augmentation import Augmentation
 from fastnn.training.batches import IterableData
-from fastnn.training.data import ArrayData, Augment, Batch, Types
+from fastnn.training.data import ArrayData, Batch, Types
 from fastnn.training.weights import sample_weights
 
 _FIT = "Trainer.fit"
@@ -50,7 +52,7 @@ def training_data(
     steps_per_epoch: int | None,
     sample_weight: Any,
     class_weight: Any,
-    augment: Augment | None,
+    augment: Callable[..., Any] | None,
     prefetch: int,
 ) -> tuple[ArrayData | IterableData, Any]:
     """Return the data to train on, and the data to validate on; the arguments are those of ``Trainer.fit``.
@@ -100,11 +102,13 @@ def training_data(
             only=_counting(weights),
             prefetch=prefetch > 0,
         )
-    if isinstance(augment, Transform) and isinstance(training, ArrayData):
-        _check_transform(augment, training, types)
-        training.augment = augment
-    elif augment is not None:
-        training.augment = _converted(augment, types)
+    if augment is None:
+        return training, validation
+    training.augment = Augmentation(augment, partial(_checked, types))
+    if isinstance(training, ArrayData):
+        if isinstance(augment, Transform):
+            _check_transform(augment, training, types)
+        training.augment.see(data.to_array(_FIT, "x", x).dtype if hasattr(x, "__array__") else types.features)
     return training, validation
 
 
@@ -138,14 +142,9 @@ def _check_transform(augment: Transform, training: ArrayData, types: Types) -> N
     augment._check(x, training.y.astype(types.features if floating else np.int64, copy=False))
 
 
-def _converted(augment: Augment, types: Types) -> Augment:
-    """Let a function of batches return arrays of the model's types."""
-
-    def converted(x: NDArray[Any], y: NDArray[Any]) -> Batch:
-        batch = augment(x, y)
-        if not isinstance(batch, tuple) or len(batch) != 2:
-            got = f"{len(batch)} things" if isinstance(batch, tuple) else type(batch).__name__
-            raise TypeError(f"{_FIT}: expected augment to return a pair (x, y); got {got}")
-        return data.pair(_FIT, *batch, types, "augmented ")
-
-    return converted
+def _checked(types: Types, batch: Any) -> Batch:
+    """Return what a function of batches has returned, in the model's types."""
+    if not isinstance(batch, tuple) or len(batch) != 2:
+        got = f"{len(batch)} things" if isinstance(batch, tuple) else type(batch).__name__
+        raise TypeError(f"{_FIT}: expected augment to return a pair (x, y); got {got}")
+    return data.pair(_FIT, *batch, types, "augmented ")

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fastnn._core import Tensor
 from fastnn._types import check_at_least
-from fastnn.augment.transform import Transform
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import evaluation, given, nonfinite
@@ -188,7 +187,9 @@ class Trainer(Evaluator):
                 ``(C,)``; only with arrays. It multiplies ``sample_weight``.
             augment: What changes every batch before its step: a transform of :mod:`fastnn.augment`, which runs where
                 the batch is gathered, without the GIL; or a function, called with the arrays (x, y), that returns
-                those to train on. Not for validation and metrics.
+                those to train on. White is 255 for a transform if ``x`` is uint8, else 1. Not for validation; not for
+                metrics of the training data either, but where it changes the size of the images, as a crop does: they
+                are measured on images that are drawn anew, and the generator stays where it was.
             prefetch: How many batches of an iterable a second thread prepares while the model is trained, at least 0.
                 What the iterable draws comes from a generator of its own, so that the numbers do not depend on it. Take
                 0 where batches depend on the model or on callbacks, or where the iterable must stay in this thread. If
@@ -333,7 +334,7 @@ class Trainer(Evaluator):
         """Run batches in chunks of a few milliseconds, each one call that holds no GIL."""
         order = arrays.order()
         batch, chunk = 0, 1
-        alone = not (arrays.augment is None or isinstance(arrays.augment, Transform))
+        alone = arrays.augment is not None and arrays.augment.transform is None
         single = callbacks.wants_batches or alone
         with closing(arrays.pieces(order, lambda: 1 if single else chunk)) as pieces:
             for piece in pieces:
@@ -366,10 +367,11 @@ class Trainer(Evaluator):
     def _run_piece(self, piece: Piece, arrays: ArrayData, callbacks: CallbackList) -> list[float]:
         x, y, weight, order = piece.x, piece.y, piece.sample_weight, piece.order
         augment = arrays.augment
-        if augment is None or isinstance(augment, Transform):
+        transform = None if augment is None else augment.transform
+        if augment is None or transform is not None:
             schedulers = callbacks.schedulers
             losses = self.step.run_batches(
-                x, y, order, piece.first, piece.batches, arrays.batch_size, schedulers, weight, augment
+                x, y, order, piece.first, piece.batches, arrays.batch_size, schedulers, weight, transform
             )
             return list(losses.tolist())
         rows = order[piece.first * arrays.batch_size : (piece.first + 1) * arrays.batch_size]

@@ -193,11 +193,11 @@ type PyMixed = (f64, Vec<u32>, Option<(usize, usize, usize, usize)>);
 #[pymethods]
 impl PyAugment {
     #[new]
-    #[pyo3(signature = (specs, mix, /))]
-    fn new(specs: Vec<Bound<'_, PyDict>>, mix: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
+    #[pyo3(signature = (specs, mix, white=None, /))]
+    fn new(specs: Vec<Bound<'_, PyDict>>, mix: Option<Bound<'_, PyDict>>, white: Option<f64>) -> PyResult<Self> {
         let specs = specs.iter().map(spec).collect::<PyResult<_>>()?;
         let mix = mix.as_ref().map(self::mix).transpose()?;
-        Ok(Self { inner: Pipeline::new(specs, mix) })
+        Ok(Self { inner: Pipeline::new(specs, mix).with_white(white) })
     }
 
     /// Whether it takes images, and not rows of any numbers.

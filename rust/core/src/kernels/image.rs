@@ -4,11 +4,12 @@ pub mod colour;
 pub mod noise;
 pub mod warp;
 
+use super::vector::Lanes;
 use crate::element::Float;
 use crate::simd;
 
 /// A number in which positions within an image are computed, and which becomes an index.
-pub trait Sampled: Float {
+pub trait Sampled: Lanes {
     /// The nearest integer, ties going to the even, as a number and as an index; of numbers between −2²⁰ and 2²⁰.
     fn nearest(self) -> (Self, i32);
 }
@@ -44,6 +45,10 @@ pub trait Pixel: Copy + Send + Sync + 'static {
     fn load(self) -> Self::Compute;
     /// The nearest one, ties going to the even.
     fn store(value: Self::Compute) -> Self;
+    /// Pixels that are values already.
+    fn values(pixels: &[Self]) -> Option<&[Self::Compute]>;
+    /// The same, to write.
+    fn values_mut(pixels: &mut [Self]) -> Option<&mut [Self::Compute]>;
 }
 
 macro_rules! float_pixel {
@@ -59,6 +64,12 @@ macro_rules! float_pixel {
             #[inline(always)]
             fn store(value: $t) -> $t {
                 value
+            }
+            fn values(pixels: &[$t]) -> Option<&[$t]> {
+                Some(pixels)
+            }
+            fn values_mut(pixels: &mut [$t]) -> Option<&mut [$t]> {
+                Some(pixels)
             }
         }
     };
@@ -79,6 +90,14 @@ impl Pixel for u8 {
     fn store(value: f32) -> u8 {
         let (value, _) = at_least(at_most(value, 255.0), 0.0).nearest();
         value as u8
+    }
+
+    fn values(_: &[u8]) -> Option<&[f32]> {
+        None
+    }
+
+    fn values_mut(_: &mut [u8]) -> Option<&mut [f32]> {
+        None
     }
 }
 

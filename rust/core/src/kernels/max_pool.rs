@@ -3,14 +3,15 @@
 //! Of equal elements the first in row-major order wins, of NaN the last: `v` takes the place of the best so far if
 //! `v > best` or `v` is NaN. Padding never wins.
 
-use super::vector::{Lanes, deinterleave};
-use crate::element::Float;
+use std::ops::Range;
+
+use super::vector::{Lanes, Vector, registers};
+use crate::element::{Float, LANES};
 use crate::simd;
 
-/// Outputs that are done at once.
-const BLOCK: usize = 16;
-/// Rows of windows whose rows are dealt out before they are needed: what has just been written in pieces is read slowly.
-const AHEAD: usize = 4;
+/// Elements of the rows that are dealt out before the next step reads them: what was written just now is read slowly, and
+/// what was written long ago has left the cache.
+const ROOM: usize = 6144;
 /// Most elements of a window whose position within it is kept as a byte.
 pub const MOST_OFFSETS: usize = 256;
 
@@ -69,73 +70,195 @@ impl Windows {
     }
 }
 
-/// Padded rows of a plane, their columns dealt out: column j is element j / stride of part j mod stride. The elements
-/// that neighbouring windows have at one place then are neighbours.
+/// What some rows of windows are made of: the rows that they reach over, padded and their columns dealt out, and the
+/// greatest that each window has in each of them.
+///
+/// Column j of a padded row is element j / stride of part j mod stride. The elements that neighbouring windows have at one
+/// place then are neighbours. Numbers of elements within a window are kept as floats, in the lanes of those elements.
 #[derive(Debug)]
 pub(crate) struct Rows<T> {
-    /// Room for the rows that some rows of windows reach over, taken in turn.
-    values: Vec<T>,
+    windows: Windows,
+    /// The padded rows.
+    dealt: Vec<T>,
     /// Elements of a part.
     part: usize,
     /// Where the elements that a window has in one column begin in the parts.
     ahead: Vec<usize>,
-    /// One less than there is room for, which is a power of two.
-    mask: usize,
-    /// The elements of each row of windows that lie inside the plane, as [`Windows::inside`] has them.
+    /// The greatest of each row.
+    best: Vec<T>,
+    /// Its number in the row of the window.
+    place: Vec<T>,
+    /// The number of the greatest of a window.
+    found: Vec<T>,
+    /// Elements of a row of those, in whole registers.
+    pitch: usize,
+    /// The number of the first that lies inside the plane.
+    first: Vec<T>,
+    /// 0, 1, 2, …
+    numbers: Vec<T>,
+    /// Such elements of each row of windows, as [`Windows::inside`] has them.
     inside: Vec<(usize, usize)>,
-    /// The first such element of each column of windows, in whole blocks.
-    first: Vec<u32>,
+    /// Rows of windows that are done at once.
+    count: usize,
 }
 
 impl<T: Lanes> Rows<T> {
-    /// Room for these windows; nothing where they need none.
+    /// Room for these windows; for tiles, which need none, of no rows.
     #[must_use]
     pub(crate) fn new(w: &Windows) -> Self {
-        if w.tiles() {
-            return Self { values: vec![], part: 0, ahead: vec![], mask: 0, inside: vec![], first: vec![] };
-        }
         let [_, stride] = w.stride;
-        let columns = (w.input[1] + w.padding[1]).max((w.output[1] - 1) * stride + w.span(1));
-        let part = columns.div_ceil(stride) + BLOCK;
-        let ahead = (0..w.kernel[1]).map(|j| j * w.dilation[1]).map(|j| j % stride * part + j / stride).collect();
-        let rows = (w.span(0) + AHEAD * w.stride[0]).next_power_of_two();
+        let pitch = w.output[1].next_multiple_of(LANES);
+        let columns = (w.input[1] + w.padding[1]).max((pitch - 1) * stride + w.span(1));
+        let part = columns.div_ceil(stride);
+        let most = ROOM / (stride * part + pitch);
+        let count = (most.saturating_sub(w.span(0)) / w.stride[0] + 1).min(w.output[0]);
+        let rows = if w.tiles() { 0 } else { (count - 1) * w.stride[0] + w.span(0) };
+        let mut first = vec![T::ZERO; pitch];
+        for (i, first) in first[..w.output[1]].iter_mut().enumerate() {
+            *first = T::from_f64(w.inside(1, i).0 as f64);
+        }
         Self {
-            values: vec![T::NEG_INFINITY; rows * stride * part],
+            windows: *w,
+            dealt: vec![T::NEG_INFINITY; rows * stride * part],
             part,
-            ahead,
-            mask: rows - 1,
+            ahead: (0..w.kernel[1]).map(|j| j * w.dilation[1]).map(|j| j % stride * part + j / stride).collect(),
+            best: vec![T::ZERO; rows * pitch],
+            place: vec![T::ZERO; rows * pitch],
+            found: vec![T::ZERO; count * pitch],
+            pitch,
+            first,
+            numbers: (0..w.kernel[0] * w.kernel[1]).map(|k| T::from_f64(k as f64)).collect(),
             inside: (0..w.output[0]).map(|i| w.inside(0, i)).collect(),
-            first: (0..w.output[1].next_multiple_of(BLOCK)).map(|i| w.inside(1, i).0 as u32).collect(),
+            count,
         }
     }
 
-    /// The parts of a row of the plane.
+    /// Deal out rows of the plane. The padding around them stays as it is.
+    ///
+    /// # Safety
+    /// Here and below as for [`Vector`].
     #[inline(always)]
-    fn row(&self, w: &Windows, row: usize) -> &[T] {
-        let n = w.stride[1] * self.part;
-        &self.values[(row & self.mask) * n..][..n]
+    unsafe fn deal<V: Vector<Elem = T>>(&mut self, rows: Range<usize>, x: &[T]) {
+        let (width, first, stride) = (self.windows.input[1], self.windows.padding[1], self.windows.stride[1]);
+        let n = stride * self.part;
+        // Where each remainder of a column of x by the stride begins.
+        let part = |column: usize| (first + column) % stride * self.part + (first + column) / stride;
+        let (even, odd) = (part(0), part(1));
+        assert!(x.len() == rows.len() * width && first + width <= n && rows.end * n <= self.dealt.len());
+        for (x, to) in x.chunks_exact(width).zip(self.dealt[rows.start * n..].chunks_exact_mut(n)) {
+            // SAFETY: a row of x, and of the room for it.
+            unsafe {
+                let (x, to) = (x.as_ptr(), to.as_mut_ptr());
+                match stride {
+                    1 => copy::<V>(x, width, to.add(first)),
+                    2 => deinterleave::<V>(x, width, to.add(even), to.add(odd)),
+                    _ => {
+                        for column in 0..stride.min(width) {
+                            let to = to.add(part(column));
+                            for (k, i) in (column..width).step_by(stride).enumerate() {
+                                to.add(k).write(x.add(i).read());
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 
-    /// Deal out a row of the plane. The padding around it stays as it is.
+    /// The greatest that windows have in each of these rows. `COLUMNS` is how many a window has, or 0 if that is not known
+    /// beforehand.
     #[inline(always)]
-    fn fill(&mut self, w: &Windows, row: usize, x: &[T]) {
-        let (stride, part) = (w.stride[1], self.part);
-        let n = stride * part;
-        let to = &mut self.values[(row & self.mask) * n..][..n];
-        let first = w.padding[1];
-        if stride == 1 {
-            to[first..first + x.len()].copy_from_slice(x);
-        } else if stride == 2 {
-            let (even, odd) = to.split_at_mut(part);
-            let (a, b) = if first.is_multiple_of(2) {
-                (&mut even[first / 2..], &mut odd[first / 2..])
+    unsafe fn reduce<V: Vector<Elem = T>, const COLUMNS: usize>(&mut self, rows: Range<usize>) {
+        let (n, pitch) = (self.windows.stride[1] * self.part, self.pitch);
+        let ahead = if COLUMNS > 0 { &self.ahead[..COLUMNS] } else { &self.ahead[..] };
+        assert!(!ahead.is_empty() && ahead.len() <= self.numbers.len() && rows.end * pitch <= self.best.len());
+        let (dealt, numbers) = (self.dealt.as_ptr(), self.numbers.as_ptr());
+        let (bests, places) = (self.best.as_mut_ptr(), self.place.as_mut_ptr());
+        for i in (0..pitch).step_by(V::LANES) {
+            // SAFETY: there are so many rows; each has whole registers for every element of the windows.
+            unsafe {
+                let first = V::load(self.first.as_ptr().add(i));
+                for row in rows.clone() {
+                    let dealt = dealt.add(row * n + i);
+                    let (mut best, mut place) = (V::load(dealt.add(ahead[0])), first);
+                    for k in 1..ahead.len() {
+                        let v = V::load(dealt.add(*ahead.get_unchecked(k)));
+                        (best, place) = best.challenge(place, v, V::splat(numbers.add(k).read()));
+                    }
+                    best.store(bests.add(row * pitch + i));
+                    place.store(places.add(row * pitch + i));
+                }
+            }
+        }
+    }
+
+    /// The greatest of each window of these rows of windows.
+    #[inline(always)]
+    unsafe fn join<V: Vector<Elem = T>>(&mut self, rows: Range<usize>, y: &mut [T]) {
+        let (w, pitch) = (&self.windows, self.pitch);
+        let (out, columns, step) = (w.output[1], w.kernel[1], w.dilation[0] * pitch);
+        assert!(y.len() == rows.len() * out && rows.len() <= self.count && rows.end <= self.inside.len());
+        let (bests, places) = (self.best.as_ptr(), self.place.as_ptr());
+        for i in (0..out).step_by(V::LANES) {
+            // SAFETY: windows reach over the rows that there are; stores are masked to y.
+            unsafe {
+                let mask = V::first((out - i).min(V::LANES));
+                for (l, row) in rows.clone().enumerate() {
+                    let (from, to) = *self.inside.get_unchecked(row);
+                    let mut source = l * w.stride[0] * pitch + from * step + i;
+                    let mut number = self.numbers.as_ptr().add(from * columns);
+                    let mut best = V::load(bests.add(source));
+                    let mut place = V::load(places.add(source)).add(V::splat(*number));
+                    for _ in from + 1..to {
+                        source += step;
+                        number = number.add(columns);
+                        let at = V::load(places.add(source)).add(V::splat(*number));
+                        (best, place) = best.challenge(place, V::load(bests.add(source)), at);
+                    }
+                    best.store_part(y.as_mut_ptr().add(l * out + i), mask);
+                    place.store(self.found.as_mut_ptr().add(l * pitch + i));
+                }
+            }
+        }
+    }
+}
+
+/// `to[i] = x[i]`. A call of `memcpy` takes longer.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn copy<V: Vector>(x: *const V::Elem, n: usize, to: *mut V::Elem) {
+    for i in (0..n).step_by(V::LANES) {
+        // SAFETY: masked to the elements.
+        unsafe {
+            let mask = V::first((n - i).min(V::LANES));
+            V::load_part(x.add(i), mask).store_part(to.add(i), mask);
+        }
+    }
+}
+
+/// `even[i] = x[2 i]`, `odd[i] = x[2 i + 1]`.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn deinterleave<V: Vector>(x: *const V::Elem, n: usize, even: *mut V::Elem, odd: *mut V::Elem) {
+    for i in (0..n).step_by(2 * V::LANES) {
+        let left = n - i;
+        // SAFETY: masked to the elements.
+        unsafe {
+            let x = x.add(i);
+            if left >= 2 * V::LANES {
+                let (evens, odds) = V::load(x).deinterleave(V::load(x.add(V::LANES)));
+                evens.store(even.add(i / 2));
+                odds.store(odd.add(i / 2));
             } else {
-                (&mut odd[first / 2..], &mut even[first / 2 + 1..])
-            };
-            deinterleave(x, a, b);
-        } else {
-            for (column, &x) in (first..).zip(x) {
-                to[column % stride * part + column / stride] = x;
+                let (low, high) = (left.min(V::LANES), left.saturating_sub(V::LANES));
+                let low = V::load_part(x, V::first(low));
+                let (evens, odds) = low.deinterleave(V::load_part(x.wrapping_add(V::LANES), V::first(high)));
+                evens.store_part(even.add(i / 2), V::first(left.div_ceil(2)));
+                odds.store_part(odd.wrapping_add(i / 2), V::first(left / 2));
             }
         }
     }
@@ -160,87 +283,59 @@ fn max_tiles<T: Lanes>(x: &[T], w: &Windows, y: &mut [T], at: &mut [u8]) {
     }
 }
 
-/// Put `v` in the place of the best so far where it wins.
+/// The greatest of each window of a plane.
+///
+/// # Safety
+/// As for [`Vector`].
 #[inline(always)]
-fn challenge<T: Lanes>(best: &mut [T; BLOCK], place: &mut [u32; BLOCK], v: &[T; BLOCK], at: &[u32; BLOCK]) {
-    for l in 0..BLOCK {
-        let wins = (v[l] > best[l]) | v[l].is_nan();
-        best[l] = if wins { v[l] } else { best[l] };
-        place[l] = if wins { at[l] } else { place[l] };
+unsafe fn max_plane<V: Vector>(x: &[V::Elem], rows: &mut Rows<V::Elem>, y: &mut [V::Elem], at: &mut [u8])
+where
+    V::Elem: Lanes,
+{
+    let w = rows.windows;
+    let ([height, width], out) = (w.input, w.output[1]);
+    let chunks = y.chunks_mut(rows.count * out).zip(at.chunks_mut(rows.count * out));
+    for (i, (y, at)) in (0..).step_by(rows.count).zip(chunks) {
+        // Row 0 of the room is that in which the first window begins, which may lie before the plane.
+        let (start, count) = (i * w.stride[0], y.len() / out);
+        let reach = start + (count - 1) * w.stride[0] + w.span(0);
+        let (from, to) = (start.max(w.padding[0]), reach.min(height + w.padding[0]));
+        let x = &x[(from - w.padding[0]) * width..(to - w.padding[0]) * width];
+        // SAFETY: what the caller is asked for.
+        unsafe {
+            rows.deal::<V>(from - start..to - start, x);
+            match w.kernel[1] {
+                2 => rows.reduce::<V, 2>(from - start..to - start),
+                3 => rows.reduce::<V, 3>(from - start..to - start),
+                _ => rows.reduce::<V, 0>(from - start..to - start),
+            }
+            rows.join::<V>(i..i + count, y);
+        }
+        for (at, found) in at.chunks_exact_mut(out).zip(rows.found.chunks_exact(rows.pitch)) {
+            for (at, found) in at.iter_mut().zip(found) {
+                *at = found.to_byte();
+            }
+        }
     }
 }
 
-/// The greatest of `BLOCK` windows. `COLUMNS` is how many a window has, or 0 if that is not known beforehand.
-#[inline(always)]
-fn max_block<T: Lanes, const COLUMNS: usize>(
-    rows: &Rows<T>,
-    w: &Windows,
-    window_row: usize,
-    column: usize,
-) -> ([T; BLOCK], [u32; BLOCK]) {
-    let ahead = if COLUMNS > 0 { &rows.ahead[..COLUMNS] } else { &rows.ahead[..] };
-    let (from, to) = rows.inside[window_row];
-    let first: &[u32; BLOCK] = rows.first[column..].first_chunk().expect("whole blocks");
-    let mut best = [T::NEG_INFINITY; BLOCK];
-    let mut place = first.map(|j| (from * w.kernel[1]) as u32 + j);
-    for i in from..to {
-        let row = rows.row(w, window_row * w.stride[0] + i * w.dilation[0] - w.padding[0]);
-        // Each row by itself, so that the processor need not wait for one to begin the next.
-        let mut row_best = [T::NEG_INFINITY; BLOCK];
-        let mut row_place = [0; BLOCK];
-        for (k, &ahead) in (i * ahead.len()..).zip(ahead) {
-            let v = row[ahead + column..].first_chunk().expect("a part ends with a block");
-            challenge(&mut row_best, &mut row_place, v, &[k as u32; BLOCK]);
-        }
-        challenge(&mut best, &mut place, &row_best, &row_place);
-    }
-    (best, place)
-}
-
-/// The greatest of each window of a plane. `COLUMNS`: see [`max_block`].
-#[inline(always)]
-fn max_plane<T: Lanes, const COLUMNS: usize>(x: &[T], w: &Windows, rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
-    let ([_, width], [_, out]) = (w.input, w.output);
-    let mut filled = 0;
-    for (i, (y, at)) in y.chunks_exact_mut(out).zip(at.chunks_exact_mut(out)).enumerate() {
-        let reach = ((i + AHEAD) * w.stride[0] + w.span(0)).saturating_sub(w.padding[0]).min(w.input[0]);
-        filled = filled.max((i * w.stride[0]).saturating_sub(w.padding[0]));
-        while filled < reach {
-            rows.fill(w, filled, &x[filled * width..][..width]);
-            filled += 1;
-        }
-        for (b, (y, at)) in y.chunks_mut(BLOCK).zip(at.chunks_mut(BLOCK)).enumerate() {
-            let (best, place) = max_block::<T, COLUMNS>(rows, w, i, b * BLOCK);
-            let place = place.map(|k| k as u8);
-            if let (Some(y), Some(at)) = (y.first_chunk_mut(), at.first_chunk_mut()) {
-                (*y, *at) = (best, place);
+registers! {
+    /// The greatest of each window of planes that follow each other, and its number within the window, row by row.
+    pub(crate) fn max_windows<T, V>(x: &[T], rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
+        let w = rows.windows;
+        let planes = x.chunks_exact(w.plane()).zip(y.chunks_exact_mut(w.outputs())).zip(at.chunks_exact_mut(w.outputs()));
+        for ((x, y), at) in planes {
+            if w.tiles() {
+                max_tiles(x, &w, y, at);
             } else {
-                y.copy_from_slice(&best[..y.len()]);
-                at.copy_from_slice(&place[..at.len()]);
+                // SAFETY: registers of the level.
+                unsafe { max_plane::<V>(x, rows, y, at) };
             }
         }
     }
 }
 
 simd! {
-    /// The greatest of each window of planes that follow each other, and its number within the window, row by row.
-    pub(crate) fn max_windows<T: Lanes>(x: &[T], w: &Windows, rows: &mut Rows<T>, y: &mut [T], at: &mut [u8]) {
-        let planes = x.chunks_exact(w.plane()).zip(y.chunks_exact_mut(w.outputs())).zip(at.chunks_exact_mut(w.outputs()));
-        if w.tiles() {
-            for ((x, y), at) in planes {
-                max_tiles(x, w, y, at);
-            }
-            return;
-        }
-        for ((x, y), at) in planes {
-            match w.kernel[1] {
-                2 => max_plane::<T, 2>(x, w, rows, y, at),
-                3 => max_plane::<T, 3>(x, w, rows, y, at),
-                _ => max_plane::<T, 0>(x, w, rows, y, at),
-            }
-        }
-    }
-
     /// The gradient of planes: that of each window goes to the element which won it.
     pub(crate) fn max_windows_backward<T: Float>(g: &[T], at: &[u8], w: &Windows, gx: &mut [T]) {
         let (width, out) = (w.input[1], w.output[1]);

@@ -7,6 +7,7 @@ pub mod activation;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;
+pub mod frame;
 pub mod gibbs;
 pub mod image;
 pub mod integer;

@@ -26,7 +26,7 @@ pub(crate) fn prefetch<T>(line: *const T) {
 /// # Safety
 /// All functions may be executed only on a machine that has the register's instruction set, and are to be inlined into
 /// a function compiled for it. Pointers must be valid for the lanes that are read or written, at any alignment.
-pub(crate) trait Vector: Copy {
+pub trait Vector: Copy {
     type Elem: Float;
     /// Which lanes take part in a partial load or store.
     type Mask: Copy;
@@ -48,19 +48,41 @@ pub(crate) trait Vector: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
+    /// `(v, at)` in the lanes where `v` is greater than `self`, or NaN; `(self, place)` in the others.
+    unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self);
     /// Of the lanes of `self` and then of `other`, the even and the odd ones.
     unsafe fn deinterleave(self, other: Self) -> (Self, Self);
     /// The lanes of both in turn, `self`'s first.
     unsafe fn interleave(self, other: Self) -> (Self, Self);
+    /// Of the four elements from `src + index[k]` on, for every lane k: the first ones, the second ones, and so on. All
+    /// are valid to read, and so are `LANES` of `index`.
+    #[inline(always)]
+    unsafe fn fours(src: *const Self::Elem, index: *const u32) -> [Self; 4] {
+        let mut lanes = [[Self::Elem::ZERO; MOST_LANES]; 4];
+        for k in 0..Self::LANES {
+            for (j, lanes) in lanes.iter_mut().enumerate() {
+                // SAFETY: the caller gives all of these.
+                lanes[k] = unsafe { src.add(index.add(k).read() as usize + j).read() };
+            }
+        }
+        // SAFETY: an array has room for all lanes.
+        lanes.map(|lanes| unsafe { Self::load(lanes.as_ptr()) })
+    }
 }
 
+/// Lanes of the largest register.
+const MOST_LANES: usize = 16;
+
 /// An element type's register for each level of [`crate::simd`].
-pub(crate) trait Lanes: Float {
+pub trait Lanes: Float {
     type Plain: Vector<Elem = Self>;
     #[cfg(target_arch = "x86_64")]
     type Avx2: Vector<Elem = Self>;
     #[cfg(target_arch = "x86_64")]
     type Avx512: Vector<Elem = Self>;
+
+    /// A whole number below 256. Loops over this are vectorised, other than those over conversions that saturate.
+    fn to_byte(self) -> u8;
 }
 
 impl Lanes for f32 {
@@ -69,6 +91,12 @@ impl Lanes for f32 {
     type Avx2 = std::arch::x86_64::__m256;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = std::arch::x86_64::__m512;
+
+    #[inline(always)]
+    fn to_byte(self) -> u8 {
+        // The last bit of what is added counts ones.
+        (self + (1_u64 << 23) as Self).to_bits() as u8
+    }
 }
 
 impl Lanes for f64 {
@@ -77,31 +105,40 @@ impl Lanes for f64 {
     type Avx2 = std::arch::x86_64::__m256d;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = std::arch::x86_64::__m512d;
+
+    #[inline(always)]
+    fn to_byte(self) -> u8 {
+        // The last bit of what is added counts ones.
+        (self + (1_u64 << 52) as Self).to_bits() as u8
+    }
 }
 
 /// Compile a kernel that is written in registers once for each level, and choose at run time: [`crate::simd!`] for what the
-/// compiler does not find by itself. `$t` is the element type, `$v` its register. The body is unsafe only in that it uses them.
+/// compiler does not find by itself. `$t` is the element type, which may have a further bound, `$v` its register. The body is unsafe only in that it uses them.
 macro_rules! registers {
     ($(
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident<$t:ident, $v:ident>($($arg:ident : $ty:ty),* $(,)?) $body:block
+        $vis:vis fn $name:ident<$t:ident $(: $bound:path)?, $v:ident>($($arg:ident : $ty:ty),* $(,)?) $body:block
     )+) => {$(
         $(#[$meta])*
-        $vis fn $name<$t: $crate::kernels::vector::Lanes>($($arg: $ty),*) {
+        $vis fn $name<$t: $crate::kernels::vector::Lanes $(+ $bound)?>($($arg: $ty),*) {
             #[inline(always)]
-            unsafe fn body<$t: $crate::kernels::vector::Lanes, $v: $crate::kernels::vector::Vector<Elem = $t>>(
+            unsafe fn body<
+                $t: $crate::kernels::vector::Lanes $(+ $bound)?,
+                $v: $crate::kernels::vector::Vector<Elem = $t>,
+            >(
                 $($arg: $ty),*
             ) $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-                unsafe fn avx512<$t: $crate::kernels::vector::Lanes>($($arg: $ty),*) {
+                unsafe fn avx512<$t: $crate::kernels::vector::Lanes $(+ $bound)?>($($arg: $ty),*) {
                     // SAFETY: compiled for this register.
                     unsafe { body::<$t, $t::Avx512>($($arg),*) }
                 }
                 #[target_feature(enable = "avx2,fma,bmi2")]
-                unsafe fn avx2<$t: $crate::kernels::vector::Lanes>($($arg: $ty),*) {
+                unsafe fn avx2<$t: $crate::kernels::vector::Lanes $(+ $bound)?>($($arg: $ty),*) {
                     // SAFETY: compiled for this register.
                     unsafe { body::<$t, $t::Avx2>($($arg),*) }
                 }
@@ -122,7 +159,7 @@ pub(crate) use registers;
 
 /// Lanes without a register: what the compiler makes of plain loops.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<T, const LANES: usize>([T; LANES]);
+pub struct Plain<T, const LANES: usize>([T; LANES]);
 
 impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
     type Elem = T;
@@ -194,6 +231,16 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
         Self(lanes)
     }
     #[inline(always)]
+    unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+        let (mut best, mut place) = (self.0, place.0);
+        for l in 0..LANES {
+            let wins = (v.0[l] > best[l]) | v.0[l].is_nan();
+            best[l] = if wins { v.0[l] } else { best[l] };
+            place[l] = if wins { at.0[l] } else { place[l] };
+        }
+        (Self(best), Self(place))
+    }
+    #[inline(always)]
     unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
         let lane = |i: usize| if i < LANES { self.0[i] } else { other.0[i - LANES] };
         (Self(std::array::from_fn(|i| lane(2 * i))), Self(std::array::from_fn(|i| lane(2 * i + 1))))
@@ -206,23 +253,6 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
 }
 
 registers! {
-    /// `even[i] = x[2 i]`, `odd[i] = x[2 i + 1]`.
-    pub(crate) fn deinterleave<T, V>(x: &[T], even: &mut [T], odd: &mut [T]) {
-        assert!(even.len() >= x.len().div_ceil(2) && odd.len() >= x.len() / 2);
-        // SAFETY: loads are masked to x, stores to what is asserted to be there.
-        unsafe {
-            for start in (0..x.len()).step_by(2 * V::LANES) {
-                let left = x.len() - start;
-                let (low, high) = (left.min(V::LANES), left.clamp(V::LANES, 2 * V::LANES) - V::LANES);
-                let src = x.as_ptr().add(start);
-                let (low, high) = (V::load_part(src, V::first(low)), V::load_part(src.wrapping_add(V::LANES), V::first(high)));
-                let (evens, odds) = low.deinterleave(high);
-                evens.store_part(even.as_mut_ptr().add(start / 2), V::first(left.div_ceil(2).min(V::LANES)));
-                odds.store_part(odd.as_mut_ptr().wrapping_add(start / 2), V::first((left / 2).min(V::LANES)));
-            }
-        }
-    }
-
     /// `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`.
     pub(crate) fn interleave<T, V>(even: &[T], odd: &[T], out: &mut [T]) {
         assert!(even.len() >= out.len().div_ceil(2) && odd.len() >= out.len() / 2);

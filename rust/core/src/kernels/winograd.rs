@@ -16,13 +16,14 @@
 //!      0   b/2 −½   −b    1  0           1/6  −b/6      1/3           0 a/2 −a/2 2b  −2b  1
 //!      0   1    0   −5/2  0  1            0      0       1
 //! ```
-//! Channels lie side by side as lanes: pixels come and go in frames of [`LANES`] channels, (row, column, channel).
+//! Channels lie side by side as lanes: pixels come and go in [frames](super::frame).
 //!
 //! Sources: Lavin & Gray 2016, <https://arxiv.org/abs/1509.09308>; points in pairs c and 1/c: Alam et al. 2022,
 //! <https://arxiv.org/abs/2201.10369>.
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
+use super::frame::LANES;
 use crate::element::Float;
 use crate::kernels::vector::{Vector, registers};
 
@@ -34,8 +35,6 @@ const SIDE: usize = 6;
 pub const STEP: usize = 4;
 /// Taps of a kernel.
 pub const TAPS: usize = 9;
-/// Channels of a frame.
-pub const LANES: usize = 16;
 
 /// Some rows of an image's tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -128,7 +128,7 @@ impl Op for MaxPool {
                 // SAFETY: members have different planes.
                 let (y, at) = unsafe { (outputs[0].part::<T>(out.clone()), outputs[1].part::<u8>(out)) };
                 let x = &inputs[0].slice::<T>()[planes.start * w.plane()..planes.end * w.plane()];
-                max_windows(x, &w, &mut Rows::new(&w), y, at);
+                max_windows(x, &mut Rows::new(&w), y, at);
             }
             _ => self.by_ranges::<T>(run, inputs, outputs),
         });

@@ -5,15 +5,14 @@
 //! ```
 //! for every plane. Of the sums' order see [`crate::kernels::separable`].
 
-use std::sync::Arc;
-
 use smallvec::smallvec;
 
 use super::pooling::{Pooling, adaptive, check_image, check_output, plane, with_plane};
 use super::{Grads, Op, Outputs, Run, apply, shape_error};
-use crate::element::{DType, Float};
+use crate::element::DType;
 use crate::error::{Error, Result};
-use crate::kernels::separable::{self, Axis, Pattern, Stretch};
+use crate::kernels::separable::{self, Axis, Map, Stretch};
+use crate::kernels::vector::Lanes;
 use crate::tensor::layout::show;
 use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
@@ -29,8 +28,6 @@ struct Taps {
     starts: Vec<u32>,
     at: Vec<u32>,
     weights: Vec<f64>,
-    pattern: Pattern,
-    stretch: Stretch,
 }
 
 impl Taps {
@@ -44,13 +41,7 @@ impl Taps {
             }
             starts.push(at.len() as u32);
         }
-        let (pattern, stretch) = (Pattern::General, Stretch::default());
-        let mut taps = Self { inputs, starts, at, weights, pattern, stretch };
-        taps.pattern = taps.find_pattern();
-        if taps.pattern == Pattern::General {
-            taps.stretch = taps.find_stretch();
-        }
-        taps
+        Self { inputs, starts, at, weights }
     }
 
     /// One input for each output, as it is.
@@ -67,57 +58,61 @@ impl Taps {
         self.starts.len() - 1
     }
 
-    fn find_pattern(&self) -> Pattern {
-        let n = self.outputs();
-        let equal = self.weights.windows(2).all(|w| w[0] == w[1]);
-        let mut counts = self.starts.windows(2).map(|s| s[1] - s[0]);
-        let (mut places, taps) = (self.at.iter().enumerate(), self.at.len());
-        if !equal || taps == 0 {
-            Pattern::General
-        } else if taps == n
-            && n == self.inputs
-            && self.weights[0] == 1.0
-            && places.clone().all(|(k, &i)| k == i as usize)
-        {
-            Pattern::Identity
-        } else if counts.clone().all(|c| c == 2) && places.clone().all(|(k, &i)| k == i as usize) {
-            Pattern::Pairs
-        } else if taps == 2 * self.inputs
-            && counts.by_ref().take(taps).all(|c| c == 1)
-            && places.all(|(k, &i)| k / 2 == i as usize)
-        {
-            Pattern::Twice
-        } else {
-            Pattern::General
+    /// The taps of an output.
+    fn of(&self, i: usize) -> (&[u32], &[f64]) {
+        let range = self.starts[i] as usize..self.starts[i + 1] as usize;
+        (&self.at[range.clone()], &self.weights[range])
+    }
+
+    /// Whether the taps of output `i` are those of output `like`, `ahead` inputs further on, as far as these are inputs.
+    fn is_like(&self, i: usize, like: usize, ahead: isize) -> bool {
+        let ((at, weights), (like_at, like_weights)) = (self.of(i), self.of(like));
+        let places = like_at.iter().map(|&at| at as isize + ahead);
+        let inside = |at: isize| usize::try_from(at).is_ok_and(|at| at < self.inputs);
+        let mut expected = places.zip(like_weights).filter(|(at, _)| inside(*at));
+        at.iter().map(|&at| at as isize).zip(weights).all(|tap| expected.next() == Some(tap))
+            && expected.next().is_none()
+    }
+
+    /// The outputs around `like` that are like it, or those of its period like them.
+    fn stretch(&self, like: usize, period: usize, step: usize) -> Stretch {
+        let ahead = |i: usize| (i / period * step) as isize - (like / period * step) as isize;
+        let fits = |&i: &usize| self.is_like(i, like + i % period, ahead(i));
+        let from = (like - (0..like).rev().take_while(fits).count()).next_multiple_of(period);
+        let to = like + (like..self.outputs()).take_while(fits).count();
+        let (mut before, mut after) = (0, 0);
+        for &at in (like..like + period).flat_map(|i| self.of(i).0) {
+            before = before.max(-(at as isize + ahead(from)));
+            after = after.max(at as isize + ahead(to - 1) + 1 - self.inputs as isize);
         }
+        Stretch { from, to, period, step, like, before: before as usize, after: after as usize }
     }
 
-    /// Whether the taps of output `i + period` are those of output `i`, `step` inputs further on.
-    fn repeats(&self, i: usize, period: usize, step: usize) -> bool {
-        let range = |i: usize| self.starts[i] as usize..self.starts[i + 1] as usize;
-        let (here, there) = (range(i), range(i + period));
-        here.len() == there.len()
-            && self.weights[here.clone()] == self.weights[there.clone()]
-            && here.zip(there).all(|(a, b)| self.at[a] as usize + step == self.at[b] as usize)
-    }
-
+    /// The longest stretch, if one is worth it.
     fn find_stretch(&self) -> Stretch {
         let mut best = Stretch::default();
         for (period, step) in [(1, 1), (1, 2), (2, 1), (1, 0)] {
-            let mut from = 0;
-            for i in 0..self.outputs() {
-                if i + period < self.outputs() && self.repeats(i, period, step) {
-                    continue;
+            let mut like = 0;
+            while like + period <= self.outputs() {
+                let found = self.stretch(like, period, step);
+                if found.to - found.from > best.to - best.from {
+                    best = found;
                 }
-                let end = i + period.min(self.outputs() - i);
-                let to = from + (end - from) / period * period;
-                if to - from > best.to - best.from {
-                    best = Stretch { from, to, period, step };
-                }
-                from = i + 1;
+                like = found.to.next_multiple_of(period);
             }
         }
         if best.to - best.from < WORTHWHILE { Stretch::default() } else { best }
+    }
+
+    /// Where outputs begin that are not the same as the one before; and how many outputs there are.
+    fn runs(&self) -> Vec<u32> {
+        let n = self.outputs();
+        let begins = (0..n).filter(|&i| i == 0 || self.of(i) != self.of(i - 1));
+        begins.chain([n]).map(|i| i as u32).collect()
+    }
+
+    fn axis<'a, T>(&'a self, weights: &'a [T]) -> Axis<'a, T> {
+        Axis { inputs: self.inputs, starts: &self.starts, at: &self.at, weights }
     }
 
     fn transposed(&self) -> Self {
@@ -136,13 +131,19 @@ impl Taps {
 struct Separable {
     name: &'static str,
     dims: usize,
-    rows: Arc<Taps>,
-    cols: Arc<Taps>,
+    rows: Taps,
+    runs: Vec<u32>,
+    cols: Taps,
+    stretch: Stretch,
 }
 
 impl Separable {
-    fn run<T: Float>(&self, run: &Run<'_>, x: &View<'_>, y: &View<'_>) {
-        let (rows, cols) = (&*self.rows, &*self.cols);
+    fn new(name: &'static str, dims: usize, [rows, cols]: [Taps; 2]) -> Self {
+        Self { name, dims, runs: rows.runs(), rows, stretch: cols.find_stretch(), cols }
+    }
+
+    fn run<T: Lanes>(&self, run: &Run<'_>, x: &View<'_>, y: &View<'_>) {
+        let (rows, cols) = (&self.rows, &self.cols);
         let (size, out) = (rows.inputs * cols.inputs, rows.outputs() * cols.outputs());
         let planes = run.team.share(x.numel() / size);
         // SAFETY: members have different planes.
@@ -150,13 +151,13 @@ impl Separable {
         let x = &x.slice::<T>()[planes.start * size..planes.end * size];
         let [row_weights, col_weights] =
             [rows, cols].map(|taps| taps.weights.iter().map(|&w| T::from_f64(w)).collect::<Vec<_>>());
-        let axis = |taps, weights| {
-            let Taps { starts, at, pattern, stretch, .. }: &Taps = taps;
-            Axis { starts, at, weights, pattern: *pattern, stretch: *stretch }
+        let map = Map {
+            rows: rows.axis(&row_weights),
+            runs: &self.runs,
+            cols: cols.axis(&col_weights),
+            stretch: self.stretch,
         };
-        let mut room = vec![T::ZERO; cols.inputs + cols.inputs.max(cols.outputs())];
-        let (rows, cols) = (axis(rows, &row_weights), axis(cols, &col_weights));
-        separable::planes(x, size, self.cols.inputs, rows, cols, &mut room, y);
+        separable::planes(x, &map, &mut vec![T::ZERO; map.room()], y);
     }
 }
 
@@ -177,8 +178,8 @@ impl Op for Separable {
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
-        let (rows, cols) = (Arc::new(self.rows.transposed()), Arc::new(self.cols.transposed()));
-        Ok(smallvec![Some(apply(Self { rows, cols, ..self.clone() }, &[cx.grad()])?)])
+        let taps = [self.rows.transposed(), self.cols.transposed()];
+        Ok(smallvec![Some(apply(Self::new(self.name, self.dims, taps), &[cx.grad()])?)])
     }
 
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
@@ -187,8 +188,7 @@ impl Op for Separable {
 }
 
 fn by_axes(x: &Tensor, name: &'static str, dims: usize, taps: [Taps; 2]) -> Result<Tensor> {
-    let [rows, cols] = taps.map(Arc::new);
-    apply(Separable { name, dims, rows, cols }, &[x])
+    apply(Separable::new(name, dims, taps), &[x])
 }
 
 /// What a mean counts, beside the elements of its window.

@@ -12,6 +12,8 @@ use crate::{Float, Result};
 /// θ ← θ · (1 − lr · weight_decay)
 /// θ ← Adam's step without weight decay
 /// ```
+///
+/// A group of parameters may ask for Adam's own decay in its place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Step size, at least 0.
@@ -22,6 +24,8 @@ pub struct AdamW {
     pub eps: f64,
     /// Share of the parameter that each step takes away, in units of `lr`; at least 0.
     pub weight_decay: f64,
+    /// Decay the parameter itself; else it is Adam.
+    pub decoupled_weight_decay: bool,
     /// Divide by the largest second moment so far.
     pub amsgrad: bool,
     /// Climb instead of descend; the decay still decays.
@@ -30,14 +34,22 @@ pub struct AdamW {
 
 impl Default for AdamW {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 1e-2, amsgrad: false, maximize: false }
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 1e-2,
+            decoupled_weight_decay: true,
+            amsgrad: false,
+            maximize: false,
+        }
     }
 }
 
 impl AdamW {
     fn adam(&self) -> Adam {
-        let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
-        Adam { lr, betas, eps, weight_decay, decoupled_weight_decay: true, amsgrad, maximize }
+        let Self { lr, betas, eps, weight_decay, decoupled_weight_decay, amsgrad, maximize } = *self;
+        Adam { lr, betas, eps, weight_decay, decoupled_weight_decay, amsgrad, maximize }
     }
 }
 
@@ -46,7 +58,7 @@ impl Settings for AdamW {
 
     const NAME: &'static str = "AdamW";
 
-    fields!(lr, betas, eps, weight_decay, amsgrad, maximize);
+    fields!(lr, betas, eps, weight_decay, decoupled_weight_decay, amsgrad, maximize);
 
     fn state_names(&self) -> &'static [&'static str] {
         self.adam().state_names()

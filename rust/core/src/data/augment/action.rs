@@ -40,6 +40,22 @@ pub(super) enum Action<'a> {
     },
 }
 
+impl Action<'_> {
+    /// Whether it takes pixels from one place to another, and not each where it is.
+    pub(super) fn moves(&self) -> bool {
+        !matches!(self, Self::Other { kind, .. } if !matches!(kind, Kind::Elastic { .. }))
+    }
+
+    /// The shape that it makes of an image.
+    pub(super) fn shape(&self, from: Shape) -> Shape {
+        match self {
+            Self::Warp(warp) => warp.to,
+            Self::Pick { rows, columns } => Shape { h: rows.len(), w: columns.len(), ..from },
+            Self::Other { .. } => from,
+        }
+    }
+}
+
 /// What is done to one image, in this order.
 pub(super) type Actions<'a> = SmallVec<[Action<'a>; 6]>;
 

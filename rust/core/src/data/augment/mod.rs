@@ -105,6 +105,7 @@ pub struct Pipeline {
     nodes: Vec<Node>,
     mix: Option<Mix>,
     mix_number: u32,
+    white: Option<f64>,
     draws: bool,
     needs_images: bool,
 }
@@ -130,7 +131,13 @@ impl Pipeline {
         let nodes: Vec<Node> = specs.into_iter().map(|spec| Node::new(spec, &mut number)).collect();
         let draws = nodes.iter().any(Node::draws) || mix.as_ref().is_some_and(Mix::draws);
         let needs_images = nodes.iter().any(Node::needs_images) || mix.as_ref().is_some_and(Mix::needs_images);
-        Self { nodes, mix, mix_number: number, draws, needs_images }
+        Self { nodes, mix, mix_number: number, white: None, draws, needs_images }
+    }
+
+    /// Take this for white, and not what the images' type says: bytes may have become floating point.
+    #[must_use]
+    pub fn with_white(self, white: Option<f64>) -> Self {
+        Self { white, ..self }
     }
 
     /// How many calls of the generator a batch takes: 0 where nothing is ever drawn.

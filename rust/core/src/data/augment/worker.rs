@@ -1,7 +1,7 @@
 //! One image after another, with room to work in.
 
 use super::action::{Action, Warp};
-use super::kind::{Interpolation, Kind, Value, Values};
+use super::kind::{Interpolation, Kind, Value};
 use super::words::threshold;
 use super::{Pipeline, Shape};
 use crate::element::Float;
@@ -17,12 +17,22 @@ pub struct Worker<T> {
     frame: Vec<T>,
     field: Vec<T>,
     room: Vec<T>,
+    loaded: Vec<T>,
+    changed: Vec<T>,
 }
 
 /// The image's place in the batch, and what white is.
 struct Around {
     i: usize,
     white: f64,
+}
+
+/// Where an image is between two actions: where it came from, in between, or where it goes.
+#[derive(PartialEq)]
+enum Place {
+    Given,
+    Between,
+    Out,
 }
 
 impl<T: Sampled> Worker<T> {
@@ -41,54 +51,98 @@ impl<T: Sampled> Worker<T> {
             out.copy_from_slice(x);
             return;
         }
-        self.image.resize(x.len(), T::ZERO);
-        load(x, &mut self.image);
-        let mut shape = from;
-        let around = Around { i, white: S::WHITE };
-        for action in &actions {
-            match action {
-                Action::Warp(warp) => {
-                    self.warp(warp, shape);
-                    shape = warp.to;
-                }
-                Action::Pick { rows, columns } => {
-                    self.other.clear();
-                    for plane in self.image.chunks_exact(shape.h * shape.w) {
-                        for &row in rows {
-                            let row = &plane[row as usize * shape.w..][..shape.w];
-                            self.other.extend(columns.iter().map(|&x| row[x as usize]));
-                        }
-                    }
-                    std::mem::swap(&mut self.image, &mut self.other);
-                    shape = Shape { h: rows.len(), w: columns.len(), ..shape };
-                }
-                Action::Other { kind, values, noise } => self.change(kind, values, *noise, shape, &around),
-            }
+        let around = Around { i, white: pipeline.white.unwrap_or(S::WHITE) };
+        if let (Some(x), Some(out)) = (S::values(x), S::values_mut(out)) {
+            self.act(&actions, from, x, out, &around);
+            return;
         }
-        store(&self.image, out);
+        let (mut values, mut changed) = (std::mem::take(&mut self.loaded), std::mem::take(&mut self.changed));
+        values.resize(x.len(), T::ZERO);
+        changed.resize(out.len(), T::ZERO);
+        load(x, &mut values);
+        self.act(&actions, from, &values, &mut changed, &around);
+        store(&changed, out);
+        (self.loaded, self.changed) = (values, changed);
     }
 
-    fn warp(&mut self, warp: &Warp<'_>, from: Shape) {
-        let Self { image, other, frame, .. } = self;
+    /// Do all of it to x. What moves pixels reads them in one place and writes them to another, the last of its kind
+    /// into `out`; the rest happens where they are.
+    fn act(&mut self, actions: &[Action<'_>], from: Shape, x: &[T], out: &mut [T], around: &Around) {
+        let (mut image, mut other) = (std::mem::take(&mut self.image), std::mem::take(&mut self.other));
+        let mut moves = actions.iter().filter(|action| action.moves()).count();
+        let (mut place, mut shape) = (Place::Given, from);
+        for action in actions {
+            if action.moves() {
+                let to = action.shape(shape);
+                moves -= 1;
+                other.resize(if moves == 0 { 0 } else { to.numel() }, T::ZERO);
+                let source = if place == Place::Given { x } else { &image };
+                self.move_pixels(action, source, shape, if moves == 0 { out } else { &mut other }, around);
+                std::mem::swap(&mut image, &mut other);
+                (place, shape) = (if moves == 0 { Place::Out } else { Place::Between }, to);
+                continue;
+            }
+            if place == Place::Given && moves == 0 {
+                out.copy_from_slice(x);
+                place = Place::Out;
+            } else if place == Place::Given {
+                image.clear();
+                image.extend_from_slice(x);
+                place = Place::Between;
+            }
+            self.change(action, if place == Place::Out { out } else { &mut image }, shape, around);
+        }
+        (self.image, self.other) = (image, other);
+    }
+
+    fn move_pixels(&mut self, action: &Action<'_>, x: &[T], from: Shape, out: &mut [T], around: &Around) {
+        if out.is_empty() {
+            return;
+        }
+        match action {
+            Action::Warp(warp) => self.warp(warp, x, from, out),
+            Action::Pick { rows, columns } => {
+                let mut lines = out.chunks_exact_mut(columns.len());
+                for plane in x.chunks_exact(from.h * from.w) {
+                    for (&row, line) in rows.iter().zip(&mut lines) {
+                        let row = &plane[row as usize * from.w..][..from.w];
+                        for (value, &x) in line.iter_mut().zip(columns) {
+                            *value = row[x as usize];
+                        }
+                    }
+                }
+            }
+            Action::Other { kind, noise, .. } => {
+                let Kind::Elastic { alpha, sigma, interpolation, fill } = kind else {
+                    unreachable!("nothing else moves pixels")
+                };
+                let Shape { h, w, .. } = from;
+                self.draw_field(*noise, from, around, *alpha, *sigma);
+                let at = At::Moved(&self.field[..h * w], &self.field[h * w..]);
+                read(*interpolation, x, from, fill, at, Bounds::outside(h, w), from, out, &mut self.frame);
+            }
+        }
+    }
+
+    fn warp(&mut self, warp: &Warp<'_>, x: &[T], from: Shape, out: &mut [T]) {
         let to = warp.to;
-        other.resize(to.numel(), T::ZERO);
         let fill = warp.fill.unwrap_or(&[0.0]);
-        if to.numel() == 0 {
-        } else if let Some((flip, by)) = warp.whole() {
-            for (channel, out) in other.chunks_exact_mut(to.h * to.w).enumerate() {
-                let plane = &image[channel * from.h * from.w..][..from.h * from.w];
+        if let Some((flip, by)) = warp.whole() {
+            for (channel, out) in out.chunks_exact_mut(to.h * to.w).enumerate() {
+                let plane = &x[channel * from.h * from.w..][..from.h * from.w];
                 let fill = T::from_f64(fill[channel % fill.len()]);
                 moved(plane, (from.h, from.w), flip, by, fill, to.w, out);
             }
         } else {
             let bounds = warp.bounds.unwrap_or(Bounds::outside(from.h, from.w));
-            read(warp.interpolation, image, from, fill, At::Affine(warp.map), bounds, to, other, frame);
+            read(warp.interpolation, x, from, fill, At::Affine(warp.map), bounds, to, out, &mut self.frame);
         }
-        std::mem::swap(image, other);
     }
 
-    fn change(&mut self, kind: &Kind, values: &Values, draw: Draw, shape: Shape, around: &Around) {
-        let Shape { c, h, w } = shape;
+    /// Change an image where it is.
+    fn change(&mut self, action: &Action<'_>, image: &mut [T], shape: Shape, around: &Around) {
+        let Action::Other { kind, values, noise: draw } = action else { unreachable!("warps move pixels") };
+        let (Shape { c, h, w }, draw) = (shape, *draw);
         let n = h * w;
         let white = T::from_f64(around.white);
         let of = T::from_f64;
@@ -99,18 +153,18 @@ impl<T: Sampled> Worker<T> {
             Kind::ColorJitter { brightness, contrast, saturation, hue } => {
                 for &turn in &values[..4] {
                     match turn as usize {
-                        0 if brightness.is_some() => colour::brightness(&mut self.image, of(values[4]), white),
-                        1 if contrast.is_some() => colour::contrast(&mut self.image, c, of(values[5]), white),
+                        0 if brightness.is_some() => colour::brightness(image, of(values[4]), white),
+                        1 if contrast.is_some() => colour::contrast(image, c, of(values[5]), white),
                         2 if saturation.is_some() && c == 3 => {
-                            colour::saturation(&mut self.image, of(values[6]), white);
+                            colour::saturation(image, of(values[6]), white);
                         }
-                        3 if hue.is_some() && c == 3 => colour::hue(&mut self.image, of(values[7])),
+                        3 if hue.is_some() && c == 3 => colour::hue(image, of(values[7])),
                         _ => {}
                     }
                 }
             }
             Kind::PcaNoise { components, .. } => {
-                for (channel, plane) in self.image.chunks_exact_mut(n).enumerate() {
+                for (channel, plane) in image.chunks_exact_mut(n).enumerate() {
                     let sum: f64 =
                         components.iter().zip(values).map(|(component, alpha)| component[channel] * alpha).sum();
                     colour::scale(plane, T::ONE, of(sum * around.white));
@@ -119,29 +173,22 @@ impl<T: Sampled> Worker<T> {
             Kind::GaussianNoise { mean, sigma, clip } => {
                 self.draw_normals(draw, shape, around);
                 let (mean, sigma) = (of(mean * around.white), of(sigma * around.white));
-                noise::add(&mut self.image, &self.room, mean, sigma, *clip, white);
+                noise::add(image, &self.room, mean, sigma, *clip, white);
             }
             Kind::BinomialNoise { rate } => {
                 let first = (around.i * shape.numel().div_ceil(4)) as u64;
-                noise::mask(&mut self.image, draw, first, threshold(*rate));
+                noise::mask(image, draw, first, threshold(*rate));
             }
             Kind::SaltAndPepper { rate, salt } => {
                 let first = (around.i * n.div_ceil(4)) as u64;
                 let (salt, all) = (threshold(rate * salt), threshold(*rate));
-                noise::salt_and_pepper(&mut self.image, n, draw, first, salt, all, white);
-            }
-            Kind::Elastic { alpha, sigma, interpolation, fill } => {
-                self.draw_field(draw, shape, around, *alpha, *sigma);
-                let Self { image, other, frame, field, .. } = self;
-                other.resize(shape.numel(), T::ZERO);
-                let at = At::Moved(&field[..n], &field[n..]);
-                read(*interpolation, image, shape, fill, at, Bounds::outside(h, w), shape, other, frame);
-                std::mem::swap(image, other);
+                noise::salt_and_pepper(image, n, draw, first, salt, all, white);
             }
             Kind::Erasing { value, .. } => {
                 let [top, left, rows, columns] = values[..] else { return };
                 let (top, left) = (top as usize, left as usize);
-                self.erase((top, top + rows as usize), (left, left + columns as usize), value, draw, shape, around);
+                let area = ((top, top + rows as usize), (left, left + columns as usize));
+                self.erase(image, area, value, draw, shape, around);
             }
             Kind::CutOut { size, value } => {
                 // From size / 2 before the centre on, as much of it as lies in the image.
@@ -149,10 +196,11 @@ impl<T: Sampled> Worker<T> {
                     let first = centre as i64 - (size / 2) as i64;
                     (first.max(0) as usize, (first + size as i64).clamp(0, n as i64) as usize)
                 };
-                self.erase(side(values[0], size.0, h), side(values[1], size.1, w), value, draw, shape, around);
+                let area = (side(values[0], size.0, h), side(values[1], size.1, w));
+                self.erase(image, area, value, draw, shape, around);
             }
             Kind::Normalize { mean, std } => {
-                for (channel, plane) in self.image.chunks_exact_mut(n).enumerate() {
+                for (channel, plane) in image.chunks_exact_mut(n).enumerate() {
                     let (mean, std) = (mean[channel % mean.len()], std[channel % std.len()]);
                     colour::scale(plane, of(1.0 / std), of(-mean / std));
                 }
@@ -169,8 +217,8 @@ impl<T: Sampled> Worker<T> {
 
     fn erase(
         &mut self,
-        (top, bottom): (usize, usize),
-        (left, right): (usize, usize),
+        image: &mut [T],
+        ((top, bottom), (left, right)): ((usize, usize), (usize, usize)),
         value: &Value,
         draw: Draw,
         shape: Shape,
@@ -186,8 +234,8 @@ impl<T: Sampled> Worker<T> {
             for row in channel * shape.h + top..channel * shape.h + bottom {
                 let place = row * shape.w + left..row * shape.w + right;
                 match value {
-                    Value::Random => self.image[place.clone()].copy_from_slice(&self.room[place]),
-                    Value::Fill(fill) => self.image[place].fill(T::from_f64(fill[channel % fill.len()])),
+                    Value::Random => image[place.clone()].copy_from_slice(&self.room[place]),
+                    Value::Fill(fill) => image[place].fill(T::from_f64(fill[channel % fill.len()])),
                 }
             }
         }
@@ -232,7 +280,7 @@ fn read<T: Sampled>(
 ) {
     let size = (from.c, from.h, from.w);
     match interpolation {
-        Interpolation::Nearest => nearest(image, size, fill, at, bounds, to.h, to.w, out),
+        Interpolation::Nearest => nearest(image, size, fill, at, bounds, to.h, to.w, out, room),
         Interpolation::Bilinear => bilinear(Frame::new(image, size, fill, room), at, bounds, to.h, to.w, out),
     }
 }

@@ -1,56 +1,105 @@
 use super::warp::{At, Bounds, Frame, bilinear, blur, blur_room, moved, nearest, reflected};
-use super::{Pixel, colour, noise};
+use super::{Pixel, Sampled, colour, noise};
 use crate::rng::{self, Draw};
 use crate::simd::{self, Level};
 
 const DRAW: Draw = Draw { seed: 3, stream: 1, call: 4 };
-/// One pixel; a row; no multiple of 16 on either side of it; one.
-const SIZES: [(usize, usize); 5] = [(1, 1), (1, 7), (9, 15), (13, 19), (6, 32)];
+/// One pixel; a row; no multiple of 16 on either side of it; one; more of them than are read at once.
+const SIZES: [(usize, usize); 6] = [(1, 1), (1, 7), (9, 15), (13, 19), (6, 32), (3, 150)];
 
-fn image(n: usize) -> Vec<f32> {
-    let mut image = vec![0.0; n];
+fn image<T: Sampled>(n: usize) -> Vec<T> {
+    let mut image = vec![T::ZERO; n];
     rng::uniform(DRAW, 0, &mut image);
     image
 }
 
 /// What every kernel makes of an image of three planes, one after another.
-fn everything(h: usize, w: usize) -> Vec<f32> {
+fn everything<T: Sampled>(h: usize, w: usize) -> Vec<T> {
+    let (of, nan) = (T::from_f64, T::from_f64(f64::NAN));
     let (size, x, fill) = ((3, h, w), image(3 * h * w), [0.25, 0.5, 0.75]);
     let map = [0.8, 0.3, -0.4, -0.35, 0.9, 0.6];
     let field = image(2 * h * w);
-    let (mut all, mut out, mut room) = (x.clone(), vec![f32::NAN; 3 * h * w], Vec::new());
+    let (mut all, mut out, mut room) = (x.clone(), vec![nan; 3 * h * w], Vec::new());
     for at in [At::Affine(map), At::Moved(&field[..h * w], &field[h * w..])] {
         bilinear(Frame::new(&x, size, &fill, &mut room), at, Bounds::outside(h, w), h, w, &mut out);
         all.extend(&out);
-        nearest(&x, size, &fill, at, Bounds::outside(h, w), h, w, &mut out);
+        nearest(&x, size, &fill, at, Bounds::outside(h, w), h, w, &mut out, &mut room);
         all.extend(&out);
     }
-    let kernel = [0.1, 0.2, 0.4, 0.2, 0.1];
+    let kernel = [0.1, 0.2, 0.4, 0.2, 0.1].map(of);
     let mut plane = x[..h * w].to_vec();
-    blur(&mut plane, (h, w), &kernel, &mut vec![0.0; blur_room(h, w, kernel.len())]);
+    blur(&mut plane, (h, w), &kernel, &mut vec![T::ZERO; blur_room(h, w, kernel.len())]);
     all.extend(&plane);
     let mut y = x;
-    colour::brightness(&mut y, 1.3, 1.0);
-    colour::contrast(&mut y, 3, 0.7, 1.0);
-    colour::saturation(&mut y, 1.6, 1.0);
-    colour::hue(&mut y, 0.2);
+    colour::brightness(&mut y, of(1.3), T::ONE);
+    colour::contrast(&mut y, 3, of(0.7), T::ONE);
+    colour::saturation(&mut y, of(1.6), T::ONE);
+    colour::hue(&mut y, of(0.2));
     all.extend(&y);
     noise::mask(&mut y, DRAW, 5, 1 << 30);
-    noise::salt_and_pepper(&mut y, h * w, DRAW, 9, 1 << 29, 1 << 30, 1.0);
+    noise::salt_and_pepper(&mut y, h * w, DRAW, 9, 1 << 29, 1 << 30, T::ONE);
     all.extend(&y);
     all
 }
 
 #[test]
 fn all_levels_give_the_same_bits() {
-    for (h, w) in SIZES {
-        simd::set_level(Level::Portable);
-        let want: Vec<u32> = everything(h, w).into_iter().map(f32::to_bits).collect();
-        for level in [Level::Avx2, Level::Avx512] {
+    fn check<T: Sampled>() {
+        let bits = |level, (h, w)| -> Vec<u64> {
             simd::set_level(level);
-            let got: Vec<u32> = everything(h, w).into_iter().map(f32::to_bits).collect();
-            assert_eq!(got, want, "{h} × {w}, {level:?}");
+            everything::<T>(h, w).into_iter().map(|x| x.to_f64().to_bits()).collect()
+        };
+        for size in SIZES {
+            let want = bits(Level::Portable, size);
+            for level in [Level::Avx2, Level::Avx512] {
+                assert_eq!(bits(level, size), want, "{size:?}, {level:?}");
+            }
         }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
+/// Between four pixels, with the formula alone.
+#[test]
+fn bilinear_is_its_formula() {
+    let (map, fill) = ([0.8, 0.3, -0.4, -0.35, 0.9, 0.6], [0.25, 0.75]);
+    for (h, w) in SIZES {
+        for (oh, ow) in [(h, w), (w + 3, h + 1)] {
+            let x = image::<f64>(2 * h * w);
+            let (mut out, mut room) = (vec![f64::NAN; 2 * oh * ow], Vec::new());
+            let frame = Frame::new(&x, (2, h, w), &fill, &mut room);
+            bilinear(frame, At::Affine(map), Bounds::outside(h, w), oh, ow, &mut out);
+            for (i, &got) in out.iter().enumerate() {
+                let (channel, row, column) = (i / (oh * ow), (i / ow % oh) as f64, (i % ow) as f64);
+                let u = (map[0] * column + map[1] * row + map[2]).clamp(-1.0, w as f64);
+                let v = (map[3] * column + map[4] * row + map[5]).clamp(-1.0, h as f64);
+                let at = |row: f64, column: f64| {
+                    let inside = row >= 0.0 && row < h as f64 && column >= 0.0 && column < w as f64;
+                    if inside { x[(channel * h + row as usize) * w + column as usize] } else { fill[channel] }
+                };
+                let (x, y) = (u - u.floor(), v - v.floor());
+                let line = |row| (1.0 - x) * at(row, u.floor()) + x * at(row, u.floor() + 1.0);
+                let want = (1.0 - y) * line(v.floor()) + y * line(v.floor() + 1.0);
+                assert!((got - want).abs() < 1e-12, "{h} × {w} to {oh} × {ow}, {i}: {got}, {want}");
+            }
+        }
+    }
+}
+
+/// An image without pixels is all margin.
+#[test]
+fn nothing_is_outside() {
+    for (h, w) in [(0, 0), (0, 5), (4, 0)] {
+        let (mut out, mut room) = (vec![f32::NAN; 2 * 3 * 17], vec![f32::NAN; 500]);
+        let frame = Frame::new(&[], (2, h, w), &[0.25, 0.75], &mut room);
+        let (at, bounds) = (At::Affine([0.9, 0.2, 0.3, -0.1, 0.8, -1.0]), Bounds::outside(h, w));
+        bilinear(frame, at, bounds, 3, 17, &mut out);
+        let margin = |out: &[f32]| out[..51].iter().all(|&x| x == 0.25) && out[51..].iter().all(|&x| x == 0.75);
+        assert!(margin(&out), "{h} × {w}");
+        out.fill(f32::NAN);
+        nearest(&[], (2, h, w), &[0.25, 0.75], at, bounds, 3, 17, &mut out, &mut room);
+        assert!(margin(&out), "{h} × {w}");
     }
 }
 
@@ -66,7 +115,7 @@ fn wild_places_are_outside() {
             let bounds = Bounds::outside(h, w);
             bilinear(Frame::new(&x, (1, h, w), &[1.0], &mut room), At::Affine(map), bounds, h, w, &mut out);
             assert!(out.iter().all(|v| (0.5..=1.0).contains(v)), "{map:?}");
-            nearest(&x, (1, h, w), &[1.0], At::Affine(map), bounds, h, w, &mut out);
+            nearest(&x, (1, h, w), &[1.0], At::Affine(map), bounds, h, w, &mut out, &mut room);
             assert!(out.iter().all(|&v| v == 0.5 || v == 1.0), "{map:?}");
         }
     }
@@ -75,7 +124,7 @@ fn wild_places_are_outside() {
 #[test]
 fn whole_pixels_are_exact() {
     for (h, w) in SIZES {
-        let x = image(h * w);
+        let x = image::<f32>(h * w);
         let (mut read, mut copied, mut room) = (vec![f32::NAN; h * w], vec![f32::NAN; h * w], Vec::new());
         for (flip, by) in
             [((false, false), (2, -1)), ((true, false), (w as i64, 1)), ((true, true), (w as i64 - 3, h as i64))]
@@ -86,7 +135,7 @@ fn whole_pixels_are_exact() {
             let bounds = Bounds::outside(h, w);
             bilinear(Frame::new(&x, (1, h, w), &[0.75], &mut room), At::Affine(map), bounds, h, w, &mut read);
             assert_eq!(read, copied, "{h} × {w} {flip:?} {by:?}");
-            nearest(&x, (1, h, w), &[0.75], At::Affine(map), bounds, h, w, &mut read);
+            nearest(&x, (1, h, w), &[0.75], At::Affine(map), bounds, h, w, &mut read, &mut room);
             assert_eq!(read, copied, "{h} × {w} {flip:?} {by:?}");
         }
     }

@@ -1,14 +1,21 @@
 //! Images read at other places: out(x, y) ← in(at(x, y)), between four pixels or from the nearest one.
 
 use super::{CHUNK, Sampled, at_least, at_most, chunks, copy, put, reverse};
+use crate::kernels::vector::registers;
 use crate::simd;
 
-/// What a frame adds on the left and above, and in all: half a pixel less than a place one outside may be rounded to two
-/// outside, and interpolation reads one further.
+/// How many columns a frame adds on the left, and in all: half a pixel less than a place one outside may be rounded to two
+/// outside, and interpolation reads one further. Of rows it adds as many above, and one less in all, for each has the next
+/// one with it.
 const BEFORE: usize = 2;
 const MARGIN: usize = 4;
+/// Elements of a frame that lie beyond it: whole registers are written at the end of a row.
+const SLACK: usize = 32;
+/// Chunks whose places are known before their pixels are read.
+const AHEAD: usize = 8;
 
-/// Planes with a margin around each, so that a place just outside can be read.
+/// Planes with a margin around each, so that a place just outside can be read; every pixel together with the one below,
+/// so that four pixels about a place lie side by side.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a, T> {
     data: &'a [T],
@@ -20,9 +27,22 @@ pub struct Frame<'a, T> {
 impl<'a, T: Sampled> Frame<'a, T> {
     /// Frame the c planes of `image`, in `room`; the margin of a plane has its value of `fill`, which may be one for all.
     pub fn new(image: &[T], (c, h, w): (usize, usize, usize), fill: &[f64], room: &'a mut Vec<T>) -> Self {
-        room.resize(c * (h + MARGIN) * (w + MARGIN), T::ZERO);
+        let plane = Self { data: &[], c, h, w }.plane();
+        room.resize(c * plane + SLACK, T::ZERO);
         frame(image, (c, h, w), fill, room);
         Self { data: room, c, h, w }
+    }
+
+    /// Elements of a row.
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        2 * (self.w + MARGIN)
+    }
+
+    /// Elements of a plane.
+    #[inline(always)]
+    fn plane(&self) -> usize {
+        (self.h + MARGIN - 1) * self.stride()
     }
 }
 
@@ -58,11 +78,12 @@ fn places<T: Sampled>(at: At<'_, T>, x: usize, y: usize, ow: usize) -> ([T; CHUN
     let (mut xs, mut ys) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK]);
     match at {
         At::Affine(m) => {
-            let row = y as f64;
+            let row = f64::from(y as i32);
             let (first_x, first_y) = (T::from_f64(m[1].mul_add(row, m[2])), T::from_f64(m[4].mul_add(row, m[5])));
             let (step_x, step_y) = (T::from_f64(m[0]), T::from_f64(m[3]));
+            let first = T::from_f64(f64::from(x as i32));
             for k in 0..CHUNK {
-                let column = T::from_f64(f64::from((x + k) as i32));
+                let column = first + T::from_f64(f64::from(k as i32));
                 xs[k] = column.mul_add(step_x, first_x);
                 ys[k] = column.mul_add(step_y, first_y);
             }
@@ -86,26 +107,52 @@ fn numbers<T: Sampled>(bounds: Bounds, h: usize, w: usize) -> [T; 4] {
     [x.0, x.1, y.0, y.1].map(T::from_f64)
 }
 
-/// One element, by a load of its own: what gathers the compiler makes of sixteen are slower.
+/// One element, by loads of its own: what gathers the compiler makes of sixteen are slower.
 ///
 /// # Safety
-/// `i` is an index of `data`.
+/// `index` is one of `data`.
 #[inline(always)]
-unsafe fn one<T: Sampled>(data: &[T], i: usize) -> T {
-    debug_assert!(i < data.len());
+unsafe fn one<T: Sampled>(data: &[T], index: &u32) -> T {
     // SAFETY: by the caller's promise.
-    unsafe { data.as_ptr().add(i).read_volatile() }
+    unsafe {
+        let i = std::ptr::from_ref(index).read_volatile() as usize;
+        debug_assert!(i < data.len());
+        data.as_ptr().add(i).read_volatile()
+    }
 }
 
-simd! {
+registers! {
     /// The planes of a [`Frame`].
-    fn frame<T: Sampled>(image: &[T], size: (usize, usize, usize), fill: &[f64], room: &mut [T]) {
-        let (_, h, w) = size;
-        let (rows, stride) = (h + MARGIN, w + MARGIN);
-        for (channel, plane) in room.chunks_exact_mut(rows * stride).enumerate() {
-            plane.fill(T::from_f64(fill[channel % fill.len()]));
-            for (y, row) in plane[BEFORE * stride..(h + BEFORE) * stride].chunks_exact_mut(stride).enumerate() {
-                copy(&image[(channel * h + y) * w..][..w], &mut row[BEFORE..BEFORE + w]);
+    fn frame<T: Sampled, V>(image: &[T], size: (usize, usize, usize), fill: &[f64], room: &mut [T]) {
+        let (c, h, w) = size;
+        let (rows, stride) = (h + MARGIN - 1, 2 * (w + MARGIN));
+        assert!(image.len() == c * h * w && room.len() == c * rows * stride + SLACK && 2 * V::LANES <= SLACK);
+        let mut to = room.as_mut_ptr();
+        for (channel, plane) in (0..c).map(|channel| (channel, &image[channel * h * w..])) {
+            let fill = T::from_f64(fill[channel % fill.len()]);
+            // SAFETY: rows are read up to their ends; what is written beyond the end of a row is the margin between two,
+            // or, after all, the slack.
+            unsafe {
+                let outside = V::splat(fill);
+                std::slice::from_raw_parts_mut(to, 2 * BEFORE).fill(fill);
+                for y in 0..rows {
+                    let inner = to.add(2 * BEFORE);
+                    for x in (0..w).step_by(V::LANES) {
+                        let there = V::first((w - x).min(V::LANES));
+                        let mut pair = [outside; 2];
+                        for (below, line) in pair.iter_mut().enumerate() {
+                            if (BEFORE..h + BEFORE).contains(&(y + below)) {
+                                *line = V::load_part(plane.as_ptr().add((y + below - BEFORE) * w + x), there);
+                            }
+                        }
+                        let (low, high) = pair[0].interleave(pair[1]);
+                        low.store(inner.add(2 * x));
+                        high.store(inner.add(2 * x + V::LANES));
+                    }
+                    // What is right of this row, and left of the next one.
+                    std::slice::from_raw_parts_mut(inner.add(2 * w), 2 * MARGIN).fill(fill);
+                    to = to.add(stride);
+                }
             }
         }
     }
@@ -116,80 +163,102 @@ simd! {
     /// f ← in(i, j) + (x − i)·(in(i + 1, j) − in(i, j)),  i ≤ x ≤ i + 1, j ≤ y ≤ j + 1;  g likewise in row j + 1
     /// out ← f + (y − j)·(g − f)
     /// ```
-    pub fn bilinear<T: Sampled>(frame: Frame<'_, T>, at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T]) {
-        let (stride, plane) = (frame.w + MARGIN, (frame.h + MARGIN) * (frame.w + MARGIN));
+    pub fn bilinear<T: Sampled, V>(frame: Frame<'_, T>, at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T]) {
+        let (stride, plane) = (frame.stride() as i32, frame.plane());
         let [x0, x1, y0, y1] = numbers::<T>(bounds, frame.h, frame.w);
         let half = T::from_f64(0.5);
-        assert!(frame.data.len() == frame.c * plane && out.len() == frame.c * oh * ow);
-        for y in 0..oh {
-            for x in chunks(ow) {
-                let (mut xs, mut ys) = places(at, x, y, ow);
-                let mut index = [0_i32; CHUNK];
+        assert!(frame.data.len() == frame.c * plane + SLACK && out.len() == frame.c * oh * ow);
+        // Places first, then pixels: an index that has just been written as a vector is slow to read as a number.
+        let (mut xs, mut ys) = ([[T::ZERO; CHUNK]; AHEAD], [[T::ZERO; CHUNK]; AHEAD]);
+        let (mut index, mut begins) = ([[0_u32; CHUNK]; AHEAD], [0; AHEAD]);
+        let mut next = (0..oh).flat_map(|y| chunks(ow).map(move |x| (y, x)));
+        loop {
+            let mut count = 0;
+            while count < AHEAD && let Some((y, x)) = next.next() {
+                let (mut chunk_x, mut chunk_y) = places(at, x, y, ow);
                 for k in 0..CHUNK {
-                    let (u, v) = (at_most(at_least(xs[k], x0), x1), at_most(at_least(ys[k], y0), y1));
+                    let (u, v) = (at_most(at_least(chunk_x[k], x0), x1), at_most(at_least(chunk_y[k], y0), y1));
                     let ((i, column), (j, row)) = ((u - half).nearest(), (v - half).nearest());
-                    (xs[k], ys[k]) = (u - i, v - j);
-                    index[k] = (row + BEFORE as i32) * stride as i32 + column + BEFORE as i32;
+                    (chunk_x[k], chunk_y[k]) = (u - i, v - j);
+                    index[count][k] = ((row + BEFORE as i32) * stride + 2 * (column + BEFORE as i32)) as u32;
                 }
+                (xs[count], ys[count], begins[count]) = (chunk_x, chunk_y, y * ow + x);
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
+            for i in 0..count {
                 for channel in 0..frame.c {
-                    let data = &frame.data[channel * plane..(channel + 1) * plane];
-                    let (mut a, mut b, mut c, mut d) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK], [T::ZERO; CHUNK], [T::ZERO; CHUNK]);
-                    for k in 0..CHUNK {
-                        let first = index[k] as u32 as usize;
+                    let begin = channel * oh * ow + begins[i];
+                    let mut values = [T::ZERO; CHUNK];
+                    for k in (0..CHUNK).step_by(V::LANES) {
                         // SAFETY: −1 ≤ x ≤ w and −1 ≤ y ≤ h by the bounds, asserted above; the integers nearest to half
-                        // less lie in −2 … w and −2 … h, and the frame reaches from −2 to w + 1 and h + 1.
+                        // less lie in −2 … w and −2 … h, and the frame reaches from −2 to w + 1 and h, with h + 1 below.
+                        // Registers divide a chunk.
                         unsafe {
-                            a[k] = one(data, first);
-                            b[k] = one(data, first + 1);
-                            c[k] = one(data, first + stride);
-                            d[k] = one(data, first + stride + 1);
+                            let data = frame.data.as_ptr().add(channel * plane);
+                            let [a, c, b, d] = V::fours(data, index[i].as_ptr().add(k));
+                            let (x, y) = (V::load(xs[i].as_ptr().add(k)), V::load(ys[i].as_ptr().add(k)));
+                            let (f, g) = (x.mul_add(b.sub(a), a), x.mul_add(d.sub(c), c));
+                            y.mul_add(g.sub(f), f).store(values.as_mut_ptr().add(k));
                         }
                     }
-                    for k in 0..CHUNK {
-                        let (f, g) = (xs[k].mul_add(b[k] - a[k], a[k]), xs[k].mul_add(d[k] - c[k], c[k]));
-                        a[k] = ys[k].mul_add(g - f, f);
-                    }
-                    put(&a, &mut out[(channel * oh + y) * ow + x..(channel * oh + y + 1) * ow]);
+                    put(&values, &mut out[begin..begin + ow.min(CHUNK)]);
                 }
             }
         }
     }
+}
 
+simd! {
     /// Read an image of c planes of h × w at `oh` × `ow` places, the nearest pixel of each, ties going to the even one;
     /// outside is `fill`, one for all planes or one for each.
-    pub fn nearest<T: Sampled>(image: &[T], size: (usize, usize, usize), fill: &[f64], at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T]) {
+    pub fn nearest<T: Sampled>(image: &[T], size: (usize, usize, usize), fill: &[f64], at: At<'_, T>, bounds: Bounds, oh: usize, ow: usize, out: &mut [T], room: &mut Vec<T>) {
         let (c, h, w) = size;
         let n = h * w;
         let [x0, x1, y0, y1] = numbers::<T>(bounds, h, w);
         assert!(image.len() == c * n && out.len() == c * oh * ow);
-        if n == 0 {
-            for (channel, out) in out.chunks_exact_mut((oh * ow).max(1)).enumerate() {
-                out.fill(T::from_f64(fill[channel % fill.len()]));
-            }
-            return;
+        // Planes with the value outside as one more pixel.
+        room.resize(c * (n + 1), T::ZERO);
+        for (channel, plane) in room.chunks_exact_mut(n + 1).enumerate() {
+            copy(&image[channel * n..(channel + 1) * n], &mut plane[..n]);
+            plane[n] = T::from_f64(fill[channel % fill.len()]);
         }
-        for y in 0..oh {
-            for x in chunks(ow) {
+        let (mut index, mut begins) = ([[0_u32; CHUNK]; AHEAD], [0; AHEAD]);
+        let mut next = (0..oh).flat_map(|y| chunks(ow).map(move |x| (y, x)));
+        loop {
+            let mut count = 0;
+            while count < AHEAD && let Some((y, x)) = next.next() {
                 let (xs, ys) = places(at, x, y, ow);
-                let (mut index, mut inside) = ([0_i32; CHUNK], [false; CHUNK]);
                 for k in 0..CHUNK {
                     let (_, i) = at_most(at_least(xs[k], x0), x1).nearest();
                     let (_, j) = at_most(at_least(ys[k], y0), y1).nearest();
-                    inside[k] = ((i as u32) < w as u32) & ((j as u32) < h as u32);
-                    index[k] = if inside[k] { j * w as i32 + i } else { 0 };
+                    let inside = ((i as u32) < w as u32) & ((j as u32) < h as u32);
+                    index[count][k] = if inside { (j * w as i32 + i) as u32 } else { n as u32 };
                 }
+                begins[count] = y * ow + x;
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
+            for i in 0..count {
                 for channel in 0..c {
-                    let data = &image[channel * n..(channel + 1) * n];
-                    let fill = T::from_f64(fill[channel % fill.len()]);
-                    let mut a = [T::ZERO; CHUNK];
-                    for k in 0..CHUNK {
-                        // SAFETY: inside, or 0, of a plane that is not empty.
-                        a[k] = unsafe { one(data, index[k] as u32 as usize) };
+                    let data = &room[channel * (n + 1)..(channel + 1) * (n + 1)];
+                    let begin = channel * oh * ow + begins[i];
+                    let line = &mut out[begin..begin + ow.min(CHUNK)];
+                    if let Some(line) = line.first_chunk_mut::<CHUNK>() {
+                        for k in 0..CHUNK {
+                            // SAFETY: at most n, and a plane has n + 1 elements.
+                            line[k] = unsafe { one(data, &index[i][k]) };
+                        }
+                    } else {
+                        for (value, index) in line.iter_mut().zip(&index[i]) {
+                            // SAFETY: as above.
+                            *value = unsafe { one(data, index) };
+                        }
                     }
-                    for k in 0..CHUNK {
-                        a[k] = if inside[k] { a[k] } else { fill };
-                    }
-                    put(&a, &mut out[(channel * oh + y) * ow + x..(channel * oh + y + 1) * ow]);
                 }
             }
         }

@@ -79,10 +79,55 @@ unsafe fn interleave_pd(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
     }
 }
 
+/// The four elements of lane i.
+#[inline(always)]
+unsafe fn four(src: *const f32, index: *const u32, i: usize) -> __m128 {
+    // SAFETY: what `Vector::fours` asks of the caller. Volatile, lest numbers that come from a register be taken out of it
+    // one by one.
+    unsafe { _mm_loadu_ps(src.add(index.add(i).read_volatile() as usize)) }
+}
+
+#[inline(always)]
+unsafe fn fours_256(src: *const f32, index: *const u32) -> [__m256; 4] {
+    // SAFETY: what `Vector::fours` asks of the caller.
+    unsafe {
+        // The fours of lanes i and i + 4: turning squares of four in both halves puts all lanes in order.
+        let row = |i: usize| _mm256_set_m128(four(src, index, i + 4), four(src, index, i));
+        let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let (other_low, other_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        [
+            _mm256_shuffle_ps::<0b01_00_01_00>(low, other_low),
+            _mm256_shuffle_ps::<0b11_10_11_10>(low, other_low),
+            _mm256_shuffle_ps::<0b01_00_01_00>(high, other_high),
+            _mm256_shuffle_ps::<0b11_10_11_10>(high, other_high),
+        ]
+    }
+}
+
+#[inline(always)]
+unsafe fn fours_512(src: *const f32, index: *const u32) -> [__m512; 4] {
+    // SAFETY: what `Vector::fours` asks of the caller.
+    unsafe {
+        // As above, with the fours of lanes i, i + 4, i + 8 and i + 12.
+        let pair = |i: usize| _mm256_castps_pd(_mm256_set_m128(four(src, index, i + 4), four(src, index, i)));
+        let row = |i: usize| _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castpd256_pd512(pair(i)), pair(i + 8)));
+        let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+        let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        let (other_low, other_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        [
+            _mm512_shuffle_ps::<0b01_00_01_00>(low, other_low),
+            _mm512_shuffle_ps::<0b11_10_11_10>(low, other_low),
+            _mm512_shuffle_ps::<0b01_00_01_00>(high, other_high),
+            _mm512_shuffle_ps::<0b11_10_11_10>(high, other_high),
+        ]
+    }
+}
+
 macro_rules! impl_avx512 {
     ($v:ident, $t:ident, $mask:ident, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident,
-     $permute:ident, $even:ident, $low:ident) => {
+     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $cmp:ident, $blend:ident,
+     $permute:ident, $even:ident, $low:ident $(, $fours:ident)?) => {
         impl Vector for $v {
             type Elem = $t;
             type Mask = $mask;
@@ -147,6 +192,14 @@ macro_rules! impl_avx512 {
                 unsafe { $sub(self, other) }
             }
             #[inline(always)]
+            unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+                // SAFETY: see `zero`.
+                unsafe {
+                    let wins = $cmp::<_CMP_GT_OQ>(v, self) | $cmp::<_CMP_UNORD_Q>(v, v);
+                    ($blend(wins, self, v), $blend(wins, place, at))
+                }
+            }
+            #[inline(always)]
             unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
                 // SAFETY: see `zero`; a table is as long as a register.
                 unsafe {
@@ -162,6 +215,13 @@ macro_rules! impl_avx512 {
                     ($permute(self, lanes(0), other), $permute(self, lanes(1), other))
                 }
             }
+            $(
+                #[inline(always)]
+                unsafe fn fours(src: *const $t, index: *const u32) -> [Self; 4] {
+                    // SAFETY: see `zero`.
+                    unsafe { $fours(src, index) }
+                }
+            )?
         }
     };
 }
@@ -180,9 +240,12 @@ impl_avx512!(
     _mm512_mul_ps,
     _mm512_add_ps,
     _mm512_sub_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_mask_blend_ps,
     _mm512_permutex2var_ps,
     EVEN_ODD_32,
-    LOW_HIGH_32
+    LOW_HIGH_32,
+    fours_512
 );
 impl_avx512!(
     __m512d,
@@ -199,6 +262,8 @@ impl_avx512!(
     _mm512_mul_pd,
     _mm512_add_pd,
     _mm512_sub_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_mask_blend_pd,
     _mm512_permutex2var_pd,
     EVEN_ODD_64,
     LOW_HIGH_64
@@ -210,7 +275,8 @@ static WINDOW_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 macro_rules! impl_avx2 {
     ($v:ident, $t:ident, $lanes:literal, $window:ident, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
-     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $deinterleave:ident, $interleave:ident) => {
+     $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $cmp:ident, $or:ident, $blend:ident,
+     $deinterleave:ident, $interleave:ident $(, $fours:ident)?) => {
         impl Vector for $v {
             type Elem = $t;
             type Mask = __m256i;
@@ -277,6 +343,14 @@ macro_rules! impl_avx2 {
                 unsafe { $sub(self, other) }
             }
             #[inline(always)]
+            unsafe fn challenge(self, place: Self, v: Self, at: Self) -> (Self, Self) {
+                // SAFETY: see `zero`.
+                unsafe {
+                    let wins = $or($cmp::<_CMP_GT_OQ>(v, self), $cmp::<_CMP_UNORD_Q>(v, v));
+                    ($blend(self, v, wins), $blend(place, at, wins))
+                }
+            }
+            #[inline(always)]
             unsafe fn deinterleave(self, other: Self) -> (Self, Self) {
                 // SAFETY: see `zero`.
                 unsafe { $deinterleave(self, other) }
@@ -286,6 +360,13 @@ macro_rules! impl_avx2 {
                 // SAFETY: see `zero`.
                 unsafe { $interleave(self, other) }
             }
+            $(
+                #[inline(always)]
+                unsafe fn fours(src: *const $t, index: *const u32) -> [Self; 4] {
+                    // SAFETY: see `zero`.
+                    unsafe { $fours(src, index) }
+                }
+            )?
         }
     };
 }
@@ -304,8 +385,12 @@ impl_avx2!(
     _mm256_mul_ps,
     _mm256_add_ps,
     _mm256_sub_ps,
+    _mm256_cmp_ps,
+    _mm256_or_ps,
+    _mm256_blendv_ps,
     deinterleave_ps,
-    interleave_ps
+    interleave_ps,
+    fours_256
 );
 impl_avx2!(
     __m256d,
@@ -322,6 +407,9 @@ impl_avx2!(
     _mm256_mul_pd,
     _mm256_add_pd,
     _mm256_sub_pd,
+    _mm256_cmp_pd,
+    _mm256_or_pd,
+    _mm256_blendv_pd,
     deinterleave_pd,
     interleave_pd
 );

@@ -5,10 +5,11 @@ use std::ops::Range;
 use super::geometry::Settings;
 use super::image_of;
 use super::scratch;
+use crate::kernels::frame::{LANES, Layout, from_frame, to_frame};
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::transpose::{Matrix, transpose};
 use crate::kernels::vector::Lanes;
-use crate::kernels::winograd::{self as kernel, Apart, LANES, PLACES, STEP, TAPS, Tiles};
+use crate::kernels::winograd::{self as kernel, Apart, PLACES, STEP, TAPS, Tiles};
 use crate::tensor::View;
 use crate::threads::Team;
 
@@ -100,17 +101,19 @@ fn fill<T: Lanes>(
     (rows, cols): (usize, usize),
     frame: &mut [T],
 ) {
-    let left = first.1.unsigned_abs() * LANES;
-    for (r, line) in frame.chunks_exact_mut(cols * LANES).take(rows).enumerate() {
-        let y = first.0 + r as isize;
-        if y < 0 || y >= height as isize || width == 0 {
-            line.fill(T::ZERO);
-            continue;
-        }
+    let inside = |y: usize| (y as isize - first.0).clamp(0, rows as isize) as usize;
+    let (line, left, there) = (cols * LANES, first.1.unsigned_abs() * LANES, inside(0)..inside(height));
+    frame[..there.start * line].fill(T::ZERO);
+    frame[there.end * line..rows * line].fill(T::ZERO);
+    let frame = &mut frame[there.start * line..there.end * line];
+    for line in frame.chunks_exact_mut(line) {
         line[..left].fill(T::ZERO);
         line[left + width * LANES..].fill(T::ZERO);
-        let from = Matrix { rows: channels, cols: width, stride: height * width };
-        transpose(&planes[y as usize * width..], from, &mut line[left..], LANES);
+    }
+    if !frame.is_empty() && width > 0 {
+        let y = (first.0 + there.start as isize) as usize;
+        let of = Layout { pixels: there.len() * width, width, cols, plane: height * width, channels };
+        to_frame(&planes[y * width..], of, &mut frame[left..]);
     }
 }
 
@@ -306,8 +309,6 @@ impl<T: Lanes> Images<'_, T> {
         let (grid, tiles) = (&self.grid, self.grid.of(block));
         let ((height, width), (_, cols)) = (grid.output, tiles.output());
         let rows = STEP * block.rows.start..height.min(STEP * block.rows.end);
-        // Rows that follow each other in the frame as they do in the plane are turned in one go.
-        let (runs, run) = if cols == width { (1, rows.len() * width) } else { (rows.len(), width) };
         for (i, image) in block.images.clone().enumerate() {
             for group in frames(channels.clone()) {
                 let mut bias = [T::ZERO; LANES];
@@ -316,14 +317,12 @@ impl<T: Lanes> Images<'_, T> {
                 }
                 let sums = &sums[i * tiles.count() * apart.tile + group.start - channels.start..];
                 kernel::transform_output(sums, apart, tiles, group.len(), &bias, frame);
-                let plane = (image * self.channels.1 + group.start) * height * width;
-                for r in 0..runs {
-                    let from = Matrix { rows: run, cols: group.len(), stride: LANES };
-                    let (first, len) = (plane + (rows.start + r) * width, (group.len() - 1) * height * width + run);
-                    // SAFETY: rows of this block, in the planes of these channels.
-                    let y = unsafe { std::slice::from_raw_parts_mut(self.y.add(first), len) };
-                    transpose(&frame[r * cols * LANES..], from, y, height * width);
-                }
+                let (plane, pixels) = (height * width, rows.len() * width);
+                let first = (image * self.channels.1 + group.start) * plane + rows.start * width;
+                // SAFETY: rows of this block, in the planes of these channels.
+                let y =
+                    unsafe { std::slice::from_raw_parts_mut(self.y.add(first), (group.len() - 1) * plane + pixels) };
+                from_frame(frame, Layout { pixels, width, cols, plane, channels: group.len() }, y);
             }
         }
     }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::ops::gradcheck_nn::{close, gradcheck, message, noise, same_bits_for_any_team};
+use crate::kernels::testing::{bits, on_all_levels};
+use crate::ops::gradcheck_nn::{close, gradcheck, message, noise, same_bits_for_any_team, to};
 
 const INCLUDED: Divisor = Divisor { count_include_pad: true, fixed: None };
 
@@ -27,14 +28,73 @@ fn means_count_what_they_are_told_to() {
 }
 
 #[test]
-fn patterns_are_found_and_turn_into_each_other() {
-    let pairs = Taps::means(7, (0..3).map(|i| (2 * i, 2 * i + 2, 0.5)));
-    let twice = pairs.transposed();
-    assert_eq!((pairs.pattern, twice.pattern), (Pattern::Pairs, Pattern::Twice));
-    assert_eq!((twice.inputs, twice.outputs()), (3, 7));
-    assert_eq!(twice.transposed(), pairs);
-    assert_eq!(Taps::copies(3, 0..3).pattern, Pattern::Identity);
-    assert_eq!(Taps::copies(3, [0, 2, 1].into_iter()).pattern, Pattern::General);
+fn stretches_are_found() {
+    let pooled = |n: usize, kernel: usize, stride: usize, padding: usize| {
+        let range = |i: usize| ((i * stride).saturating_sub(padding), (i * stride + kernel - padding).min(n), 0.5);
+        Taps::means(n, (0..=(n + 2 * padding - kernel) / stride).map(range))
+    };
+    let found = |taps: &Taps| {
+        let Stretch { from, to, period, step, before, after, .. } = taps.find_stretch();
+        ((from..to), (period, step), (before, after))
+    };
+    let tiles = pooled(7, 2, 2, 0);
+    assert_eq!(found(&tiles).0, 0..0, "three outputs are not worth a loop");
+    // All outputs, those at the borders as if zeros were there.
+    assert_eq!(found(&pooled(12, 3, 2, 1)), (0..6, (1, 2), (1, 0)));
+    assert_eq!(found(&pooled(12, 3, 2, 1).transposed()), (0..12, (2, 1), (0, 1)));
+    assert_eq!(found(&pooled(9, 4, 1, 2)), (0..10, (1, 1), (2, 2)));
+    assert_eq!(found(&pooled(9, 4, 1, 2).transposed()), (0..9, (1, 1), (1, 1)));
+    assert_eq!(found(&pooled(9, 9, 1, 0).transposed()), (0..9, (1, 0), (0, 0)));
+    assert_eq!(pooled(9, 9, 1, 0).transposed().runs(), [0, 9]);
+    // Not what has other weights or an end of its own.
+    let replicated = Taps::copies(6, [0, 0, 0, 1, 2, 3, 4, 5, 5].into_iter());
+    assert_eq!(found(&replicated), (2..8, (1, 1), (0, 0)));
+    assert_eq!(replicated.runs(), [0, 3, 4, 5, 6, 7, 9]);
+    assert_eq!(found(&Taps::copies(4, [3, 1, 0, 2, 1].into_iter())), (0..0, (0, 0), (0, 0)));
+}
+
+#[test]
+fn planes_are_products_with_both_matrices() {
+    let matrix = |taps: &Taps| {
+        let mut dense = vec![0.0; taps.outputs() * taps.inputs];
+        for i in 0..taps.outputs() {
+            let (at, weights) = taps.of(i);
+            at.iter().zip(weights).for_each(|(&at, w)| dense[i * taps.inputs + at as usize] += w);
+        }
+        dense
+    };
+    // Widths around those of registers; more lines than are made at once.
+    for (height, width) in [(3, 5), (9, 16), (5, 33), (40, 131), (7, 700)] {
+        for (kernel, stride, padding) in [(3, 2, 1), (2, 2, 0), (3, 1, 1), (5, 3, 2), (3, 2, 0), (2, 4, 1), (1, 2, 0)] {
+            let axis = |n: usize| {
+                let range = |i: usize| {
+                    let (first, end) = ((i * stride).saturating_sub(padding), (i * stride + kernel - padding).min(n));
+                    (first, end, 1.0 / (end - first) as f64)
+                };
+                Taps::means(n, (0..=(n + 2 * padding - kernel) / stride).map(range))
+            };
+            for [rows, cols] in [[axis(height), axis(width)], [axis(height).transposed(), axis(width).transposed()]] {
+                let shape = [2, rows.inputs, cols.inputs];
+                let x = noise(&shape, 3);
+                let (r, c, values) = (matrix(&rows), matrix(&cols), x.to_vec_f64());
+                let (m, n, k, l) = (rows.outputs(), cols.outputs(), rows.inputs, cols.inputs);
+                let mut expected = vec![];
+                for plane in values.chunks(k * l) {
+                    let sum = |i: usize, q: usize| (0..k).map(|p| r[i * k + p] * plane[p * l + q]).sum::<f64>();
+                    let lines: Vec<f64> = (0..m * l).map(|o| sum(o / l, o % l)).collect();
+                    let sum = |i: usize, j: usize| (0..l).map(|q| lines[i * l + q] * c[j * l + q]).sum::<f64>();
+                    expected.extend((0..m * n).map(|o| sum(o / n, o % n)));
+                }
+                let op = || by_axes(&x, "avg_pool2d", 2, [rows.clone(), cols.clone()]).unwrap();
+                on_all_levels(|| bits(&op().to_vec_f64()));
+                close(&op(), &expected, 1e-13);
+                let x = to(&x, DType::F32);
+                let op = || by_axes(&x, "avg_pool2d", 2, [rows.clone(), cols.clone()]).unwrap();
+                on_all_levels(|| bits(&op().to_vec_f64()));
+                close(&op(), &expected, 1e-5);
+            }
+        }
+    }
 }
 
 #[test]
@@ -55,10 +115,9 @@ fn gradients_are_differences() {
 
 #[test]
 fn bits_do_not_depend_on_the_team() {
-    let rows = Arc::new(Taps::means(9, (0..4).map(|i| (2 * i, 2 * i + 3, 0.3))));
-    let cols = Arc::new(Taps::means(7, (0..3).map(|i| (2 * i, 2 * i + 2, 0.5))));
-    let op = Separable { name: "avg_pool2d", dims: 2, rows, cols };
-    same_bits_for_any_team(&op, &[noise(&[5, 3, 9, 7], 1)]);
+    let rows = Taps::means(9, (0..4).map(|i| (2 * i, 2 * i + 3, 0.3)));
+    let cols = Taps::means(11, (0..5).map(|i| (2 * i, 2 * i + 2, 0.5)));
+    same_bits_for_any_team(&Separable::new("avg_pool2d", 2, [rows, cols]), &[noise(&[5, 3, 9, 11], 1)]);
 }
 
 #[test]

@@ -93,7 +93,8 @@ pub fn textbook(rule: &Rule, mut x: f64, grads: &[f64]) -> Vec<f64> {
                 match *rule {
                     Rule::Adam(s) if s.decoupled_weight_decay => x -= lr * s.weight_decay * x,
                     Rule::Adam(s) => g += s.weight_decay * x,
-                    Rule::AdamW(s) => x -= lr * s.weight_decay * x,
+                    Rule::AdamW(s) if s.decoupled_weight_decay => x -= lr * s.weight_decay * x,
+                    Rule::AdamW(s) => g += s.weight_decay * x,
                     _ => unreachable!(),
                 }
                 a = betas.0 * a + (1.0 - betas.0) * g;
@@ -145,7 +146,7 @@ pub fn cases() -> Vec<Rule> {
     let rmsprop =
         RmsProp { lr: 0.2, alpha: 0.7, eps: 0.4, weight_decay: 0.3, momentum: 0.6, centered: true, maximize: false };
     let adam = Adam { lr: 0.2, betas: (0.6, 0.7), eps: 0.3, weight_decay: 0.4, ..Adam::default() };
-    let adamw = AdamW { lr: 0.2, betas: (0.8, 0.6), eps: 0.5, weight_decay: 0.7, amsgrad: false, maximize: false };
+    let adamw = AdamW { lr: 0.2, betas: (0.8, 0.6), eps: 0.5, weight_decay: 0.7, ..AdamW::default() };
     let nesterov = Nesterov { lr: 0.15, momentum: 0.7, weight_decay: 0.3, maximize: false };
     let rprop = Rprop { lr: 0.1, etas: (0.4, 1.7), step_sizes: (0.03, 0.6), maximize: false };
     let asgd = Asgd { lr: 0.2, lambd: 0.3, alpha: 0.6, t0: 4.0, weight_decay: 0.2, maximize: false };
@@ -197,6 +198,7 @@ pub fn cases() -> Vec<Rule> {
         AdamW::default().into(),
         adamw.into(),
         AdamW { amsgrad: true, maximize: true, ..adamw }.into(),
+        AdamW { decoupled_weight_decay: false, ..adamw }.into(),
         Nesterov::default().into(),
         nesterov.into(),
         Nesterov { maximize: true, ..nesterov }.into(),
