@@ -1,6 +1,7 @@
 use super::*;
 use crate::element::DType;
-use crate::ops::gradcheck_nn::{close, gradcheck_linear, message, noise, to};
+use crate::kernels::testing::on_all_levels;
+use crate::ops::gradcheck_nn::{close, gradcheck_linear, gradients, message, noise, to};
 use crate::threads;
 use std::sync::Arc;
 
@@ -178,6 +179,21 @@ fn no_images_make_no_gradient() {
     assert_eq!(x.grad().unwrap().shape(), [0, 3, 5, 5]);
     close(&w.grad().unwrap(), &[0.0; 108], 0.0);
     close(&b.grad().unwrap(), &[0.0; 4], 0.0);
+}
+
+/// By columns and by Winograd's algorithm: the same chains and transforms, whatever the width of a register.
+#[test]
+fn the_bits_do_not_depend_on_the_instruction_set() {
+    for (x, weight, s) in cases() {
+        for dtype in [DType::F32, DType::F64] {
+            let inputs = [to(&noise(&x, 1), dtype), to(&noise(&weight, 2), dtype), to(&noise(&weight[..1], 3), dtype)];
+            on_all_levels(|| {
+                let f = |t: &[Tensor]| conv(&t[0], &t[1], Some(&t[2]), 2, s);
+                let found = gradients(&inputs, f).into_iter().chain([f(&inputs).unwrap()]);
+                found.flat_map(|t| t.to_vec_f64()).map(f64::to_bits).collect::<Vec<_>>()
+            });
+        }
+    }
 }
 
 /// By columns and by Winograd's algorithm, images that are nothing but padding.
