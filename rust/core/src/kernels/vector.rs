@@ -253,19 +253,29 @@ impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
 }
 
 registers! {
-    /// `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`.
-    pub(crate) fn interleave<T, V>(even: &[T], odd: &[T], out: &mut [T]) {
-        assert!(even.len() >= out.len().div_ceil(2) && odd.len() >= out.len() / 2);
-        // SAFETY: stores are masked to out, loads to what is asserted to be there.
-        unsafe {
-            for start in (0..out.len()).step_by(2 * V::LANES) {
-                let left = out.len() - start;
+    /// `out[2 i] = even[i]`, `out[2 i + 1] = odd[i]`, for some rows of `width`: each begins so far after the one before.
+    pub(crate) fn interleave<T, V>(
+        even: (&[T], usize), odd: (&[T], usize), rows: usize, width: usize, out: (&mut [T], usize),
+    ) {
+        let last = rows.checked_sub(1).expect("a row");
+        assert!(even.0.len() >= last * even.1 + width.div_ceil(2) && odd.0.len() >= last * odd.1 + width / 2);
+        assert!(out.0.len() >= last * out.1 + width);
+        // Masks are the same for all rows.
+        for start in (0..width).step_by(2 * V::LANES) {
+            let left = width - start;
+            let (high, there) = (left.clamp(V::LANES, 2 * V::LANES) - V::LANES, left.min(V::LANES));
+            // SAFETY: loads and stores are masked to the rows, which are there.
+            unsafe {
                 let (evens, odds) = (V::first(left.div_ceil(2).min(V::LANES)), V::first((left / 2).min(V::LANES)));
-                let evens = V::load_part(even.as_ptr().add(start / 2), evens);
-                let (low, high) = evens.interleave(V::load_part(odd.as_ptr().wrapping_add(start / 2), odds));
-                let dst = out.as_mut_ptr().add(start);
-                low.store_part(dst, V::first(left.min(V::LANES)));
-                high.store_part(dst.wrapping_add(V::LANES), V::first(left.clamp(V::LANES, 2 * V::LANES) - V::LANES));
+                let (there, high) = (V::first(there), V::first(high));
+                for row in 0..rows {
+                    let evens = V::load_part(even.0.as_ptr().add(row * even.1 + start / 2), evens);
+                    let odds = V::load_part(odd.0.as_ptr().wrapping_add(row * odd.1 + start / 2), odds);
+                    let (first, second) = evens.interleave(odds);
+                    let dst = out.0.as_mut_ptr().add(row * out.1 + start);
+                    first.store_part(dst, there);
+                    second.store_part(dst.wrapping_add(V::LANES), high);
+                }
             }
         }
     }

@@ -121,25 +121,27 @@ impl<T: Lanes> Images<'_, T> {
     unsafe fn spread(&self, parts: &[Part], unit: usize, rows: Range<usize>, sums: &[T], room: usize) {
         let (slide, step) = (self.slide, parts.len());
         let plane = slide.output.0 * slide.output.1;
+        let apart = slide.spread.0 * slide.output.1;
         for channel in 0..self.channels.1 {
-            for (j, row) in rows.clone().enumerate() {
-                let y = parts[0].start.0 + row * slide.spread.0;
-                let first = (unit * self.channels.1 + channel) * plane + y * slide.output.1;
-                // SAFETY: a row of this member's alone.
-                let out = unsafe { std::slice::from_raw_parts_mut(self.y.add(first), slide.output.1) };
-                let run = |i: usize| {
-                    let width = parts[i].x.output;
-                    &sums[i * room + (channel * rows.len() + j) * width..(i + 1) * room]
-                };
-                match step {
-                    1 => out.copy_from_slice(&run(0)[..out.len()]),
-                    2 => interleave(run(0), run(1), out),
-                    _ => {
-                        for (i, part) in parts.iter().enumerate() {
-                            for (to, &from) in out[i..].iter_mut().step_by(step).zip(&run(i)[..part.x.output]) {
-                                *to = from;
-                            }
-                        }
+            let y = parts[0].start.0 + rows.start * slide.spread.0;
+            let first = (unit * self.channels.1 + channel) * plane + y * slide.output.1;
+            // SAFETY: from the first to the last of this member's rows; what lies between is not touched.
+            let out =
+                unsafe { std::slice::from_raw_parts_mut(self.y.add(first), (rows.len() - 1) * apart + slide.output.1) };
+            let run = |i: usize| {
+                let width = parts[i].x.output;
+                (&sums[i * room + channel * rows.len() * width..(i + 1) * room], width)
+            };
+            if step == 2 {
+                interleave(run(0), run(1), rows.len(), slide.output.1, (out, apart));
+                continue;
+            }
+            for (i, part) in parts.iter().enumerate() {
+                let (run, width) = run(i);
+                for (out, run) in out.chunks_mut(apart).zip(run.chunks(width)) {
+                    let out = &mut out[..slide.output.1];
+                    for (to, &from) in out[i..].iter_mut().step_by(step).zip(&run[..part.x.output]) {
+                        *to = from;
                     }
                 }
             }
