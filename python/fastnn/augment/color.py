@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from fastnn._core import Tensor
 from fastnn.augment import _settings as settings
 from fastnn.augment.transform import Spec, Transform
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ColorJitter(Transform):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike
 from fastnn.augment import _settings as settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Spec = dict[str, Any]
 """A transform's settings, as the engine takes them."""
