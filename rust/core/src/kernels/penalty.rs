@@ -31,7 +31,7 @@ pub struct Power {
 }
 
 impl Penalty {
-    /// `strength · |w|ᵖ`, p being above 0. Of f32, the power is within 2e-6 of it, and 0 for |w| below 2⁻⁹⁵.
+    /// `strength · |w|ᵖ`, p being above 0. Of f32, the power is within 5e-6 of it, and 0 for |w| below 2⁻⁹⁵.
     #[must_use]
     pub fn power(strength: f64, p: f64) -> Self {
         Self::Power(Arc::new(Power { strength, p, slopes: power::Table::new(strength * p, p - 1.0) }))

@@ -6,11 +6,13 @@ use crate::kernels::vector::{Vector, registers};
 
 use super::{Row, SUMS, tree};
 
-/// `factor · |w|^y` with the sign of w, by six tables with 16 entries, to 2e-6 of it; to 5e-7 where y is above 0. It is 0 for w below 2⁻⁹⁵.
+/// `factor · |w|^y` with the sign of w, by tables with 16 entries, to 5e-6 of it. It is 0 for w below 2⁻⁹⁵.
 #[derive(Debug, PartialEq)]
 pub struct Table<T> {
-    /// For each eighth of the mantissas m, the cubic in m that is `m^y`; and once more, `2^y` times it, for odd exponents.
-    cubics: [[T; 16]; 4],
+    /// For each eighth of the mantissas m, the polynomial in m that is `m^y`; and once more, `2^y` times it, for odd exponents.
+    polynomials: [[T; 16]; 4],
+    /// Whether these are cubic: powers below 0 bend more than others.
+    cubic: bool,
     /// Of bits 1 to 4 of the exponent.
     middle: [T; 16],
     /// Of the last three bits of the exponent, and the sign; with the factor.
@@ -32,9 +34,12 @@ impl<T: Float> Table<T> {
         let at_infinity = T::from_f64(factor * if y > 0.0 { f64::INFINITY } else { 0.0 });
         let y = y - 2.0 * squares;
         let two = |exponent: f64| power(2.0, y * exponent);
-        let (mut cubics, mut top) = ([[T::ZERO; 16]; 4], [T::ZERO; 16]);
+        let (mut polynomials, mut top) = ([[T::ZERO; 16]; 4], [T::ZERO; 16]);
         for i in 0..8 {
-            for (c, table) in cubic(y, 1.0 + i as f64 / 8.0).into_iter().zip(&mut cubics) {
+            let start = 1.0 + i as f64 / 8.0;
+            let square = fit(y, start, QUADRATIC);
+            let c = if y < 0.0 { fit(y, start, CUBIC) } else { [square[0], square[1], square[2], 0.0] };
+            for (c, table) in c.into_iter().zip(&mut polynomials) {
                 (table[i], table[8 + i]) = (T::from_f64(c), T::from_f64(two(1.0) * c));
             }
             let power = factor * two(32.0 * i as f64 + 16.0 - BIAS);
@@ -44,17 +49,18 @@ impl<T: Float> Table<T> {
             }
         }
         let middle = std::array::from_fn(|i| T::from_f64(two(2.0 * i as f64 - 16.0)));
-        Self { cubics, middle, top, squares: squares as u32, at_infinity }
+        Self { polynomials, cubic: y < 0.0, middle, top, squares: squares as u32, at_infinity }
     }
 
     #[inline(always)]
     unsafe fn of<V: Vector<Elem = T>>(&self, w: V) -> V {
         // SAFETY: what the trait asks of the caller.
         unsafe {
-            let (m, [a, b, c, d]) = (w.mantissa(), &self.cubics);
-            let cubic = w.look_up::<20>(d).mul_add(m, w.look_up::<20>(c)).mul_add(m, w.look_up::<20>(b));
-            let cubic = cubic.mul_add(m, w.look_up::<20>(a));
-            let mut power = cubic.mul(w.look_up::<28>(&self.top).mul(w.look_up::<24>(&self.middle)));
+            let (m, [a, b, c, d]) = (w.mantissa(), &self.polynomials);
+            let c = w.look_up::<20>(c);
+            let c = if self.cubic { w.look_up::<20>(d).mul_add(m, c) } else { c };
+            let mantissa = c.mul_add(m, w.look_up::<20>(b)).mul_add(m, w.look_up::<20>(a));
+            let mut power = mantissa.mul(w.look_up::<28>(&self.top).mul(w.look_up::<24>(&self.middle)));
             let (mut left, mut square) = (self.squares, w.mul(w));
             while left > 0 {
                 if left % 2 == 1 {
@@ -72,20 +78,24 @@ fn power(x: f64, y: f64) -> f64 {
     (y * Float::ln(x)).exp()
 }
 
-/// The cubic in x that is `x^y` at Chebyshev's nodes of an eighth.
-fn cubic(y: f64, start: f64) -> [f64; 4] {
-    let x = [-0.923_879_532_511_286_7, -0.382_683_432_365_089_8, 0.382_683_432_365_089_8, 0.923_879_532_511_286_7]
-        .map(|node| start + (1.0 + node) / 16.0);
+/// Chebyshev's nodes.
+const QUADRATIC: [f64; 3] = [-0.866_025_403_784_438_6, 0.0, 0.866_025_403_784_438_6];
+const CUBIC: [f64; 4] =
+    [-0.923_879_532_511_286_7, -0.382_683_432_365_089_8, 0.382_683_432_365_089_8, 0.923_879_532_511_286_7];
+
+/// The polynomial in x that is `x^y` at nodes of the eighth from `start` on.
+fn fit<const N: usize>(y: f64, start: f64, nodes: [f64; N]) -> [f64; N] {
+    let x = nodes.map(|node| start + (1.0 + node) / 16.0);
     let mut differences = x.map(|x| power(x, y));
-    for order in 1..4 {
-        for i in (order..4).rev() {
+    for order in 1..N {
+        for i in (order..N).rev() {
             differences[i] = (differences[i] - differences[i - 1]) / (x[i] - x[i - order]);
         }
     }
     // Newton's form, multiplied out from the inside.
-    let mut c = [0.0; 4];
+    let mut c = [0.0; N];
     for (difference, x) in differences.into_iter().zip(x).rev() {
-        for i in (1..4).rev() {
+        for i in (1..N).rev() {
             c[i] = c[i - 1] - x * c[i];
         }
         c[0] = difference - x * c[0];
@@ -199,13 +209,14 @@ mod tests {
             (-0.97, 2e-6),
             (-0.5, 1e-6),
             (0.0, 5e-7),
-            (0.25, 5e-7),
-            (0.7, 5e-7),
+            (0.25, 5e-6),
+            (0.7, 5e-6),
             (1.0, 5e-7),
             (2.0, 5e-7),
-            (2.7, 5e-7),
-            (6.3, 1e-6),
-            (39.0, 4e-6),
+            (2.7, 5e-6),
+            (1.3, 5e-6),
+            (6.3, 5e-6),
+            (39.4, 8e-6),
         ] {
             for (&w, found) in w.iter().zip(gradient(&Table::new(0.7, y), &w)) {
                 let exact = 0.7 * f64::from(w).abs().powf(y) * f64::from(w).signum();
