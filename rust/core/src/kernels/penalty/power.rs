@@ -19,7 +19,7 @@ pub struct Table<T> {
     top: [T; 16],
     /// y less that of the tables, by two.
     squares: u32,
-    /// What there is at ∞.
+    /// The slope at ∞.
     at_infinity: T,
 }
 
@@ -44,7 +44,7 @@ impl<T: Float> Table<T> {
             }
             let power = factor * two(32.0 * i as f64 + 16.0 - BIAS);
             // 0 has no exponent; a subnormal number has too few digits.
-            if i > 0 && power > 1e-37 {
+            if i > 0 && power.abs() > 1e-37 {
                 (top[i], top[8 + i]) = (T::from_f64(power), T::from_f64(-power));
             }
         }
