@@ -55,6 +55,8 @@ def _sequence(nn: Any) -> Any:
 
 
 def _residual(nn: Any) -> Any:
+    """The strided convolution by Winograd's algorithm too."""
+
     class Block(nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self, channels: int, out: int, stride: int) -> None:
             super().__init__()
@@ -68,7 +70,7 @@ def _residual(nn: Any) -> Any:
             h = nn.functional.relu(self.bn1(self.conv1(x)))
             return nn.functional.relu(self.bn2(self.conv2(h)) + self.shortcut(x))
 
-    return nn.Sequential(Block(2, 8, 1), Block(8, 16, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES))
+    return nn.Sequential(Block(2, 16, 1), Block(16, 24, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES))
 
 
 NETS: dict[str, Callable[[Any], Any]] = {

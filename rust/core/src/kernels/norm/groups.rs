@@ -63,11 +63,11 @@ pub struct Measure<T> {
 fn row_moments<T: Float>(x: &[T], measure: Measure<T>) -> Moments<T> {
     let samples = Samples::contiguous(x.len());
     let mean = if measure.centered {
-        sum_unit([x, x, x], samples, |[acc], [x, _, _]| [acc + x])[0] / count(x.len())
+        sum_unit::<1, 1, T>([x, x, x], samples, |[acc], [x, _, _]| [acc + x])[0] / count(x.len())
     } else {
         T::ZERO
     };
-    let [squares] = sum_unit([x, x, x], samples, |[acc], [x, _, _]| [(x - mean).mul_add(x - mean, acc)]);
+    let [squares] = sum_unit::<1, 1, T>([x, x, x], samples, |[acc], [x, _, _]| [(x - mean).mul_add(x - mean, acc)]);
     moments(mean, squares, x.len(), measure.eps)
 }
 
@@ -99,7 +99,7 @@ fn part<T>(x: &[T], start: usize, len: usize) -> &[T] {
 /// Σ h and Σ h·(x − μ), h = weight · dy.
 #[inline(always)]
 fn weighted_sums<T: Float>(dy: &[T], x: &[T], weight: &[T], mean: T) -> [T; 2] {
-    sum_unit([dy, x, weight], Samples::contiguous(dy.len()), |[plain, tilted], [dy, x, w]| {
+    sum_unit::<3, 2, T>([dy, x, weight], Samples::contiguous(dy.len()), |[plain, tilted], [dy, x, w]| {
         let h = dy * w;
         [plain + h, h.mul_add(x - mean, tilted)]
     })
@@ -108,7 +108,7 @@ fn weighted_sums<T: Float>(dy: &[T], x: &[T], weight: &[T], mean: T) -> [T; 2] {
 /// Σ dy and Σ dy·(x − μ).
 #[inline(always)]
 fn plain_sums<T: Float>(dy: &[T], x: &[T], mean: T) -> [T; 2] {
-    sum_unit([dy, x, dy], Samples::contiguous(dy.len()), |[plain, tilted], [dy, x, _]| {
+    sum_unit::<2, 2, T>([dy, x, dy], Samples::contiguous(dy.len()), |[plain, tilted], [dy, x, _]| {
         [plain + dy, dy.mul_add(x - mean, tilted)]
     })
 }

@@ -80,9 +80,9 @@ pub enum Then {
     Relu,
 }
 
-/// N sums over a unit of triples of `x`, `y` and `z`.
+/// N sums over a unit of triples of `x`, `y` and `z`, of which the first `FAR` come from memory.
 #[inline(always)]
-pub(super) fn sum_unit<T: Float, const N: usize>(
+pub(super) fn sum_unit<const FAR: usize, const N: usize, T: Float>(
     [x, y, z]: [&[T]; 3],
     samples: Samples,
     step: impl Fn([T; N], [T; 3]) -> [T; N] + Copy,
@@ -95,11 +95,9 @@ pub(super) fn sum_unit<T: Float, const N: usize>(
         let (zs, z_rest) = z.as_chunks::<WIDE>();
         let mut registers = acc;
         for ((x, y), z) in xs.iter().zip(ys).zip(zs) {
-            // The same place in the next plane: hardware stops at the end of a page, which a plane often is.
-            for half in [0, LANES] {
-                prefetch(x[half..].as_ptr().wrapping_add(samples.stride));
-                prefetch(y[half..].as_ptr().wrapping_add(samples.stride));
-                prefetch(z[half..].as_ptr().wrapping_add(samples.stride));
+            for of in &[x, y, z][..FAR] {
+                fetch_next(&of[..LANES], samples.len);
+                fetch_next(&of[LANES..], samples.len);
             }
             for l in 0..WIDE {
                 let lane = step(std::array::from_fn(|n| registers[n][l]), [x[l], y[l], z[l]]);
@@ -139,6 +137,13 @@ pub(super) fn sum_unit<T: Float, const N: usize>(
     trees(sums)
 }
 
+/// Fetch the same place in the run after this one, which the next unit has: hardware stops at the end of a page, which a plane
+/// often is.
+#[inline(always)]
+fn fetch_next<T>(x: &[T], len: usize) {
+    prefetch(x.as_ptr().wrapping_add(len));
+}
+
 #[inline(always)]
 fn rectified<T: Float>(x: T, then: Then) -> T {
     if then == Then::Relu && x <= T::ZERO { T::ZERO } else { x }
@@ -151,90 +156,81 @@ fn masked<T: Float>(dy: T, y: T, then: Then) -> T {
 }
 
 #[inline(always)]
-fn line_run<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, back: usize, then: Then, y: &mut [T]) {
-    let (ys, y_rest) = y.as_chunks_mut::<LANES>();
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    match added {
-        None => {
-            for (y, x) in ys.iter_mut().zip(xs) {
-                prefetch(x.as_ptr().wrapping_sub(back));
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = rectified(line.at(x), then);
-                }
-            }
-            for (y, &x) in y_rest.iter_mut().zip(x_rest) {
-                *y = rectified(line.at(x), then);
+fn line_run<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, then: Then, y: &mut [T]) {
+    let more = added.map(<[T]>::as_chunks::<LANES>);
+    let ((ys, y_rest), (xs, x_rest)) = (y.as_chunks_mut::<LANES>(), x.as_chunks::<LANES>());
+    for (k, (y, x_block)) in ys.iter_mut().zip(xs).enumerate() {
+        fetch_next(y, x.len());
+        fetch_next(x_block, x.len());
+        for (y, &x) in y.iter_mut().zip(x_block) {
+            *y = line.at(x);
+        }
+        if let Some((more, _)) = more {
+            fetch_next(&more[k], x.len());
+            for (y, &more) in y.iter_mut().zip(&more[k]) {
+                *y += more;
             }
         }
-        Some(added) => {
-            let (more, more_rest) = added.as_chunks::<LANES>();
-            for ((y, x), more) in ys.iter_mut().zip(xs).zip(more) {
-                prefetch(x.as_ptr().wrapping_sub(back));
-                prefetch(more.as_ptr().wrapping_sub(back));
-                for ((y, &x), &more) in y.iter_mut().zip(x).zip(more) {
-                    *y = rectified(line.at(x) + more, then);
-                }
-            }
-            for ((y, &x), &more) in y_rest.iter_mut().zip(x_rest).zip(more_rest) {
-                *y = rectified(line.at(x) + more, then);
-            }
+        for y in y {
+            *y = rectified(*y, then);
         }
+    }
+    for (k, (y, &x)) in y_rest.iter_mut().zip(x_rest).enumerate() {
+        *y = rectified(more.map_or(line.at(x), |(_, more)| line.at(x) + more[k]), then);
     }
 }
 
 /// dx, and the gradient of what was added, if anybody wants it.
 #[inline(always)]
-fn slope_run<T: Float>(
-    slope: Slope<T>,
-    [dy, x, y]: [&[T]; 3],
-    back: usize,
-    then: Then,
-    dx: &mut [T],
-    added: Option<&mut [T]>,
-) {
-    match added {
-        None => {
-            let (dxs, dx_rest) = dx.as_chunks_mut::<LANES>();
-            let ((dys, dy_rest), (xs, x_rest)) = (dy.as_chunks::<LANES>(), x.as_chunks::<LANES>());
-            let (ys, y_rest) = y.as_chunks::<LANES>();
-            for (((dx, dy), x), y) in dxs.iter_mut().zip(dys).zip(xs).zip(ys) {
-                for of in [dy, x, y] {
-                    prefetch(of.as_ptr().wrapping_sub(back));
-                }
-                for (((dx, &dy), &x), &y) in dx.iter_mut().zip(dy).zip(x).zip(y) {
-                    *dx = slope.at(masked(dy, y, then), x);
-                }
-            }
-            for (((dx, &dy), &x), &y) in dx_rest.iter_mut().zip(dy_rest).zip(x_rest).zip(y_rest) {
-                *dx = slope.at(masked(dy, y, then), x);
+fn slope_run<T: Float>(slope: Slope<T>, [dy, x, y]: [&[T]; 3], then: Then, dx: &mut [T], added: Option<&mut [T]>) {
+    let mut added = added.map(<[T]>::as_chunks_mut::<LANES>);
+    let (dxs, dx_rest) = dx.as_chunks_mut::<LANES>();
+    let ((dys, dy_rest), (xs, x_rest)) = (dy.as_chunks::<LANES>(), x.as_chunks::<LANES>());
+    let (ys, y_rest) = y.as_chunks::<LANES>();
+    for (k, (((dx, dy), x_block), y)) in dxs.iter_mut().zip(dys).zip(xs).zip(ys).enumerate() {
+        for of in [&*dx, dy, x_block] {
+            fetch_next(of, x.len());
+        }
+        let mut g = *dy;
+        if then != Then::Nothing {
+            fetch_next(y, x.len());
+            for (g, &y) in g.iter_mut().zip(y) {
+                *g = masked(*g, y, then);
             }
         }
-        Some(added) => {
-            for ((((dx, added), &dy), &x), &y) in dx.iter_mut().zip(added).zip(dy).zip(x).zip(y) {
-                let g = masked(dy, y, then);
-                *added = g;
-                *dx = slope.at(g, x);
-            }
+        if let Some((added, _)) = &mut added {
+            fetch_next(&added[k], x.len());
+            added[k] = g;
         }
+        for ((dx, &g), &x) in dx.iter_mut().zip(&g).zip(x_block) {
+            *dx = slope.at(g, x);
+        }
+    }
+    for (k, (((dx, &dy), &x), &y)) in dx_rest.iter_mut().zip(dy_rest).zip(x_rest).zip(y_rest).enumerate() {
+        let g = masked(dy, y, then);
+        if let Some((_, added)) = &mut added {
+            added[k] = g;
+        }
+        *dx = slope.at(g, x);
     }
 }
 
 simd! {
     /// The mean of a unit, and the sum of squares about it.
     fn unit_moments<T: Float>(x: &[T], samples: Samples) -> [T; 2] {
-        let [sum] = sum_unit([x, x, x], samples, |[acc], [x, _, _]| [acc + x]);
+        let [sum] = sum_unit::<1, 1, T>([x, x, x], samples, |[acc], [x, _, _]| [acc + x]);
         let mean = sum / T::from_f64(samples.n() as f64);
-        let [squares] = sum_unit([x, x, x], samples, |[acc], [x, _, _]| [(x - mean).mul_add(x - mean, acc)]);
+        let [squares] = sum_unit::<0, 1, T>([x, x, x], samples, |[acc], [x, _, _]| [(x - mean).mul_add(x - mean, acc)]);
         [mean, squares]
     }
 
     /// Σ g and Σ g·(x − μ) over a unit.
     fn unit_sums<T: Float>(dy: &[T], x: &[T], y: &[T], samples: Samples, mean: T, then: Then) -> [T; 2] {
         match then {
-            Then::Nothing => sum_unit([dy, x, dy], samples, |[plain, tilted], [g, x, _]| {
+            Then::Nothing => sum_unit::<2, 2, T>([dy, x, dy], samples, |[plain, tilted], [g, x, _]| {
                 [plain + g, g.mul_add(x - mean, tilted)]
             }),
-            Then::Relu => sum_unit([dy, x, y], samples, |[plain, tilted], [dy, x, y]| {
+            Then::Relu => sum_unit::<3, 2, T>([dy, x, y], samples, |[plain, tilted], [dy, x, y]| {
                 let g = masked(dy, y, Then::Relu);
                 [plain + g, g.mul_add(x - mean, tilted)]
             }),
@@ -246,8 +242,8 @@ simd! {
             let added = added.map(|added| samples.run(added, i));
             let (x, y) = (samples.run(x, i), samples.run_mut(y, i));
             match then {
-                Then::Nothing => line_run(line, x, added, samples.stride, Then::Nothing, y),
-                Then::Relu => line_run(line, x, added, samples.stride, Then::Relu, y),
+                Then::Nothing => line_run(line, x, added, Then::Nothing, y),
+                Then::Relu => line_run(line, x, added, Then::Relu, y),
             }
         }
     }
@@ -261,8 +257,8 @@ simd! {
             let added = added.as_deref_mut().map(|added| samples.run_mut(added, i));
             let dx = samples.run_mut(dx, i);
             match then {
-                Then::Nothing => slope_run(slope, given, samples.stride, Then::Nothing, dx, added),
-                Then::Relu => slope_run(slope, given, samples.stride, Then::Relu, dx, added),
+                Then::Nothing => slope_run(slope, given, Then::Nothing, dx, added),
+                Then::Relu => slope_run(slope, given, Then::Relu, dx, added),
             }
         }
     }

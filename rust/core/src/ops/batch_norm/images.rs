@@ -62,7 +62,7 @@ impl Share {
     /// Likewise, the other way round.
     fn backwards(&self, mut f: impl FnMut(usize, usize)) {
         for u in self.units.clone().rev() {
-            for j in self.channels.clone().rev() {
+            for j in self.channels.clone() {
                 f(j, u);
             }
         }

@@ -55,8 +55,8 @@ fn pack<T: Float>(team: &Team, slide: &Slide, weight: &View<'_>, groups: usize, 
 }
 
 impl ConvGradInput {
-    fn by_winograd(&self, weight: &[usize], x: &[usize]) -> bool {
-        winograd::fits(&self.settings, weight, x)
+    fn by_winograd(&self, weight: &[usize], g: &[usize]) -> bool {
+        winograd::fits(&self.settings, weight, g)
     }
 }
 
@@ -69,8 +69,8 @@ impl Op for ConvGradInput {
         let (g, weight) = (&inputs[0], &inputs[1]);
         let channels = weight.shape[1] * self.settings.groups;
         let x = Meta::new(&[g.shape[0], channels, self.image.0, self.image.1], g.dtype);
-        let len = if self.by_winograd(&weight.shape, &x.shape) {
-            winograd::kernels_len(&weight.shape)
+        let len = if self.by_winograd(&weight.shape, &g.shape) {
+            winograd::kernels_len(&self.settings, &weight.shape)
         } else {
             weight.numel()
         };
@@ -80,9 +80,8 @@ impl Op for ConvGradInput {
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let (weight, groups) = (inputs[1].shape(), self.settings.groups);
         with_float!(outputs[0].dtype(), T => {
-            if self.by_winograd(weight, outputs[0].shape()) {
-                let padding = self.settings.padding.map(|(before, after)| (2 - before, 2 - after));
-                return winograd::convolve::<T>(run.team, padding, true, inputs, outputs);
+            if self.by_winograd(weight, inputs[0].shape()) {
+                return winograd::convolve::<T>(run.team, &self.settings, true, inputs, outputs);
             }
             let slide = self.settings.turned(self.image, image_of(weight));
             pack::<T>(run.team, &slide, &inputs[1], groups, &outputs[1]);

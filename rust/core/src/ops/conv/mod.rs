@@ -69,16 +69,16 @@ impl Op for Conv {
         };
         let mut outputs: Outputs = smallvec![Meta::new(&[x[0], weight[0], h, w], dtype)];
         if winograd::fits(&self.settings, weight, &outputs[0].shape) {
-            outputs.push(Meta::new(&[winograd::kernels_len(weight)], dtype));
+            outputs.push(Meta::new(&[winograd::kernels_len(&self.settings, weight)], dtype));
         }
         Ok(outputs)
     }
 
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let Settings { padding, groups, .. } = self.settings;
+        let groups = self.settings.groups;
         with_float!(outputs[0].dtype(), T => {
             if outputs.len() == 2 {
-                return winograd::convolve::<T>(run.team, padding, false, inputs, outputs);
+                return winograd::convolve::<T>(run.team, &self.settings, false, inputs, outputs);
             }
             let (x, weight) = (inputs[0].shape(), inputs[1].shape());
             let slide = self.settings.forward(image_of(x), image_of(weight));

@@ -145,8 +145,9 @@ impl ConvGradWeight {
             // SAFETY: tasks are disjoint.
             let sum = unsafe { sums.part::<T>(first..first + channels.len() * row) };
             if cut.winograd {
-                let (padding, image) = (self.settings.padding, image_of(inputs[1].shape()));
-                let part = Gradient { padding, image, x, all: cut.channels.0, channels, g, out: cut.channels.1 };
+                let (result, image) = (image_of(inputs[0].shape()), image_of(inputs[1].shape()));
+                let (all, out, settings) = (cut.channels.0, cut.channels.1, &self.settings);
+                let part = Gradient { settings, image, result, x, all, channels, g, out };
                 part.run(cut.images(slice), sum);
                 continue;
             }

@@ -1,0 +1,249 @@
+//! Winograd's convolution with 3×3 kernels: F(4×4, 3×3) at every position, 36 multiplications for 16 outputs instead of 144, and
+//! F(4×4, 2×2) of four phases at every second one, 81 instead of 144.
+//!
+//! ```text
+//! Y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A          for every tile d, of as many rows and columns as there are points, and its 4×4 outputs Y
+//! grad w = Gᵀ [Σ (A y Aᵀ) ⊙ (Bᵀ d B)] G   over all tiles, y being the gradient of Y
+//! ```
+//! Over channels, the products ⊙ are products of matrices, one for each place in a tile. The matrices evaluate polynomials at some
+//! points and at ∞: see [`Scheme`]. Channels lie side by side as lanes: pixels come and go in [frames](super::frame).
+//!
+//! Sources: Lavin & Gray 2016, <https://arxiv.org/abs/1509.09308>; points in pairs c and 1/c: Alam et al. 2022,
+//! <https://arxiv.org/abs/2201.10369>.
+
+mod scheme;
+
+pub use scheme::{EverySecond, Everywhere, KERNEL, MOST, Phase, STEP, Scheme, phases_at};
+
+use super::frame::LANES;
+use crate::kernels::vector::registers;
+
+/// Taps of a kernel.
+pub const TAPS: usize = KERNEL * KERNEL;
+
+/// Most places in a tile.
+pub const MOST_PLACES: usize = MOST * MOST;
+
+/// Some rows of an image's tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    /// Rows of tiles.
+    pub rows: usize,
+    /// Tiles in a row.
+    pub cols: usize,
+}
+
+impl Tiles {
+    /// How many there are.
+    #[must_use]
+    pub fn count(self) -> usize {
+        self.rows * self.cols
+    }
+
+    /// Rows and columns of pixels that tiles of `side` of them reach.
+    #[must_use]
+    pub fn reach(self, side: usize) -> (usize, usize) {
+        (STEP * self.rows + side - STEP, STEP * self.cols + side - STEP)
+    }
+}
+
+/// Which pixels of a frame are a tile's: every `stride`-th of every `stride`-th row.
+#[derive(Clone, Copy, Debug)]
+pub struct Lattice {
+    /// Pixels of a row of the frame.
+    pub width: usize,
+    /// From one pixel to the next.
+    pub stride: usize,
+    /// Row and column of the first.
+    pub first: (usize, usize),
+}
+
+impl Lattice {
+    /// Each tile, and where it begins in the frame.
+    fn corners(self, tiles: Tiles) -> impl Iterator<Item = (usize, usize)> {
+        let first = self.first.0 * self.width + self.first.1;
+        let corner = move |t: usize| (t / tiles.cols * self.width + t % tiles.cols) * STEP * self.stride + first;
+        (0..tiles.count()).map(move |t| (t, corner(t) * LANES))
+    }
+
+    /// From a tile's first pixel to one in this row and column.
+    #[inline(always)]
+    fn pixel(self, row: usize, col: usize) -> usize {
+        (row * self.width + col) * self.stride * LANES
+    }
+
+    /// Whether a frame so long has all pixels of tiles of `side` rows and columns.
+    fn fits(self, tiles: Tiles, side: usize, len: usize) -> bool {
+        let (rows, cols) = tiles.reach(side);
+        let last = |first: usize, count: usize| first + (count - 1) * self.stride;
+        let (row, col) = (last(self.first.0, rows), last(self.first.1, cols));
+        tiles.count() == 0 || (col < self.width && (row * self.width + col + 1) * LANES <= len)
+    }
+}
+
+/// Where transformed tiles lie: place p of tile t at `p * place + t * tile`, in elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Apart {
+    /// From one place to the next.
+    pub place: usize,
+    /// From one tile to the next.
+    pub tile: usize,
+}
+
+impl Apart {
+    fn reach(self, tiles: Tiles, side: usize, lanes: usize) -> usize {
+        let places = side * side;
+        if tiles.count() == 0 { 0 } else { (places - 1) * self.place + (tiles.count() - 1) * self.tile + lanes }
+    }
+}
+
+/// An array of vectors, of which so many are made one by one. Unlike a closure, this is compiled for the vectors' instruction set.
+macro_rules! vectors {
+    ($i:ident in $count:expr => $vector:expr) => {{
+        let mut vectors = [V::zero(); _];
+        for ($i, vector) in vectors.iter_mut().enumerate().take($count) {
+            *vector = $vector;
+        }
+        vectors
+    }};
+}
+
+registers! {
+    /// Bᵀ d B of the first `lanes` channels of all tiles, from these pixels of a frame.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
+    pub(crate) fn transform_input<T, V>(
+        scheme: impl Scheme, frame: &[T], of: Lattice, tiles: Tiles, lanes: usize, out: &mut [T], apart: Apart,
+    ) {
+        let (lanes, side) = (lanes.next_multiple_of(V::LANES), scheme.side());
+        assert!(lanes <= LANES && of.fits(tiles, side, frame.len()) && out.len() >= apart.reach(tiles, side, lanes));
+        for (t, corner) in of.corners(tiles) {
+            for lane in (0..lanes).step_by(V::LANES) {
+                // SAFETY: as asserted; this function's register is the machine's.
+                unsafe {
+                    let src = frame.as_ptr().add(corner + lane);
+                    let dst = out.as_mut_ptr().add(t * apart.tile + lane);
+                    let mut rows = [[V::zero(); MOST]; MOST];
+                    for (r, row) in rows.iter_mut().enumerate().take(side) {
+                        *row = scheme.input(vectors!(c in side => V::load(src.add(of.pixel(r, c)))));
+                    }
+                    for c in 0..side {
+                        let column = scheme.input(vectors!(r in side => rows[r][c]));
+                        for (r, value) in column.into_iter().enumerate().take(side) {
+                            value.store(dst.add((side * r + c) * apart.place));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Aᵀ m A + bias of the first `lanes` channels of all tiles, to these pixels of a frame.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
+    pub(crate) fn transform_output<T, V>(
+        scheme: impl Scheme, sums: &[T], apart: Apart, tiles: Tiles, lanes: usize, bias: &[T; LANES],
+        frame: &mut [T], of: Lattice,
+    ) {
+        let (lanes, side) = (lanes.next_multiple_of(V::LANES), scheme.side());
+        assert!(lanes <= LANES && of.fits(tiles, STEP, frame.len()) && sums.len() >= apart.reach(tiles, side, lanes));
+        for (t, corner) in of.corners(tiles) {
+            for lane in (0..lanes).step_by(V::LANES) {
+                // SAFETY: as asserted; this function's register is the machine's.
+                unsafe {
+                    let src = sums.as_ptr().add(t * apart.tile + lane);
+                    let dst = frame.as_mut_ptr().add(corner + lane);
+                    let bias = V::load(bias.as_ptr().add(lane));
+                    let mut columns = [[V::zero(); STEP]; MOST];
+                    for (c, column) in columns.iter_mut().enumerate().take(side) {
+                        *column = scheme.output(vectors!(r in side => V::load(src.add((side * r + c) * apart.place))));
+                    }
+                    for r in 0..STEP {
+                        let row = scheme.output(vectors!(c in side => columns[c][r]));
+                        for (c, value) in row.into_iter().enumerate() {
+                            value.add(bias).store(dst.add(of.pixel(r, c)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A y Aᵀ of the first `lanes` channels of all tiles, from these pixels of a frame.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
+    pub(crate) fn transform_grad<T, V>(
+        scheme: impl Scheme, frame: &[T], of: Lattice, tiles: Tiles, lanes: usize, out: &mut [T], apart: Apart,
+    ) {
+        let (lanes, side) = (lanes.next_multiple_of(V::LANES), scheme.side());
+        assert!(lanes <= LANES && of.fits(tiles, STEP, frame.len()) && out.len() >= apart.reach(tiles, side, lanes));
+        for (t, corner) in of.corners(tiles) {
+            for lane in (0..lanes).step_by(V::LANES) {
+                // SAFETY: as asserted; this function's register is the machine's.
+                unsafe {
+                    let src = frame.as_ptr().add(corner + lane);
+                    let dst = out.as_mut_ptr().add(t * apart.tile + lane);
+                    let mut rows = [[V::zero(); MOST]; STEP];
+                    for (r, row) in rows.iter_mut().enumerate() {
+                        *row = scheme.spread(vectors!(c in STEP => V::load(src.add(of.pixel(r, c)))));
+                    }
+                    for c in 0..side {
+                        let column = scheme.spread(vectors!(r in STEP => rows[r][c]));
+                        for (r, value) in column.into_iter().enumerate().take(side) {
+                            value.store(dst.add((side * r + c) * apart.place));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// G w Gᵀ of [`LANES`] kernels, (tap, kernel) to (place, kernel), for a phase that has these taps along both dimensions.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a kernel, by their numbers
+    pub(crate) fn transform_kernels<T, V>(
+        scheme: impl Scheme, taps: &[T; TAPS * LANES], of: [&[usize]; 2], out: &mut [T; MOST_PLACES * LANES],
+    ) {
+        let ([ys, xs], side) = (of, scheme.side());
+        assert!(ys.iter().chain(xs).all(|&tap| tap < KERNEL) && ys.len().max(xs.len()) <= KERNEL);
+        for lane in (0..LANES).step_by(V::LANES) {
+            // SAFETY: the arrays have these lengths; this function's register is the machine's.
+            unsafe {
+                let mut rows = [[V::zero(); MOST]; KERNEL];
+                for (row, &y) in rows.iter_mut().zip(ys) {
+                    let tap = |x: usize| taps.as_ptr().add((KERNEL * y + x) * LANES + lane);
+                    *row = scheme.kernel(vectors!(c in xs.len() => V::load(tap(xs[c]))));
+                }
+                for c in 0..side {
+                    let column = scheme.kernel(vectors!(r in KERNEL => rows[r][c]));
+                    for (r, value) in column.into_iter().enumerate().take(side) {
+                        value.store(out.as_mut_ptr().add((side * r + c) * LANES + lane));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gᵀ s G of some kernels: place p of kernel i at `sums[p * place + i]`, the taps that a phase has along both dimensions to
+    /// `grad` as (tap, kernel), as many kernels as that has room for.
+    #[allow(clippy::needless_range_loop)] // rows and columns of a kernel, by their numbers
+    pub(crate) fn transform_sums<T, V>(
+        scheme: impl Scheme, sums: &[T], place: usize, of: [&[usize]; 2], grad: &mut [T],
+    ) {
+        let ([ys, xs], count, side) = (of, grad.len() / TAPS, scheme.side());
+        assert!(sums.len() >= (side * side - 1) * place + count && ys.iter().chain(xs).all(|&tap| tap < KERNEL));
+        for first in (0..count).step_by(V::LANES) {
+            // SAFETY: as asserted, masked to the last kernel; this function's register is the machine's.
+            unsafe {
+                let mask = V::first(V::LANES.min(count - first));
+                let mut rows = [[V::zero(); KERNEL]; MOST];
+                for (r, row) in rows.iter_mut().enumerate().take(side) {
+                    let src = sums.as_ptr().add(side * r * place + first);
+                    *row = scheme.kernel_grad(vectors!(c in side => V::load_part(src.add(c * place), mask)));
+                }
+                for (c, &x) in xs.iter().enumerate() {
+                    let column = scheme.kernel_grad(vectors!(r in side => rows[r][c]));
+                    for (value, &y) in column.into_iter().zip(ys) {
+                        value.store_part(grad.as_mut_ptr().add((KERNEL * y + x) * count + first), mask);
+                    }
+                }
+            }
+        }
+    }
+}
