@@ -48,7 +48,9 @@ impl Penalty {
         // To which a negative 0 can be added.
         out.fill(-T::ZERO);
         self.add_gradient(w, out);
-        out.iter_mut().for_each(|out| *out = scale * *out);
+        for out in out {
+            *out = scale * *out;
+        }
     }
 
     /// grad ← grad + ∂penalty/∂w. Returns the sum over the row, from the same powers: the bits of [`row`](Self::row).
