@@ -72,7 +72,8 @@ def _images() -> Task:
         model = nn.Sequential(
             nn.Conv2d(1, 9, 3, padding=1, bias=False), nn.BatchNorm2d(9), nn.ReLU(),
             nn.Conv2d(9, 16, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout2d(0.2),
-            nn.Conv2d(16, 12, 3, 2, padding=1), nn.Conv2d(12, 12, 5, 2, padding=2, groups=3), nn.BatchNorm2d(12), nn.ReLU(),
+            nn.Conv2d(16, 12, 3, 2, padding=1),
+            nn.Conv2d(12, 12, 5, 2, padding=2, groups=3), nn.BatchNorm2d(12), nn.ReLU(),
             nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(48, 10),
         )  # fmt: skip
         optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)

@@ -70,7 +70,9 @@ def _residual(nn: Any) -> Any:
             h = nn.functional.relu(self.bn1(self.conv1(x)))
             return nn.functional.relu(self.bn2(self.conv2(h)) + self.shortcut(x))
 
-    return nn.Sequential(Block(2, 16, 1), Block(16, 24, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES))
+    return nn.Sequential(
+        Block(2, 16, 1), Block(16, 24, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES)
+    )
 
 
 NETS: dict[str, Callable[[Any], Any]] = {

@@ -47,9 +47,11 @@ impl Tiles {
     }
 }
 
-/// Which pixels of a frame are a tile's: every `stride`-th of every `stride`-th row.
+/// Which pixels of a frame are those of tiles: every `stride`-th of every `stride`-th row.
 #[derive(Clone, Copy, Debug)]
 pub struct Lattice {
+    /// The tiles.
+    pub tiles: Tiles,
     /// Pixels of a row of the frame.
     pub width: usize,
     /// From one pixel to the next.
@@ -60,10 +62,10 @@ pub struct Lattice {
 
 impl Lattice {
     /// Each tile, and where it begins in the frame.
-    fn corners(self, tiles: Tiles) -> impl Iterator<Item = (usize, usize)> {
-        let first = self.first.0 * self.width + self.first.1;
-        let corner = move |t: usize| (t / tiles.cols * self.width + t % tiles.cols) * STEP * self.stride + first;
-        (0..tiles.count()).map(move |t| (t, corner(t) * LANES))
+    fn corners(self) -> impl Iterator<Item = (usize, usize)> {
+        let (first, cols) = (self.first.0 * self.width + self.first.1, self.tiles.cols);
+        let corner = move |t: usize| (t / cols * self.width + t % cols) * STEP * self.stride + first;
+        (0..self.tiles.count()).map(move |t| (t, corner(t) * LANES))
     }
 
     /// From a tile's first pixel to one in this row and column.
@@ -73,11 +75,11 @@ impl Lattice {
     }
 
     /// Whether a frame so long has all pixels of tiles of `side` rows and columns.
-    fn fits(self, tiles: Tiles, side: usize, len: usize) -> bool {
-        let (rows, cols) = tiles.reach(side);
+    fn fits(self, side: usize, len: usize) -> bool {
+        let (rows, cols) = self.tiles.reach(side);
         let last = |first: usize, count: usize| first + (count - 1) * self.stride;
         let (row, col) = (last(self.first.0, rows), last(self.first.1, cols));
-        tiles.count() == 0 || (col < self.width && (row * self.width + col + 1) * LANES <= len)
+        self.tiles.count() == 0 || (col < self.width && (row * self.width + col + 1) * LANES <= len)
     }
 }
 
@@ -112,11 +114,11 @@ registers! {
     /// Bᵀ d B of the first `lanes` channels of all tiles, from these pixels of a frame.
     #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_input<T, V>(
-        scheme: impl Scheme, frame: &[T], of: Lattice, tiles: Tiles, lanes: usize, out: &mut [T], apart: Apart,
+        scheme: impl Scheme, frame: &[T], of: Lattice, lanes: usize, out: &mut [T], apart: Apart,
     ) {
         let (lanes, side) = (lanes.next_multiple_of(V::LANES), scheme.side());
-        assert!(lanes <= LANES && of.fits(tiles, side, frame.len()) && out.len() >= apart.reach(tiles, side, lanes));
-        for (t, corner) in of.corners(tiles) {
+        assert!(lanes <= LANES && of.fits(side, frame.len()) && out.len() >= apart.reach(of.tiles, side, lanes));
+        for (t, corner) in of.corners() {
             for lane in (0..lanes).step_by(V::LANES) {
                 // SAFETY: as asserted; this function's register is the machine's.
                 unsafe {
@@ -140,12 +142,12 @@ registers! {
     /// Aᵀ m A + bias of the first `lanes` channels of all tiles, to these pixels of a frame.
     #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_output<T, V>(
-        scheme: impl Scheme, sums: &[T], apart: Apart, tiles: Tiles, lanes: usize, bias: &[T; LANES],
+        scheme: impl Scheme, sums: &[T], apart: Apart, lanes: usize, bias: &[T; LANES],
         frame: &mut [T], of: Lattice,
     ) {
         let (lanes, side) = (lanes.next_multiple_of(V::LANES), scheme.side());
-        assert!(lanes <= LANES && of.fits(tiles, STEP, frame.len()) && sums.len() >= apart.reach(tiles, side, lanes));
-        for (t, corner) in of.corners(tiles) {
+        assert!(lanes <= LANES && of.fits(STEP, frame.len()) && sums.len() >= apart.reach(of.tiles, side, lanes));
+        for (t, corner) in of.corners() {
             for lane in (0..lanes).step_by(V::LANES) {
                 // SAFETY: as asserted; this function's register is the machine's.
                 unsafe {
@@ -170,11 +172,11 @@ registers! {
     /// A y Aᵀ of the first `lanes` channels of all tiles, from these pixels of a frame.
     #[allow(clippy::needless_range_loop)] // rows and columns of a tile, by their numbers
     pub(crate) fn transform_grad<T, V>(
-        scheme: impl Scheme, frame: &[T], of: Lattice, tiles: Tiles, lanes: usize, out: &mut [T], apart: Apart,
+        scheme: impl Scheme, frame: &[T], of: Lattice, lanes: usize, out: &mut [T], apart: Apart,
     ) {
         let (lanes, side) = (lanes.next_multiple_of(V::LANES), scheme.side());
-        assert!(lanes <= LANES && of.fits(tiles, STEP, frame.len()) && out.len() >= apart.reach(tiles, side, lanes));
-        for (t, corner) in of.corners(tiles) {
+        assert!(lanes <= LANES && of.fits(STEP, frame.len()) && out.len() >= apart.reach(of.tiles, side, lanes));
+        for (t, corner) in of.corners() {
             for lane in (0..lanes).step_by(V::LANES) {
                 // SAFETY: as asserted; this function's register is the machine's.
                 unsafe {

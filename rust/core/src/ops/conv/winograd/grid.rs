@@ -143,7 +143,7 @@ impl<S: Scheme> Grid<S> {
     }
 
     /// Transform some channels of a block's images, which have `all`: those of a phase `phase` elements after those of the one
-    /// before, or, if the images are not `parted`, all pixels as one phase.
+    /// before. Gradients, whose tiles take every pixel, are one phase.
     pub fn transform<T: Lanes>(
         &self,
         block: &Block,
@@ -162,8 +162,8 @@ impl<S: Scheme> Grid<S> {
                 let out = &mut out[i * tiles.count() * apart.tile + group.start - channels.start..];
                 for (p, [y, x]) in self.scheme.phases().iter().take(from.stride * from.stride).enumerate() {
                     let first = if from.stride == 1 { (0, 0) } else { (y.offset, x.offset) };
-                    let of = Lattice { width, stride: from.stride, first };
-                    kernel::transform_input(self.scheme, frame, of, tiles, group.len(), &mut out[p * phase..], apart);
+                    let of = Lattice { tiles, width, stride: from.stride, first };
+                    kernel::transform_input(self.scheme, frame, of, group.len(), &mut out[p * phase..], apart);
                 }
             }
         }
@@ -184,8 +184,8 @@ impl<S: Scheme> Grid<S> {
                 let planes = &g[(image * all + group.start) * to.size.0 * to.size.1..];
                 to.fill(planes, group.len(), block, (rows, width), frame);
                 let out = &mut out[i * tiles.count() * apart.tile + group.start..];
-                let of = Lattice { width, stride: 1, first: (0, 0) };
-                kernel::transform_grad(self.scheme, frame, of, tiles, group.len(), out, apart);
+                let of = Lattice { tiles, width, stride: 1, first: (0, 0) };
+                kernel::transform_grad(self.scheme, frame, of, group.len(), out, apart);
             }
         }
     }
@@ -219,8 +219,8 @@ impl<S: Scheme> Grid<S> {
                 for (p, [y, x]) in self.scheme.phases().iter().take(to.stride * to.stride).enumerate() {
                     // What came from a phase's first pixel goes to the last of those that a kernel's position adds.
                     let first = if to.stride == 1 { (0, 0) } else { (1 - y.offset, 1 - x.offset) };
-                    let (of, lanes) = (Lattice { width: cols, stride: to.stride, first }, group.len());
-                    kernel::transform_output(self.scheme, &sums[p * phase..], apart, tiles, lanes, &added, frame, of);
+                    let (of, lanes) = (Lattice { tiles, width: cols, stride: to.stride, first }, group.len());
+                    kernel::transform_output(self.scheme, &sums[p * phase..], apart, lanes, &added, frame, of);
                 }
                 let (plane, pixels) = (height * width, rows.len() * width);
                 let start = (image * all + group.start) * plane + rows.start * width;

@@ -177,7 +177,9 @@ fn transform_kernels<T: Lanes>(team: &Team, scheme: impl Scheme, weight: &View<'
         for (p, phase) in phases.iter().enumerate() {
             let mut of = phase.map(|phase| SmallVec::<[usize; 3]>::from_slice(phase.taps));
             if turned {
-                of.iter_mut().for_each(|taps| taps.reverse());
+                for taps in &mut of {
+                    taps.reverse();
+                }
             }
             kernel::transform_kernels(scheme, &taps, [&of[0], &of[1]], &mut values);
             for (place, values) in values.chunks_exact(LANES).enumerate().take(places) {
