@@ -182,6 +182,37 @@ def test_planned_is_eager(name):
     assert results[0] == results[1]
 
 
+def test_predict_folds_batch_norms_where_the_class_says_that_it_may(monkeypatch):
+    fnn.manual_seed(3)
+    model = models.resnet8(shortcut="B")
+    rng = np.random.default_rng(1)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.running_mean.copy_(fnn.tensor(rng.normal(size=norm.num_features).astype(np.float32)))
+        norm.running_var.copy_(fnn.tensor(rng.uniform(0.5, 2, size=norm.num_features).astype(np.float32)))
+    x, called = rng.normal(size=(5, 3, 32, 32)).astype(np.float32), []
+    expected = model.eval()(x).detach().numpy()
+    forward = nn.BatchNorm2d.forward
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda self, x: called.append(self) or forward(self, x))
+    trainer = fnn.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    np.testing.assert_allclose(trainer.predict(x), expected, rtol=1e-4, atol=1e-4)
+    assert called == []
+    assert all(name not in module.__dict__ for module in model.modules() for name in ("conv1", "bn1", "conv2", "bn2"))
+    model.bn1 = nn.Identity()  # as somebody may who wants none
+    trainer.predict(x)
+
+    class Twice(models.ResNet):
+        def forward(self, x):
+            h = self.conv1(x)
+            return self.fc(self.avgpool(self.layer3(self.layer2(self.bn1(h) + h))).flatten(1))
+
+    other = Twice(1)
+    expected = other.eval()(x).detach().numpy()
+    trainer = fnn.Trainer(other, nn.CrossEntropyLoss(), optim.SGD(other.parameters(), lr=0.1))
+    np.testing.assert_allclose(trainer.predict(x), expected, rtol=1e-4, atol=1e-4)
+    assert called.count(other.bn1) == 2
+
+
 def test_the_start_is_hes_by_fan_out():
     fnn.manual_seed(0)
     model = models.resnet20()

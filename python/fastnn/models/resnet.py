@@ -88,6 +88,8 @@ class BasicBlock(Module):
         :func:`fastnn.nn.stochastic_depth_` sets: the paper's, by batch and scaled while evaluating.
     """
 
+    _folds = (("conv1", "bn1"), ("conv2", "bn2"))
+
     def __init__(self, in_planes: int, planes: int, stride: int = 1, shortcut: Literal["A", "B"] = "A") -> None:
         super().__init__()
         if shortcut not in {"A", "B"}:
@@ -123,6 +125,8 @@ class ResNet(Module):
         shortcut: ``"A"`` or ``"B"``; see :class:`BasicBlock`.
         survival: Probability that the last block survives a batch; see :func:`fastnn.nn.stochastic_depth_`.
     """
+
+    _folds = (("conv1", "bn1"),)
 
     def __init__(
         self,

@@ -51,19 +51,38 @@ def _calls(sequence: Sequential) -> list[Callable[[Any], Any]] | None:
     return calls if len(calls) < len(sequence) else None
 
 
+def _as_it_is(x: Any) -> Any:
+    return x
+
+
+def _stand_ins(module: Module) -> dict[str, Any]:
+    """What stands in for attributes of a module meanwhile."""
+    if type(module) is Sequential:
+        calls = _calls(module)
+        return {} if calls is None else {"_calls": calls}
+    found: dict[str, Any] = {}
+    # A class that inherits them may have another forward.
+    for first, second in vars(type(module)).get("_folds", ()):
+        conv, bn = module._modules.get(first), module._modules.get(second)
+        if conv is not None and bn is not None and _foldable(conv, bn):
+            found |= {first: _Pair(conv, bn), second: _as_it_is}
+    return found
+
+
 @contextmanager
 def folded(model: Module) -> Iterator[None]:
-    """Let every :class:`Sequential` of a model in evaluation mode run a convolution and its batch norm as one.
+    """Let a model in evaluation mode run a convolution and the batch norm behind it as one, where that is known.
 
-    The model's own parameters are left as they are. A batch norm that is not directly behind its convolution in a
-    ``Sequential`` runs by itself.
+    It is known of two neighbours in a :class:`Sequential`, and where a class names them in ``_folds``, pairs of
+    attributes of which the second is given the first one's output and nothing else is. The model's own parameters are
+    left as they are.
     """
-    sequences = [module for module in model.modules() if type(module) is Sequential]
-    calls = [(sequence, found) for sequence in sequences if (found := _calls(sequence)) is not None]
-    for sequence, found in calls:
-        sequence.__dict__["_calls"] = found
+    changed = [(module, found) for module in model.modules() if (found := _stand_ins(module))]
+    for module, found in changed:
+        module.__dict__.update(found)
     try:
         yield
     finally:
-        for sequence, _ in calls:
-            sequence.__dict__.pop("_calls", None)
+        for module, found in changed:
+            for name in found:
+                module.__dict__.pop(name, None)
