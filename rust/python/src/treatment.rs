@@ -220,7 +220,7 @@ pub fn penalty(py: Python<'_>, tensors: Vec<Arg>, penalties: Vec<(String, f64, f
         .iter()
         .map(|(kind, a, b)| match kind.as_str() {
             "elastic" => Ok(Penalty::Elastic { l1: *a, l2: *b }),
-            "power" => Ok(Penalty::Power { strength: *a, p: *b }),
+            "power" => Ok(Penalty::power(*a, *b)),
             _ => Err(value_error(format!("penalty: expected 'elastic' or 'power'; got '{kind}'"))),
         })
         .collect::<PyResult<Vec<_>>>()?;

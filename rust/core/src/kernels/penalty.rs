@@ -1,11 +1,14 @@
 //! Penalties on the size of weights, and their gradients.
 
-use super::math::f32::positive;
+mod power;
+
+use std::sync::Arc;
+
 use crate::element::{DType, Float, LANES};
 use crate::simd;
 
 /// What one element w adds to the loss.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Penalty {
     /// `l1 · |w| + l2 · w²`
     Elastic {
@@ -15,49 +18,62 @@ pub enum Penalty {
         l2: f64,
     },
     /// `strength · |w|ᵖ`
-    Power {
-        /// The factor.
-        strength: f64,
-        /// The exponent, above 0.
-        p: f64,
-    },
+    Power(Arc<Power>),
+}
+
+/// A [`Penalty::power`].
+#[derive(Debug, PartialEq)]
+pub struct Power {
+    strength: f64,
+    p: f64,
+    /// Its gradient in f32.
+    slopes: power::Table<f32>,
 }
 
 impl Penalty {
+    /// `strength · |w|ᵖ`, p being above 0. Of f32, the power is within 5e-6 of it, and 0 for |w| below 2⁻⁹⁵.
+    #[must_use]
+    pub fn power(strength: f64, p: f64) -> Self {
+        Self::Power(Arc::new(Power { strength, p, slopes: power::Table::new(strength * p, p - 1.0) }))
+    }
+
     /// Its sum over a row.
     #[must_use]
-    pub fn row<T: Float>(self, w: &[T]) -> T {
-        with_term!(self, T, |term, _factor, strength| strength * sum(term, w))
+    pub fn row<T: Float>(&self, w: &[T]) -> T {
+        with_term!(self, T, |term, factor| factor * term.sum(w))
     }
 
     /// out = scale · ∂penalty/∂w; 0 where w is 0.
-    pub fn gradient<T: Float>(self, scale: T, w: &[T], out: &mut [T]) {
+    pub fn gradient<T: Float>(&self, scale: T, w: &[T], out: &mut [T]) {
         // To which a negative 0 can be added.
         out.fill(-T::ZERO);
-        self.add_gradient(scale, w, out);
+        self.add_gradient(w, out);
+        for out in out {
+            *out = scale * *out;
+        }
     }
 
-    /// grad ← grad + scale · ∂penalty/∂w. Returns the sum over the row, from the same powers: the bits of [`row`](Self::row).
-    pub fn add_gradient<T: Float>(self, scale: T, w: &[T], grad: &mut [T]) -> T {
-        with_term!(self, T, |term, factor, strength| strength * add_gradient(term, scale * factor, w, grad))
+    /// grad ← grad + ∂penalty/∂w. Returns the sum over the row, from the same powers: the bits of [`row`](Self::row).
+    pub fn add_gradient<T: Float>(&self, w: &[T], grad: &mut [T]) -> T {
+        with_term!(self, T, |term, factor| factor * term.add_gradient(w, grad))
     }
 
     /// Whether `n` elements of [small rows](is_small) are sure to add nothing to a sum that is near the end of the numbers.
     #[must_use]
-    pub fn is_negligible(self, n: usize) -> bool {
+    pub fn is_negligible(&self, n: usize) -> bool {
         let most = match self {
             Self::Elastic { l1, l2 } => l1 * SMALL + l2 * SMALL * SMALL,
-            Self::Power { strength, p } => strength * SMALL.powf(p),
+            Self::Power(power) => power.strength * SMALL.powf(power.p),
         };
         most * n as f64 <= 1e15
     }
 
     /// Roughly how many nanoseconds 16 elements take.
     #[must_use]
-    pub const fn work(self) -> usize {
+    pub const fn work(&self) -> usize {
         match self {
             Self::Elastic { .. } => 2,
-            Self::Power { .. } => 4,
+            Self::Power(_) => 3,
         }
     }
 }
@@ -71,10 +87,27 @@ pub fn is_small<T: Float>(w: &[T]) -> bool {
     sums_below(T::from_f64(SMALL), w)
 }
 
-/// What the penalty of an element is made of.
+/// The penalty of one element.
 trait Term<T>: Copy {
-    /// The penalty by w, and its slope, both up to a factor: 0 where w is 0, NaN where it is NaN.
+    /// The penalty by w, up to a factor, and its slope: 0 where w is 0, NaN where it is NaN.
     fn of(self, w: T) -> (T, T);
+}
+
+/// The penalty of a row.
+trait Row<T> {
+    /// The sum over w, up to a factor.
+    fn sum(&self, w: &[T]) -> T;
+    /// The same, and grad += slope.
+    fn add_gradient(&self, w: &[T], grad: &mut [T]) -> T;
+}
+
+impl<T: Float, P: Term<T>> Row<T> for P {
+    fn sum(&self, w: &[T]) -> T {
+        sum(*self, w)
+    }
+    fn add_gradient(&self, w: &[T], grad: &mut [T]) -> T {
+        add_gradient(*self, w, grad)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -96,113 +129,75 @@ impl<T: Float> Term<T> for Elastic<T> {
     }
 }
 
-/// A power that needs the exponent.
 #[derive(Clone, Copy)]
-struct Power<T, P> {
-    how: P,
+struct Square<T> {
+    factor: T,
+}
+
+impl<T: Float> Term<T> for Square<T> {
+    #[inline(always)]
+    fn of(self, w: T) -> (T, T) {
+        let power = w * w.abs();
+        (power, self.factor * power)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Cube<T> {
+    factor: T,
+}
+
+impl<T: Float> Term<T> for Cube<T> {
+    #[inline(always)]
+    fn of(self, w: T) -> (T, T) {
+        let power = w * w * w;
+        (power, self.factor * power)
+    }
+}
+
+/// `|w|^exponent`, with the sign of w.
+#[derive(Clone, Copy)]
+struct Raised<T> {
+    factor: T,
     exponent: T,
 }
 
-/// `|w|^(p − 1)` with the sign of w.
-trait Slope: Copy {
-    /// `exponent` is that of the power, if the type does not say it.
-    fn of<T: Float>(self, w: T, exponent: T) -> T;
-}
-
-impl<T: Float, P: Slope> Term<T> for Power<T, P> {
+impl<T: Float> Term<T> for Raised<T> {
     #[inline(always)]
     fn of(self, w: T) -> (T, T) {
-        let slope = self.how.of(w, self.exponent);
-        (slope, slope)
+        let power = (self.exponent * w.abs().ln()).exp().copysign(w);
+        let power = if w.abs() > T::ZERO { power } else { w };
+        (power, self.factor * power)
     }
 }
 
-/// The magnitude with the sign of w; w where that is 0 or NaN.
-#[inline(always)]
-fn signed<T: Float>(magnitude: T, w: T) -> T {
-    if w.abs() > T::ZERO { magnitude.copysign(w) } else { w }
-}
-
-macro_rules! slopes {
-    ($($name:ident = |$w:ident, $exponent:ident| $value:expr;)+) => {$(
-        #[derive(Clone, Copy)]
-        struct $name;
-        impl Slope for $name {
-            #[inline(always)]
-            fn of<T: Float>(self, $w: T, $exponent: T) -> T {
-                $value
-            }
-        }
-    )+};
-}
-// Multiplied by w, a power is 0 at 0 and has the sign.
-slopes! {
-    OneByRoot = |w, _exponent| signed(one_by_root(w.abs()), w);
-    Root = |w, _exponent| w.abs().sqrt().copysign(w);
-    RootCube = |w, _exponent| w * w.abs().sqrt();
-    Square = |w, _exponent| w * w.abs();
-    Cube = |w, _exponent| w * w * w;
-    Low = |w, exponent| signed(raised(positive::pow_below_1, w.abs(), exponent), w);
-    Middle = |w, exponent| w * raised(positive::pow_below_1, w.abs(), exponent);
-    High = |w, exponent| signed(raised(positive::pow, w.abs(), exponent), w);
-}
-
-/// The term of a penalty, what its slope and what its sum are to be multiplied by.
+/// The term of a penalty, and the factor of its sum.
 macro_rules! with_term {
-    ($penalty:expr, $t:ident, |$term:ident, $factor:ident, $strength:ident| $body:expr) => {
-        match $penalty {
-            Penalty::Elastic { l1, l2 } => {
-                let ($factor, $strength) = ($t::ONE, $t::ONE);
-                let smallest = if $t::DTYPE == DType::F32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
-                let $term = Elastic { l1: $t::from_f64(l1), l2: $t::from_f64(l2), large: $t::from_f64(2.0 / smallest) };
+    ($penalty:expr, $t:ident, |$term:ident, $factor:ident| $body:expr) => {{
+        macro_rules! with {
+            ($chosen:expr, $of_sum:expr) => {{
+                let ($term, $factor) = ($chosen, $t::from_f64($of_sum));
                 $body
+            }};
+        }
+        match $penalty {
+            &Penalty::Elastic { l1, l2 } => {
+                let smallest = if $t::DTYPE == DType::F32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+                with!(Elastic { l1: $t::from_f64(l1), l2: $t::from_f64(l2), large: $t::from_f64(2.0 / smallest) }, 1.0)
             }
-            Penalty::Power { strength, p } => {
-                let ($factor, $strength) = ($t::from_f64(strength * p), $t::from_f64(strength));
-                macro_rules! with {
-                    ($how:expr, $exponent:expr) => {{
-                        let $term = Power { how: $how, exponent: $t::from_f64($exponent) };
-                        $body
-                    }};
-                }
-                match p {
-                    0.5 => with!(OneByRoot, -0.5),
-                    1.5 => with!(Root, 0.5),
-                    2.5 => with!(RootCube, 1.5),
-                    3.0 => with!(Square, 2.0),
-                    4.0 => with!(Cube, 3.0),
-                    _ if p <= 1.03 => with!(Low, p - 1.0),
-                    _ if p < 2.97 => with!(Middle, p - 2.0),
-                    _ => with!(High, p - 1.0),
+            Penalty::Power(power) => {
+                let (strength, factor) = (power.strength, $t::from_f64(power.strength * power.p));
+                match power.p {
+                    3.0 => with!(Square { factor }, strength),
+                    4.0 => with!(Cube { factor }, strength),
+                    _ if $t::DTYPE == DType::F32 => with!(&power.slopes, 1.0 / power.p),
+                    p => with!(Raised { factor, exponent: $t::from_f64(p - 1.0) }, strength),
                 }
             }
         }
-    };
+    }};
 }
 use with_term;
-
-/// An f32 as it is, where T is f32: a conversion that the compiler takes away.
-#[inline(always)]
-fn single<T: Float>(x: T) -> f32 {
-    x.to_f64() as f32
-}
-
-#[inline(always)]
-fn one_by_root<T: Float>(size: T) -> T {
-    if T::DTYPE == DType::F32 { T::from_f64(f64::from(positive::rsqrt(single(size)))) } else { T::ONE / size.sqrt() }
-}
-
-#[inline(always)]
-fn raised<T: Float>(of_singles: impl Fn(f32, f32) -> f32, size: T, exponent: T) -> T {
-    if T::DTYPE == DType::F32 {
-        T::from_f64(f64::from(of_singles(single(size), single(exponent))))
-    } else if size > T::ZERO {
-        (exponent * size.ln()).exp()
-    } else {
-        // Finite, so that 0 times it is 0.
-        T::ONE
-    }
-}
 
 /// Sums run in four times as many lanes as elsewhere, so that they do not wait for one another.
 const SUMS: usize = 4 * LANES;
@@ -235,20 +230,20 @@ simd! {
         tree(lanes)
     }
 
-    fn add_gradient<T: Float, P: Term<T>>(term: P, factor: T, w: &[T], grad: &mut [T]) -> T {
+    fn add_gradient<T: Float, P: Term<T>>(term: P, w: &[T], grad: &mut [T]) -> T {
         let mut lanes = [T::ZERO; SUMS];
         let ((whole, tail), (grads, last)) = (w.as_chunks::<SUMS>(), grad.as_chunks_mut::<SUMS>());
         for (w, grad) in whole.iter().zip(grads) {
             for ((lane, &w), grad) in lanes.iter_mut().zip(w).zip(grad) {
                 let (value, slope) = term.of(w);
                 *lane = w.mul_add(value, *lane);
-                *grad += factor * slope;
+                *grad += slope;
             }
         }
         for ((lane, &w), grad) in lanes.iter_mut().zip(tail).zip(last) {
             let (value, slope) = term.of(w);
             *lane = w.mul_add(value, *lane);
-            *grad += factor * slope;
+            *grad += slope;
         }
         tree(lanes)
     }
@@ -276,11 +271,12 @@ mod tests {
         (0..n).map(|i| ((i * 37 % 23) as f64 - 11.0) / 7.0).collect()
     }
 
-    fn textbook(penalty: Penalty, w: f64) -> (f64, f64) {
+    fn textbook(penalty: &Penalty, w: f64) -> (f64, f64) {
         match penalty {
             _ if w == 0.0 => (0.0, 0.0),
             Penalty::Elastic { l1, l2 } => (l1 * w.abs() + l2 * w * w, l1 * w.signum() + 2.0 * l2 * w),
-            Penalty::Power { strength, p } => {
+            Penalty::Power(power) => {
+                let (strength, p) = (power.strength, power.p);
                 (strength * w.abs().powf(p), strength * p * w.abs().powf(p - 1.0) * w.signum())
             }
         }
@@ -290,26 +286,26 @@ mod tests {
     fn values_and_gradients_are_the_textbooks() {
         let penalties = [
             Penalty::Elastic { l1: 0.3, l2: 0.7 },
-            Penalty::Power { strength: 0.9, p: 0.5 },
-            Penalty::Power { strength: 0.9, p: 0.7 },
-            Penalty::Power { strength: 0.9, p: 1.3 },
-            Penalty::Power { strength: 0.9, p: 1.5 },
-            Penalty::Power { strength: 0.9, p: 2.5 },
-            Penalty::Power { strength: 0.9, p: 3.0 },
-            Penalty::Power { strength: 0.9, p: 3.3 },
-            Penalty::Power { strength: 0.9, p: 4.0 },
-            Penalty::Power { strength: 0.9, p: 1.0 },
+            Penalty::power(0.9, 0.5),
+            Penalty::power(0.9, 0.7),
+            Penalty::power(0.9, 1.3),
+            Penalty::power(0.9, 1.5),
+            Penalty::power(0.9, 2.5),
+            Penalty::power(0.9, 3.0),
+            Penalty::power(0.9, 3.3),
+            Penalty::power(0.9, 4.0),
+            Penalty::power(0.9, 1.0),
         ];
         for penalty in penalties {
             for n in [0, 1, 15, 64, 153] {
                 let w = weights(n);
-                let expected: f64 = w.iter().map(|&w| textbook(penalty, w).0).sum();
+                let expected: f64 = w.iter().map(|&w| textbook(&penalty, w).0).sum();
                 assert!((penalty.row(&w) - expected).abs() <= 1e-12 * (1.0 + expected), "{penalty:?}, {n} elements");
                 let mut grad = vec![5.0; n];
-                let sum = penalty.add_gradient(2.0, &w, &mut grad);
+                let sum = penalty.add_gradient(&w, &mut grad);
                 assert_eq!(sum, penalty.row(&w), "{penalty:?}, {n} elements");
                 for (&grad, &w) in grad.iter().zip(&w) {
-                    let expected = 5.0 + 2.0 * textbook(penalty, w).1;
+                    let expected = 5.0 + textbook(&penalty, w).1;
                     // Where the two terms cancel, what counts is their size.
                     assert!((grad - expected).abs() <= 1e-12 * (10.0 + expected.abs()), "{penalty:?} at {w}");
                 }
@@ -325,7 +321,7 @@ mod tests {
         let w: Vec<f32> = sizes.flat_map(|w| [w, -w]).chain([0.0, -0.0]).collect();
         let wide: Vec<f64> = w.iter().map(|&w| f64::from(w)).collect();
         for p in [0.5, 0.7, 1.0, 1.25, 1.5, 2.5, 2.7, 3.0, 3.7, 4.0] {
-            let penalty = Penalty::Power { strength: 0.9, p };
+            let penalty = Penalty::power(0.9, p);
             let (mut single, mut double) = (vec![0.0_f32; w.len()], vec![0.0_f64; w.len()]);
             penalty.gradient(1.5_f32, &w, &mut single);
             penalty.gradient(1.5_f64, &wide, &mut double);
@@ -339,7 +335,7 @@ mod tests {
 
     #[test]
     fn nan_is_kept() {
-        let powers = [0.5, 1.0, 1.3, 1.5, 2.5, 3.0, 3.3, 4.0].map(|p| Penalty::Power { strength: 1.0, p });
+        let powers = [0.5, 1.0, 1.3, 1.5, 2.5, 3.0, 3.3, 4.0].map(|p| Penalty::power(1.0, p));
         for penalty in powers.into_iter().chain([Penalty::Elastic { l1: 1.0, l2: 0.0 }]) {
             let mut grad = [0.0_f32];
             penalty.gradient(1.0, &[f32::NAN], &mut grad);
@@ -354,8 +350,8 @@ mod tests {
             let row: Vec<f64> = weights(152).into_iter().chain([last]).collect();
             assert!(!is_small(&row), "{last}");
         }
-        assert!(Penalty::Power { strength: 0.1, p: 4.0 }.is_negligible(1000));
-        assert!(!Penalty::Power { strength: 0.1, p: 40.0 }.is_negligible(1000));
+        assert!(Penalty::power(0.1, 4.0).is_negligible(1000));
+        assert!(!Penalty::power(0.1, 40.0).is_negligible(1000));
         assert!(!Penalty::Elastic { l1: 0.0, l2: 1e12 }.is_negligible(1000));
     }
 }

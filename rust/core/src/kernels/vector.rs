@@ -27,7 +27,7 @@ pub(crate) fn prefetch<T>(line: *const T) {
 /// All functions may be executed only on a machine that has the register's instruction set, and are to be inlined into
 /// a function compiled for it. Pointers must be valid for the lanes that are read or written, at any alignment.
 pub trait Vector: Copy {
-    type Elem: Float;
+    type Elem: Lanes;
     /// Which lanes take part in a partial load or store.
     type Mask: Copy;
     const LANES: usize;
@@ -68,10 +68,33 @@ pub trait Vector: Copy {
         // SAFETY: an array has room for all lanes.
         lanes.map(|lanes| unsafe { Self::load(lanes.as_ptr()) })
     }
+    /// [`Lanes::mantissa`]
+    #[inline(always)]
+    unsafe fn mantissa(self) -> Self {
+        // SAFETY: what this trait asks of the caller.
+        unsafe { each(self, Self::Elem::mantissa) }
+    }
+    /// The entries that are numbered by four bits of each lane, of which `FIRST` is the lowest.
+    #[inline(always)]
+    unsafe fn look_up<const FIRST: u32>(self, table: &[Self::Elem; 16]) -> Self {
+        // SAFETY: what this trait asks of the caller.
+        unsafe { each(self, |x| table[x.four_bits(FIRST)]) }
+    }
 }
 
 /// Lanes of the largest register.
 const MOST_LANES: usize = 16;
+
+/// Every lane by itself.
+#[inline(always)]
+unsafe fn each<V: Vector>(v: V, f: impl Fn(V::Elem) -> V::Elem) -> V {
+    let mut lanes = [V::Elem::ZERO; MOST_LANES];
+    // SAFETY: an array has room for all lanes.
+    unsafe { v.store(lanes.as_mut_ptr()) };
+    lanes[..V::LANES].iter_mut().for_each(|lane| *lane = f(*lane));
+    // SAFETY: as above.
+    unsafe { V::load(lanes.as_ptr()) }
+}
 
 /// An element type's register for each level of [`crate::simd`].
 pub trait Lanes: Float {
@@ -83,6 +106,10 @@ pub trait Lanes: Float {
 
     /// A whole number below 256. Loops over this are vectorised, other than those over conversions that saturate.
     fn to_byte(self) -> u8;
+    /// The number from 1 to 2 with the same bits after the point.
+    fn mantissa(self) -> Self;
+    /// Four bits, of which `first` is the lowest.
+    fn four_bits(self, first: u32) -> usize;
 }
 
 impl Lanes for f32 {
@@ -97,6 +124,14 @@ impl Lanes for f32 {
         // The last bit of what is added counts ones.
         (self + (1_u64 << 23) as Self).to_bits() as u8
     }
+    #[inline(always)]
+    fn mantissa(self) -> Self {
+        Self::from_bits(self.to_bits() & 0x007F_FFFF | 1.0_f32.to_bits())
+    }
+    #[inline(always)]
+    fn four_bits(self, first: u32) -> usize {
+        (self.to_bits() >> first) as usize % 16
+    }
 }
 
 impl Lanes for f64 {
@@ -110,6 +145,14 @@ impl Lanes for f64 {
     fn to_byte(self) -> u8 {
         // The last bit of what is added counts ones.
         (self + (1_u64 << 52) as Self).to_bits() as u8
+    }
+    #[inline(always)]
+    fn mantissa(self) -> Self {
+        Self::from_bits(self.to_bits() & 0x000F_FFFF_FFFF_FFFF | 1.0_f64.to_bits())
+    }
+    #[inline(always)]
+    fn four_bits(self, first: u32) -> usize {
+        (self.to_bits() >> first) as usize % 16
     }
 }
 
@@ -161,7 +204,7 @@ pub(crate) use registers;
 #[derive(Clone, Copy)]
 pub struct Plain<T, const LANES: usize>([T; LANES]);
 
-impl<T: Float, const LANES: usize> Vector for Plain<T, LANES> {
+impl<T: Lanes, const LANES: usize> Vector for Plain<T, LANES> {
     type Elem = T;
     type Mask = (usize, usize);
     const LANES: usize = LANES;
@@ -278,5 +321,50 @@ registers! {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Level, best_level, set_level};
+
+    registers! {
+        fn digits<T, V>(x: &[T], table: &[T; 16], out: &mut [[T; 2]]) {
+            let (mut mantissas, mut entries) = ([T::ZERO; MOST_LANES], [T::ZERO; MOST_LANES]);
+            for (x, out) in x.chunks(V::LANES).zip(out.chunks_mut(V::LANES)) {
+                // SAFETY: the mask is that of the lanes that are there, and an array has room for all.
+                unsafe {
+                    let x = V::load_part(x.as_ptr(), V::first(x.len()));
+                    x.mantissa().store(mantissas.as_mut_ptr());
+                    x.look_up::<21>(table).store(entries.as_mut_ptr());
+                }
+                for (out, (&m, &entry)) in out.iter_mut().zip(mantissas.iter().zip(&entries)) {
+                    *out = [m, entry];
+                }
+            }
+        }
+    }
+
+    fn check<T: Lanes>(of_bits: impl Fn(u64) -> T, mantissa: impl Fn(u64) -> T) {
+        // Multiples of the golden section, whose bits are any.
+        let bits: Vec<u64> = (1..100_u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+        let x: Vec<T> = bits.iter().map(|&bits| of_bits(bits)).collect();
+        let table = std::array::from_fn(|i| T::from_f64(i as f64 - 7.5));
+        for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+            set_level(level);
+            let mut out = vec![[T::ZERO; 2]; x.len()];
+            digits(&x, &table, &mut out);
+            for (&bits, out) in bits.iter().zip(out) {
+                assert_eq!(out, [mantissa(bits), table[(bits >> 21) as usize % 16]], "{bits:x}, {level:?}");
+            }
+        }
+        set_level(best_level());
+    }
+
+    #[test]
+    fn parts_of_bits() {
+        check(|bits| f32::from_bits(bits as u32), |bits| (bits % (1 << 23)) as f32 / 8_388_608.0 + 1.0);
+        check(f64::from_bits, |bits| (bits % (1 << 52)) as f64 / 4_503_599_627_370_496.0 + 1.0);
     }
 }

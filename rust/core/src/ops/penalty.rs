@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub struct Penalties(pub Vec<Penalty>);
 
 /// scale · ∂penalty/∂w
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PenaltyGrad(pub Penalty);
 
 /// Rows and columns of a tensor for penalties and norms: the first axis, and all others. A vector is one row.
@@ -72,8 +72,8 @@ impl Op for Penalties {
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
-        let one = |(i, &penalty): (usize, &Penalty)| {
-            cx.needs(i).then(|| apply(PenaltyGrad(penalty), &[cx.grad(), cx.input(i)])).transpose()
+        let one = |(i, penalty): (usize, &Penalty)| {
+            cx.needs(i).then(|| apply(PenaltyGrad(penalty.clone()), &[cx.grad(), cx.input(i)])).transpose()
         };
         self.0.iter().enumerate().map(one).collect()
     }

@@ -187,7 +187,7 @@ pub struct RowNorms {
 }
 
 /// The penalty whose gradient joins that of a weight.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WeightPenalty {
     /// The penalty.
     pub penalty: Penalty,

@@ -19,13 +19,13 @@ pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, st
     let cols = stage.cols;
     // What a penalty adds to these rows of the gradient.
     let penalise = |grad: &mut [T], rows: Range<usize>| {
-        let Some(WeightPenalty { penalty, weight, sums }) = stage.penalty else { return };
+        let Some(WeightPenalty { penalty, weight, sums }) = &stage.penalty else { return };
         for (row, grad) in rows.zip(grad.chunks_exact_mut(cols)) {
             // SAFETY: this row is this member's, and nobody writes it before the update.
-            let sum = penalty.add_gradient(T::ONE, unsafe { memory.slice(weight, row * cols, cols) }, grad);
+            let sum = penalty.add_gradient(unsafe { memory.slice(*weight, row * cols, cols) }, grad);
             if let Some(sums) = sums {
                 // SAFETY: as above.
-                unsafe { memory.slice_mut(sums, row, 1)[0] = sum };
+                unsafe { memory.slice_mut(*sums, row, 1)[0] = sum };
             }
         }
     };

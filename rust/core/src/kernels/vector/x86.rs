@@ -1,9 +1,12 @@
 //! The registers of AVX2 and AVX-512.
 
+mod digits;
+
 #[allow(clippy::wildcard_imports)]
 use std::arch::x86_64::*;
 
 use super::Vector;
+use digits::{look_up_256, look_up_512, mantissa_256, mantissa_512};
 
 /// The even and the odd lanes of two registers, by number.
 const fn even_odd<const N: usize>() -> [[u64; N]; 2] {
@@ -127,7 +130,7 @@ unsafe fn fours_512(src: *const f32, index: *const u32) -> [__m512; 4] {
 macro_rules! impl_avx512 {
     ($v:ident, $t:ident, $mask:ident, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
      $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $cmp:ident, $blend:ident,
-     $permute:ident, $even:ident, $low:ident $(, $fours:ident)?) => {
+     $permute:ident, $even:ident, $low:ident $(, $fours:ident, $mantissa:ident, $look_up:ident)?) => {
         impl Vector for $v {
             type Elem = $t;
             type Mask = $mask;
@@ -221,6 +224,16 @@ macro_rules! impl_avx512 {
                     // SAFETY: see `zero`.
                     unsafe { $fours(src, index) }
                 }
+                #[inline(always)]
+                unsafe fn mantissa(self) -> Self {
+                    // SAFETY: see `zero`.
+                    unsafe { $mantissa(self) }
+                }
+                #[inline(always)]
+                unsafe fn look_up<const FIRST: u32>(self, table: &[$t; 16]) -> Self {
+                    // SAFETY: see `zero`.
+                    unsafe { $look_up::<FIRST>(self, table) }
+                }
             )?
         }
     };
@@ -245,7 +258,9 @@ impl_avx512!(
     _mm512_permutex2var_ps,
     EVEN_ODD_32,
     LOW_HIGH_32,
-    fours_512
+    fours_512,
+    mantissa_512,
+    look_up_512
 );
 impl_avx512!(
     __m512d,
@@ -276,7 +291,7 @@ static WINDOW_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 macro_rules! impl_avx2 {
     ($v:ident, $t:ident, $lanes:literal, $window:ident, $zero:ident, $splat:ident, $load:ident, $load_part:ident,
      $store:ident, $store_part:ident, $fma:ident, $mul:ident, $add:ident, $sub:ident, $cmp:ident, $or:ident, $blend:ident,
-     $deinterleave:ident, $interleave:ident $(, $fours:ident)?) => {
+     $deinterleave:ident, $interleave:ident $(, $fours:ident, $mantissa:ident, $look_up:ident)?) => {
         impl Vector for $v {
             type Elem = $t;
             type Mask = __m256i;
@@ -366,6 +381,16 @@ macro_rules! impl_avx2 {
                     // SAFETY: see `zero`.
                     unsafe { $fours(src, index) }
                 }
+                #[inline(always)]
+                unsafe fn mantissa(self) -> Self {
+                    // SAFETY: see `zero`.
+                    unsafe { $mantissa(self) }
+                }
+                #[inline(always)]
+                unsafe fn look_up<const FIRST: u32>(self, table: &[$t; 16]) -> Self {
+                    // SAFETY: see `zero`.
+                    unsafe { $look_up::<FIRST>(self, table) }
+                }
             )?
         }
     };
@@ -390,7 +415,9 @@ impl_avx2!(
     _mm256_blendv_ps,
     deinterleave_ps,
     interleave_ps,
-    fours_256
+    fours_256,
+    mantissa_256,
+    look_up_256
 );
 impl_avx2!(
     __m256d,

@@ -86,7 +86,7 @@ impl Lowering<'_> {
         self.program.work += samples * rows * cols / 30;
         let grad = self.new_vector(out);
         // With a penalty, the product and the penalty's gradient make the parameter's together.
-        let (whole, penalty) = match self.penalised.get(&out).copied() {
+        let (whole, penalty) = match self.penalised.get(&out).cloned() {
             Some((param, penalty)) => (self.trained[param].grad, Some((param, penalty))),
             None => (out, None),
         };

@@ -17,12 +17,16 @@ impl Lowering<'_> {
         let stages: Vec<(usize, BufferId)> = node.inputs.iter().map(|&w| self.product_of(w)).collect::<Option<_>>()?;
         let dtype = self.graph.values[node.outputs[0]].meta.dtype;
         let mut sums = Vec::new();
-        for ((&penalty, (stage, weight)), (&w, &out)) in
+        for ((penalty, (stage, weight)), (&w, &out)) in
             penalties.iter().zip(stages).zip(node.inputs.iter().zip(&node.outputs[1..]))
         {
             let [rows, cols] = *self.shape(w) else { unreachable!("weights of products are matrices") };
             let to = self.new_vector(out);
-            self.add_row_op(stage, RowOp::Penalty { penalty, weight, cols, sums: to, late: false }, &[]);
+            self.add_row_op(
+                stage,
+                RowOp::Penalty { penalty: penalty.clone(), weight, cols, sums: to, late: false },
+                &[],
+            );
             self.program.work += rows * cols * penalty.work() / 16;
             sums.push((to, rows));
         }
@@ -54,7 +58,7 @@ impl Lowering<'_> {
     /// The gradient of a penalty on a weight, if all it meets is the gradient that a product makes: nothing is left to
     /// do but to tell the product.
     pub(super) fn penalty_gradient(&mut self, node: &GraphNode) -> Option<()> {
-        let &PenaltyGrad(penalty) = downcast::<PenaltyGrad>(node)?;
+        let PenaltyGrad(penalty) = downcast::<PenaltyGrad>(node)?;
         let ([scale, w], out) = ([node.inputs[0], node.inputs[1]], node.outputs[0]);
         let [sum] = self.graph.readers(out)[..] else { return None };
         let add = &self.graph.nodes[sum];
@@ -72,7 +76,7 @@ impl Lowering<'_> {
         if !(plain && same && alone && fits && self.is_one(scale) && self.vector(w).is_some()) || self.done[maker] {
             return None;
         }
-        self.penalised.insert(product, (param, penalty));
+        self.penalised.insert(product, (param, penalty.clone()));
         self.done[sum] = true;
         Some(())
     }
@@ -116,14 +120,14 @@ impl Lowering<'_> {
             let Stage::Rows(stage) = stage else { return None };
             stage.ops.iter().find_map(|op| match op {
                 RowOp::Penalty { penalty, weight, cols, sums, .. } => {
-                    (*sums == rows && penalty.is_negligible(stage.features * cols)).then_some((*penalty, *weight))
+                    (*sums == rows && penalty.is_negligible(stage.features * cols)).then_some((penalty, *weight))
                 }
                 _ => None,
             })
         })?;
         self.program.stages.iter().position(|(_, stage)| match stage {
             Stage::Weight(Weight { penalty: Some(p), update: Some(_), .. }) => {
-                (p.penalty, p.weight, p.sums) == (penalty, weight, None)
+                (&p.penalty, p.weight, p.sums) == (penalty, weight, None)
             }
             _ => false,
         })

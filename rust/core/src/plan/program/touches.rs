@@ -128,8 +128,8 @@ impl Stage {
             }
             Self::Weight(w) => {
                 t.read([w.g.buffer, w.x.buffer]);
-                t.read(w.penalty.map(|p| p.weight));
-                t.write(w.penalty.and_then(|p| p.sums));
+                t.read(w.penalty.as_ref().map(|p| p.weight));
+                t.write(w.penalty.as_ref().and_then(|p| p.sums));
                 t.write(w.norms);
                 match &w.update {
                     Some(update) => update.touches(&mut t),
