@@ -1,5 +1,5 @@
-//! Winograd's convolution with 3×3 kernels: F(4×4, 3×3) at every position, 36 multiplications for 16 outputs instead of 144, and
-//! F(4×4, 2×2) of four phases at every second one, 81 instead of 144.
+//! Winograd's convolution with small kernels: 3×3 at every position by F(4×4, 3×3), 36 multiplications for 16 outputs instead of
+//! 144; at every second one by F(4×4, 2×2) of four phases, 81 instead of 144 for 3×3 and 100 instead of 256 for 4×4.
 //!
 //! ```text
 //! Y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A          for every tile d, of as many rows and columns as there are points, and its 4×4 outputs Y
@@ -13,16 +13,15 @@
 
 mod scheme;
 
-pub use scheme::{EverySecond, Everywhere, KERNEL, MOST, Phase, STEP, Scheme, phases_at};
+pub use scheme::{EverySecond, Everywhere, MOST, MOST_SIZE, MOST_TAPS, Phase, STEP, Scheme, phases_at};
 
 use super::frame::LANES;
 use crate::kernels::vector::registers;
 
-/// Taps of a kernel.
-pub const TAPS: usize = KERNEL * KERNEL;
-
 /// Most places in a tile.
 pub const MOST_PLACES: usize = MOST * MOST;
+/// Most taps of a kernel.
+pub const MOST_KERNEL: usize = MOST_SIZE * MOST_SIZE;
 
 /// Some rows of an image's tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,20 +199,20 @@ registers! {
     /// G w Gᵀ of [`LANES`] kernels, (tap, kernel) to (place, kernel), for a phase that has these taps along both dimensions.
     #[allow(clippy::needless_range_loop)] // rows and columns of a kernel, by their numbers
     pub(crate) fn transform_kernels<T, V>(
-        scheme: impl Scheme, taps: &[T; TAPS * LANES], of: [&[usize]; 2], out: &mut [T; MOST_PLACES * LANES],
+        scheme: impl Scheme, taps: &[T; MOST_KERNEL * LANES], of: [&[usize]; 2], out: &mut [T; MOST_PLACES * LANES],
     ) {
-        let ([ys, xs], side) = (of, scheme.side());
-        assert!(ys.iter().chain(xs).all(|&tap| tap < KERNEL) && ys.len().max(xs.len()) <= KERNEL);
+        let ([ys, xs], side, size) = (of, scheme.side(), scheme.size());
+        assert!(ys.iter().chain(xs).all(|&tap| tap < size) && size <= MOST_SIZE && ys.len().max(xs.len()) <= MOST_TAPS);
         for lane in (0..LANES).step_by(V::LANES) {
             // SAFETY: the arrays have these lengths; this function's register is the machine's.
             unsafe {
-                let mut rows = [[V::zero(); MOST]; KERNEL];
+                let mut rows = [[V::zero(); MOST]; MOST_TAPS];
                 for (row, &y) in rows.iter_mut().zip(ys) {
-                    let tap = |x: usize| taps.as_ptr().add((KERNEL * y + x) * LANES + lane);
+                    let tap = |x: usize| taps.as_ptr().add((size * y + x) * LANES + lane);
                     *row = scheme.kernel(vectors!(c in xs.len() => V::load(tap(xs[c]))));
                 }
                 for c in 0..side {
-                    let column = scheme.kernel(vectors!(r in KERNEL => rows[r][c]));
+                    let column = scheme.kernel(vectors!(r in MOST_TAPS => rows[r][c]));
                     for (r, value) in column.into_iter().enumerate().take(side) {
                         value.store(out.as_mut_ptr().add((side * r + c) * LANES + lane));
                     }
@@ -228,13 +227,14 @@ registers! {
     pub(crate) fn transform_sums<T, V>(
         scheme: impl Scheme, sums: &[T], place: usize, of: [&[usize]; 2], grad: &mut [T],
     ) {
-        let ([ys, xs], count, side) = (of, grad.len() / TAPS, scheme.side());
-        assert!(sums.len() >= (side * side - 1) * place + count && ys.iter().chain(xs).all(|&tap| tap < KERNEL));
+        let ([ys, xs], side, size) = (of, scheme.side(), scheme.size());
+        let count = grad.len() / (size * size);
+        assert!(sums.len() >= (side * side - 1) * place + count && ys.iter().chain(xs).all(|&tap| tap < size));
         for first in (0..count).step_by(V::LANES) {
             // SAFETY: as asserted, masked to the last kernel; this function's register is the machine's.
             unsafe {
                 let mask = V::first(V::LANES.min(count - first));
-                let mut rows = [[V::zero(); KERNEL]; MOST];
+                let mut rows = [[V::zero(); MOST_TAPS]; MOST];
                 for (r, row) in rows.iter_mut().enumerate().take(side) {
                     let src = sums.as_ptr().add(side * r * place + first);
                     *row = scheme.kernel_grad(vectors!(c in side => V::load_part(src.add(c * place), mask)));
@@ -242,7 +242,7 @@ registers! {
                 for (c, &x) in xs.iter().enumerate() {
                     let column = scheme.kernel_grad(vectors!(r in side => rows[r][c]));
                     for (value, &y) in column.into_iter().zip(ys) {
-                        value.store_part(grad.as_mut_ptr().add((KERNEL * y + x) * count + first), mask);
+                        value.store_part(grad.as_mut_ptr().add((size * y + x) * count + first), mask);
                     }
                 }
             }

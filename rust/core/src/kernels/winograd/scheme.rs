@@ -13,8 +13,10 @@ use crate::kernels::vector::Vector;
 pub const STEP: usize = 4;
 /// Most rows and columns of a tile.
 pub const MOST: usize = 6;
-/// Taps of a kernel along one dimension.
-pub const KERNEL: usize = 3;
+/// Most taps that look at a phase of the pixels along one dimension.
+pub const MOST_TAPS: usize = 3;
+/// Most taps of a kernel along one dimension.
+pub const MOST_SIZE: usize = 4;
 
 /// Along one dimension, every `stride`-th pixel from `offset` on, and the taps of the kernel that look at them.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,8 @@ pub trait Scheme: Copy + Debug {
     fn side(self) -> usize;
     /// Most taps that a phase has along a dimension.
     fn taps(self) -> usize;
+    /// Rows and columns of the kernel.
+    fn size(self) -> usize;
     /// From one position of the kernel to the next.
     fn stride(self) -> usize;
     /// All phases, along both dimensions, in an order in which those that have a product in a place are neighbours.
@@ -58,12 +62,12 @@ pub trait Scheme: Copy + Debug {
     ///
     /// # Safety
     /// As above.
-    unsafe fn kernel<V: Vector>(self, w: [V; KERNEL]) -> [V; MOST];
+    unsafe fn kernel<V: Vector>(self, w: [V; MOST_TAPS]) -> [V; MOST];
     /// Gᵀ.
     ///
     /// # Safety
     /// As above.
-    unsafe fn kernel_grad<V: Vector>(self, s: [V; MOST]) -> [V; KERNEL];
+    unsafe fn kernel_grad<V: Vector>(self, s: [V; MOST]) -> [V; MOST_TAPS];
 }
 
 /// `x · factor`.
@@ -117,6 +121,10 @@ impl Scheme for Everywhere {
         3
     }
     #[inline(always)]
+    fn size(self) -> usize {
+        3
+    }
+    #[inline(always)]
     fn stride(self) -> usize {
         1
     }
@@ -157,7 +165,7 @@ impl Scheme for Everywhere {
     }
 
     #[inline(always)]
-    unsafe fn kernel<V: Vector>(self, w: [V; KERNEL]) -> [V; MOST] {
+    unsafe fn kernel<V: Vector>(self, w: [V; MOST_TAPS]) -> [V; MOST] {
         // SAFETY: the caller's promise.
         unsafe {
             let even_a = add_times(w[2], -1.0 / 3.0, times(w[0], -2.0 / 3.0));
@@ -168,7 +176,7 @@ impl Scheme for Everywhere {
     }
 
     #[inline(always)]
-    unsafe fn kernel_grad<V: Vector>(self, s: [V; MOST]) -> [V; KERNEL] {
+    unsafe fn kernel_grad<V: Vector>(self, s: [V; MOST]) -> [V; MOST_TAPS] {
         // SAFETY: the caller's promise.
         unsafe {
             let (a, b) = (s[1].add(s[2]), s[3].add(s[4]));
@@ -182,7 +190,7 @@ impl Scheme for Everywhere {
     }
 }
 
-/// F(4, 2) for kernels at every second position, at ±a, ±b and ∞ with a = 1/2 and b = 5/4, whose powers f32 holds: with 64 channels
+/// F(4, 2) for kernels of 3 or 4 taps at every second position, at ±a, ±b and ∞ with a = 1/2 and b = 5/4, whose powers f32 holds: with 64 channels
 /// the largest error is 9e-7 of the largest output.
 ///
 /// ```text
@@ -193,7 +201,10 @@ impl Scheme for Everywhere {
 ///      a² b²   0 −a²−b² 0  1             0      1           a³ −a³   b³ −b³  1
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct EverySecond;
+pub struct EverySecond {
+    /// 3 or 4.
+    pub size: usize,
+}
 
 impl EverySecond {
     const A: f64 = 0.5;
@@ -201,7 +212,12 @@ impl EverySecond {
     const A2: f64 = Self::A * Self::A;
     const B2: f64 = Self::B * Self::B;
     const EVEN: Phase = Phase { offset: 0, taps: &[0, 2] };
-    const ODD: Phase = Phase { offset: 1, taps: &[1] };
+    /// Of a kernel of 3 and of one of 4.
+    const ODD: [Phase; 2] = [Phase { offset: 1, taps: &[1] }, Phase { offset: 1, taps: &[1, 3] }];
+
+    const fn phases_with(odd: Phase) -> [[Phase; 2]; 4] {
+        [[odd, odd], [odd, Self::EVEN], [Self::EVEN, Self::EVEN], [Self::EVEN, odd]]
+    }
 }
 
 impl Scheme for EverySecond {
@@ -214,12 +230,18 @@ impl Scheme for EverySecond {
         2
     }
     #[inline(always)]
+    fn size(self) -> usize {
+        self.size
+    }
+    #[inline(always)]
     fn stride(self) -> usize {
         2
     }
     #[inline(always)]
     fn phases(self) -> &'static [[Phase; 2]] {
-        &[[Self::ODD, Self::ODD], [Self::ODD, Self::EVEN], [Self::EVEN, Self::EVEN], [Self::EVEN, Self::ODD]]
+        const PHASES: [[[Phase; 2]; 4]; 2] =
+            [EverySecond::phases_with(EverySecond::ODD[0]), EverySecond::phases_with(EverySecond::ODD[1])];
+        &PHASES[self.size - 3]
     }
 
     #[inline(always)]
@@ -255,7 +277,7 @@ impl Scheme for EverySecond {
     }
 
     #[inline(always)]
-    unsafe fn kernel<V: Vector>(self, w: [V; KERNEL]) -> [V; MOST] {
+    unsafe fn kernel<V: Vector>(self, w: [V; MOST_TAPS]) -> [V; MOST] {
         // SAFETY: the caller's promise.
         unsafe {
             let [a, minus_a] = both(times(w[1], -8.0 / 21.0), w[0], -16.0 / 21.0);
@@ -265,7 +287,7 @@ impl Scheme for EverySecond {
     }
 
     #[inline(always)]
-    unsafe fn kernel_grad<V: Vector>(self, s: [V; MOST]) -> [V; KERNEL] {
+    unsafe fn kernel_grad<V: Vector>(self, s: [V; MOST]) -> [V; MOST_TAPS] {
         // SAFETY: the caller's promise.
         unsafe {
             let (a, b) = (s[0].add(s[1]), s[2].add(s[3]));

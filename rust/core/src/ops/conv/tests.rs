@@ -54,16 +54,18 @@ fn cases() -> Vec<([usize; 4], [usize; 4], Settings)> {
         ([16, 16, 4, 5], [8, 16, 3, 3], settings([2, 2], [(1, 1); 2], [1, 1], 1)),
         ([9, 32, 12, 3], [17, 32, 3, 3], settings([2, 2], [(0, 0), (2, 1)], [1, 1], 1)),
         ([5, 16, 13, 18], [9, 16, 3, 3], settings([2, 2], [(2, 0), (0, 1)], [1, 1], 1)),
+        ([5, 16, 12, 17], [9, 16, 4, 4], settings([2, 2], [(1, 1); 2], [1, 1], 1)),
+        ([9, 16, 11, 6], [8, 16, 4, 4], settings([2, 2], [(0, 2), (2, 0)], [1, 1], 1)),
     ]
 }
 
 #[test]
-fn seven_cases_go_by_winograd() {
+fn nine_cases_go_by_winograd() {
     let fit = |(x, weight, s): &([usize; 4], [usize; 4], Settings)| {
         let y = conv(&noise(x, 1), &noise(weight, 2), None, 2, *s).unwrap();
         winograd::fits(s, weight, y.shape())
     };
-    assert_eq!(cases().iter().filter(|case| fit(case)).count(), 7);
+    assert_eq!(cases().iter().filter(|case| fit(case)).count(), 9);
 }
 
 #[test]
@@ -71,8 +73,9 @@ fn values_and_gradients_are_right() {
     for (x, weight, s) in cases() {
         let (x, w, b) = (noise(&x, 1), noise(&weight, 2), noise(&weight[..1], 3));
         let y = conv(&x, &w, Some(&b), 2, s).unwrap();
-        close(&y, &reference(&x, &w, &b.to_vec_f64(), s), 1e-13);
-        close(&conv(&x, &w, None, 2, s).unwrap(), &reference(&x, &w, &[], s), 1e-13);
+        // Of sums up to 20, by transforms that lose some bits.
+        close(&y, &reference(&x, &w, &b.to_vec_f64(), s), 3e-13);
+        close(&conv(&x, &w, None, 2, s).unwrap(), &reference(&x, &w, &[], s), 3e-13);
         gradcheck_linear(&[x, w, b], |t| conv(&t[0], &t[1], Some(&t[2]), 2, s));
     }
 }
@@ -96,7 +99,7 @@ fn a_transposed_convolution_is_the_gradient_of_the_input() {
         let grads = x.grad().unwrap().to_vec_f64();
         let bias = b.to_vec_f64();
         let expected: Vec<f64> = grads.iter().enumerate().map(|(i, g)| g + bias[i / area % bias.len()]).collect();
-        close(&spread, &expected, 1e-13);
+        close(&spread, &expected, 3e-13);
         gradcheck_linear(&[g, w, b], |t| conv_transpose(&t[0], &t[1], Some(&t[2]), 2, s, more));
     }
 }

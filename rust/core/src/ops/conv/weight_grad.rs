@@ -147,7 +147,8 @@ impl ConvGradWeight {
             if cut.winograd {
                 let (result, image) = (image_of(inputs[0].shape()), image_of(inputs[1].shape()));
                 let (all, out, settings) = (cut.channels.0, cut.channels.1, &self.settings);
-                let part = Gradient { settings, image, result, x, all, channels, g, out };
+                let kernel = self.kernel.0;
+                let part = Gradient { settings, kernel, image, result, x, all, channels, g, out };
                 part.run(cut.images(slice), sum);
                 continue;
             }

@@ -6,11 +6,13 @@ use super::grid::{Grid, padded};
 use super::{Settings, apart, images, scratch, with_scheme};
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::vector::Lanes;
-use crate::kernels::winograd::{self as kernel, EverySecond, Everywhere, Scheme, TAPS, phases_at};
+use crate::kernels::winograd::{self as kernel, EverySecond, Everywhere, Scheme, phases_at};
 
 /// Its operands.
 pub(in crate::ops::conv) struct Gradient<'a, T> {
     pub settings: &'a Settings,
+    /// Rows of the kernel.
+    pub kernel: usize,
     /// Rows and columns of x, and of g.
     pub image: (usize, usize),
     pub result: (usize, usize),
@@ -26,7 +28,7 @@ pub(in crate::ops::conv) struct Gradient<'a, T> {
 impl<T: Lanes> Gradient<'_, T> {
     /// The sum over some images, one at least: (channel, tap, out).
     pub fn run(&self, images: Range<usize>, sum: &mut [T]) {
-        with_scheme!(self.settings, scheme => self.run_by(scheme, images, sum));
+        with_scheme!(self.settings, self.kernel, scheme => self.run_by(scheme, images, sum));
     }
 
     fn run_by(&self, scheme: impl Scheme, range: Range<usize>, sum: &mut [T]) {
@@ -69,7 +71,7 @@ impl<T: Lanes> Gradient<'_, T> {
                     unsafe { matmul::block(&p, 0..p.m, 0..p.n, &mut |_| ()) };
                 }
             }
-            for (c, sum) in sum.chunks_exact_mut(TAPS * out).enumerate() {
+            for (c, sum) in sum.chunks_exact_mut(scheme.size() * scheme.size() * out).enumerate() {
                 for (p, taps) in phases.iter().map(|phase| phase.map(|phase| phase.taps)).enumerate() {
                     kernel::transform_sums(scheme, &sums[(p * phase + c) * out..], place, taps, sum);
                 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::kernels::frame::{LANES, Layout, from_frame, to_frame};
 use crate::kernels::matmul::odd_lines;
 use crate::kernels::vector::Lanes;
-use crate::kernels::winograd::{self as kernel, Apart, Lattice, STEP, Scheme, Tiles};
+use crate::kernels::winograd::{self as kernel, Apart, Lattice, Phase, STEP, Scheme, Tiles};
 
 /// Bytes of a block's transformed tiles, before and after the product ...
 const BLOCK_BYTES: usize = 384 << 10;
@@ -217,8 +217,10 @@ impl<S: Scheme> Grid<S> {
                 }
                 let sums = &sums[i * tiles.count() * apart.tile + group.start - channels.start..];
                 for (p, [y, x]) in self.scheme.phases().iter().take(to.stride * to.stride).enumerate() {
-                    // What came from a phase's first pixel goes to the last of those that a kernel's position adds.
-                    let first = if to.stride == 1 { (0, 0) } else { (1 - y.offset, 1 - x.offset) };
+                    // A tile's first gradient goes to a phase's pixel by its last tap, and to the frame's first by this one.
+                    let tap = self.scheme.size() - self.scheme.stride();
+                    let at = |phase: &Phase| phase.taps[phase.taps.len() - 1] - tap;
+                    let first = if to.stride == 1 { (0, 0) } else { (at(y), at(x)) };
                     let (of, lanes) = (Lattice { tiles, width: cols, stride: to.stride, first }, group.len());
                     kernel::transform_output(self.scheme, &sums[p * phase..], apart, lanes, &added, frame, of);
                 }

@@ -1,4 +1,4 @@
-//! Convolutions with 3×3 kernels by Winograd's algorithm: see [`crate::kernels::winograd`].
+//! Convolutions with small kernels by Winograd's algorithm: see [`crate::kernels::winograd`].
 
 mod gradient;
 mod grid;
@@ -14,7 +14,9 @@ use crate::kernels::frame::LANES;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::transpose::{Matrix, transpose};
 use crate::kernels::vector::Lanes;
-use crate::kernels::winograd::{self as kernel, EverySecond, Everywhere, MOST_PLACES, STEP, Scheme, TAPS, phases_at};
+use crate::kernels::winograd::{
+    self as kernel, EverySecond, Everywhere, MOST_KERNEL, MOST_PLACES, STEP, Scheme, phases_at,
+};
 use crate::tensor::View;
 use crate::threads::Team;
 use grid::{Block, Grid, Images, frames, padded};
@@ -30,12 +32,12 @@ const CHANNEL_BLOCK: usize = 64;
 
 /// Do something with the scheme of a convolution that [`fits`].
 macro_rules! with_scheme {
-    ($settings:expr, $scheme:ident => $body:expr) => {
+    ($settings:expr, $size:expr, $scheme:ident => $body:expr) => {
         if $settings.stride == [1, 1] {
             let $scheme = Everywhere;
             $body
         } else {
-            let $scheme = EverySecond;
+            let $scheme = EverySecond { size: $size };
             $body
         }
     };
@@ -46,14 +48,13 @@ use with_scheme;
 /// having this shape.
 pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> bool {
     let around = |&(before, after): &(usize, usize)| before <= 2 && after <= 2;
-    let lanes = match settings.stride {
-        [1, 1] => 1,
+    let lanes = match (settings.stride, &weight[2..]) {
+        ([1, 1], [3, 3]) => 1,
         // Phases lie side by side as more channels, and each is made of whole registers.
-        [2, 2] => LANES,
+        ([2, 2], [3, 3] | [4, 4]) => LANES,
         _ => return false,
     };
-    weight[2..] == [3, 3]
-        && settings.dilation == [1, 1]
+    settings.dilation == [1, 1]
         && settings.groups == 1
         && settings.padding.iter().all(around)
         && weight[0].min(weight[1]) >= CHANNELS
@@ -68,7 +69,7 @@ fn apart(kernels: usize) -> usize {
 
 /// How many elements the transformed kernels of a weight have.
 pub(super) fn kernels_len(settings: &Settings, weight: &[usize]) -> usize {
-    with_scheme!(settings, s => s.side() * s.side() * apart(s.phases().len() * weight[0] * weight[1]))
+    with_scheme!(settings, weight[2], s => s.side() * s.side() * apart(s.phases().len() * weight[0] * weight[1]))
 }
 
 /// What a convolution reads and writes, or turned, its gradient.
@@ -85,7 +86,7 @@ fn images(
         return [Images { size: from, first: (top, left), stride }, Images { size: to, first: (0, 0), stride: 1 }];
     }
     // Tiles that begin at position k of the gradient make pixels from `stride * k + added - before` on: from 0, or one before.
-    let (step, added) = (stride as isize, (TAPS.isqrt() - stride) as isize);
+    let (step, added) = (stride as isize, (scheme.size() - stride) as isize);
     let start = before.map(|before| (before - added).div_euclid(step));
     let first = [0, 1].map(|d| step * start[d] + added - before[d]);
     [
@@ -118,7 +119,7 @@ pub(super) fn convolve<T: Lanes>(
     inputs: &[View<'_>],
     outputs: &[View<'_>],
 ) {
-    with_scheme!(settings, scheme => convolve_by::<T>(team, scheme, (settings, turned), inputs, outputs));
+    with_scheme!(settings, inputs[1].shape()[2], scheme => convolve_by::<T>(team, scheme, (settings, turned), inputs, outputs));
 }
 
 fn convolve_by<T: Lanes>(
@@ -162,18 +163,19 @@ fn parts(channels: usize, phases: usize) -> impl Iterator<Item = Range<usize>> {
     (0..channels).step_by(each).map(move |first| first..channels.min(first + each))
 }
 
-/// Transform a weight (o, c, 3, 3) to (place, phase · c, o); or turned, to (place, o, parts of c · phase). Members of the team share
+/// Transform a weight (o, c, *) to (place, phase · c, o); or turned, to (place, o, parts of c · phase). Members of the team share
 /// it.
 fn transform_kernels<T: Lanes>(team: &Team, scheme: impl Scheme, weight: &View<'_>, turned: bool, out: &View<'_>) {
     let (o, c) = (weight.shape()[0], weight.shape()[1]);
-    let (w, phases, places) = (weight.slice::<T>(), scheme.phases(), scheme.side() * scheme.side());
+    let (w, phases) = (weight.slice::<T>(), scheme.phases());
+    let (all, places) = (scheme.size() * scheme.size(), scheme.side() * scheme.side());
     // Of a kernel's place in the weight: from one of those that are read to the next, and from one that is written.
     let ((rows, to_row), (cols, to_col)) = if turned { ((o, c), (c, 1)) } else { ((c, 1), (o, c)) };
     let apart = apart(phases.len() * rows * cols);
-    let (mut taps, mut values) = ([T::ZERO; TAPS * LANES], [T::ZERO; MOST_PLACES * LANES]);
+    let (mut taps, mut values) = ([T::ZERO; MOST_KERNEL * LANES], [T::ZERO; MOST_PLACES * LANES]);
     let mut write = |row: usize, group: Range<usize>, to: &dyn Fn(usize) -> usize| {
-        let from = Matrix { rows: group.len(), cols: TAPS, stride: to_col * TAPS };
-        transpose(&w[(row * to_row + group.start * to_col) * TAPS..], from, &mut taps, LANES);
+        let from = Matrix { rows: group.len(), cols: all, stride: to_col * all };
+        transpose(&w[(row * to_row + group.start * to_col) * all..], from, &mut taps, LANES);
         for (p, phase) in phases.iter().enumerate() {
             let mut of = phase.map(|phase| SmallVec::<[usize; 3]>::from_slice(phase.taps));
             if turned {
