@@ -327,7 +327,7 @@ registers! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Level, best_level, set_level};
+    use crate::kernels::testing::on_all_levels;
 
     registers! {
         fn digits<T, V>(x: &[T], table: &[T; 16], out: &mut [[T; 2]]) {
@@ -351,15 +351,14 @@ mod tests {
         let bits: Vec<u64> = (1..100_u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
         let x: Vec<T> = bits.iter().map(|&bits| of_bits(bits)).collect();
         let table = std::array::from_fn(|i| T::from_f64(i as f64 - 7.5));
-        for level in [Level::Portable, Level::Avx2, Level::Avx512] {
-            set_level(level);
+        let found = on_all_levels(|| {
             let mut out = vec![[T::ZERO; 2]; x.len()];
             digits(&x, &table, &mut out);
-            for (&bits, out) in bits.iter().zip(out) {
-                assert_eq!(out, [mantissa(bits), table[(bits >> 21) as usize % 16]], "{bits:x}, {level:?}");
-            }
+            out
+        });
+        for (&bits, out) in bits.iter().zip(found) {
+            assert_eq!(out, [mantissa(bits), table[(bits >> 21) as usize % 16]], "{bits:x}");
         }
-        set_level(best_level());
     }
 
     #[test]

@@ -192,7 +192,7 @@ registers! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Level, best_level, set_level};
+    use crate::kernels::testing::{bits, on_all_levels};
 
     fn gradient(table: &Table<f32>, w: &[f32]) -> Vec<f32> {
         let mut grad = vec![0.0; w.len()];
@@ -252,18 +252,14 @@ mod tests {
         let w: Vec<f32> = (0..1003).map(|i| (i as f32 - 500.0) / 37.0).collect();
         for y in [-0.3, 0.3, 1.0, 2.7] {
             let table = Table::new(0.7, y);
-            let run = |level| {
-                set_level(level);
+            on_all_levels(|| {
                 [0, 1, 7, 64, 71, 1003].map(|n| {
                     let mut grad = w.clone();
                     let sum = Row::add_gradient(&table, &w[..n], &mut grad[..n]);
                     assert_eq!(sum, Row::sum(&table, &w[..n]), "{n} elements to {y}");
-                    (sum.to_bits(), grad.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+                    (sum.to_bits(), bits(&grad))
                 })
-            };
-            let portable = run(Level::Portable);
-            assert!(portable == run(Level::Avx2) && portable == run(Level::Avx512), "{y}");
+            });
         }
-        set_level(best_level());
     }
 }

@@ -32,14 +32,28 @@ pub struct Phase {
 /// A strided convolution is a sum of convolutions at every position, one for each phase of the pixels. Phases that have a tap
 /// less than the others have 0 at ∞, and so no product there.
 pub trait Scheme: Copy + Debug {
-    /// Points: rows and columns of a tile.
-    fn side(self) -> usize;
     /// Most taps that a phase has along a dimension.
-    fn taps(self) -> usize;
+    const TAPS: usize;
+    /// From one position of the kernel to the next.
+    const STRIDE: usize;
+
+    /// Points: rows and columns of a tile.
+    #[inline(always)]
+    fn side(self) -> usize {
+        STEP - 1 + Self::TAPS
+    }
+    /// As [`Scheme::TAPS`].
+    #[inline(always)]
+    fn taps(self) -> usize {
+        Self::TAPS
+    }
+    /// As [`Scheme::STRIDE`].
+    #[inline(always)]
+    fn stride(self) -> usize {
+        Self::STRIDE
+    }
     /// Rows and columns of the kernel.
     fn size(self) -> usize;
-    /// From one position of the kernel to the next.
-    fn stride(self) -> usize;
     /// All phases, along both dimensions, in an order in which those that have a product in a place are neighbours.
     fn phases(self) -> &'static [[Phase; 2]];
 
@@ -112,21 +126,12 @@ impl Everywhere {
 }
 
 impl Scheme for Everywhere {
-    #[inline(always)]
-    fn side(self) -> usize {
-        6
-    }
-    #[inline(always)]
-    fn taps(self) -> usize {
-        3
-    }
+    const TAPS: usize = 3;
+    const STRIDE: usize = 1;
+
     #[inline(always)]
     fn size(self) -> usize {
         3
-    }
-    #[inline(always)]
-    fn stride(self) -> usize {
-        1
     }
     #[inline(always)]
     fn phases(self) -> &'static [[Phase; 2]] {
@@ -221,21 +226,12 @@ impl EverySecond {
 }
 
 impl Scheme for EverySecond {
-    #[inline(always)]
-    fn side(self) -> usize {
-        5
-    }
-    #[inline(always)]
-    fn taps(self) -> usize {
-        2
-    }
+    const TAPS: usize = 2;
+    const STRIDE: usize = 2;
+
     #[inline(always)]
     fn size(self) -> usize {
         self.size
-    }
-    #[inline(always)]
-    fn stride(self) -> usize {
-        2
     }
     #[inline(always)]
     fn phases(self) -> &'static [[Phase; 2]] {

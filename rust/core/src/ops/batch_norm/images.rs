@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Members share channels, or where these are few the units of [`planes`](crate::kernels::norm::planes), and then they meet in
-//! between. Either way a member walks memory from front to back for the sums, and from back to front to write, so that what it
-//! read last is still in its cache. (A channel alone is not kept there: its planes lie a power of two apart in many nets, and
+//! between. Either way a member walks memory from front to back for the sums, and to write it begins with the last image, which is
+//! still in its cache; within an image it goes upwards, as hardware fetches ahead. (A channel alone is not kept there: its planes lie a power of two apart in many nets, and
 //! so in the same few sets of the cache.)
 
 use std::ops::Range;
@@ -59,7 +59,7 @@ impl Share {
         }
     }
 
-    /// Likewise, the other way round.
+    /// Likewise, the last image first.
     fn backwards(&self, mut f: impl FnMut(usize, usize)) {
         for u in self.units.clone().rev() {
             for j in self.channels.clone() {

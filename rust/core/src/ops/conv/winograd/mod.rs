@@ -119,7 +119,8 @@ pub(super) fn convolve<T: Lanes>(
     inputs: &[View<'_>],
     outputs: &[View<'_>],
 ) {
-    with_scheme!(settings, inputs[1].shape()[2], scheme => convolve_by::<T>(team, scheme, (settings, turned), inputs, outputs));
+    let size = inputs[1].shape()[2];
+    with_scheme!(settings, size, scheme => convolve_by::<T>(team, scheme, (settings, turned), inputs, outputs));
 }
 
 fn convolve_by<T: Lanes>(
