@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,11 @@ def main() -> None:
         fits: dict[str, list[tuple[float, float]]] = {"fastnn": [], "torch": []}
         for seed in range(args.seeds):
             for name, fit in {"fastnn": ours, "torch": torch_fit}.items():
-                fits[name].append(fit(data, seed, args.epochs, augmented=augmented))
-        accuracy = {name: np.mean([f[0] for f in found]) for name, found in fits.items()}
-        seconds = {name: np.median([f[1] for f in found]) for name, found in fits.items()}
+                found = fit(data, seed, args.epochs, augmented=augmented)
+                fits[name].append(found)
+                print(f"seed {seed}, {name}: {found[0]:.3f} in {found[1]:.1f} s", file=sys.stderr, flush=True)
+        accuracy = {name: np.mean([fit[0] for fit in done]) for name, done in fits.items()}
+        seconds = {name: np.median([fit[1] for fit in done]) for name, done in fits.items()}
         rows.append(
             [
                 "flip, shift" if augmented else "none",

@@ -22,7 +22,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Grads, Op, Outputs, Run, Saves, apply_many, float_dtype, second, shape_error};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
-use crate::kernels::norm::planes::{Forward, Gradient, Planes, Then};
+use crate::kernels::norm::planes::{Forward, Gate, Gradient, Planes, Then};
 use crate::kernels::norm::{self, Affine, AffineGrad, Moments, MomentsMut, Rows, Scaling};
 use crate::tensor::layout::show;
 use crate::tensor::tape::{Backward, through};
@@ -30,7 +30,7 @@ use crate::tensor::{Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
 
-pub use fused::{BatchNormRelu, BatchNormReluGrad};
+pub use fused::{BatchNormRelu, BatchNormReluGrad, Mask};
 
 /// Features that are done at once: as many variances stand on the stack.
 const BLOCK: usize = 256;
@@ -323,7 +323,7 @@ impl Op for BatchNormGrad {
             let weight = inputs.get(4).map(View::slice::<T>).unwrap_or_default();
             let scaling = Scaling { mean, inv_std, weight };
             if let Some(planes) = images::planes(inputs[1].shape()) {
-                let gradient = Gradient { dy: g, x, y: &[], then: Then::Nothing };
+                let gradient = Gradient { dy: g, x, gate: Gate::Open };
                 return images::gradients(run.team, planes, &gradient, (scaling, !self.training), outputs, None);
             }
             let [n, c] = [inputs[1].shape()[0], inputs[1].shape()[1]];

@@ -71,13 +71,33 @@ impl Planes {
     }
 }
 
-/// What happens to a normalized value, and in backward to its gradient.
+/// What happens to a normalized value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// Nothing.
     Nothing,
-    /// max(y, 0), with derivative 0 at 0. NaN stays.
+    /// max(y, 0). NaN stays.
     Relu,
+}
+
+/// Which gradients get through to normalized values.
+#[derive(Clone, Copy, Debug)]
+pub enum Gate<'a, T> {
+    /// All of them.
+    Open,
+    /// Those where the output, which this is, is not 0: what [`Then::Relu`] did.
+    Output(&'a [T]),
+    /// Likewise, where nothing was added before that: the output is made again from the input, which is read anyway, with these
+    /// biases.
+    Bias(&'a [T]),
+}
+
+/// The gate of a unit.
+#[derive(Clone, Copy)]
+enum UnitGate<T> {
+    Open,
+    Output,
+    Line(Line<T>),
 }
 
 /// N sums over a unit of triples of `x`, `y` and `z`, of which the first `FAR` come from memory.
@@ -151,8 +171,8 @@ fn rectified<T: Float>(x: T, then: Then) -> T {
 
 /// The gradient that gets through to where `y` was made.
 #[inline(always)]
-fn masked<T: Float>(dy: T, y: T, then: Then) -> T {
-    if then == Then::Relu && y <= T::ZERO { T::ZERO } else { dy }
+fn masked<T: Float>(dy: T, y: T) -> T {
+    if y <= T::ZERO { T::ZERO } else { dy }
 }
 
 #[inline(always)]
@@ -180,34 +200,38 @@ fn line_run<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, then: Then, y
     }
 }
 
-/// dx, and the gradient of what was added, if anybody wants it.
+/// dx, and the gradient of what was added, if anybody wants it. `gate` makes a gradient what it is behind the gate, of dy, x
+/// and y; the first `FAR` of these come from memory.
 #[inline(always)]
-fn slope_run<T: Float>(slope: Slope<T>, [dy, x, y]: [&[T]; 3], then: Then, dx: &mut [T], added: Option<&mut [T]>) {
+fn slope_run<const FAR: usize, T: Float>(
+    slope: Slope<T>,
+    [dy, x, y]: [&[T]; 3],
+    gate: impl Fn([T; 3]) -> T + Copy,
+    dx: &mut [T],
+    added: Option<&mut [T]>,
+) {
     let mut added = added.map(<[T]>::as_chunks_mut::<LANES>);
     let (dxs, dx_rest) = dx.as_chunks_mut::<LANES>();
     let ((dys, dy_rest), (xs, x_rest)) = (dy.as_chunks::<LANES>(), x.as_chunks::<LANES>());
     let (ys, y_rest) = y.as_chunks::<LANES>();
     for (k, (((dx, dy), x_block), y)) in dxs.iter_mut().zip(dys).zip(xs).zip(ys).enumerate() {
-        for of in [&*dx, dy, x_block] {
-            fetch_next(of, x.len());
+        fetch_next(dx, x.len());
+        for of in &[dy, x_block, y][..FAR] {
+            fetch_next(&of[..], x.len());
         }
-        let mut g = *dy;
-        if then != Then::Nothing {
-            fetch_next(y, x.len());
-            for (g, &y) in g.iter_mut().zip(y) {
-                *g = masked(*g, y, then);
-            }
+        let (mut g, mut made) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        for l in 0..LANES {
+            g[l] = gate([dy[l], x_block[l], y[l]]);
+            made[l] = slope.at(g[l], x_block[l]);
         }
         if let Some((added, _)) = &mut added {
             fetch_next(&added[k], x.len());
             added[k] = g;
         }
-        for ((dx, &g), &x) in dx.iter_mut().zip(&g).zip(x_block) {
-            *dx = slope.at(g, x);
-        }
+        *dx = made;
     }
     for (k, (((dx, &dy), &x), &y)) in dx_rest.iter_mut().zip(dy_rest).zip(x_rest).zip(y_rest).enumerate() {
-        let g = masked(dy, y, then);
+        let g = gate([dy, x, y]);
         if let Some((_, added)) = &mut added {
             added[k] = g;
         }
@@ -225,15 +249,14 @@ simd! {
     }
 
     /// Σ g and Σ g·(x − μ) over a unit.
-    fn unit_sums<T: Float>(dy: &[T], x: &[T], y: &[T], samples: Samples, mean: T, then: Then) -> [T; 2] {
-        match then {
-            Then::Nothing => sum_unit::<2, 2, T>([dy, x, dy], samples, |[plain, tilted], [g, x, _]| {
-                [plain + g, g.mul_add(x - mean, tilted)]
-            }),
-            Then::Relu => sum_unit::<3, 2, T>([dy, x, y], samples, |[plain, tilted], [dy, x, y]| {
-                let g = masked(dy, y, Then::Relu);
-                [plain + g, g.mul_add(x - mean, tilted)]
-            }),
+    fn unit_sums<T: Float>(given: [&[T]; 3], samples: Samples, mean: T, gate: UnitGate<T>) -> [T; 2] {
+        let add = |[plain, tilted]: [T; 2], g: T, x: T| [plain + g, g.mul_add(x - mean, tilted)];
+        match gate {
+            UnitGate::Open => sum_unit::<2, 2, T>(given, samples, |acc, [dy, x, _]| add(acc, dy, x)),
+            UnitGate::Output => sum_unit::<3, 2, T>(given, samples, |acc, [dy, x, y]| add(acc, masked(dy, y), x)),
+            UnitGate::Line(line) => {
+                sum_unit::<2, 2, T>(given, samples, |acc, [dy, x, _]| add(acc, masked(dy, line.at(x)), x))
+            }
         }
     }
 
@@ -249,16 +272,17 @@ simd! {
     }
 
     fn unit_slopes<T: Float>(
-        slope: Slope<T>, given: [&[T]; 3], samples: Samples, then: Then, dx: &mut [T], added: Option<&mut [T]>,
+        slope: Slope<T>, given: [&[T]; 3], samples: Samples, gate: UnitGate<T>, dx: &mut [T], added: Option<&mut [T]>,
     ) {
         let mut added = added;
         for i in 0..samples.count {
             let given = [samples.run(given[0], i), samples.run(given[1], i), samples.run(given[2], i)];
             let added = added.as_deref_mut().map(|added| samples.run_mut(added, i));
             let dx = samples.run_mut(dx, i);
-            match then {
-                Then::Nothing => slope_run(slope, given, Then::Nothing, dx, added),
-                Then::Relu => slope_run(slope, given, Then::Relu, dx, added),
+            match gate {
+                UnitGate::Open => slope_run::<2, T>(slope, given, |[dy, _, _]| dy, dx, added),
+                UnitGate::Output => slope_run::<3, T>(slope, given, |[dy, _, y]| masked(dy, y), dx, added),
+                UnitGate::Line(line) => slope_run::<2, T>(slope, given, |[dy, x, _]| masked(dy, line.at(x)), dx, added),
             }
         }
     }
@@ -335,24 +359,31 @@ pub struct Gradient<'a, T> {
     pub dy: &'a [T],
     /// The images.
     pub x: &'a [T],
-    /// The output; read where something happened after normalization.
-    pub y: &'a [T],
-    /// What that was.
-    pub then: Then,
+    /// What gets through.
+    pub gate: Gate<'a, T>,
 }
 
 impl<'a, T: Float> Gradient<'a, T> {
-    fn given(&self, start: usize) -> [&'a [T]; 3] {
-        let y = if self.then == Then::Nothing { self.dy } else { self.y };
-        [&self.dy[start..], &self.x[start..], &y[start..]]
+    /// What is read of a unit of channel `j` that begins here: where the gate needs no output, dy stands for it.
+    fn given(&self, start: usize, j: usize, scaling: Scaling<'_, T>) -> ([&'a [T]; 3], UnitGate<T>) {
+        let (y, gate) = match self.gate {
+            Gate::Open => (self.dy, UnitGate::Open),
+            Gate::Output(y) => (y, UnitGate::Output),
+            Gate::Bias(bias) => {
+                let weight = at(scaling.weight, j, T::ONE);
+                let line = Line::new(scaling.mean[j], scaling.inv_std[j], weight, at(bias, j, T::ZERO));
+                (self.dy, UnitGate::Line(line))
+            }
+        };
+        ([&self.dy[start..], &self.x[start..], &y[start..]], gate)
     }
 
     /// The two numbers that unit `u` of channel `j` adds to [`slope`](Self::slope).
     #[must_use]
-    pub fn unit(&self, planes: Planes, (j, u): (usize, usize), mean: T) -> [T; 2] {
+    pub fn unit(&self, planes: Planes, (j, u): (usize, usize), scaling: Scaling<'_, T>) -> [T; 2] {
         let (start, samples) = planes.unit(j, u);
-        let [dy, x, y] = self.given(start);
-        unit_sums(dy, x, y, samples, mean, self.then)
+        let (given, gate) = self.given(start, j, scaling);
+        unit_sums(given, samples, scaling.mean[j], gate)
     }
 
     /// How to make dx of channel `j`, and the gradients of weight and bias. Statistics that are `fixed` do not move with x.
@@ -376,12 +407,13 @@ impl<'a, T: Float> Gradient<'a, T> {
         &self,
         planes: Planes,
         (j, u): (usize, usize),
-        slope: PlaneSlope<T>,
+        (scaling, slope): (Scaling<'_, T>, PlaneSlope<T>),
         dx: &mut [T],
         added: Option<&mut [T]>,
     ) {
         let (start, samples) = planes.unit(j, u);
-        unit_slopes(slope.0, self.given(start), samples, self.then, dx, added);
+        let (given, gate) = self.given(start, j, scaling);
+        unit_slopes(slope.0, given, samples, gate, dx, added);
     }
 }
 

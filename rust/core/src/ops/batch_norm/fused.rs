@@ -7,7 +7,7 @@ use super::images;
 use super::{BatchNorm, BatchNormGrad, affine, nothing};
 use crate::error::Result;
 use crate::kernels::norm::Scaling;
-use crate::kernels::norm::planes::{Forward, Gradient, Then};
+use crate::kernels::norm::planes::{Forward, Gate, Gradient, Then};
 use crate::ops::{Op, Outputs, Run};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
@@ -21,12 +21,23 @@ pub struct BatchNormRelu {
     pub added: bool,
 }
 
-/// Inputs as of [`BatchNormGrad`], then the output of [`BatchNormRelu`]; outputs as of [`BatchNormGrad`], then the gradient of
-/// what was added, if that is wanted.
+/// What tells where [`BatchNormRelu`] left a 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// Its output.
+    Output,
+    /// Its bias, if it has one: nothing was added, and so the output follows from what the gradient reads anyway.
+    Bias,
+}
+
+/// Inputs as of [`BatchNormGrad`], then the mask; outputs as of [`BatchNormGrad`], then the gradient of what was added, if that
+/// is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormReluGrad {
     /// What comes last.
     pub norm: BatchNormGrad,
+    /// What the mask is.
+    pub mask: Mask,
     /// Whether the gradient of what was added is wanted.
     pub added: bool,
 }
@@ -69,7 +80,7 @@ impl Op for BatchNormReluGrad {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
-        let mut outputs = self.norm.infer(&inputs[..inputs.len() - 1])?;
+        let mut outputs = self.norm.infer(inputs)?;
         outputs.extend(self.added.then(|| inputs[0].clone()));
         Ok(outputs)
     }
@@ -82,9 +93,15 @@ impl Op for BatchNormReluGrad {
         let planes = images::planes(inputs[1].shape()).expect("only images are fused");
         with_float!(outputs[0].dtype(), T => {
             let slices: SmallVec<[&[T]; 6]> = inputs.iter().map(View::slice::<T>).collect();
-            let [dy, x, mean, inv_std, weight @ .., y] = &slices[..] else { unreachable!("five inputs or six") };
-            let gradient = Gradient { dy, x, y, then: Then::Relu };
-            let scaling = Scaling { mean, inv_std, weight: weight.first().copied().unwrap_or_default() };
+            let [dy, x, mean, inv_std, rest @ ..] = &slices[..] else { unreachable!("four inputs and the mask") };
+            let (weight, gate): (&[T], _) = match (self.mask, rest) {
+                (Mask::Output, [weight @ .., y]) => (weight.first().copied().unwrap_or_default(), Gate::Output(y)),
+                (Mask::Bias, [weight, bias]) => (weight, Gate::Bias(bias)),
+                (Mask::Bias, []) => (&[], Gate::Bias(&[])),
+                _ => unreachable!("weight and bias come together"),
+            };
+            let gradient = Gradient { dy, x, gate };
+            let scaling = Scaling { mean, inv_std, weight };
             let given = (scaling, !self.norm.training);
             images::gradients(run.team, planes, &gradient, given, outputs, added.first());
         });

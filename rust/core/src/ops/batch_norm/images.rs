@@ -163,7 +163,7 @@ pub fn gradients<T: Float>(
     added: Option<&View<'_>>,
 ) {
     let (share, scratch) = (Share::new(team, planes), &outputs[3]);
-    share.sum(team, planes, scratch, |j, u| gradient.unit(planes, (j, u), scaling.mean[j]));
+    share.sum(team, planes, scratch, |j, u| gradient.unit(planes, (j, u), scaling));
     let slope = |j: usize| Gradient::slope(planes, j, scaling, fixed, units_of(scratch, planes, j));
     let slopes: Vec<(PlaneSlope<T>, [T; 2])> = share.channels.clone().map(slope).collect();
     if share.keeps(team) {
@@ -179,6 +179,6 @@ pub fn gradients<T: Float>(
         let start = planes.start(j, u);
         // SAFETY: members have different units.
         let (dx, added) = unsafe { (from::<T>(&outputs[0], start), added.map(|added| from::<T>(added, start))) };
-        gradient.apply(planes, (j, u), slopes[j - share.channels.start].0, dx, added);
+        gradient.apply(planes, (j, u), (scaling, slopes[j - share.channels.start].0), dx, added);
     });
 }

@@ -91,10 +91,14 @@ fn bits_do_not_depend_on_the_team() {
         if shape[2] > 1 {
             let [g, x, mean, inv_std, w] = &inputs;
             let fused = BatchNormRelu { norm: op, added: true };
-            same_bits_for_any_team(&fused, &[x.clone(), w.clone(), b, g.clone()]);
-            let fused = BatchNormReluGrad { norm: grad, added: true };
-            let y = shaped(shape, 7);
-            same_bits_for_any_team(&fused, &[g.clone(), x.clone(), mean.clone(), inv_std.clone(), w.clone(), y]);
+            same_bits_for_any_team(&fused, &[x.clone(), w.clone(), b.clone(), g.clone()]);
+            for (mask, tensor) in [(Mask::Output, shaped(shape, 7)), (Mask::Bias, b)] {
+                let fused = BatchNormReluGrad { norm: grad, mask, added: mask == Mask::Output };
+                same_bits_for_any_team(
+                    &fused,
+                    &[g.clone(), x.clone(), mean.clone(), inv_std.clone(), w.clone(), tensor],
+                );
+            }
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::super::graph::{Graph, NodeId, Source, ValueId};
+use super::super::graph::{Graph, GraphNode, NodeId, Source, ValueId};
 use super::{downcast, maker};
 use crate::kernels::activation::Activation;
 use crate::ops::activation::{Activate, ActivateGrad};
-use crate::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormRelu, BatchNormReluGrad};
+use crate::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormRelu, BatchNormReluGrad, Mask};
 use crate::ops::{Arithmetic, Binary, Op};
 
 /// Whether batch norm of this shape goes over planes.
@@ -81,21 +81,30 @@ fn norm_behind(graph: &Graph, relu: NodeId, wanted: &[ValueId]) -> Option<(NodeI
     found.max_by_key(|&(norm, _)| norm).map(|(norm, added)| (norm, Some(added)))
 }
 
+/// The memory of a value from outside.
+fn outside(graph: &Graph, v: ValueId) -> Option<*mut u8> {
+    match &graph.values[graph.root(v)].source {
+        Source::Outside(tensor) => Some(tensor.storage().ptr()),
+        _ => None,
+    }
+}
+
+/// Whether this op changes some of this memory from outside.
+fn changes(graph: &Graph, node: &GraphNode, memory: &[*mut u8]) -> bool {
+    let target = node.inputs.first().filter(|_| node.op.in_place()).and_then(|&v| outside(graph, v));
+    let mut changed = node.op.changed_outside().into_iter().map(|t| t.storage().ptr()).chain(target);
+    changed.any(|ptr| memory.contains(&ptr))
+}
+
 /// Whether a norm may run as late as `until`: nothing in between reads what it makes, or changes what it reads or changes.
 fn may_move(graph: &Graph, norm: NodeId, until: NodeId) -> bool {
     let node = &graph.nodes[norm];
     let Some(BatchNorm { running, .. }) = downcast::<BatchNorm>(node) else { return false };
-    let storage = |v: ValueId| match &graph.values[graph.root(v)].source {
-        Source::Outside(tensor) => Some(tensor.storage().ptr()),
-        _ => None,
-    };
     let running = running.iter().flat_map(|(mean, var)| [mean.storage().ptr(), var.storage().ptr()]);
-    let mine: Vec<_> = running.chain(node.inputs.iter().filter_map(|&v| storage(v))).collect();
+    let mine: Vec<_> = running.chain(node.inputs.iter().filter_map(|&v| outside(graph, v))).collect();
     graph.nodes[norm + 1..until].iter().all(|other| {
-        let target = other.inputs.first().filter(|_| other.op.in_place()).and_then(|&v| storage(v));
-        let mut changed = other.op.changed_outside().into_iter().map(|t| t.storage().ptr()).chain(target);
         let reads = other.inputs.iter().any(|v| node.outputs[1..].contains(v));
-        !reads && !changed.any(|ptr| mine.contains(&ptr))
+        !reads && !changes(graph, other, &mine)
     })
 }
 
@@ -110,11 +119,32 @@ pub fn merge_relu_and_norm_gradients(graph: &mut Graph, wanted: &[ValueId]) {
         let added = !read_only_by(graph, between, norm, wanted);
         let mut inputs = graph.nodes[norm].inputs.clone();
         inputs[0] = grad;
-        inputs.push(y);
+        let mask = if let Some(bias) = bias_behind(graph, norm, y) {
+            inputs.extend(bias);
+            Mask::Bias
+        } else {
+            inputs.push(y);
+            Mask::Output
+        };
         let mut outputs = graph.nodes[norm].outputs.clone();
         outputs.extend(added.then_some(between));
-        replace(graph, (relu, norm), Arc::new(BatchNormReluGrad { norm: op, added }), inputs, outputs);
+        replace(graph, (relu, norm), Arc::new(BatchNormReluGrad { norm: op, mask, added }), inputs, outputs);
     }
+}
+
+/// The bias, if there is one, of the norm with which y was made from nothing else, if the gradient `norm` could make y again.
+fn bias_behind(graph: &Graph, norm: NodeId, y: ValueId) -> Option<Option<ValueId>> {
+    let (made, gradient) = (maker(graph, y)?, &graph.nodes[norm]);
+    let forward = &graph.nodes[made];
+    downcast::<BatchNormRelu>(forward).filter(|op| !op.added)?;
+    let [_, x, mean, inv_std, weight @ ..] = &gradient.inputs[..] else { return None };
+    let same = forward.inputs[0] == *x && forward.outputs[1..3] == [*mean, *inv_std];
+    if !same || forward.inputs.get(1) != weight.first() {
+        return None;
+    }
+    let bias = forward.inputs.get(2).copied();
+    let memory: Vec<_> = forward.inputs.iter().filter_map(|&v| outside(graph, v)).collect();
+    graph.nodes[made + 1..norm].iter().all(|other| !changes(graph, other, &memory)).then_some(bias)
 }
 
 /// The gradient of a batch norm of images that `relu` hands its gradient to, if it may run as early as that.

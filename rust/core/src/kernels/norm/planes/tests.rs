@@ -21,13 +21,15 @@ struct Case<T> {
     weight: Vec<T>,
     bias: Vec<T>,
     then: Then,
+    /// Whether something is added before that.
+    adds: bool,
 }
 
 /// Samples far from 0, where a one-pass variance has no digit left in f32.
-fn case<T: Float>((n, c, l): (usize, usize, usize), then: Then) -> Case<T> {
+fn case<T: Float>((n, c, l): (usize, usize, usize), (then, adds): (Then, bool)) -> Case<T> {
     let x = random::<T>(n * c * l, 30).iter().map(|&x| T::from_f64(100.0) + x).collect();
     let (dy, added) = (random(n * c * l, 31), random(n * c * l, 34));
-    Case { planes: Planes { n, c, l }, x, dy, added, weight: random(c, 32), bias: random(c, 33), then }
+    Case { planes: Planes { n, c, l }, x, dy, added, weight: random(c, 32), bias: random(c, 33), then, adds }
 }
 
 fn all<T: Float>(case: &Case<T>) -> Results<T> {
@@ -35,7 +37,7 @@ fn all<T: Float>(case: &Case<T>) -> Results<T> {
     let all = planes.c * planes.samples();
     let [mut y, mut dx, mut added, mut eval_y, mut eval_dx] = std::array::from_fn(|_| vec![T::ZERO; all]);
     let [mut mean, mut inv_std, mut var, mut dw, mut db] = std::array::from_fn(|_| vec![T::ZERO; planes.c]);
-    let forward = Forward { x: &case.x, added: (case.then == Then::Relu).then_some(&case.added[..]), then: case.then };
+    let forward = Forward { x: &case.x, added: case.adds.then_some(&case.added[..]), then: case.then };
     let affine = Affine { weight: &case.weight, bias: &case.bias };
     let units = 0..planes.units();
     for j in 0..planes.c {
@@ -48,24 +50,29 @@ fn all<T: Float>(case: &Case<T>) -> Results<T> {
         }
     }
     let scaling = Scaling { mean: &mean, inv_std: &inv_std, weight: &case.weight };
-    let gradient = Gradient { dy: &case.dy, x: &case.x, y: &y, then: case.then };
+    let gate = match case.then {
+        Then::Nothing => Gate::Open,
+        Then::Relu if case.adds => Gate::Output(&y),
+        Then::Relu => Gate::Bias(&case.bias),
+    };
+    let gradient = Gradient { dy: &case.dy, x: &case.x, gate };
     for j in 0..planes.c {
-        let sums = || units.clone().map(|u| gradient.unit(planes, (j, u), mean[j]));
+        let sums = || units.clone().map(|u| gradient.unit(planes, (j, u), scaling));
         let (slope, [weight, bias]) = Gradient::slope(planes, j, scaling, false, sums());
         let (still, _) = Gradient::slope(planes, j, scaling, true, sums());
         (dw[j], db[j]) = (weight, bias);
         for u in units.clone() {
             let start = planes.start(j, u);
-            gradient.apply(planes, (j, u), slope, &mut dx[start..], Some(&mut added[start..]));
-            gradient.apply(planes, (j, u), still, &mut eval_dx[start..], None);
+            gradient.apply(planes, (j, u), (scaling, slope), &mut dx[start..], Some(&mut added[start..]));
+            gradient.apply(planes, (j, u), (scaling, still), &mut eval_dx[start..], None);
         }
     }
     [y, mean, inv_std, var, dx, dw, db, added, eval_y, eval_dx]
 }
 
-fn check<T: Float>(then: Then) {
+fn check<T: Float>(what: (Then, bool)) {
     for shape in SHAPES {
-        let case = case::<T>(shape, then);
+        let case = case::<T>(shape, what);
         let found = all(&case);
         assert_eq!(on_all_levels(|| all(&case).map(|v| bits(&v))), found.each_ref().map(|v| bits(v)), "{shape:?}");
         let (n, c, l) = shape;
@@ -81,11 +88,11 @@ fn check<T: Float>(then: Then) {
             let squares = x.iter().map(|x| (x - mu).powi(2)).sum::<f64>();
             let inv = 1.0 / (squares / count + EPS).sqrt();
             assert_close(&[mean[j], inv_std[j], var[j]], &[mu, inv, squares / (count - 1.0)], tol);
-            let relu = then == Then::Relu;
+            let relu = case.then == Then::Relu;
             let made = |mu: f64, inv: f64| {
                 let line = x.iter().zip(take(&case.added)).map(move |(x, more)| {
-                    let y = w * (x - mu) * inv + b;
-                    if relu { (y + more.to_f64()).max(0.0) } else { y }
+                    let y = w * (x - mu) * inv + b + if case.adds { more.to_f64() } else { 0.0 };
+                    if relu { y.max(0.0) } else { y }
                 });
                 line.collect::<Vec<_>>()
             };
@@ -110,9 +117,9 @@ fn check<T: Float>(then: Then) {
 
 #[test]
 fn images_match_the_formulas_at_every_level() {
-    for then in [Then::Nothing, Then::Relu] {
-        check::<f32>(then);
-        check::<f64>(then);
+    for what in [(Then::Nothing, false), (Then::Relu, false), (Then::Relu, true)] {
+        check::<f32>(what);
+        check::<f64>(what);
     }
 }
 
