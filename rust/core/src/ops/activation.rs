@@ -8,7 +8,7 @@
 
 use smallvec::smallvec;
 
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, second, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, is_over, second, shape_error};
 use crate::element::{Float, LANES};
 use crate::error::{Error, Result};
 use crate::kernels::activation::Activation;
@@ -53,8 +53,15 @@ impl Op for Activate {
             let share = run.team.share(outputs[0].numel());
             // SAFETY: members have different shares.
             let y = unsafe { outputs[0].part::<T>(share.clone()) };
+            if is_over(inputs, outputs) {
+                return self.0.forward_in_place(y);
+            }
             self.0.forward(&inputs[0].slice::<T>()[share], y);
         });
+    }
+
+    fn overwrites(&self, _inputs: &[Meta]) -> bool {
+        true
     }
 
     fn saves(&self) -> Saves {
@@ -103,13 +110,16 @@ impl Op for ActivateGrad {
             let mut saved = inputs[1..].iter().map(|v| &v.slice::<T>()[share.clone()]);
             let x = if self.0.needs_input() { saved.next() } else { None };
             let y = if self.0.needs_output() { saved.next() } else { None };
-            self.0.backward(
-                &inputs[0].slice::<T>()[share.clone()],
-                x.unwrap_or_default(),
-                y.unwrap_or_default(),
-                out,
-            );
+            let (x, y) = (x.unwrap_or_default(), y.unwrap_or_default());
+            if is_over(inputs, outputs) {
+                return self.0.backward_in_place(out, x, y);
+            }
+            self.0.backward(&inputs[0].slice::<T>()[share.clone()], x, y, out);
         });
+    }
+
+    fn overwrites(&self, _inputs: &[Meta]) -> bool {
+        true
     }
 
     fn saves(&self) -> Saves {

@@ -349,6 +349,11 @@ impl Op for BatchNormGrad {
         });
     }
 
+    /// Of images, whose sums are complete before anything is written.
+    fn overwrites(&self, inputs: &[Meta]) -> bool {
+        images::planes(&inputs[1].shape).is_some()
+    }
+
     fn saves(&self) -> Saves {
         Saves::ALL
     }

@@ -17,7 +17,8 @@ use smallvec::smallvec;
 
 use super::walk::{zip, zip_in_place};
 use super::{
-    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, log, logical_and, masked_fill, neg, sub_scalar, sum_to, where_,
+    Grads, Op, Outputs, Run, Saves, apply, cast, eq, ge, is_over, log, logical_and, masked_fill, neg, sub_scalar,
+    sum_to, where_,
 };
 use crate::element::DType;
 use crate::error::{Error, Result};
@@ -111,7 +112,14 @@ impl Op for Binary {
         true
     }
 
+    fn overwrites(&self, _inputs: &[Meta]) -> bool {
+        true
+    }
+
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
+        if is_over(inputs, outputs) {
+            return self.0.run_in_place(run, &outputs[0], &inputs[1]);
+        }
         self.0.run(run, &inputs[0], &inputs[1], &outputs[0]);
     }
 

@@ -175,6 +175,13 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         false
     }
 
+    /// Whether output 0 may lie where input 0 does, if both have the same shape and nobody reads the input afterwards: their
+    /// views then have one address.
+    fn overwrites(&self, inputs: &[Meta]) -> bool {
+        let _ = inputs;
+        false
+    }
+
     /// Whether it changes memory that is not its output: in place, or a running statistic.
     fn changes_outside(&self) -> bool {
         self.in_place() || !self.changed_outside().is_empty()
@@ -210,6 +217,11 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
         inputs.iter().chain(outputs).map(Meta::numel).max().unwrap_or(0) / 2
     }
+}
+
+/// Whether output 0 lies where input 0 does, as an op that [`overwrites`](Op::overwrites) may find it.
+fn is_over(inputs: &[View<'_>], outputs: &[View<'_>]) -> bool {
+    inputs[0].address() == outputs[0].address()
 }
 
 /// Work below this many nanoseconds is not worth waking a second thread.

@@ -273,7 +273,7 @@ impl Lowering<'_> {
                 .or_else(|| self.penalty_gradient(node))
         };
         if fused.or_else(|| self.cross_entropy(n, node)).is_none() {
-            self.any_op(node);
+            self.any_op(n, node);
         }
     }
 
@@ -303,14 +303,34 @@ impl Lowering<'_> {
         }
     }
 
+    /// Whether an op's first output may take its first input's memory, which is in cache already: nobody reads it later.
+    fn may_overwrite(&self, n: NodeId, node: &GraphNode) -> bool {
+        let ([v, others @ ..], [out, ..]) = (&node.inputs[..], &node.outputs[..]) else { return false };
+        let (value, made) = (&self.graph.values[*v], &self.graph.values[*out]);
+        let alike = value.meta.shape == made.meta.shape && value.meta.dtype == made.meta.dtype;
+        let in_arena = self.rows_of[*v].is_some_and(|b| matches!(self.program.buffers[b].home, Home::Arena(_)));
+        let metas: Vec<_> = node.inputs.iter().map(|&v| self.graph.values[v].meta.clone()).collect();
+        node.op.overwrites(&metas)
+            && alike
+            && in_arena
+            && matches!(value.source, Source::Made(_))
+            && !self.wanted.contains(v)
+            && others.iter().all(|&w| self.graph.root(w) != *v)
+            && self.graph.readers(*v).iter().all(|&reader| reader <= n)
+    }
+
     /// An op as it is, on row-major operands.
-    fn any_op(&mut self, node: &GraphNode) {
+    fn any_op(&mut self, n: NodeId, node: &GraphNode) {
         let inputs: Vec<Operand> = node.inputs.iter().map(|&v| self.operand(v)).collect();
+        let over = self.may_overwrite(n, node).then(|| inputs[0].buffer);
         let outputs: Vec<Operand> = node
             .outputs
             .iter()
-            .map(|&v| {
-                let buffer = self.new_vector(v);
+            .enumerate()
+            .map(|(i, &v)| {
+                let over = over.filter(|_| i == 0);
+                let buffer = over.unwrap_or_else(|| self.new_vector(v));
+                self.rows_of[v] = Some(buffer);
                 let meta = &self.graph.values[v].meta;
                 Operand { buffer, layout: Layout::contiguous(&meta.shape), dtype: meta.dtype }
             })

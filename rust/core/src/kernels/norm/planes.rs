@@ -201,9 +201,9 @@ fn line_run<T: Float>(line: Line<T>, x: &[T], added: Option<&[T]>, then: Then, y
 }
 
 /// dx, and the gradient of what was added, if anybody wants it. `gate` makes a gradient what it is behind the gate, of dy, x
-/// and y; the first `FAR` of these come from memory.
+/// and y; the first `FAR` of these come from memory. If it is `OVER` dy, dx begins as that.
 #[inline(always)]
-fn slope_run<const FAR: usize, T: Float>(
+fn slope_run<const FAR: usize, const OVER: bool, T: Float>(
     slope: Slope<T>,
     [dy, x, y]: [&[T]; 3],
     gate: impl Fn([T; 3]) -> T + Copy,
@@ -216,9 +216,10 @@ fn slope_run<const FAR: usize, T: Float>(
     let (ys, y_rest) = y.as_chunks::<LANES>();
     for (k, (((dx, dy), x_block), y)) in dxs.iter_mut().zip(dys).zip(xs).zip(ys).enumerate() {
         fetch_next(dx, x.len());
-        for of in &[dy, x_block, y][..FAR] {
+        for of in &[dy, x_block, y][usize::from(OVER)..FAR] {
             fetch_next(&of[..], x.len());
         }
+        let dy = if OVER { *dx } else { *dy };
         let (mut g, mut made) = ([T::ZERO; LANES], [T::ZERO; LANES]);
         for l in 0..LANES {
             g[l] = gate([dy[l], x_block[l], y[l]]);
@@ -231,11 +232,26 @@ fn slope_run<const FAR: usize, T: Float>(
         *dx = made;
     }
     for (k, (((dx, &dy), &x), &y)) in dx_rest.iter_mut().zip(dy_rest).zip(x_rest).zip(y_rest).enumerate() {
-        let g = gate([dy, x, y]);
+        let g = gate([if OVER { *dx } else { dy }, x, y]);
         if let Some((_, added)) = &mut added {
             added[k] = g;
         }
         *dx = slope.at(g, x);
+    }
+}
+
+#[inline(always)]
+fn gated_slope_run<const OVER: bool, T: Float>(
+    slope: Slope<T>,
+    given: [&[T]; 3],
+    gate: UnitGate<T>,
+    dx: &mut [T],
+    added: Option<&mut [T]>,
+) {
+    match gate {
+        UnitGate::Open => slope_run::<2, OVER, T>(slope, given, |[dy, _, _]| dy, dx, added),
+        UnitGate::Output => slope_run::<3, OVER, T>(slope, given, |[dy, _, y]| masked(dy, y), dx, added),
+        UnitGate::Line(line) => slope_run::<2, OVER, T>(slope, given, |[dy, x, _]| masked(dy, line.at(x)), dx, added),
     }
 }
 
@@ -272,17 +288,18 @@ simd! {
     }
 
     fn unit_slopes<T: Float>(
-        slope: Slope<T>, given: [&[T]; 3], samples: Samples, gate: UnitGate<T>, dx: &mut [T], added: Option<&mut [T]>,
+        slope: Slope<T>, given: [&[T]; 3], over: bool, samples: Samples, gate: UnitGate<T>, dx: &mut [T],
+        added: Option<&mut [T]>,
     ) {
         let mut added = added;
         for i in 0..samples.count {
             let given = [samples.run(given[0], i), samples.run(given[1], i), samples.run(given[2], i)];
             let added = added.as_deref_mut().map(|added| samples.run_mut(added, i));
             let dx = samples.run_mut(dx, i);
-            match gate {
-                UnitGate::Open => slope_run::<2, T>(slope, given, |[dy, _, _]| dy, dx, added),
-                UnitGate::Output => slope_run::<3, T>(slope, given, |[dy, _, y]| masked(dy, y), dx, added),
-                UnitGate::Line(line) => slope_run::<2, T>(slope, given, |[dy, x, _]| masked(dy, line.at(x)), dx, added),
+            if over {
+                gated_slope_run::<true, T>(slope, given, gate, dx, added);
+            } else {
+                gated_slope_run::<false, T>(slope, given, gate, dx, added);
             }
         }
     }
@@ -353,9 +370,9 @@ impl<T: Float> Forward<'_, T> {
 }
 
 /// The gradient of the output, and what the images were.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Gradient<'a, T> {
-    /// The gradient of the output.
+    /// The gradient of the output; empty where dx is written over it.
     pub dy: &'a [T],
     /// The images.
     pub x: &'a [T],
@@ -364,18 +381,19 @@ pub struct Gradient<'a, T> {
 }
 
 impl<'a, T: Float> Gradient<'a, T> {
-    /// What is read of a unit of channel `j` that begins here: where the gate needs no output, dy stands for it.
+    /// What is read of a unit of channel `j` that begins here: x stands for what is not.
     fn given(&self, start: usize, j: usize, scaling: Scaling<'_, T>) -> ([&'a [T]; 3], UnitGate<T>) {
+        let dy = if self.dy.is_empty() { self.x } else { self.dy };
         let (y, gate) = match self.gate {
-            Gate::Open => (self.dy, UnitGate::Open),
+            Gate::Open => (self.x, UnitGate::Open),
             Gate::Output(y) => (y, UnitGate::Output),
             Gate::Bias(bias) => {
                 let weight = at(scaling.weight, j, T::ONE);
                 let line = Line::new(scaling.mean[j], scaling.inv_std[j], weight, at(bias, j, T::ZERO));
-                (self.dy, UnitGate::Line(line))
+                (self.x, UnitGate::Line(line))
             }
         };
-        ([&self.dy[start..], &self.x[start..], &y[start..]], gate)
+        ([&dy[start..], &self.x[start..], &y[start..]], gate)
     }
 
     /// The two numbers that unit `u` of channel `j` adds to [`slope`](Self::slope).
@@ -402,7 +420,8 @@ impl<'a, T: Float> Gradient<'a, T> {
         (PlaneSlope(slope), grads)
     }
 
-    /// Write dx of unit `u` of channel `j`, and the gradient of what was added. Both begin where the unit does.
+    /// Write dx of unit `u` of channel `j`, over dy if this is empty, and the gradient of what was added. Both begin where the unit
+    /// does.
     pub fn apply(
         &self,
         planes: Planes,
@@ -413,7 +432,7 @@ impl<'a, T: Float> Gradient<'a, T> {
     ) {
         let (start, samples) = planes.unit(j, u);
         let (given, gate) = self.given(start, j, scaling);
-        unit_slopes(slope.0, given, samples, gate, dx, added);
+        unit_slopes(slope.0, given, self.dy.is_empty(), samples, gate, dx, added);
     }
 }
 

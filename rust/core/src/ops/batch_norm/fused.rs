@@ -107,6 +107,10 @@ impl Op for BatchNormReluGrad {
         });
     }
 
+    fn overwrites(&self, _inputs: &[Meta]) -> bool {
+        true
+    }
+
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
         self.norm.work(inputs, outputs)
     }

@@ -175,6 +175,9 @@ pub fn gradients<T: Float>(
             }
         }
     }
+    // Where dx lies over dy, this is read there.
+    let over = std::ptr::eq(gradient.dy.as_ptr(), outputs[0].ptr::<T>());
+    let gradient = Gradient { dy: if over { &[] } else { gradient.dy }, ..*gradient };
     share.backwards(|j, u| {
         let start = planes.start(j, u);
         // SAFETY: members have different units.

@@ -91,6 +91,12 @@ impl Op for ConvGradInput {
         });
     }
 
+    fn overwrites(&self, inputs: &[Meta]) -> bool {
+        let (g, weight) = (&inputs[0], &inputs[1]);
+        self.by_winograd(&weight.shape, &g.shape)
+            && winograd::reads_images_first(&self.settings, &weight.shape, (&g.shape, g.dtype), self.image)
+    }
+
     fn saves(&self) -> Saves {
         Saves::inputs(0b11)
     }

@@ -94,10 +94,6 @@ impl Op for Conv {
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let (settings, g) = (self.settings, cx.grad());
         let mut grads: Grads = smallvec![None; cx.input_meta.len()];
-        if cx.needs(0) {
-            let op = ConvGradInput { settings, image: image_of(&cx.input_meta[0].shape) };
-            grads[0] = Some(input_grad::grad_input(op, g, cx.input(1), None)?);
-        }
         let bias = grads.len() == 3 && cx.needs(2);
         if cx.needs(1) || bias {
             let op = ConvGradWeight { settings, kernel: image_of(&cx.input_meta[1].shape), bias };
@@ -106,6 +102,11 @@ impl Op for Conv {
             if bias {
                 grads[2] = of_bias;
             }
+        }
+        // The last to read g, which it may overwrite.
+        if cx.needs(0) {
+            let op = ConvGradInput { settings, image: image_of(&cx.input_meta[0].shape) };
+            grads[0] = Some(input_grad::grad_input(op, g, cx.input(1), None)?);
         }
         Ok(grads)
     }

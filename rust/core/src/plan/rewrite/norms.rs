@@ -133,7 +133,7 @@ pub fn merge_relu_and_norm_gradients(graph: &mut Graph, wanted: &[ValueId]) {
 }
 
 /// The bias, if there is one, of the norm with which y was made from nothing else, if the gradient `norm` could make y again.
-fn bias_behind(graph: &Graph, norm: NodeId, y: ValueId) -> Option<Option<ValueId>> {
+fn bias_behind(graph: &Graph, norm: NodeId, y: ValueId) -> Option<Vec<ValueId>> {
     let (made, gradient) = (maker(graph, y)?, &graph.nodes[norm]);
     let forward = &graph.nodes[made];
     downcast::<BatchNormRelu>(forward).filter(|op| !op.added)?;
@@ -142,7 +142,7 @@ fn bias_behind(graph: &Graph, norm: NodeId, y: ValueId) -> Option<Option<ValueId
     if !same || forward.inputs.get(1) != weight.first() {
         return None;
     }
-    let bias = forward.inputs.get(2).copied();
+    let bias = forward.inputs.iter().skip(2).copied().collect();
     let memory: Vec<_> = forward.inputs.iter().filter_map(|&v| outside(graph, v)).collect();
     graph.nodes[made + 1..norm].iter().all(|other| !changes(graph, other, &memory)).then_some(bias)
 }

@@ -109,6 +109,11 @@ impl<S: Scheme> Grid<S> {
         Self { scheme, from, to, tiles, rows, images }
     }
 
+    /// Whether blocks have whole images.
+    pub fn has_whole_images(&self) -> bool {
+        self.rows == self.tiles.rows
+    }
+
     /// Blocks that no team member waits for.
     pub fn blocks(&self, images: Range<usize>, members: usize) -> impl ExactSizeIterator<Item = Block> + Clone {
         let grid = *self;

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::geometry::Settings;
 use super::image_of;
 use super::scratch;
+use crate::element::DType;
 use crate::kernels::frame::LANES;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::transpose::{Matrix, transpose};
@@ -19,6 +20,7 @@ use crate::kernels::winograd::{
 };
 use crate::tensor::View;
 use crate::threads::Team;
+use crate::with_float;
 use grid::{Block, Grid, Images, frames, padded};
 
 pub(super) use gradient::Gradient;
@@ -110,6 +112,25 @@ struct Work<'a, T, S> {
     y: *mut T,
 }
 
+/// Whether the input's gradient, of these images, may be written over g: of one shape, and each block has whole images, all of which
+/// it reads before it writes.
+pub(super) fn reads_images_first(
+    settings: &Settings,
+    weight: &[usize],
+    (g, dtype): (&[usize], DType),
+    image: (usize, usize),
+) -> bool {
+    let alike = settings.stride == [1, 1] && weight[0] == weight[1] && image_of(g) == image;
+    let [from, to] = images(Everywhere, settings, true, image, image);
+    let taken = taken((1, 1), (weight[0], weight[1]));
+    alike && with_float!(dtype, T => Grid::new::<T>(Everywhere, from, to, taken).has_whole_images())
+}
+
+/// Elements that a tile takes in a place, transformed and as sums.
+fn taken(phases: (usize, usize), channels: (usize, usize)) -> usize {
+    padded(phases.0 * channels.0) + phases.1 * padded(channels.1.min(CHANNEL_BLOCK / phases.1))
+}
+
 /// Convolve the images `inputs[0]` with the weight `inputs[1]`, or if it is turned, take them for gradients of a convolution's result
 /// and make its input's, and add the bias `inputs[2]`, if there is one. `outputs[1]` is room for the transformed kernels.
 pub(super) fn convolve<T: Lanes>(
@@ -142,10 +163,9 @@ fn convolve_by<T: Lanes>(
     let all = scheme.phases().len();
     let phases = if turned { (1, all) } else { (all, 1) };
     let [from, to] = images(scheme, settings, turned, image_of(x.shape()), image_of(y.shape()));
-    let taken = padded(phases.0 * channels.0) + phases.1 * padded(channels.1.min(CHANNEL_BLOCK / phases.1));
     let work = Work {
         scheme,
-        grid: Grid::new::<T>(scheme, from, to, taken),
+        grid: Grid::new::<T>(scheme, from, to, taken(phases, channels)),
         n: x.shape()[0],
         channels,
         phases,
