@@ -261,6 +261,39 @@ def test_norms_with_relu_are_planned_as_one_and_have_eager_bits(c, threads):
     assert plan.count("relu") == 1
 
 
+class Moving(nn.Module):
+    """Changes its bias when it has used it: the gradient may not make the output again."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(3), nn.Linear(60, 1)
+
+    def forward(self, x):
+        y = F.relu(self.norm(x))
+        with fnn.no_grad():
+            self.norm.bias.add_(0.7)
+        return self.head(y.flatten(1))
+
+
+def test_a_bias_that_changes_after_its_norm_does_not_move_the_mask_of_relu():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(12, 3, 4, 5)).astype(np.float32), rng.normal(size=(12, 1)).astype(np.float32)
+    fnn.manual_seed(1)
+    eager, planned = Moving(), Moving()
+    planned.load_state_dict(eager.state_dict())
+    optimizer = optim.SGD(eager.parameters(), lr=0.1)
+    step = fnn.TrainStep(planned, nn.MSELoss(), optim.SGD(planned.parameters(), lr=0.1))
+    for _ in range(3):
+        loss = F.mse_loss(eager(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert step(x, y) == loss.item()
+        assert step.reason is None
+    for name, value in eager.state_dict().items():
+        np.testing.assert_array_equal(planned.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+
+
 def test_a_step_without_a_finite_loss_leaves_running_statistics_of_images():
     x = np.random.default_rng(0).normal(size=(12, 3, 4, 5)).astype(np.float32)
     x[9, 2, 3, 4] = np.nan
