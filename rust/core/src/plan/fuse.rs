@@ -303,7 +303,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// Whether an op's first output may take its first input's memory, which is in cache already: nobody reads it later.
+    /// Whether an op's first output may take its first input's memory, which is in cache already: nobody reads it later. One
+    /// element is not worth it, and sums of losses are made twice ([`late_penalties`](Self::late_penalties)).
     fn may_overwrite(&self, n: NodeId, node: &GraphNode) -> bool {
         let ([v, others @ ..], [out, ..]) = (&node.inputs[..], &node.outputs[..]) else { return false };
         let (value, made) = (&self.graph.values[*v], &self.graph.values[*out]);
@@ -312,6 +313,7 @@ impl Lowering<'_> {
         let metas: Vec<_> = node.inputs.iter().map(|&v| self.graph.values[v].meta.clone()).collect();
         node.op.overwrites(&metas)
             && alike
+            && value.meta.numel() > 1
             && in_arena
             && matches!(value.source, Source::Made(_))
             && !self.wanted.contains(v)
