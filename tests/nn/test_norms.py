@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from tests.planned import has_eager_bits
 
 import fastnn as fnn
 from fastnn import nn, optim
@@ -190,20 +191,10 @@ def test_planned_steps_are_eager_ones(threads):
     fnn.set_num_threads(threads)
     try:
         eager, planned = model(), model()
-        optimizer = optim.Adam(eager.parameters(), lr=0.1)
-        step = fnn.TrainStep(planned, nn.MSELoss(), optim.Adam(planned.parameters(), lr=0.1))
         y = np.arange(5, dtype=np.float32)[:, None]
-        for _ in range(4):
-            loss = F.mse_loss(eager(X), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            assert step(X, y) == loss.item()
-            assert step.reason is None
+        has_eager_bits(eager, planned, lambda params: optim.Adam(params, lr=0.1), X, y)
     finally:
         fnn.set_num_threads(before)
-    for name, value in eager.state_dict().items():
-        np.testing.assert_array_equal(planned.state_dict()[name].numpy(), value.numpy(), err_msg=name)
 
 
 class Block(nn.Module):
@@ -238,19 +229,9 @@ def test_norms_with_relu_are_planned_as_one_and_have_eager_bits(c, threads):
         eager = Block(c)
         planned = Block(c)
         planned.load_state_dict(eager.state_dict())
-        optimizer = optim.Adam(eager.parameters(), lr=0.1)
-        step = fnn.TrainStep(planned, nn.MSELoss(), optim.Adam(planned.parameters(), lr=0.1))
-        for _ in range(4):
-            loss = F.mse_loss(eager(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            assert step(x, y) == loss.item()
-            assert step.reason is None
+        step = has_eager_bits(eager, planned, lambda params: optim.Adam(params, lr=0.1), x, y)
     finally:
         fnn.set_num_threads(before)
-    for name, value in eager.state_dict().items():
-        np.testing.assert_array_equal(planned.state_dict()[name].numpy(), value.numpy(), err_msg=name)
     plan = [line.removeprefix("op ") for line in step.describe().splitlines() if "norm" in line or "relu" in line]
     assert plan.count("batch_norm + relu") == 2
     assert plan.count("batch_norm + add + relu") == 4
@@ -281,17 +262,7 @@ def test_a_bias_that_changes_after_its_norm_does_not_move_the_mask_of_relu():
     fnn.manual_seed(1)
     eager, planned = Moving(), Moving()
     planned.load_state_dict(eager.state_dict())
-    optimizer = optim.SGD(eager.parameters(), lr=0.1)
-    step = fnn.TrainStep(planned, nn.MSELoss(), optim.SGD(planned.parameters(), lr=0.1))
-    for _ in range(3):
-        loss = F.mse_loss(eager(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        assert step(x, y) == loss.item()
-        assert step.reason is None
-    for name, value in eager.state_dict().items():
-        np.testing.assert_array_equal(planned.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+    has_eager_bits(eager, planned, lambda params: optim.SGD(params, lr=0.1), x, y)
 
 
 def test_a_step_without_a_finite_loss_leaves_running_statistics_of_images():

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests.planned import has_eager_bits
 
 import fastnn as fnn
 from fastnn import nn, optim
-from fastnn.nn import functional as F
 
 Join = Callable[[fnn.Tensor, fnn.Tensor], fnn.Tensor]
 JOINS: dict[str, Join] = {
@@ -46,14 +46,4 @@ def test_a_plan_overwrites_only_what_is_done_with(activation: nn.Module, join: s
     fnn.manual_seed(1)
     eager, planned = Net(activation, JOINS[join]), Net(activation, JOINS[join])
     planned.load_state_dict(eager.state_dict())
-    optimizer = optim.SGD(eager.parameters(), lr=0.01, momentum=0.9)
-    step = fnn.TrainStep(planned, nn.MSELoss(), optim.SGD(planned.parameters(), lr=0.01, momentum=0.9))
-    for _ in range(4):
-        loss = F.mse_loss(eager(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        assert step(x, y) == loss.item()
-        assert step.reason is None
-    for name, value in eager.state_dict().items():
-        np.testing.assert_array_equal(planned.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+    has_eager_bits(eager, planned, lambda params: optim.SGD(params, lr=0.01, momentum=0.9), x, y)
