@@ -15,10 +15,22 @@ Optimizer = Callable[[Iterable[nn.Parameter]], optim.Optimizer]
 Array = NDArray[np.float32]
 
 
-def has_eager_bits(eager: nn.Module, planned: nn.Module, new: Optimizer, x: Array, y: Array) -> fnn.TrainStep:
-    """Train both by mean squared errors for four steps, and assert equal losses, parameters and statistics."""
+def has_eager_bits(
+    eager: nn.Module,
+    planned: nn.Module,
+    new: Optimizer,
+    x: Array,
+    y: Array,
+    *,
+    before: Callable[[int], object] = lambda i: None,
+) -> fnn.TrainStep:
+    """Train both by mean squared errors for four steps, and assert equal losses, parameters and statistics.
+
+    `before` is called with the number of each step.
+    """
     optimizer, step = new(eager.parameters()), fnn.TrainStep(planned, nn.MSELoss(), new(planned.parameters()))
-    for _ in range(4):
+    for i in range(4):
+        before(i)
         loss = F.mse_loss(eager(x), y)
         optimizer.zero_grad()
         loss.backward()

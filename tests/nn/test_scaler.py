@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from tests.planned import has_eager_bits
 
 import fastnn as fnn
 from fastnn import nn, optim
@@ -104,19 +105,12 @@ def test_planned_steps_are_eager_ones(make):
         return nn.Sequential(make(4).fit(X), nn.Linear(4, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 1))
 
     eager, planned = model(), model()
-    optimizer = optim.SGD(eager.parameters(), lr=0.1)
-    step = fnn.TrainStep(planned, nn.MSELoss(), optim.SGD(planned.parameters(), lr=0.1))
-    for i in range(4):
+
+    def before(i):
         if i == 2:  # a plan sees that the scaler has changed
             eager[0].partial_fit(X[:9] * 3), planned[0].partial_fit(X[:9] * 3)
-        loss = nn.functional.mse_loss(eager(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        assert step(x, y) == loss.item()
-        assert step.reason is None
-    for name, value in eager.state_dict().items():
-        np.testing.assert_array_equal(planned.state_dict()[name].numpy(), value.numpy())
+
+    has_eager_bits(eager, planned, lambda params: optim.SGD(params, lr=0.1), x, y, before=before)
     assert [name for name, _ in eager.named_parameters() if name.startswith("0.")] == []
 
 

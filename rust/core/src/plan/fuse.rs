@@ -139,7 +139,7 @@ impl Lowering<'_> {
 
     /// Whether `node` alone reads the value, so that its memory may be written over.
     fn sole_reader(&self, v: ValueId, node: NodeId) -> bool {
-        !self.wanted.contains(&v) && self.graph.readers(v) == [node]
+        !self.graph.is_among(v, &self.wanted) && self.graph.readers(v) == [node]
     }
 
     /// The row-major operand of a value.
@@ -316,7 +316,7 @@ impl Lowering<'_> {
             && value.meta.numel() > 1
             && in_arena
             && matches!(value.source, Source::Made(_))
-            && !self.wanted.contains(v)
+            && !self.graph.is_among(*v, &self.wanted)
             && others.iter().all(|&w| self.graph.root(w) != *v)
             && self.graph.readers(*v).iter().all(|&reader| reader <= n)
     }

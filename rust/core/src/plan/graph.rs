@@ -124,7 +124,13 @@ impl Graph {
         }
     }
 
-    /// How many ops read a value, or an alias of it.
+    /// Whether a value, or an alias of it, is one of these.
+    #[must_use]
+    pub fn is_among(&self, id: ValueId, values: &[ValueId]) -> bool {
+        values.iter().any(|&v| v == id || self.root(v) == id)
+    }
+
+    /// The ops that read a value, or an alias of it.
     #[must_use]
     pub fn readers(&self, id: ValueId) -> Vec<NodeId> {
         (0..self.nodes.len()).filter(|&n| self.nodes[n].inputs.iter().any(|&v| v == id || self.root(v) == id)).collect()

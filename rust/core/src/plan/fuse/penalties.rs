@@ -71,7 +71,7 @@ impl Lowering<'_> {
         let param = self.trained.iter().position(|t| t.grad == add.outputs[0])?;
         let Source::Outside(weight) = &self.graph.values[w].source else { return None };
         let same = weight.storage().ptr() == self.trained[param].value.storage().ptr();
-        let alone = self.sole_reader(product, sum) && !self.wanted.contains(&out);
+        let alone = self.sole_reader(product, sum) && !self.graph.is_among(out, &self.wanted);
         let fits = self.shape(product) == self.shape(w) && self.shape(add.outputs[0]) == self.shape(w);
         if !(plain && same && alone && fits && self.is_one(scale) && self.vector(w).is_some()) || self.done[maker] {
             return None;

@@ -17,7 +17,7 @@ fn is_image(shape: &[usize]) -> bool {
 
 /// Whether `node` alone reads this value.
 fn read_only_by(graph: &Graph, v: ValueId, node: NodeId, wanted: &[ValueId]) -> bool {
-    !wanted.contains(&v) && graph.readers(v) == [node]
+    !graph.is_among(v, wanted) && graph.readers(v) == [node]
 }
 
 /// Let `node` be this op, and `idle` one whose output nobody reads.
