@@ -86,7 +86,7 @@ impl Tensor {
         let items = items(index)?;
         let value = match value {
             Operand::Tensor(t) => t,
-            Operand::Scalar(s) => s.tensor(s.dtype()),
+            Operand::Scalar(s) => s.exact(),
         };
         ops::index_put_(&self.inner, &items, &value).raise()
     }

@@ -100,7 +100,7 @@ mod table {
     }
     macro_rules! masks {
         ($($name:ident: $op:ident;)+) => {$(
-            pub const $name: Pair = Pair { tensors: ops::$op, scalar: |x, s| ops::$op(x, &s.tensor(s.dtype())) };
+            pub const $name: Pair = Pair { tensors: ops::$op, scalar: |x, s| ops::$op(x, &s.exact()) };
         )+};
     }
     masks! {

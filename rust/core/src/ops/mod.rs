@@ -119,6 +119,11 @@ impl Saves {
         Self { inputs: 0, outputs: bits }
     }
 
+    /// Those of a product of inputs 0 and 1: each is read for the gradient of the other.
+    fn of_factors(wants: &[bool]) -> Self {
+        Self::inputs(u32::from(wants[1]) | u32::from(wants[0]) << 1)
+    }
+
     /// Whether input `i` is read.
     #[must_use]
     pub const fn input(self, i: usize) -> bool {
@@ -201,6 +206,12 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
     /// What backward reads.
     fn saves(&self) -> Saves {
         Saves::NONE
+    }
+
+    /// What backward reads if these inputs want a gradient: what it does not read may be changed in place.
+    fn saves_for(&self, wants: &[bool]) -> Saves {
+        let _ = wants;
+        self.saves()
     }
 
     /// Whether gradients flow through it.

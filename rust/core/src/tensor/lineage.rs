@@ -34,9 +34,12 @@ pub(super) struct State {
     seen: u64,
     /// Whether it is one of several outputs, which PyTorch does not let change in place.
     one_of_several: bool,
-    /// Whether its memory was changed on the tape in a way that it cannot follow.
-    lost: bool,
+    /// Why it cannot follow a change of its memory on the tape.
+    lost: Option<&'static str>,
 }
+
+const SEVERAL: &str = "is one of several views that one call (split, chunk, unbind) returned, or a view of one";
+const UNRECORDED: &str = "was made in no_grad mode, or is a view of one that was";
 
 impl Tensor {
     /// A view of `self`, made by `op`.
@@ -120,8 +123,9 @@ impl Tensor {
         if !parent_flows {
             return;
         }
-        if !recorded || autograd.view.one_of_several || parent_lost {
-            autograd.view.lost = true;
+        let own = if autograd.view.one_of_several { Some(SEVERAL) } else { (!recorded).then_some(UNRECORDED) };
+        if let Some(why) = own.or(parent_lost) {
+            autograd.view.lost = Some(why);
             autograd.requires_grad = true;
             return;
         }
@@ -138,16 +142,12 @@ impl Tensor {
 
     /// Refuse a view whose gradient would be wrong: its memory was changed on the tape, and it cannot follow.
     pub(crate) fn check_place(&self, op: &str) -> Result<()> {
-        if !matches!(self.0.relation, Relation::View { .. }) || !self.followed().view.lost {
+        if !matches!(self.0.relation, Relation::View { .. }) {
             return Ok(());
         }
-        let how = if self.autograd().view.one_of_several {
-            "is one of several views that one call (split, chunk, unbind) returned"
-        } else {
-            "was made in no_grad mode"
-        };
+        let Some(why) = self.followed().view.lost else { return Ok(()) };
         Err(Error::state(format!(
-            "{op}: this view {how}, and its base or another view of its base has been modified inplace; expected an \
+            "{op}: this view {why}, and its base or another view of its base has been modified inplace; expected an \
              out-of-place change there, or clone() here"
         )))
     }

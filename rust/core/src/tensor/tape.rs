@@ -30,6 +30,12 @@ enum Edge {
     Node(Arc<Node>, usize),
 }
 
+impl Edge {
+    fn is_wanted(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
 /// A tensor that backward reads, and how often it had been changed when the op read it.
 struct Saved {
     tensor: Tensor,
@@ -68,14 +74,7 @@ impl Node {
         input_meta: SmallVec<[Meta; 3]>,
         output_meta: SmallVec<[Meta; 1]>,
     ) -> Arc<Self> {
-        let saves = op.saves();
-        let keep = |tensor: Tensor| Saved { version: tensor.storage().version(), tensor };
-        let saved = SavedTensors {
-            inputs: inputs.iter().enumerate().map(|(i, t)| saves.input(i).then(|| keep(t.snapshot()))).collect(),
-            // Detached, or the node would keep itself alive.
-            outputs: outputs.iter().enumerate().map(|(i, t)| saves.output(i).then(|| keep(t.detach()))).collect(),
-        };
-        let edges = inputs
+        let edges: SmallVec<[Edge; 3]> = inputs
             .iter()
             .map(|t| match t.node() {
                 Some((node, index)) => Edge::Node(node, index),
@@ -83,6 +82,14 @@ impl Node {
                 None => Edge::None,
             })
             .collect();
+        let wants: SmallVec<[bool; 4]> = edges.iter().map(Edge::is_wanted).collect();
+        let saves = op.saves_for(&wants);
+        let keep = |tensor: Tensor| Saved { version: tensor.storage().version(), tensor };
+        let saved = SavedTensors {
+            inputs: inputs.iter().enumerate().map(|(i, t)| saves.input(i).then(|| keep(t.snapshot()))).collect(),
+            // Detached, or the node would keep itself alive.
+            outputs: outputs.iter().enumerate().map(|(i, t)| saves.output(i).then(|| keep(t.detach()))).collect(),
+        };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let note = anomaly::is_enabled().then(|| Note::of(inputs, outputs));
         Arc::new(Self { id, op, edges, input_meta, output_meta, saved: Mutex::new(Some(saved)), note })
@@ -136,7 +143,7 @@ impl Node {
                 }
             }
         }
-        let needs: SmallVec<[bool; 4]> = self.edges.iter().map(|e| !matches!(e, Edge::None)).collect();
+        let needs: SmallVec<[bool; 4]> = self.edges.iter().map(Edge::is_wanted).collect();
         let output = |(i, s): (usize, &Option<Saved>)| s.as_ref().map(|s| self.output(i, &s.tensor));
         let context = Backward {
             inputs: saved.inputs.iter().map(|s| s.as_ref().map(|s| s.tensor.clone())).collect(),
