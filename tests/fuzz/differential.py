@@ -89,9 +89,12 @@ def _slice(rng: np.random.Generator, x: Array) -> tuple[Any, ...] | None:
     for n in x.shape[: int(rng.integers(1, x.ndim + 1))]:
         start = int(rng.integers(0, n + 1))
         items.append(
-            [slice(start, None), slice(None, start), slice(None, None, int(rng.integers(1, 3))), int(rng.integers(-n, n)) if n else slice(None)][
-                int(rng.integers(4))
-            ]
+            [
+                slice(start, None),
+                slice(None, start),
+                slice(None, None, int(rng.integers(1, 3))),
+                int(rng.integers(-n, n)) if n else slice(None),
+            ][int(rng.integers(4))]
         )
     if rng.random() < 0.2:
         items.append(None)
@@ -221,17 +224,37 @@ VIEWS: dict[str, Call] = {
     "view_as": Call(lambda x, s: x.view(s).view_as(x), lambda x, s: x[...], lambda rng, x: (x.shape,), view=True),
     "flatten": Call(lambda x: x.flatten(), _flatten_array),
     "t": Call(lambda x: x.t(), lambda x: x.T, lambda rng, x: () if x.ndim <= 2 else None, view=True),
-    "mT": Call(lambda x: x.transpose(-1, -2), lambda x: x.swapaxes(-1, -2), lambda rng, x: () if x.ndim > 1 else None, view=True),
+    "mT": Call(
+        lambda x: x.transpose(-1, -2),
+        lambda x: x.swapaxes(-1, -2),
+        lambda rng, x: () if x.ndim > 1 else None,
+        view=True,
+    ),
     "transpose": Call(lambda x, a, b: x.transpose(a, b), lambda x, a, b: x.swapaxes(a, b), _transposes, view=True),
     "permute": Call(lambda x, order: x.permute(order), lambda x, order: x.transpose(order), _pairs, view=True),
     "squeeze": Call(lambda x, d: x.squeeze(d), _squeeze_array, _with_dim, view=True),
-    "unsqueeze": Call(lambda x, d: x.unsqueeze(d), np.expand_dims, lambda rng, x: (int(rng.integers(-x.ndim - 1, x.ndim + 1)),), view=True),
-    "expand": Call(lambda x, s: x.expand(s), lambda x, s: x[...] if x.shape == s else np.broadcast_to(x, s), _expand, view=True),
+    "unsqueeze": Call(
+        lambda x, d: x.unsqueeze(d),
+        np.expand_dims,
+        lambda rng, x: (int(rng.integers(-x.ndim - 1, x.ndim + 1)),),
+        view=True,
+    ),
+    "expand": Call(
+        lambda x, s: x.expand(s), lambda x, s: x[...] if x.shape == s else np.broadcast_to(x, s), _expand, view=True
+    ),
     "narrow": Call(
-        lambda x, d, a, n: x.narrow(d, a, n), lambda x, d, a, n: np.moveaxis(np.moveaxis(x, d, 0)[a : a + n], 0, d), _narrow, view=True
+        lambda x, d, a, n: x.narrow(d, a, n),
+        lambda x, d, a, n: np.moveaxis(np.moveaxis(x, d, 0)[a : a + n], 0, d),
+        _narrow,
+        view=True,
     ),
     "select": Call(lambda x, d, i: x.select(d, i), lambda x, d, i: np.moveaxis(x, d, 0)[i, ...], _select, view=True),
-    "index": Call(lambda x, item: x[item], lambda x, item: x[item] if any(i is Ellipsis for i in item) else x[(*item, ...)], _slice, view=True),
+    "index": Call(
+        lambda x, item: x[item],
+        lambda x, item: x[item] if any(i is Ellipsis for i in item) else x[(*item, ...)],
+        _slice,
+        view=True,
+    ),
     "split": Call(
         lambda x, n, d: x.split(n, d),
         lambda x, n, d: tuple(np.split(x, range(n, x.shape[d], n), d)),
@@ -245,9 +268,17 @@ VIEWS: dict[str, Call] = {
         view=True,
     ),
     "unbind": Call(
-        lambda x, d: x.unbind(d), lambda x, d: tuple(np.moveaxis(x, d, 0)[i, ...] for i in range(x.shape[d])), _with_dim, view=True
+        lambda x, d: x.unbind(d),
+        lambda x, d: tuple(np.moveaxis(x, d, 0)[i, ...] for i in range(x.shape[d])),
+        _with_dim,
+        view=True,
     ),
-    "iter": Call(lambda x: tuple(x), lambda x: tuple(x[i, ...] for i in range(len(x))), lambda rng, x: () if x.ndim else None, view=True),
+    "iter": Call(
+        lambda x: tuple(x),
+        lambda x: tuple(x[i, ...] for i in range(len(x))),
+        lambda rng, x: () if x.ndim else None,
+        view=True,
+    ),
 }
 SEVERAL = {"split", "chunk", "unbind", "iter"}
 
@@ -255,7 +286,9 @@ IN_PLACE: dict[str, Call] = {
     "add_": Call(lambda x, y: x.add_(y), lambda x, y: _copied(x, y, np.ndarray.__iadd__), _fits, 2, in_place=True),
     "sub_": Call(lambda x, y: x.sub_(y), lambda x, y: _copied(x, y, np.ndarray.__isub__), _fits, 2, in_place=True),
     "mul_": Call(lambda x, y: x.mul_(y), lambda x, y: _copied(x, y, np.ndarray.__imul__), _fits, 2, in_place=True),
-    "div_": Call(lambda x, y: x.div_(y), lambda x, y: _copied(x, y, np.ndarray.__itruediv__), _divides, 2, in_place=True),
+    "div_": Call(
+        lambda x, y: x.div_(y), lambda x, y: _copied(x, y, np.ndarray.__itruediv__), _divides, 2, in_place=True
+    ),
     "copy_": Call(lambda x, y: x.copy_(y), lambda x, y: _set(x, ..., y.copy()), _fits, 2, in_place=True),
     "+=": Call(_operator("__iadd__"), lambda x, y: _copied(x, y, np.ndarray.__iadd__), _fits, 2, in_place=True),
     "*=": Call(_operator("__imul__"), lambda x, y: _copied(x, y, np.ndarray.__imul__), _fits, 2, in_place=True),
@@ -270,7 +303,9 @@ IN_PLACE: dict[str, Call] = {
     "x[positions] = number": Call(_set, _set, _both(_positions, _number), in_place=True),
     "x[item] = y": Call(lambda x, y, i: _set(x, i, y), lambda x, y, i: _set(x, i, y.copy()), _item, 2, in_place=True),
     "x[mask] = y": Call(lambda x, y, i: _set(x, i, y), lambda x, y, i: _set(x, i, y.copy()), _masked, 2, in_place=True),
-    "x[positions] = y": Call(lambda x, y, i: _set(x, i, y), lambda x, y, i: _set(x, i, y.copy()), _placed, 2, in_place=True),
+    "x[positions] = y": Call(
+        lambda x, y, i: _set(x, i, y), lambda x, y, i: _set(x, i, y.copy()), _placed, 2, in_place=True
+    ),
 }
 
 FRESH: dict[str, Call] = {
@@ -314,7 +349,9 @@ def generate(seed: int) -> Program:
         if name in SEVERAL and rng.random() < 0.7:
             continue  # what changes their memory is refused, which most programs are to do without
         call = CALLS[name]
-        operands = tuple(int(rng.integers(len(program.leaves) if least else 0, len(slots))) for _ in range(call.operands))
+        operands = tuple(
+            int(rng.integers(len(program.leaves) if least else 0, len(slots))) for _ in range(call.operands)
+        )
         if rng.random() < 0.1:
             operands = (*operands[:-1], int(rng.integers(len(slots)))) if call.operands > 1 else operands
         shown = [slots[i] for i in operands]

@@ -21,16 +21,14 @@ def test_programs_reach_every_call() -> None:
     assert names == set(CALLS)
 
 
-def test_refused_programs_are_those_that_pytorch_refuses() -> None:
+def test_what_pytorch_runs_is_run_with_its_gradients() -> None:
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
     for seed in range(3000):
         program = differential.generate(seed)
         try:
             value, grads = differential.run_tensors(program, torch)
         except RuntimeError:
-            with pytest.raises(RuntimeError):
-                differential.run_tensors(program, fnn)
-            continue
+            continue  # more than here: PyTorch keeps no copy of what a change reads, such as x of x *= x
         got, got_grads = differential.run_tensors(program, fnn)
         np.testing.assert_allclose(got, value, rtol=1e-9, atol=1e-9, err_msg=str(program))
         for mine, expected in zip(got_grads, grads, strict=True):

@@ -14,13 +14,13 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::binary::Arithmetic;
+use super::put_view::overwritten;
 use super::scalar::with_view;
 use super::select::clamp_bounds;
 use super::walk::{map, map_in_place, zip_in_place};
-use super::put_view::overwritten;
 use super::{
-    Op, Outputs, Run, Scalar, add, add_scalar, apply_in_place, broadcast_to, cast, clamp, copy, div, div_scalar, full, mul,
-    mul_scalar, pow, pow_scalar, shape_error, sub, sub_scalar,
+    Op, Outputs, Run, Scalar, add, add_scalar, apply_in_place, broadcast_to, cast, clamp, copy, div, div_scalar, full,
+    mul, mul_scalar, pow, pow_scalar, shape_error, sub, sub_scalar,
 };
 use crate::element::{DType, Element, Float};
 use crate::error::{Error, Result};
@@ -208,11 +208,7 @@ pub(super) fn flows(x: &Tensor, others: &[&Tensor]) -> bool {
 }
 
 /// Change x on the tape, to what `recorded` makes of a copy of it: its backward may read the old value.
-pub(super) fn change_on_tape(
-    op: &str,
-    x: &Tensor,
-    recorded: impl FnOnce(&Tensor) -> Result<Tensor>,
-) -> Result<()> {
+pub(super) fn change_on_tape(op: &str, x: &Tensor, recorded: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
     x.check_recordable(op)?;
     if !x.storage().writable() {
         return Err(Error::value(format!("{op}: expected a writable tensor; got a read-only array")));
@@ -235,7 +231,11 @@ pub fn assign(
             return Err(shape_error(op, &format!("an operand that broadcasts to {}", show(x.shape())), y.shape()));
         }
         if kind(&y) > kind(x) {
-            return Err(Error::dtype(format!("{op}: expected an operand that {} can hold; got {}", x.dtype(), y.dtype())));
+            return Err(Error::dtype(format!(
+                "{op}: expected an operand that {} can hold; got {}",
+                x.dtype(),
+                y.dtype()
+            )));
         }
         Ok(y)
     };
@@ -355,9 +355,7 @@ pub fn copy_(x: &Tensor, b: &Tensor) -> Result<()> {
 
 fn fill_with(name: &'static str, x: &Tensor, s: Scalar) -> Result<()> {
     check_target(name, x)?;
-    change(InPlace { name, change: Change::Fill(s) }, x, &[], |x| {
-        overwritten(x, &full(x.shape(), s, Some(x.dtype())))
-    })
+    change(InPlace { name, change: Change::Fill(s) }, x, &[], |x| overwritten(x, &full(x.shape(), s, Some(x.dtype()))))
 }
 
 /// x ← s, converted to x's dtype.

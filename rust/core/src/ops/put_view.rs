@@ -92,7 +92,8 @@ impl Op for PutView {
             let v = &cx.input_meta[1];
             apply(self.clone(), &[g, &Tensor::zeros(&v.shape, v.dtype)])
         };
-        let shown = || self.path.iter().try_fold(g.clone(), |g, op| Ok(apply_many(Arc::clone(op), &[&g])?.swap_remove(0)));
+        let shown =
+            || self.path.iter().try_fold(g.clone(), |g, op| Ok(apply_many(Arc::clone(op), &[&g])?.swap_remove(0)));
         Ok(smallvec![cx.needs(0).then(rest).transpose()?, cx.needs(1).then(shown).transpose()?])
     }
 }

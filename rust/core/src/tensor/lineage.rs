@@ -70,7 +70,8 @@ impl Tensor {
             drop(autograd);
             return self.clone();
         }
-        let kept = Autograd { requires_grad: autograd.requires_grad, node: autograd.node.clone(), ..Autograd::default() };
+        let kept =
+            Autograd { requires_grad: autograd.requires_grad, node: autograd.node.clone(), ..Autograd::default() };
         drop(autograd);
         let relation = if self.is_view() { Relation::Detached } else { Relation::Own };
         Self(Arc::new(Inner {
@@ -215,3 +216,6 @@ impl Drop for Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

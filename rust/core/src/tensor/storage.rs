@@ -54,7 +54,14 @@ impl Storage {
         let ptr = unsafe { alloc(memory) };
         // Where a caller's wish can be that large, `room` has refused it before.
         assert!(!ptr.is_null(), "there is no memory for {bytes} bytes");
-        Self { ptr, bytes, owner: Owner::Ours(memory), version: AtomicU64::new(0), rebased: AtomicU64::new(0), claimed: AtomicBool::new(false) }
+        Self {
+            ptr,
+            bytes,
+            owner: Owner::Ours(memory),
+            version: AtomicU64::new(0),
+            rebased: AtomicU64::new(0),
+            claimed: AtomicBool::new(false),
+        }
     }
 
     /// Memory of somebody else.

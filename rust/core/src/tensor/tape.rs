@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use smallvec::SmallVec;
 
 use mode::switched;
-pub use owned::for_each_owned_op;
 pub use mode::{is_deriving, is_grad_enabled, no_grad, set_grad_enabled};
+pub use owned::for_each_owned_op;
 
 use super::anomaly::{self, Note};
 use super::{Meta, Tensor};
