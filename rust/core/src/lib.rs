@@ -13,8 +13,9 @@
 //! | [`rbm`] | restricted Boltzmann machines: chunks of batches, and Gibbs sampling, in one call | `kernels`, `tensor`, `threads` |
 //!
 //! Conventions. Matrices are row-major. A reduction runs over [`element::LANES`] virtual lanes and a tree fixed by the
-//! shape, so that a result has the same bits for every instruction set and any number of threads. Products
-//! accumulate one chain of fused multiply-adds per output element, the inner index ascending.
+//! shape, so that a result has the same bits for every instruction set and any number of threads; blocks of a long axis are added in
+//! double precision. Products accumulate one chain of fused multiply-adds per output element, the inner index ascending, and add
+//! up the chunks of a long one.
 
 pub mod data;
 pub mod element;

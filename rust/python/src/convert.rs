@@ -97,27 +97,52 @@ pub fn from_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Core> {
         .ok_or_else(|| value_error("expected an array that can be copied"))
 }
 
-/// A Python or NumPy number.
-pub fn scalar(object: &Bound<'_, PyAny>) -> Option<Scalar> {
+/// The error for an integer outside of int64.
+fn too_large(integer: &Bound<'_, PyAny>) -> PyErr {
+    // Python refuses to write out the longest ones.
+    let text = integer.str().map_or_else(|_| "one of thousands of digits".into(), |text| text.to_string());
+    value_error(format!("expected integers that int64 can hold; got {text}"))
+}
+
+/// A Python or NumPy number, if the object is one. An integer outside of int64 is an error, as in PyTorch.
+pub fn scalar(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
     if let Ok(x) = object.cast::<PyFloat>() {
-        return Some(Scalar::Float(x.value()));
+        return Ok(Some(Scalar::Float(x.value())));
     }
     if let Ok(x) = object.cast::<PyBool>() {
-        return Some(Scalar::Bool(x.is_true()));
+        return Ok(Some(Scalar::Bool(x.is_true())));
     }
     if object.is_instance_of::<PyInt>() {
-        return object.extract().ok().map(Scalar::Int).or_else(|| object.extract().ok().map(Scalar::Float));
+        return object.extract().map(|x| Some(Scalar::Int(x))).map_err(|_| too_large(object));
     }
     if is_numpy_scalar(object) {
-        let kind: String = object.getattr("dtype").ok()?.getattr("kind").ok()?.extract().ok()?;
-        return match kind.as_str() {
-            "f" => object.extract().ok().map(Scalar::Float),
-            "i" | "u" => object.extract().ok().map(Scalar::Int),
-            "b" => object.is_truthy().ok().map(Scalar::Bool),
+        let kind: Option<String> = object.getattr("dtype").and_then(|d| d.getattr("kind")?.extract()).ok();
+        return Ok(match kind.as_deref() {
+            Some("f") => object.extract().ok().map(Scalar::Float),
+            Some("i" | "u") => Some(Scalar::Int(object.extract().map_err(|_| too_large(object))?)),
+            Some("b") => object.is_truthy().ok().map(Scalar::Bool),
             _ => None,
-        };
+        });
     }
-    None
+    Ok(None)
+}
+
+/// The first number of nested lists that int64 cannot hold, if all of them are integers.
+fn first_too_large<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    fn search<'py>(object: &Bound<'py, PyAny>, found: &mut Option<Bound<'py, PyAny>>) -> bool {
+        if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
+            return object
+                .try_iter()
+                .is_ok_and(|mut items| items.all(|item| item.is_ok_and(|item| search(&item, found))));
+        }
+        if found.is_none() && object.extract::<i64>().is_err() {
+            *found = Some(object.clone());
+        }
+        // NumPy's integers, too.
+        object.hasattr(intern!(object.py(), "__index__")).unwrap_or(false)
+    }
+    let mut found = None;
+    if search(object, &mut found) { found } else { None }
 }
 
 /// An argument that is a number.
@@ -134,7 +159,7 @@ impl<'py> FromPyObject<'_, 'py> for Number {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Some(number) = scalar(&object) {
+        if let Some(number) = scalar(&object)? {
             return Ok(Self(number));
         }
         match object.cast::<Tensor>() {
@@ -190,9 +215,19 @@ pub fn any_as(object: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<Core
     })?;
     let array = array.cast::<PyUntypedArray>()?;
     if array.dtype().kind() == b'O' {
+        if let Some(integer) = first_too_large(object) {
+            return Err(too_large(&integer));
+        }
         return Err(type_error(format!("expected a tensor, an array or numbers; got {}", type_name(object))));
     }
     let tensor = from_array(array)?;
+    // Where no integer type holds all of them, NumPy takes floats.
+    if tensor.dtype() == DType::F64
+        && tensor.to_vec_f64().iter().any(|x| x.abs() >= i64::MAX as f64)
+        && let Some(integer) = first_too_large(object)
+    {
+        return Err(too_large(&integer));
+    }
     if !own_dtype && tensor.dtype() == DType::F64 {
         return ops::cast(&tensor, wanted.unwrap_or(DType::F32)).raise();
     }

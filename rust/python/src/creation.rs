@@ -179,15 +179,15 @@ pub fn arange(
 #[pyfunction]
 #[pyo3(signature = (start, end, steps, *, dtype=None, device=None, requires_grad=false))]
 pub fn linspace(
-    start: f64,
-    end: f64,
+    start: Number,
+    end: Number,
     steps: usize,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
     room::check("linspace", &[steps], DType::F64).raise()?;
-    make(device, requires_grad, || Ok(ops::linspace(start, end, steps, or_f32(dtype))))
+    make(device, requires_grad, || Ok(ops::linspace(start.0, end.0, steps, or_f32(dtype))))
 }
 
 /// 1 on the diagonal of an `n × m` matrix.

@@ -28,6 +28,10 @@ pub const SUB: Change = Change { tensors: |x, b| ops::sub_(x, b, 1), scalar: |x,
 pub const MUL: Change = Change { tensors: ops::mul_, scalar: |x, s| ops::mul_scalar_(x, s) };
 /// target ← target / other.
 pub const DIV: Change = Change { tensors: ops::div_, scalar: |x, s| ops::div_scalar_(x, s) };
+/// target ← ⌊target / other⌋.
+pub const FLOOR_DIV: Change = Change { tensors: ops::floor_divide_, scalar: |x, s| ops::floor_divide_scalar_(x, s) };
+/// target ← target − ⌊target / other⌋ · other.
+pub const REMAINDER: Change = Change { tensors: ops::remainder_, scalar: |x, s| ops::remainder_scalar_(x, s) };
 
 /// target ← target ∘ other.
 pub fn arithmetic(slf: &Bound<'_, Tensor>, change: Change, other: &Operand) -> PyResult<()> {
@@ -79,6 +83,16 @@ impl Tensor {
         Ok(slf)
     }
 
+    fn floor_divide_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
+        arithmetic(&slf, FLOOR_DIV, &other)?;
+        Ok(slf)
+    }
+
+    fn remainder_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
+        arithmetic(&slf, REMAINDER, &other)?;
+        Ok(slf)
+    }
+
     #[pyo3(signature = (src, non_blocking=false))]
     fn copy_(slf: Bound<'_, Self>, src: convert::Arg, non_blocking: bool) -> PyResult<Bound<'_, Self>> {
         let _ = non_blocking;
@@ -116,12 +130,17 @@ impl Tensor {
 
 /// target ← target ± alpha · other.
 fn scaled(slf: Bound<'_, Tensor>, how: Change, other: Operand, alpha: Scalar) -> PyResult<Bound<'_, Tensor>> {
-    let other = match (alpha, other) {
-        (Scalar::Int(1), other) => other,
-        (_, Operand::Tensor(t)) => Operand::Tensor(ops::mul_scalar(&t, alpha).raise()?),
-        (Scalar::Int(a), Operand::Scalar(Scalar::Int(b))) => Operand::Scalar(Scalar::Int(a.wrapping_mul(b))),
-        (_, Operand::Scalar(s)) => Operand::Scalar(Scalar::Float(s.to_f64() * alpha.to_f64())),
-    };
-    arithmetic(&slf, how, &other)?;
+    arithmetic(&slf, how, &times(other, alpha)?)?;
     Ok(slf)
+}
+
+/// alpha · other.
+pub fn times(other: Operand, alpha: Scalar) -> PyResult<Operand> {
+    Ok(match (alpha.whole(), other) {
+        (Some(1), other) => other,
+        (_, Operand::Tensor(t)) => Operand::Tensor(ops::mul_scalar(&t, alpha).raise()?),
+        (Some(a), Operand::Scalar(Scalar::Int(b))) => Operand::Scalar(Scalar::Int(a.wrapping_mul(b))),
+        (Some(a), Operand::Scalar(Scalar::Bool(b))) => Operand::Scalar(Scalar::Int(a * i64::from(b))),
+        (_, Operand::Scalar(s)) => Operand::Scalar(Scalar::Float(s.to_f64() * alpha.to_f64())),
+    })
 }

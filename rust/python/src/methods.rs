@@ -10,6 +10,7 @@ use crate::convert::{self, Number};
 use crate::dtype;
 use crate::error::{Raise, value_error};
 use crate::gil;
+use crate::in_place;
 use crate::operators::{self, Operand, product};
 use crate::tensor::Tensor;
 
@@ -75,13 +76,13 @@ fn sizes(args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
 
 #[pymethods]
 impl Tensor {
-    #[pyo3(signature = (other, *, alpha=1.0))]
-    fn add(slf: &Bound<'_, Self>, other: Operand, alpha: f64) -> PyResult<Self> {
+    #[pyo3(signature = (other, *, alpha=ops::Scalar::Int(1).into()))]
+    fn add(slf: &Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Self> {
         scaled(slf, other, alpha, operators::ADD)
     }
 
-    #[pyo3(signature = (other, *, alpha=1.0))]
-    fn sub(slf: &Bound<'_, Self>, other: Operand, alpha: f64) -> PyResult<Self> {
+    #[pyo3(signature = (other, *, alpha=ops::Scalar::Int(1).into()))]
+    fn sub(slf: &Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Self> {
         scaled(slf, other, alpha, operators::SUB)
     }
 
@@ -274,12 +275,8 @@ pub fn own(x: &Core, view: fastnn_core::Result<Core>) -> PyResult<Tensor> {
     Ok(view.into())
 }
 
-fn scaled(slf: &Bound<'_, Tensor>, other: Operand, alpha: f64, pair: operators::Pair) -> PyResult<Tensor> {
-    let other = match other {
-        other if alpha == 1.0 => other,
-        Operand::Tensor(t) => Operand::Tensor(ops::mul_scalar(&t, alpha).raise()?),
-        Operand::Scalar(s) => Operand::Scalar(ops::Scalar::Float(s.to_f64() * alpha)),
-    };
+fn scaled(slf: &Bound<'_, Tensor>, other: Operand, alpha: Number, pair: operators::Pair) -> PyResult<Tensor> {
+    let other = in_place::times(other, alpha.0)?;
     pair.run(slf.py(), &slf.borrow().inner, &other).map(Tensor::from)
 }
 

@@ -5,9 +5,9 @@ use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::convert;
+use crate::convert::{self, scalar};
 use crate::dtype;
-use crate::error::{Raise, type_error};
+use crate::error::{Raise, type_error, type_name, value_error};
 use crate::gil;
 use crate::methods::Dims;
 use crate::operators::{self, Operand};
@@ -64,6 +64,21 @@ fn extreme<'py>(
 
 fn correction(unbiased: Option<bool>, correction: Option<f64>) -> f64 {
     correction.unwrap_or(if unbiased == Some(false) { 0.0 } else { 1.0 })
+}
+
+/// The order of a norm: a number, or 2 for None and "fro".
+fn order(p: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+    let Some(p) = p else { return Ok(2.0) };
+    if let Ok(name) = p.extract::<&str>() {
+        return match name {
+            "fro" => Ok(2.0),
+            _ => Err(value_error(format!("norm: expected p to be a number, 'fro' or None; got {}", p.repr()?))),
+        };
+    }
+    match scalar(p)? {
+        Some(p) => Ok(p.to_f64()),
+        None => Err(type_error(format!("norm: expected p to be a number, 'fro' or None; got {}", type_name(p)))),
+    }
 }
 
 #[pymethods]
@@ -173,23 +188,20 @@ impl Tensor {
         gil::run(py, x.numel(), || ops::softmax::log_softmax(&x, dim)).map(Self::from)
     }
 
-    /// The 2-norm over the given dimensions, or of all elements.
-    #[pyo3(signature = (p=2.0, dim=None, keepdim=false))]
-    fn norm(&self, py: Python<'_>, p: f64, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
-        let dims = dim.as_ref().map(|d| d.0.as_slice());
-        let x = &self.inner;
-        gil::run(py, x.numel(), || {
-            if p == 2.0 {
-                ops::sqrt(&ops::sum(&ops::square(x)?, dims, keepdim)?)
-            } else if p == 1.0 {
-                ops::sum(&ops::abs(x)?, dims, keepdim)
-            } else if p == f64::INFINITY {
-                ops::amax(&ops::abs(x)?, dims, keepdim)
-            } else {
-                ops::pow_scalar(&ops::sum(&ops::pow_scalar(&ops::abs(x)?, p)?, dims, keepdim)?, 1.0 / p)
-            }
-        })
-        .map(Self::from)
+    /// The p-norm over the given dimensions, or of all elements.
+    #[pyo3(signature = (p=None, dim=None, keepdim=false, dtype=None))]
+    fn norm(
+        &self,
+        py: Python<'_>,
+        p: Option<&Bound<'_, PyAny>>,
+        dim: Option<Dims>,
+        keepdim: bool,
+        dtype: Option<dtype::Arg>,
+    ) -> PyResult<Self> {
+        let p = order(p)?;
+        let x = ops::cast(&self.inner, ops::norm_dtype(&self.inner, dtype.map(|d| d.0)).raise()?).raise()?;
+        let dims = dim.as_ref().map(|d| d.0.as_slice()).filter(|d| !d.is_empty());
+        gil::run(py, x.numel(), || ops::norm(&x, p, dims, keepdim)).map(Self::from)
     }
 }
 

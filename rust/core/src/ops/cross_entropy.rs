@@ -13,10 +13,10 @@ use std::ops::Range;
 use smallvec::smallvec;
 
 use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, second, shape_error};
-use crate::element::{DType, Float, LANES};
+use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::loss::{self, SampleLosses, SampleScales};
-use crate::kernels::reduce::{sum, sum_flat};
+use crate::kernels::reduce::{Running, sum_flat};
 use crate::tensor::layout::{Dims, show};
 use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
@@ -145,11 +145,9 @@ pub fn label_weight<T: Float>(weight: &[T], ignore_index: i64, labels: &[i64]) -
     if weight.is_empty() {
         return T::from_f64(counted.count() as f64);
     }
-    let mut lanes = [T::ZERO; LANES];
-    for (i, &label) in labels.iter().enumerate().filter(|(_, label)| **label != ignore_index) {
-        lanes[i % LANES] += weight[label as usize];
-    }
-    sum(&lanes)
+    let mut total = Running::default();
+    counted.for_each(|&label| total.add(weight[label as usize]));
+    total.total()
 }
 
 /// Reduce the losses, complete once all have come here.

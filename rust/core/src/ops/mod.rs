@@ -57,7 +57,7 @@ use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View, room};
 use crate::threads::{self, Team};
 
-pub use binary::{Arithmetic, Binary, add, div, mul, pow, promote, sub};
+pub use binary::{Arithmetic, Binary, add, div, floor_divide, mul, pow, promote, remainder, sub};
 pub use compare::{
     eq, eq_scalar, ge, ge_scalar, gt, gt_scalar, isfinite, isinf, isnan, le, le_scalar, logical_and, logical_not,
     logical_or, logical_xor, lt, lt_scalar, ne, ne_scalar,
@@ -65,7 +65,8 @@ pub use compare::{
 pub use copy::{Copy, cast, contiguous, copy};
 pub use create::{arange, eye, full, linspace, one_hot, ones};
 pub use in_place::{
-    add_, add_scalar_, assign, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, sub_, sub_scalar_, zero_,
+    add_, add_scalar_, assign, clamp_, copy_, div_, div_scalar_, fill_, floor_divide_, floor_divide_scalar_, mul_,
+    mul_scalar_, remainder_, remainder_scalar_, sub_, sub_scalar_, zero_,
 };
 pub use index::{
     Index, gather, index, index_add, index_put_, index_select, narrow, nonzero, scatter_add, select, slice,
@@ -73,10 +74,12 @@ pub use index::{
 pub use join::{cat, chunk, split, split_sizes, stack, unbind};
 pub(crate) use put_view::put_view_node;
 pub use reduce::{
-    all, amax, amin, any, argmax, argmin, item, max, max_along, mean, min, min_along, prod, std, sum, sum_to, var,
+    all, amax, amin, any, argmax, argmin, item, max, max_along, mean, min, min_along, norm, norm_dtype, prod, std, sum,
+    sum_to, var,
 };
 pub use scalar::{
-    Scalar, add_scalar, div_scalar, mul_scalar, pow_scalar, rdiv_scalar, rpow_scalar, rsub_scalar, sub_scalar,
+    Scalar, add_scalar, div_scalar, floor_divide_scalar, mul_scalar, pow_scalar, rdiv_scalar, remainder_scalar,
+    rpow_scalar, rsub_scalar, sub_scalar,
 };
 pub use select::{clamp, masked_fill, maximum, maximum_scalar, minimum, minimum_scalar, where_};
 pub use shape::{

@@ -149,7 +149,7 @@ pub enum Distribution {
         /// In [0, 1].
         p: f64,
     },
-    /// Whole numbers, evenly over low..high; exact while `high - low` is far below 2⁵³.
+    /// Whole numbers, evenly over low..high, as far as 64 bits can be: 53 where `high - low` is at most 2⁵³.
     Integers {
         /// The least number.
         low: i64,
@@ -210,6 +210,16 @@ crate::simd! {
 
 fn integers(low: i64, high: i64, draw: Draw, first: usize, out: &mut [i64]) {
     let width = high.wrapping_sub(low) as u64;
+    if width > 1 << 53 {
+        // More numbers than a float64 has below 1: the 64 bits of the two words of which it would be made.
+        for (position, out) in (first..).zip(out) {
+            let words = draw.block((position / 2) as u64);
+            let [low_half, high_half] = [0, 1].map(|half| u64::from(words[position % 2 * 2 + half]));
+            let product = u128::from(low_half | high_half << 32) * u128::from(width);
+            *out = low.wrapping_add((product >> 64) as i64);
+        }
+        return;
+    }
     let mut unit = [0.0_f64; BUFFER];
     for (i, out) in out.chunks_mut(BUFFER).enumerate() {
         rng::uniform(draw, first + i * BUFFER, &mut unit[..out.len()]);
