@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastnn._core import Tensor
 from fastnn._types import check_at_least
 from fastnn.callbacks.base import Callback, CallbackList
+from fastnn.data.generator import draws_alone
 from fastnn.nn.module import Module
 from fastnn.training import evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
@@ -137,6 +138,7 @@ class Trainer(Evaluator):
 
     # Fit
 
+    @draws_alone
     def fit(
         self,
         x: Any,
