@@ -163,7 +163,7 @@ class DataLoader(Generic[T_co]):
     def __iter__(self) -> Iterator[Any]:
         if self.generator is None:
             # In a thread of one's own the order does not depend on what others draw.
-            _core.begin_training_draws()
+            _core.begin_training_draws(0)
         seed = draw_seed(self.generator)
         if isinstance(self.dataset, IterableDataset):
             return self._read(seed)

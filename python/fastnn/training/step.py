@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from threading import get_ident
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -125,11 +124,11 @@ class TrainStep:
         self._watch = Watch(())
         # How many traces of forward and loss have changed what they read.
         self._restless = 0
-        self._thread = -1
+        self._thread = 0
 
     def __call__(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None = None) -> float:
         self._begin()
-        if self._is_eager():
+        if self.reason is not None and self._is_eager():
             return self._run_eagerly(x, y, sample_weight)
         optimizer = self.optimizer
         loss = self._planner.step(x, y, sample_weight, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
@@ -319,11 +318,9 @@ class TrainStep:
 
     def _begin(self) -> None:
         """Look for changes since the last step, and see to it that the thread has a generator to train with."""
-        if self._version != _core.config_version() or self._watch.changed() is not None:
+        if self._version != _core.config_version() or (self._watch.places and self._watch.changed() is not None):
             self._look_again()
-        if self._thread != get_ident():
-            self._thread = get_ident()
-            _core.begin_training_draws()
+        self._thread = _core.begin_training_draws(self._thread)
 
     def _is_eager(self) -> bool:
         # What forward changes may have been set up by the first step, so a second one is traced too.

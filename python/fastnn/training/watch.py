@@ -23,6 +23,8 @@ from fastnn.training.assumptions import Same, attribute_state
 _LIBRARIES: Final = {"fastnn", "numpy", *sys.stdlib_module_names} - {"test", "__main__"}
 _FUNCTIONS: Final = (types.FunctionType, types.MethodType, types.BuiltinMethodType, functools.partial)
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset, deque)
+# Kept in an attribute of a module, they may change without a word to it.
+_CHANGEABLE: Final = (*_CONTAINERS, np.ndarray)
 _RANDOM: Final = (random.Random, np.random.Generator, np.random.RandomState)
 # How deep, and how many values in all, a state is looked at; beyond that an object equals itself alone.
 _DEPTH: Final = 4
@@ -73,11 +75,13 @@ class _Freezer:
         if isinstance(value, functools.partial):
             return self(value.func, depth), self(value.args, depth), self(value.keywords, depth)
         if isinstance(value, types.GeneratorType):
-            return Same(value), value.gi_frame and value.gi_frame.f_lasti
+            frame = value.gi_frame
+            inside = None if frame is None else (frame.f_lasti, self(dict(frame.f_locals), depth))
+            return Same(value), inside, self(value.gi_yieldfrom, depth)
         if isinstance(value, Iterator) and _of_library(type(value).__module__):
             # How far it has come: itertools.count shows it, iterators over lists have a length.
             return Same(value), repr(value), length_hint(value, -1)
-        if _of_library(type(value).__module__):
+        if not _is_plain(value):
             return Same(value)
         return Same(value), [(name, self(item, depth)) for name, item in _attributes(value) if name in self._names]
 
@@ -116,6 +120,7 @@ class Watch:
 
     Attributes:
         modules: Models that the code refers to and that are not among the roots' own modules.
+        places: Where to look for changes.
     """
 
     def __init__(self, roots: Iterable[object]) -> None:
@@ -124,22 +129,22 @@ class Watch:
         self._names = found.names
         self._sources = found.sources
         self._wanted = found.places
-        self._places: list[_Place] = []
+        self.places: list[_Place] = []
         self.refresh()
 
     def refresh(self) -> None:
         """Take everything as it is now."""
         freeze = _Freezer(self._names)
-        self._places = []
+        self.places = []
         for get, key in self._wanted.values():
             value = get(key, _MISSING)
             # While the same object is there, only one that has contents can have changed.
             fixed = isinstance(value, (bool, int, float, str, bytes, complex, type, Module, *_FUNCTIONS[:3]))
-            self._places.append(_Place(get, key, value, freeze(value), fixed or value is None))
+            self.places.append(_Place(get, key, value, freeze(value), fixed or value is None))
 
     def changed(self) -> str | None:
         """Return the name of something that has changed."""
-        for get, key, value, frozen, fixed in self._places:
+        for get, key, value, frozen, fixed in self.places:
             now = get(key, _MISSING)
             if (now is not value or not fixed) and _Freezer(self._names)(now) != frozen:
                 return key
@@ -196,7 +201,7 @@ class _Search:
         if isinstance(value, property):
             value = value.fget
         # What a module itself holds is part of its state, but for what is inside. Objects are watched as a whole.
-        whole = _is_plain(owner) or (isinstance(owner, Module) and not isinstance(value, _CONTAINERS))
+        whole = _is_plain(owner) or (isinstance(owner, Module) and not isinstance(value, _CHANGEABLE))
         if not whole:
             self._place(owner, attributes.get, name)
         self._visit(value)
@@ -216,6 +221,7 @@ class _Search:
         elif isinstance(value, types.BuiltinMethodType):
             self._visit(value.__self__)
         elif isinstance(value, functools.partial):
+            self._place(value, functools.partial(_itself, value), "arguments of a partial")
             for part in (value.func, *value.args, *value.keywords.values()):
                 self._visit(part)
         elif isinstance(value, Module):
@@ -251,7 +257,7 @@ class _Search:
             self._place(cell, functools.partial(_contents, cell), name)
             self._visit(_contents(cell))
         for name, value in _defaults(function):
-            if isinstance(value, _CONTAINERS) or _is_plain(value):
+            if isinstance(value, _CHANGEABLE):
                 self._place(value, functools.partial(_itself, value), name)
             self._visit(value)
 
@@ -286,9 +292,11 @@ class _Search:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is an object of a class of the user's."""
-    known = isinstance(value, (type, Module, Tensor, types.ModuleType, *_FUNCTIONS))
-    return not known and not _of_library(type(value).__module__)
+    """Whether it is an object with attributes, of a class of the user's or one such as ``SimpleNamespace``."""
+    known = (type, Module, Tensor, types.ModuleType, *_FUNCTIONS, *_RANDOM, *_CHANGEABLE)
+    if isinstance(value, known) or type(value).__module__.partition(".")[0] in {"fastnn", "numpy", "builtins"}:
+        return False
+    return hasattr(value, "__dict__") or any("__slots__" in kind.__dict__ for kind in type(value).__mro__)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -1,5 +1,7 @@
 //! New tensors: from data, filled, drawn.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use fastnn_core::ops::{self, Scalar, random};
 use fastnn_core::plan::trace;
 use fastnn_core::tensor::room;
@@ -311,13 +313,23 @@ pub fn set_own_rng_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
     random::set_own_state(state)
 }
 
-/// Let this thread, if it is not the main one, train with a generator of its own from now on.
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// A number that no other thread has or had.
+    static THREAD: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Let this thread, if it is not the main one, train with a generator of its own from now on. Returns the number of the
+/// thread; does nothing if that is `last`.
 #[pyfunction]
-pub fn begin_training_draws(py: Python<'_>) -> PyResult<()> {
-    if !is_main_thread(py)? {
+#[pyo3(signature = (last, /))]
+pub fn begin_training_draws(py: Python<'_>, last: u64) -> PyResult<u64> {
+    let thread = THREAD.with(|&number| number);
+    if thread != last && !is_main_thread(py)? {
         random::begin_training();
     }
-    Ok(())
+    Ok(thread)
 }
 
 /// Where the draws of a fit ended, for the next one.

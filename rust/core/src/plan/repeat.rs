@@ -56,7 +56,7 @@ fn contents(tensor: &Tensor) -> u64 {
 /// What a trace did, to be compared with the next one.
 #[derive(Debug)]
 pub struct Fingerprint {
-    /// Of every op: what it is, on what it ran, what it made.
+    /// Of every op that is needed: what it is, on what it ran, what it made.
     steps: Vec<u64>,
     outside: Vec<Outside>,
 }
@@ -69,7 +69,9 @@ impl Fingerprint {
         for tensor in batch {
             builder.numbers.insert(tensor.id(), builder.numbers.len());
         }
-        let mut steps: Vec<u64> = trace.steps.iter().map(|step| builder.step(step, drawn_from)).collect();
+        let needed = needed(trace, wanted);
+        let mut steps: Vec<u64> =
+            trace.steps.iter().zip(needed).filter(|(_, n)| *n).map(|(s, _)| builder.step(s, drawn_from)).collect();
         steps.extend(wanted.iter().map(|tensor| builder.number(tensor, false) as u64));
         Self { steps, outside: builder.outside }
     }
@@ -84,6 +86,26 @@ impl Fingerprint {
             && self.outside.iter().zip(&other.outside).all(|(a, b)| a.same(b));
         (!same).then_some("forward or loss makes or takes other tensors at every step")
     }
+}
+
+/// Which steps the `wanted` tensors, and changes in place, need: a plan leaves out the others, such as gradients that nobody
+/// reads.
+fn needed(trace: &Trace, wanted: &[Tensor]) -> Vec<bool> {
+    let mut read: HashSet<u64> = wanted.iter().map(|t| trace.original(t.id())).collect();
+    let mut needed: Vec<bool> = trace
+        .steps
+        .iter()
+        .rev()
+        .map(|step| {
+            let needed = step.op.changes_outside() || step.outputs.iter().any(|t| read.contains(&t.id()));
+            if needed {
+                read.extend(step.inputs.iter().map(|t| trace.original(t.id())));
+            }
+            needed
+        })
+        .collect();
+    needed.reverse();
+    needed
 }
 
 struct Builder<'a> {
