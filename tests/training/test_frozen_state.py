@@ -103,7 +103,7 @@ def run(function: Any, change: Callable[[Any, int], object] | None, how: str, wh
 
 def global_counter() -> Any:
     def count(self: Net, h: fnn.Tensor) -> fnn.Tensor:
-        global COUNTER
+        global COUNTER  # noqa: PLW0603
         COUNTER += 1
         return h * COUNTER
 
