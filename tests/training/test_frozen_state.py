@@ -7,6 +7,7 @@ import functools
 import itertools
 import math
 import random
+import types
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,10 @@ Apply = Callable[[fnn.Tensor], fnn.Tensor]
 COUNTER = 0
 SCALE = 1.0
 SETTINGS = {"scale": 1.0, "nested": {"list": [1.0, 2.0]}}
+
+
+MINE = types.ModuleType("mine")
+MINE.scale = 1.0  # type: ignore[attr-defined]
 
 
 class Config:
@@ -65,6 +70,10 @@ class Plain:
     def __call__(self, h: fnn.Tensor) -> fnn.Tensor:
         return h * self.scale
 
+    @property
+    def doubled(self) -> float:
+        return 2 * self.scale
+
     def count(self, h: fnn.Tensor) -> fnn.Tensor:
         self.scale += 0.25
         return h * self.scale
@@ -73,7 +82,7 @@ class Plain:
 def run(function: Any, change: Callable[[Any, int], object] | None, how: str, where: str) -> tuple[Any, str | None]:
     """Losses and weights of some steps; `change` is called before each with the model and the step's number."""
     global COUNTER, SCALE
-    COUNTER, SCALE, Config.scale, Net.rate = 0, 1.0, 1.0, 1.0
+    COUNTER, SCALE, Config.scale, Net.rate, MINE.scale = 0, 1.0, 1.0, 1.0, 1.0  # type: ignore[attr-defined]
     SETTINGS["scale"], SETTINGS["nested"]["list"][1] = 1.0, 2.0  # type: ignore[index]
     random.seed(5)
     np.random.seed(5)
@@ -285,6 +294,18 @@ CHANGED: dict[str, tuple[Callable[[], Any], Callable[[Any, int], object]]] = {
         lambda: lambda self, h: self.teacher[0](h),
         lambda model, i: model.teacher[0].train(i > 4),
     ),
+    "an imported module": (
+        lambda: lambda self, h: h * MINE.scale,
+        lambda model, i: setattr(MINE, "scale", anneal(i)),
+    ),
+    "a name worked out": (
+        lambda: lambda self, h: h * getattr(self.config, "sc" + "ale"),
+        lambda model, i: setattr(model.config, "scale", anneal(i)),
+    ),
+    "a property": (
+        lambda: lambda self, h: h * self.plain.doubled,
+        lambda model, i: setattr(model.plain, "scale", anneal(i)),
+    ),
     "zeros of either sign": (
         lambda: lambda self, h: h * math.copysign(1.0, self.options["scale"]),
         lambda model, i: model.options.update(scale=-0.0 if i > 4 else 0.0),
@@ -407,3 +428,42 @@ def test_an_optimizer_inside_a_loss_is_not_frozen() -> None:
     got, reason = losses("planned")
     assert got == expected
     assert reason == "forward or loss takes a step of an optimizer"
+
+
+def test_what_the_code_does_not_refer_to_is_not_watched() -> None:
+    """A script's loop changes variables of its own at every step, and attributes that have a method's name."""
+    scope: dict[str, Any] = {"F": F}
+    exec("def loss(output, y):\n    return F.mse_loss(output, y) * y.mean().abs()", scope)
+    holder = Plain()
+    holder.loss = scope["loss"]  # type: ignore[attr-defined]
+    step = fnn.TrainStep(
+        model := nn.Linear(WIDTH, WIDTH),
+        lambda output, y: holder.loss(output, y),  # type: ignore[attr-defined]
+        optim.SGD(model.parameters(), lr=0.1),
+    )
+    for i in range(4):
+        scope["mean"], scope["abs"], holder.other = i, [i], i
+        step(X, Y)
+    assert step.reason is None
+    # It is planned, so the code is not run.
+    scope["F"] = F
+    names = [key for get, key, *_ in step._watch.places]
+    assert "mean" not in names
+    assert "abs" not in names
+
+
+def test_objects_in_long_chains_and_circles_are_looked_at() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    circle: dict[str, Any] = {"scale": 2.0}
+    circle["itself"] = circle
+
+    def loss(output: fnn.Tensor, y: fnn.Tensor) -> fnn.Tensor:
+        return F.mse_loss(output, y) * (circle["itself"]["scale"] if deep else 1.0)
+
+    step = fnn.TrainStep(model := nn.Linear(WIDTH, WIDTH), loss, optim.SGD(model.parameters(), lr=0.0))
+    first = [step(X, Y) for _ in range(3)]
+    circle["scale"] = 4.0
+    assert [step(X, Y) for _ in range(3)] == [2 * value for value in first]
+    assert step.reason is None

@@ -165,6 +165,11 @@ class Trainer(Evaluator):
 
         The whole model is put into training mode, and every part back into its own afterwards.
 
+        A fit draws from a generator of its own, so that fits in several threads have the numbers that each has alone.
+        In the main thread it is that of the process. In another thread it begins where the thread's own stands, if it
+        was seeded there by ``fastnn.manual_seed``; else where that of the process stands, or where the last fit of this
+        trainer ended. Two fits begun after one seeding thus draw the same numbers.
+
         Args:
             x: Inputs, ``(n, *)``, anything NumPy makes an array of; they are converted to the model's type, their
                 values as they are. Large arrays of narrower numbers, such as images of uint8, and those that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import math
 import pickle
@@ -33,8 +34,17 @@ _SMALL_ARRAY: Final = 4096
 _MISSING: Final = object()
 
 
+# Code that uses one of these may read any attribute.
+_BY_ANY_NAME: Final = {"getattr", "vars", "__dict__"}
+_GLOBAL: Final = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"}
+
+
+def _package(name: object) -> str:
+    return name.partition(".")[0] if isinstance(name, str) else ""
+
+
 def _of_library(name: object) -> bool:
-    return isinstance(name, str) and name.partition(".")[0] in _LIBRARIES
+    return _package(name) in _LIBRARIES
 
 
 class _Freezer:
@@ -46,6 +56,7 @@ class _Freezer:
 
     def __init__(self, names: set[str]) -> None:
         self._names = names
+        self._by_any_name = not names.isdisjoint(_BY_ANY_NAME)
         self._room = _ROOM
 
     def __call__(self, value: object, depth: int = _DEPTH) -> object:
@@ -83,7 +94,8 @@ class _Freezer:
             return Same(value), repr(value), length_hint(value, -1)
         if not _is_plain(value):
             return Same(value)
-        return Same(value), [(name, self(item, depth)) for name, item in _attributes(value) if name in self._names]
+        counts = [pair for pair in _attributes(value) if self._by_any_name or pair[0] in self._names]
+        return Same(value), [(name, self(item, depth)) for name, item in counts]
 
     @staticmethod
     def _key(key: object) -> object:
@@ -174,14 +186,14 @@ class _Search:
         self.modules: list[Module] = []
         self._seen: dict[int, object] = {}
         self._owners: list[tuple[object, Mapping[str, Any]]] = []
-        for root in roots:
-            self._visit(root)
+        roots = list(roots)
+        self._waiting = deque(roots)
         own = {module for root in roots if isinstance(root, Module) for module in root.modules()}
         self._follow_names()
         self.modules = [module for module in self.modules if module not in own]
         if "random" in self.names:
-            for source in (random.random.__self__, np.random.mtrand._rand):  # type: ignore[attr-defined]
-                self._visit(source)
+            self._waiting += (random.random.__self__, np.random.mtrand._rand)  # type: ignore[attr-defined]
+            self._visit_waiting()
 
     def _follow_names(self) -> None:
         """Visit what owners have under the names that code uses; that may bring further names and owners."""
@@ -189,6 +201,7 @@ class _Search:
         before = -1
         while before != len(done):
             before = len(done)
+            self._visit_waiting()
             for owner, attributes in list(self._owners):
                 for name in [name for name in attributes if name in self.names and (id(owner), name) not in done]:
                     done.add((id(owner), name))
@@ -209,7 +222,15 @@ class _Search:
     def _place(self, owner: object, get: Callable[[str, object], object], key: str) -> None:
         self.places.setdefault((id(owner), key), (get, key))
 
-    def _visit(self, value: Any) -> None:
+    def _visit_waiting(self) -> None:
+        # Not by recursion: objects may refer to each other in long chains.
+        while self._waiting:
+            self._look_at(self._waiting.popleft())
+
+    def _visit(self, value: object) -> None:
+        self._waiting.append(value)
+
+    def _look_at(self, value: Any) -> None:
         if id(value) in self._seen or value is None or isinstance(value, (bool, int, float, str, bytes, Tensor)):
             return
         self._seen[id(value)] = value
@@ -234,25 +255,22 @@ class _Search:
         elif isinstance(value, type):
             self._class(value)
         elif isinstance(value, dict):
-            for item in list(value.values())[:_ROOM]:
-                self._visit(item)
+            self._waiting += list(value.values())[:_ROOM]
         elif isinstance(value, _CONTAINERS):
-            for item in list(value)[:_ROOM]:
-                self._visit(item)
+            self._waiting += list(value)[:_ROOM]
         elif _is_plain(value):
             self._object(value)
 
     def _function(self, function: types.FunctionType) -> None:
         if _of_library(function.__module__):
             return
-        for code in _codes(function.__code__):
-            self.names.update(code.co_names)
-            for name in code.co_names:
-                if name in function.__globals__:
-                    value = function.__globals__[name]
-                    if not isinstance(value, types.ModuleType):
-                        self._place(function.__globals__, function.__globals__.get, name)
-                    self._visit(value)
+        names, variables = _names(function.__code__)
+        self.names |= names
+        for name in variables & function.__globals__.keys():
+            value = function.__globals__[name]
+            if not isinstance(value, types.ModuleType):
+                self._place(function.__globals__, function.__globals__.get, name)
+            self._visit(value)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self._place(cell, functools.partial(_contents, cell), name)
             self._visit(_contents(cell))
@@ -262,9 +280,9 @@ class _Search:
             self._visit(value)
 
     def _module(self, module: Module) -> None:
+        self.modules.append(module)
         for part in module.modules():
             self._seen[id(part)] = part
-            self.modules.append(part)
             own = vars(part)
             if _of_library(type(part).__module__):
                 lists = {name: value for name, value in own.items() if isinstance(value, list) and name[0] != "_"}
@@ -294,16 +312,22 @@ class _Search:
 def _is_plain(value: object) -> bool:
     """Whether it is an object with attributes, of a class of the user's or one such as ``SimpleNamespace``."""
     known = (type, Module, Tensor, types.ModuleType, *_FUNCTIONS, *_RANDOM, *_CHANGEABLE)
-    if isinstance(value, known) or type(value).__module__.partition(".")[0] in {"fastnn", "numpy", "builtins"}:
+    if isinstance(value, known) or _package(type(value).__module__) in {"fastnn", "numpy", "builtins"}:
         return False
     return hasattr(value, "__dict__") or any("__slots__" in kind.__dict__ for kind in type(value).__mro__)
 
 
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
+@functools.lru_cache(maxsize=1000)
+def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """Return all names that code uses, functions inside included, and those of them that are global variables."""
+    names = set(code.co_names)
+    variables = {str(line.argval) for line in dis.get_instructions(code) if line.opname in _GLOBAL}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
+            inner = _names(constant)
+            names |= inner[0]
+            variables |= inner[1]
+    return frozenset(names), frozenset(variables)
 
 
 def _defaults(function: types.FunctionType) -> Iterator[tuple[str, object]]:
