@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "random_split": (
         lambda h: h * (1 + fnn.data.random_split(range(ROWS), [6, 7])[0].indices[0]) / 9,
-        "values were read by a permutation",
+        "a permutation was drawn as an array",
     ),
     "augmentation": (
         lambda h: h + fnn.tensor(fnn.augment.RandomErasing(1.0)(X.reshape(ROWS, 1, 2, 3))[:, 0, 0, :1]),

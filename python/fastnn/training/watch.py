@@ -27,9 +27,13 @@ _CONTAINERS: Final = (list, tuple, dict, set, frozenset, deque)
 # Kept in an attribute of a module, they may change without a word to it.
 _CHANGEABLE: Final = (*_CONTAINERS, np.ndarray)
 _RANDOM: Final = (random.Random, np.random.Generator, np.random.RandomState)
-# How deep, and how many values in all, a state is looked at; beyond that an object equals itself alone.
+# How deep a state is looked at before every step, how many values of a container, and how many in all; beyond that an
+# object equals itself alone.
 _DEPTH: Final = 4
-_ROOM: Final = 1000
+_WIDTH: Final = 64
+_ROOM: Final = 256
+# How many values of a container are looked at once.
+_SEARCHED: Final = 1000
 _SMALL_ARRAY: Final = 4096
 _MISSING: Final = object()
 
@@ -76,13 +80,15 @@ class _Freezer:
         return self._inside(value, depth - 1)
 
     def _inside(self, value: Any, depth: int) -> object:
-        if isinstance(value, dict):
-            return Same(value), [(self._key(key), self(item, depth)) for key, item in list(value.items())[:_ROOM]]
-        if isinstance(value, (set, frozenset)):
-            return Same(value), len(value), frozenset(map(self._key, value))
         if isinstance(value, _CONTAINERS):
-            own = type(value) if isinstance(value, tuple) else Same(value)
-            return own, len(value), [self(item, depth) for item in list(value)[:_ROOM]]
+            if len(value) > _WIDTH:
+                return Same(value), len(value)
+            if isinstance(value, dict):
+                return Same(value), [(self._key(key), self(item, depth)) for key, item in list(value.items())]
+            if isinstance(value, (set, frozenset)):
+                return Same(value), frozenset(map(self._key, value))
+            # A tuple is often made anew.
+            return type(value) if isinstance(value, tuple) else Same(value), [self(item, depth) for item in list(value)]
         if isinstance(value, functools.partial):
             return self(value.func, depth), self(value.args, depth), self(value.keywords, depth)
         if isinstance(value, types.GeneratorType):
@@ -255,9 +261,9 @@ class _Search:
         elif isinstance(value, type):
             self._class(value)
         elif isinstance(value, dict):
-            self._waiting += list(value.values())[:_ROOM]
+            self._waiting += list(value.values())[:_SEARCHED]
         elif isinstance(value, _CONTAINERS):
-            self._waiting += list(value)[:_ROOM]
+            self._waiting += list(value)[:_SEARCHED]
         elif _is_plain(value):
             self._object(value)
 

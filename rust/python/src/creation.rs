@@ -250,7 +250,7 @@ pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (n, /))]
 pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
-    trace::read("a permutation");
+    trace::obstacle("a permutation was drawn as an array");
     convert::to_array(py, &random::randperm(n).raise()?)
 }
 

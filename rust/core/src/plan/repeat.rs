@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::trace::{Step, Trace};
 use crate::element::DType;
 use crate::error::{Error, Result};
-use crate::ops::Op;
+use crate::ops::{Op, random};
 use crate::rng::Draw;
 use crate::tensor::{Layout, Storage, Tensor, for_each_offset};
 
@@ -62,7 +62,8 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// That of a trace on `batch`, whose results are `wanted`. `drawn_from` is the state of the generator before it.
+    /// That of a trace on `batch` that has just ended, whose results are `wanted`. `drawn_from` is the state of the generator
+    /// before it.
     #[must_use]
     pub fn new(trace: &Trace, batch: &[Tensor], wanted: &[Tensor], drawn_from: (u64, u64)) -> Self {
         let mut builder = Builder { trace, numbers: HashMap::new(), outside: Vec::new() };
@@ -72,6 +73,8 @@ impl Fingerprint {
         let needed = needed(trace, wanted);
         let mut steps: Vec<u64> =
             trace.steps.iter().zip(needed).filter(|(_, n)| *n).map(|(s, _)| builder.step(s, drawn_from)).collect();
+        let (seed, call) = random::state();
+        steps.extend([seed, call.wrapping_sub(drawn_from.1)]);
         steps.extend(wanted.iter().map(|tensor| builder.number(tensor, false) as u64));
         Self { steps, outside: builder.outside }
     }

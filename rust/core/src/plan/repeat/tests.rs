@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::{self, random};
+use crate::ops;
 use crate::plan::trace;
 
 /// The fingerprint of `step(x)`, and whether its draws can be repeated.
