@@ -8,6 +8,7 @@ from typing_extensions import Self, disjoint_base, final
 
 __all__ = [
     "Augment",
+    "FitDraws",
     "FunctionCtx",
     "Planner",
     "Rbm",
@@ -30,6 +31,8 @@ __all__ = [
     "as_tensor",
     "avg_pool",
     "batch_norm",
+    "begin_fit_draws",
+    "begin_training_draws",
     "bernoulli",
     "bilinear",
     "binary_cross_entropy",
@@ -52,6 +55,7 @@ __all__ = [
     "elu",
     "empty",
     "empty_like",
+    "end_fit_draws",
     "eq",
     "equal",
     "erf",
@@ -477,6 +481,9 @@ class FunctionCtx:
     def set_materialize_grads(self, /, value: builtins.float) -> None: ...
 
 @final
+class FitDraws: ...
+
+@final
 class Augment:
     def __new__(
         cls, specs: Sequence[dict[str, Any]], mix: dict[str, Any] | None, white: builtins.float | None = None, /
@@ -525,7 +532,7 @@ class Planner:
         stop: builtins.bool,
         /,
     ) -> NDArray[np.float64] | None: ...
-    def start(self, x: _Input, y: _Input, weight: _Input | None, /) -> list[Tensor]: ...
+    def start(self, x: _Input, y: _Input, weight: _Input | None, /) -> list[Tensor] | None: ...
     def step(
         self,
         x: _Input,
@@ -624,6 +631,8 @@ def batch_norm(
     eps: builtins.float,
     /,
 ) -> Tensor: ...
+def begin_fit_draws(last: FitDraws | None, /) -> builtins.bool: ...
+def begin_training_draws(last: int, /) -> int: ...
 def bernoulli(input: _Input, /) -> Tensor: ...
 def bilinear(input1: _Input, input2: _Input, weight: _Input, bias: _Input | None = None, /) -> Tensor: ...
 def binary_cross_entropy(input: _Input, target: _Input, weight: _Input | None, reduction: str, /) -> Tensor: ...
@@ -680,6 +689,7 @@ def empty(
 def empty_like(
     input: _Input, *, dtype: _DTypeLike | None = None, device: object = None, requires_grad: builtins.bool = False
 ) -> Tensor: ...
+def end_fit_draws() -> FitDraws | None: ...
 def eq(input: _Input, other: _Operand, /) -> Tensor: ...
 def equal(input: _Input, other: _Input, /) -> builtins.bool: ...
 def erf(input: _Input, /) -> Tensor: ...

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from fastnn import _core
 from fastnn._types import check_at_least, check_number
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
@@ -160,6 +161,9 @@ class DataLoader(Generic[T_co]):
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
+        if self.generator is None:
+            # In a thread of one's own the order does not depend on what others draw.
+            _core.begin_training_draws(0)
         seed = draw_seed(self.generator)
         if isinstance(self.dataset, IterableDataset):
             return self._read(seed)

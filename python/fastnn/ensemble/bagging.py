@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
+from fastnn.data.generator import draws_alone
 from fastnn.ensemble.base import MakeModel, MakeOptimizer
 from fastnn.ensemble.deep import DeepEnsemble
 from fastnn.training import History, Trainer, data
@@ -65,6 +66,7 @@ class BaggingEnsemble(DeepEnsemble):
         self.oob_score = math.nan
         self._samples: list[NDArray[np.int64]] = []
 
+    @draws_alone
     def fit(self, x: Any, y: Any = None, **options: Any) -> list[History]:
         """Train every member on its sample, one after another, and measure them out of bag.
 

@@ -12,7 +12,7 @@ from fastnn.optim import Optimizer
 _SIMPLE = (bool, int, float, str, type(None))
 
 
-class _Same:
+class Same:
     """An object that equals itself alone. Kept alive, so that no other can take its address."""
 
     __slots__ = ("value",)
@@ -21,7 +21,7 @@ class _Same:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
+        return isinstance(other, Same) and self.value is other.value
 
     def __hash__(self) -> int:
         return id(self.value)
@@ -30,27 +30,28 @@ class _Same:
 def state_of(model: object) -> object:
     """All that a trace takes for granted: modes, attributes, which tensors there are and which of them learn."""
     if not isinstance(model, Module):
-        return _Same(model)
+        return Same(model)
     return [
         (
-            _Same(module),
-            [(name, _attribute_state(value)) for name, value in vars(module).items()],
-            [(name, _attribute_state(p)) for name, p in module._parameters.items()],
-            [(name, _attribute_state(b)) for name, b in module._buffers.items()],
-            [(name, _Same(m)) for name, m in module._modules.items()],
+            Same(module),
+            [(name, attribute_state(value)) for name, value in vars(module).items()],
+            [(name, attribute_state(p)) for name, p in module._parameters.items()],
+            [(name, attribute_state(b)) for name, b in module._buffers.items()],
+            [(name, Same(m)) for name, m in module._modules.items()],
             len(module._forward_hooks) + len(module._forward_pre_hooks),
         )
         for module in model.modules()
     ]
 
 
-def _attribute_state(value: object) -> object:
+def attribute_state(value: object) -> object:
+    """What a trace takes for granted of an attribute of a module."""
     if isinstance(value, Tensor):
         # The memory too: `data` may be replaced. A plan keeps what it uses, so no other tensor has it meanwhile.
-        return _Same(value), value.data_ptr(), value.shape, value.dtype, value.requires_grad
+        return Same(value), value.data_ptr(), value.shape, value.dtype, value.requires_grad
     if isinstance(value, tuple):
-        return tuple(map(_attribute_state, value))
-    return value if isinstance(value, _SIMPLE) else _Same(value)
+        return tuple(map(attribute_state, value))
+    return value if isinstance(value, _SIMPLE) else Same(value)
 
 
 def obstacle(model: Module, optimizer: Optimizer) -> str | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
+from fastnn.data.generator import own_state
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.training import evaluation
@@ -28,10 +29,10 @@ def restored(model: Module, optimizer: Optimizer | None = None) -> Iterator[None
     modes = evaluation.Modes(model)
     # A hook that came and went has changed how the next one is numbered, and plans look at all attributes.
     numbers = [(module, module.__dict__["_next_hook"]) for module in model.modules()]
-    generator = _core.get_rng_state()
     optimizer_kept = None if optimizer is None else _OptimizerKept(optimizer)
     try:
-        yield
+        with own_state(_core.get_rng_state()):
+            yield
     finally:
         with no_grad():
             for tensor, value, grad in kept:
@@ -39,7 +40,6 @@ def restored(model: Module, optimizer: Optimizer | None = None) -> Iterator[None
                 tensor.grad = grad
         if optimizer_kept is not None:
             optimizer_kept.restore()
-        _core.set_rng_state(generator)
         for module, number in numbers:
             module.__dict__["_next_hook"] = number
         modes.restore()

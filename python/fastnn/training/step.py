@@ -20,21 +20,27 @@ from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
 from fastnn.training.assumptions import obstacle, state_of
 from fastnn.training.treatment import MaxNorm, Penalty, Treatment
+from fastnn.training.watch import Watch
 
 _Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
 """Inputs, targets and weights of all samples."""
+
+# After so many traces in a row that changed what they read, the step runs eagerly.
+_GIVEN_UP = 2
 
 
 class TrainStep:
     """Train on a batch: ``step(x, y)`` returns the loss before the update.
 
-    The first step on a batch of a new shape runs eagerly and is traced; the ops are then fused and placed in one
+    The first two steps on batches of a new shape run eagerly and are traced; the ops are then fused and placed in one
     arena, and every further step is one call, with the GIL released, that allocates nothing. The numbers are the same,
-    bit for bit. Settings of the optimizer are read at every step; a change of the model (a mode, an attribute,
-    ``requires_grad``) is noticed, and the next step is traced again. Python code in ``forward`` runs only while
-    tracing, so a number that it computes is fixed from then on.
+    bit for bit, and so are random ones: every op draws anew. Settings of the optimizer are read at every step. A change
+    of the model (a mode, an attribute, ``requires_grad``), or of a variable, attribute or container that the code of
+    ``forward`` or of the loss refers to, is noticed, and the next steps are traced again.
 
-    What cannot be planned runs eagerly, and ``reason`` says why. An optimizer that evaluates the loss itself, such as
+    What cannot be planned runs eagerly, and ``reason`` says why: where the second trace is not like the first, where
+    ``forward`` or the loss changes what it reads, draws random numbers of Python or NumPy, or reads values of the
+    batch. An optimizer that evaluates the loss itself, such as
     ``LBFGS`` or ``SAM``, gets a closure over the batch; the loss returned is the first that it evaluated.
 
     Args:
@@ -115,11 +121,14 @@ class TrainStep:
         self._planner = _core.Planner()
         self._version = -1
         self._state: object = None
+        self._watch = Watch(())
+        # How many traces of forward and loss have changed what they read.
+        self._restless = 0
+        self._thread = 0
 
     def __call__(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None = None) -> float:
-        if self._version != _core.config_version():
-            self._look_again()
-        if self.reason is not None:
+        self._begin()
+        if self.reason is not None and self._is_eager():
             return self._run_eagerly(x, y, sample_weight)
         optimizer = self.optimizer
         loss = self._planner.step(x, y, sample_weight, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
@@ -270,9 +279,8 @@ class TrainStep:
     ) -> list[float] | None:
         """Run the batches that have their full size in one call, if there are any and they are planned."""
         whole = len(order) // batch_size
-        if self._version != _core.config_version():
-            self._look_again()
-        if whole == 0 or self.reason is not None:
+        self._begin()
+        if whole == 0 or self._is_eager():
             return None
         if not schedulers:
             return self._run_planned(
@@ -308,33 +316,69 @@ class TrainStep:
         self.optimizer._opt_called = True
         return list(losses.tolist())
 
+    def _begin(self) -> None:
+        """Look for changes since the last step, and see to it that the thread has a generator to train with."""
+        if self._version != _core.config_version() or (self._watch.places and self._watch.changed() is not None):
+            self._look_again()
+        self._thread = _core.begin_training_draws(self._thread)
+
+    def _is_eager(self) -> bool:
+        # What forward changes may have been set up by the first step, so a second one is traced too.
+        return self.reason is not None and not 0 < self._restless < _GIVEN_UP
+
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
-        penalty = state_of(self._treatment.penalty)
-        models = [state_of(model) for model in {self.model: None, self._part: None}]
-        state = models, state_of(self.loss), penalty, _core.is_anomaly_enabled()
-        if state != self._state:
-            self._state = state
+        if self._watch.changed() is not None or self._state_now() != self._state:
+            self._watch = Watch([self.model, self._part, self.loss, self._treatment.penalty])
+            self._state = self._state_now()
+            self._restless = 0
             self._planner.clear()
             self.reason = obstacle(self.model, self.optimizer)
+
+    def _state_now(self) -> object:
+        """All that a trace takes for granted, but for what is watched."""
+        roots = {self.model: None, self._part: None, **dict.fromkeys(self._watch.modules)}
+        penalty = state_of(self._treatment.penalty)
+        return [state_of(model) for model in roots], state_of(self.loss), penalty, _core.is_anomaly_enabled()
+
+    def _own_change(self) -> str | None:
+        """Return what the step that just ran has changed of what a trace takes for granted; that counts from now on."""
+        changed = self._watch.changed()
+        reason = None if changed is None else f"forward or loss changes {changed}, which it reads"
+        if self._version != _core.config_version():
+            self._version = _core.config_version()
+            if self._state_now() != self._state:
+                reason = "forward changes attributes of a module"
+        if reason is not None:
+            self._watch.refresh()
+            self._state = self._state_now()
+        return reason
 
     def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
         statistics = _Statistics(self.model)
+        draws = self._watch.draws()
+        self._treatment.follow()
         batch = self._planner.start(x, y, sample_weight)
+        if batch is None:
+            # Inside of another step, which is being traced.
+            return self._run_eagerly(x, y, sample_weight)
         try:
             loss = self._differentiate(*batch)
         except BaseException:
             self._planner.abort()
             statistics.restore()
             raise
-        self._treatment.follow()
         self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
-        if self._version != _core.config_version():
-            self._look_again()
-            if self._planner.describe() == "":
-                self.reason = "forward changes attributes of a module"
+        changed = self._own_change()
+        # There is no use in a second trace of what can not be planned anyway.
+        self._restless = 0 if changed is None else self._restless + 1 if self.reason is None else _GIVEN_UP
+        if changed is None and self._watch.draws() != draws:
+            changed = "forward or loss draws random numbers of Python or NumPy"
+        if changed is not None:
+            self._planner.clear()
+            self.reason = self.reason or changed
         return self._update(loss, statistics)
 
     def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
@@ -348,6 +392,8 @@ class TrainStep:
         except BaseException:
             statistics.restore()
             raise
+        if self._restless:
+            self._own_change()
         return self._update(loss, statistics)
 
     def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:

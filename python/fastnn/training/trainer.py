@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastnn._core import Tensor
 from fastnn._types import check_at_least
 from fastnn.callbacks.base import Callback, CallbackList
+from fastnn.data.generator import draws_alone
 from fastnn.nn.module import Module
 from fastnn.training import evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
@@ -137,6 +138,7 @@ class Trainer(Evaluator):
 
     # Fit
 
+    @draws_alone
     def fit(
         self,
         x: Any,
@@ -162,6 +164,11 @@ class Trainer(Evaluator):
         """Train for a number of epochs. Ctrl-C ends it early, and the model can be used.
 
         The whole model is put into training mode, and every part back into its own afterwards.
+
+        A fit draws from a generator of its own, so that fits in several threads have the numbers that each has alone.
+        In the main thread it is that of the process. In another thread it begins where the thread's own stands, if it
+        was seeded there by ``fastnn.manual_seed``; else where that of the process stands, or where the last fit of this
+        trainer ended. Two fits begun after one seeding thus draw the same numbers.
 
         Args:
             x: Inputs, ``(n, *)``, anything NumPy makes an array of; they are converted to the model's type, their

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
+from fastnn.data.generator import own_state
 from fastnn.nn.container import Sequential
 from fastnn.nn.module import Module
 from fastnn.nn.utils.head import last_layer
@@ -301,12 +302,11 @@ def _equal(one: Any, other: Any) -> bool:
 @contextmanager
 def _undone(model: Module) -> Iterator[None]:
     """Put the generator and the buffers back."""
-    generator = _core.get_rng_state()
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        yield
+        with own_state(_core.get_rng_state()):
+            yield
     finally:
-        _core.set_rng_state(generator)
         with no_grad():
             for buffer, value in kept:
                 buffer.copy_(value)

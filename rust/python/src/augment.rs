@@ -146,7 +146,7 @@ fn images<S: Pixel + Element>(
     let (x, out) = (x.as_slice()?, out.as_slice_mut()?);
     let state = random::state();
     let mixed = py.detach(|| augment::images(pipeline, random::augment_draw(state), n, from, x, out)).raise()?;
-    random::set_state((state.0, state.1.wrapping_add(pipeline.draws())));
+    random::advance(pipeline.draws());
     Ok(mixed)
 }
 

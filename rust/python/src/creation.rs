@@ -1,9 +1,13 @@
 //! New tensors: from data, filled, drawn.
 
-use fastnn_core::ops::{self, Scalar};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fastnn_core::ops::{self, Scalar, random};
+use fastnn_core::plan::trace;
 use fastnn_core::tensor::room;
 use fastnn_core::{DType, Result, Tensor as Core};
 use numpy::PyUntypedArray;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -102,8 +106,8 @@ of_shape! {
     ones: |shape, dtype| Ok(ops::ones(&shape, dtype)), "All elements 1.";
     // Zeros, so that no run depends on what lay in memory before.
     empty: |shape, dtype| Ok(Core::zeros(&shape, dtype)), "Elements that are yet to be written.";
-    rand: |shape, dtype| ops::random::rand(&shape, dtype), "Uniform numbers of [0, 1).";
-    randn: |shape, dtype| ops::random::randn(&shape, dtype), "Standard normal numbers.";
+    rand: |shape, dtype| random::rand(&shape, dtype), "Uniform numbers of [0, 1).";
+    randn: |shape, dtype| random::randn(&shape, dtype), "Standard normal numbers.";
 }
 
 macro_rules! of_the_shape_of {
@@ -127,8 +131,8 @@ of_the_shape_of! {
     zeros_like: |shape, dtype| Ok(Core::zeros(shape, dtype)), "Zeros in the shape and dtype of another tensor.";
     ones_like: |shape, dtype| Ok(ops::ones(shape, dtype)), "Ones in the shape and dtype of another tensor.";
     empty_like: |shape, dtype| Ok(Core::zeros(shape, dtype)), "A tensor like another, yet to be written.";
-    rand_like: |shape, dtype| ops::random::rand(shape, dtype), "Uniform numbers in the shape of another tensor.";
-    randn_like: |shape, dtype| ops::random::randn(shape, dtype), "Normal numbers in the shape of another tensor.";
+    rand_like: |shape, dtype| random::rand(shape, dtype), "Uniform numbers in the shape of another tensor.";
+    randn_like: |shape, dtype| random::randn(shape, dtype), "Normal numbers in the shape of another tensor.";
 }
 
 /// All elements one value.
@@ -223,7 +227,7 @@ pub fn randint(
     };
     let shape = convert::shape("randint", &PyTuple::new(args.py(), [size])?)?;
     let dtype = dtype.map_or(DType::I64, |d| d.0);
-    make(device, false, || ops::cast(&ops::random::randint(low, high, &shape)?, dtype))
+    make(device, false, || ops::cast(&random::randint(low, high, &shape)?, dtype))
 }
 
 /// The numbers 0..n in random order, as a tensor.
@@ -232,55 +236,117 @@ pub fn randint(
 pub fn randperm(n: usize, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
     let dtype = dtype.map_or(DType::I64, |d| d.0);
     room::check("randperm", &[n], DType::I64).raise()?;
-    make(device, false, || ops::cast(&ops::random::randperm(n)?, dtype))
+    make(device, false, || ops::cast(&random::randperm(n)?, dtype))
 }
 
 /// 1 with the probability at an element's place, else 0.
 #[pyfunction]
 #[pyo3(signature = (input, /))]
 pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
-    make(None, false, || ops::random::bernoulli(&input.0))
+    make(None, false, || random::bernoulli(&input.0))
 }
 
 /// The numbers 0..n in random order, as an array.
 #[pyfunction]
 #[pyo3(signature = (n, /))]
 pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
-    convert::to_array(py, &ops::random::randperm(n).raise()?)
+    trace::obstacle("a permutation was drawn as an array");
+    convert::to_array(py, &random::randperm(n).raise()?)
 }
 
-/// Begin all random draws again from a seed.
+/// Whether this is Python's main thread, whose draws come from the generator of the process.
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import(intern!(py, "threading"))?;
+    let main = threading.call_method0(intern!(py, "main_thread"))?.getattr(intern!(py, "ident"))?;
+    threading.call_method0(intern!(py, "get_ident"))?.eq(main)
+}
+
+/// Why a step that touches the state of the generator cannot be planned.
+const STATE: &str = "forward or loss reads or sets the state of a generator";
+
+/// Begin all random draws again from a seed: in the main thread those of the process, in another one its own.
 #[pyfunction]
 #[pyo3(signature = (seed, /))]
 pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
     let expected = || crate::error::type_error(format!("manual_seed: expected an int; got {}", type_name(seed)));
-    let seed = seed.call_method0("__index__").map_err(|_| expected())?;
+    let index = seed.call_method0("__index__").map_err(|_| expected())?;
     // Negative seeds are allowed, as in PyTorch.
-    let seed = seed
+    let value = index
         .extract::<u64>()
-        .or_else(|_| seed.extract::<i64>().map(|s| s as u64))
-        .map_err(|_| crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {seed}")))?;
-    ops::random::manual_seed(seed);
+        .or_else(|_| index.extract::<i64>().map(|s| s as u64))
+        .map_err(|_| crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {index}")))?;
+    trace::obstacle(STATE);
+    if is_main_thread(seed.py())? {
+        random::manual_seed(value);
+    } else {
+        random::manual_seed_own(value);
+    }
     Ok(())
 }
 
 /// Where the random draws stand: the seed, and how many there were.
 #[pyfunction]
 pub fn get_rng_state() -> (u64, u64) {
-    ops::random::state()
+    trace::obstacle(STATE);
+    random::state()
 }
 
 /// Go on from where the random draws stood.
 #[pyfunction]
 #[pyo3(signature = (state, /))]
-pub fn set_rng_state(state: (u64, u64)) {
-    ops::random::set_state(state);
+pub fn set_rng_state(py: Python<'_>, state: (u64, u64)) -> PyResult<()> {
+    trace::obstacle(STATE);
+    if is_main_thread(py)? {
+        random::set_state(state);
+    } else {
+        random::set_state_own(state);
+    }
+    Ok(())
 }
 
-/// Let this thread draw from a generator of its own that stands at `state`, or with None from that of the process again.
-/// Returns where its own stood before, if it had one.
+/// Give this thread a generator of its own that stands at `state`, or with None take it away again.
+/// Returns where the one that it was given before stood, if it had one.
 #[pyfunction]
 #[pyo3(signature = (state, /))]
 pub fn set_own_rng_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
-    ops::random::set_own_state(state)
+    trace::obstacle(STATE);
+    random::set_own_state(state)
+}
+
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// A number that no other thread has or had.
+    static THREAD: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Let this thread, if it is not the main one, train with a generator of its own from now on. Returns the number of the
+/// thread; does nothing if that is `last`.
+#[pyfunction]
+#[pyo3(signature = (last, /))]
+pub fn begin_training_draws(py: Python<'_>, last: u64) -> PyResult<u64> {
+    let thread = THREAD.with(|&number| number);
+    if thread != last && !is_main_thread(py)? {
+        random::begin_training();
+    }
+    Ok(thread)
+}
+
+/// Where the draws of a fit ended, for the next one.
+#[pyclass(module = "fastnn._core", name = "FitDraws", frozen)]
+#[derive(Clone)]
+pub struct PyFitDraws(random::FitDraws);
+
+/// Let a fit in this thread draw from a generator of its own, which goes on from `last`. Returns whether there is anything to
+/// end.
+#[pyfunction]
+#[pyo3(signature = (last, /))]
+pub fn begin_fit_draws(py: Python<'_>, last: Option<PyRef<'_, PyFitDraws>>) -> PyResult<bool> {
+    Ok(random::begin_fit(is_main_thread(py)?, last.map(|last| last.0)))
+}
+
+/// End what `begin_fit_draws` began; returns what the next fit of the same model goes on from.
+#[pyfunction]
+pub fn end_fit_draws() -> Option<PyFitDraws> {
+    random::end_fit().map(PyFitDraws)
 }

@@ -49,9 +49,10 @@ mod core_module {
     use crate::conv::{conv, conv_transpose};
     #[pymodule_export]
     use crate::creation::{
-        arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
-        manual_seed, ones, ones_like, permutation, rand, rand_like, randint, randn, randn_like, randperm,
-        set_own_rng_state, set_rng_state, tensor, zeros, zeros_like,
+        PyFitDraws, arange, as_tensor, begin_fit_draws, begin_training_draws, bernoulli, empty, empty_like,
+        end_fit_draws, eye, from_numpy, full, full_like, get_rng_state, linspace, manual_seed, ones, ones_like,
+        permutation, rand, rand_like, randint, randn, randn_like, randperm, set_own_rng_state, set_rng_state, tensor,
+        zeros, zeros_like,
     };
     #[pymodule_export]
     use crate::dtype::PyDType;

@@ -1,6 +1,7 @@
 //! The parameters of one group of an optimizer, with their state: all updated in one pass.
 
 use fastnn_core::optim::{Kind, Progress, Rule};
+use fastnn_core::plan::trace;
 use fastnn_core::tensor::{layout::show, tape};
 use fastnn_core::{DType, Error, Result, Tensor as Core, ops};
 use numpy::PyUntypedArray;
@@ -95,6 +96,7 @@ impl Slots {
             items.push(Item::new(rule, &self.progress[i], param, grad, &self.state[i])?);
             rule.advance(&mut self.progress[i]);
         }
+        trace::obstacle("forward or loss takes a step of an optimizer");
         update::run(&items);
         for (i, copy) in copies {
             ops::copy_(&self.params[i], &copy)?;

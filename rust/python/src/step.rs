@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use fastnn_core::optim::{Progress, Rule, noise::TILE};
-use fastnn_core::plan::{Parameter, Plan, batch_of, trace};
+use fastnn_core::plan::{Fingerprint, Parameter, Plan, batch_of, trace};
 use fastnn_core::tensor::Meta;
 use fastnn_core::{Tensor as Core, ops};
 use numpy::{PyArray1, PyReadonlyArray1};
@@ -24,6 +24,8 @@ const LONG: usize = 20_000;
 
 const BUSY: &str = "TrainStep: expected one thread at a time; it is running in another";
 
+const OF_ANOTHER: &str = "forward or loss takes a step of another TrainStep";
+
 /// A parameter of a plan: which of which group, and the tensors that the plan writes.
 struct Place {
     group: usize,
@@ -38,6 +40,8 @@ struct Entry {
     seed: u64,
     places: Vec<Place>,
     plan: Plan,
+    /// What the trace did, until a second one has done the same.
+    unproven: Option<Fingerprint>,
 }
 
 /// A batch that is being traced.
@@ -113,10 +117,16 @@ fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>, weight: Option<&Bound<'_, P
 }
 
 impl Entry {
+    /// Whether it is for such a batch.
     fn takes(&self, batch: &[Core], seed: u64) -> bool {
         let fits =
             |(meta, tensor): (&Meta, &Core)| meta.dtype == tensor.dtype() && meta.shape.as_slice() == tensor.shape();
         self.seed == seed && self.batch.len() == batch.len() && self.batch.iter().zip(batch).all(fits)
+    }
+
+    /// Whether it may run: two traces did the same, and the optimizer still holds the tensors that the plan writes.
+    fn ready(&self, groups: &Groups<'_>) -> bool {
+        self.unproven.is_none() && self.current(groups)
     }
 
     /// Whether the optimizer still holds the tensors that the plan writes.
@@ -171,22 +181,25 @@ impl Planner {
         Ok(())
     }
 
-    /// Begin to trace a step on this batch; returns the tensors to run the model on.
+    /// Begin to trace a step on this batch; returns the tensors to run the model on, or None inside the trace of another.
     #[pyo3(signature = (x, y, weight, /))]
     fn start(
         &self,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
         weight: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Vec<Tensor>> {
+    ) -> PyResult<Option<Vec<Tensor>>> {
         let batch = batch(x, y, weight)?;
         let mut inner = self.lock()?;
         if inner.tracing.is_some() {
             return Err(PyRuntimeError::new_err(BUSY));
         }
+        if trace::is_tracing() {
+            return Ok(None);
+        }
         trace::start();
         inner.tracing = Some(Tracing { batch: batch.clone(), drawn_from: ops::random::state() });
-        Ok(batch.into_iter().map(Tensor::from).collect())
+        Ok(Some(batch.into_iter().map(Tensor::from).collect()))
     }
 
     /// Give up tracing.
@@ -196,8 +209,8 @@ impl Planner {
         Ok(())
     }
 
-    /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. Returns why
-    /// it cannot be planned, if it cannot.
+    /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. A plan runs
+    /// once a second trace has done the same. Returns why it cannot be planned, if it cannot.
     #[pyo3(signature = (loss, slots, settings, treatment, /))]
     fn finish(
         &self,
@@ -227,12 +240,25 @@ impl Planner {
                 params.push(Parameter { value: value.clone(), state, grad, position, max_norm, average });
             }
         }
+        let wanted: Vec<Core> = std::iter::once(&loss.inner).chain(params.iter().map(|p| &p.grad)).cloned().collect();
+        let fingerprint = Fingerprint::new(&trace, &tracing.batch, &wanted, tracing.drawn_from);
+        let seed = tracing.drawn_from.0;
+        if let Some(i) = inner.entries.iter().position(|e| e.takes(&tracing.batch, seed) && e.current(&groups)) {
+            let differs = inner.entries[i].unproven.as_ref().and_then(|first| first.differs(&fingerprint));
+            let reason = trace.obstacle.or(differs.map(str::to_owned));
+            if reason.is_some() {
+                inner.entries.remove(i);
+            } else {
+                inner.entries[i].unproven = None;
+            }
+            return Ok(reason);
+        }
         let treatment = Arc::clone(&treatment.settings);
         match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment) {
             Ok(plan) => {
                 let batch = tracing.batch.iter().map(Core::meta).collect();
-                let entry = Entry { batch, seed: tracing.drawn_from.0, places, plan };
-                inner.entries.push(entry);
+                let unproven = Some(fingerprint);
+                inner.entries.push(Entry { batch, seed, places, plan, unproven });
                 Ok(None)
             }
             Err(reason) => Ok(Some(reason.message().to_owned())),
@@ -252,12 +278,13 @@ impl Planner {
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<f64>> {
+        trace::obstacle(OF_ANOTHER);
         let batch = batch(x, y, weight)?;
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
         let seed = ops::random::state().0;
-        let Some(entry) = inner.entries.iter_mut().find(|e| e.takes(&batch, seed) && e.current(&groups)) else {
+        let Some(entry) = inner.entries.iter_mut().find(|e| e.takes(&batch, seed) && e.ready(&groups)) else {
             return Ok(None);
         };
         let updates: SmallVec<[_; 8]> = entry.updates(&rules, &groups).collect();
@@ -288,6 +315,7 @@ impl Planner {
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
+        trace::obstacle(OF_ANOTHER);
         let data = batch(x, y, weight)?;
         let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
@@ -296,7 +324,7 @@ impl Planner {
         let seed = ops::random::state().0;
         let augment = augment.map(|augment| &augment.inner);
         let expected = batch_of(&data, samples, augment).raise()?;
-        let fits = |entry: &Entry| entry.seed == seed && entry.batch == expected && entry.current(&groups);
+        let fits = |entry: &Entry| entry.seed == seed && entry.batch == expected && entry.ready(&groups);
         let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
         let mut order = order.as_slice()?;
         let mut updates: Vec<_> = entry.updates(&rules, &groups).collect();

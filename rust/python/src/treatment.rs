@@ -6,6 +6,7 @@ use fastnn_core::kernels::penalty::Penalty;
 use fastnn_core::ops::penalty::rows;
 use fastnn_core::optim::noise::TILE;
 use fastnn_core::optim::treatment::{self, Around, Noise, Treatment};
+use fastnn_core::plan::trace;
 use fastnn_core::tensor::tape;
 use fastnn_core::{DType, Float, Result, Tensor as Core, ops, with_float};
 use pyo3::prelude::*;
@@ -102,6 +103,7 @@ impl PyTreatment {
     #[pyo3(signature = (params, /))]
     #[allow(clippy::needless_pass_by_value)] // from Python
     fn before(&self, params: Vec<PyRef<'_, Tensor>>) -> PyResult<()> {
+        trace::obstacle("forward or loss treats gradients");
         self.check(&params)?;
         let settings = &self.settings;
         let draw = settings.noise.map(|_| ops::random::next_gradient_draw());
@@ -189,6 +191,7 @@ fn limit_rows(param: &Core, max_norm: f64) -> Result<()> {
 #[pyfunction]
 #[pyo3(signature = (tensor, max_norm, /))]
 pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: f64) -> PyResult<()> {
+    trace::read("a norm of rows");
     let param = &tensor.inner;
     gil::run(py, param.numel(), || tape::no_grad(|| limit_rows(param, max_norm)))
 }
@@ -198,6 +201,7 @@ pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: f64)
 #[pyo3(signature = (tensors, /))]
 #[allow(clippy::needless_pass_by_value)] // from Python
 pub fn total_norm(py: Python<'_>, tensors: Vec<Arg>) -> PyResult<f64> {
+    trace::read("a norm of gradients");
     let numel = tensors.iter().map(|t| t.0.numel()).sum();
     gil::run(py, numel, || {
         tape::no_grad(|| {

@@ -150,6 +150,10 @@ impl Op for InPlace {
         }
     }
 
+    fn writes_all(&self) -> bool {
+        matches!(self.change, Change::Copy | Change::Fill(_))
+    }
+
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], _outputs: &[View<'_>]) {
         let x = &inputs[0];
         match self.change {

@@ -52,6 +52,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
+use crate::rng::Draw;
 use crate::simd::Flush;
 use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View, room};
@@ -184,6 +185,11 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         false
     }
 
+    /// Whether an op that is [`in_place`](Op::in_place) writes every element of its first input, and reads none.
+    fn writes_all(&self) -> bool {
+        false
+    }
+
     /// Whether output 0 may lie where input 0 does, if both have the same shape and nobody reads the input afterwards: their
     /// views then have one address.
     fn overwrites(&self, inputs: &[Meta]) -> bool {
@@ -201,9 +207,9 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         SmallVec::new()
     }
 
-    /// Whether it draws random numbers.
-    fn draws(&self) -> bool {
-        false
+    /// What it draws random numbers from, if it does. A plan adds [`Run::replay`] to the call number.
+    fn draw(&self) -> Option<Draw> {
+        None
     }
 
     /// What backward reads.

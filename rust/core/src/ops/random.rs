@@ -1,16 +1,20 @@
-//! Random tensors, and the generator of the process.
+//! Random tensors, and the generators that they draw from.
 //!
 //! A draw is fixed when an op is made and lives in the op: the numbers are a function of it and of an element's
 //! row-major index, so that neither the team nor the layout shows.
 //!
 //! Where `PyTorch` differs: its numbers for a seed are others.
 
-use std::cell::RefCell;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-use std::sync::{Mutex, PoisonError};
+mod permutation;
+mod source;
 
 use smallvec::{SmallVec, smallvec};
+
+pub use permutation::{RandPerm, permutation, randperm};
+pub use source::{
+    FitDraws, advance, augment_draw, begin_fit, begin_training, end_fit, gradient_draw, manual_seed, manual_seed_own,
+    next_draw, next_gradient_draw, reserve, set_own_state, set_state, set_state_own, state,
+};
 
 use super::in_place::{change_on_tape, flows};
 use super::put_view::overwritten;
@@ -18,114 +22,10 @@ use super::walk::Walk;
 use super::{Op, Outputs, Run, apply, apply_in_place, float_dtype};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
-use crate::rng::{self, Draw, Generator};
+use crate::rng::{self, Draw};
 use crate::tensor::layout::{Dims, row_major};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
-
-/// The stream of random tensors and masks.
-const TENSORS: u32 = 0;
-/// The stream of the data's order.
-const SHUFFLES: u32 = 1;
-/// The stream of noise on gradients.
-const GRADIENTS: u32 = 2;
-
-/// None until it is first asked.
-static GENERATOR: Mutex<Option<Generator>> = Mutex::new(None);
-
-thread_local! {
-    /// The generator of this thread alone, while it has one.
-    static OWN: RefCell<Option<Generator>> = const { RefCell::new(None) };
-}
-
-fn with_generator<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
-    OWN.with_borrow_mut(|own| match own {
-        Some(generator) => f(generator),
-        None => with_shared_generator(f),
-    })
-}
-
-fn with_shared_generator<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
-    let mut generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    // The hasher's keys are random: as in PyTorch, a process that sets no seed gets another one each time.
-    f(generator.get_or_insert_with(|| Generator::new(RandomState::new().hash_one(0))))
-}
-
-/// Begin again from `seed`.
-pub fn manual_seed(seed: u64) {
-    with_generator(|g| g.manual_seed(seed));
-}
-
-/// A draw that no other op has.
-#[must_use]
-pub fn next_draw() -> Draw {
-    with_generator(|g| g.next_call(TENSORS))
-}
-
-/// A draw for noise on gradients.
-#[must_use]
-pub fn next_gradient_draw() -> Draw {
-    with_generator(|g| g.next_call(GRADIENTS))
-}
-
-/// The draw that [`next_gradient_draw`] gives in a state of the generator.
-#[must_use]
-pub fn gradient_draw((seed, call): (u64, u64)) -> Draw {
-    Draw { seed, stream: GRADIENTS, call }
-}
-
-/// The draw that an augmented batch takes in a state of the generator; its streams are its own.
-#[must_use]
-pub fn augment_draw((seed, call): (u64, u64)) -> Draw {
-    Draw { seed, stream: 0, call }
-}
-
-/// The first of `calls` draws in a row that no other op has; the others have the calls that follow.
-#[must_use]
-pub fn reserve(calls: u64) -> Draw {
-    with_generator(|g| {
-        let first = g.next_call(TENSORS);
-        g.set_state((first.seed, first.call.wrapping_add(calls)));
-        first
-    })
-}
-
-/// (seed, number of draws so far).
-#[must_use]
-pub fn state() -> (u64, u64) {
-    with_generator(|g| g.state())
-}
-
-/// Let this thread draw from a generator of its own, which stands at a state; or, with `None`, from that of the process
-/// again. What threads draw beside each other then depends on no clock.
-///
-/// Returns where the one that it had of its own stood.
-pub fn set_own_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
-    OWN.replace(state.map(Generator::at)).map(|generator| generator.state())
-}
-
-/// Go on from a state.
-pub fn set_state(state: (u64, u64)) {
-    with_generator(|g| g.set_state(state));
-}
-
-/// The numbers 0..n in random order, for shuffling data.
-///
-/// # Panics
-/// If n is 2³² or more.
-#[must_use]
-pub fn permutation(n: usize) -> Vec<u32> {
-    rng::permutation(with_generator(|g| g.next_call(SHUFFLES)), n)
-}
-
-/// [`permutation`] as an int64 tensor.
-pub fn randperm(n: usize) -> Result<Tensor> {
-    if u32::try_from(n).is_err() {
-        return Err(Error::value(format!("randperm: expected n below 2**32; got {n}")));
-    }
-    let order: Vec<i64> = permutation(n).into_iter().map(i64::from).collect();
-    Ok(Tensor::from_slice(&order, &[n]))
-}
 
 /// How numbers are distributed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -274,8 +174,8 @@ impl Op for Random {
         });
     }
 
-    fn draws(&self) -> bool {
-        true
+    fn draw(&self) -> Option<Draw> {
+        Some(self.draw)
     }
 
     fn differentiable(&self) -> bool {
@@ -319,8 +219,12 @@ impl Op for RandomFill {
         true
     }
 
-    fn draws(&self) -> bool {
+    fn writes_all(&self) -> bool {
         true
+    }
+
+    fn draw(&self) -> Option<Draw> {
+        Some(self.draw)
     }
 
     fn differentiable(&self) -> bool {
@@ -392,8 +296,8 @@ impl Op for Bernoulli {
         });
     }
 
-    fn draws(&self) -> bool {
-        true
+    fn draw(&self) -> Option<Draw> {
+        Some(self.draw)
     }
 
     fn differentiable(&self) -> bool {
@@ -463,4 +367,4 @@ pub fn bernoulli_(x: &Tensor, p: f64) -> Result<()> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -17,6 +17,7 @@ mod memory;
 pub(crate) mod pace;
 mod place;
 mod program;
+mod repeat;
 mod rewrite;
 mod rows;
 mod run;
@@ -35,6 +36,7 @@ use graph::Graph;
 use memory::Memory;
 use pace::Pace;
 use program::Program;
+pub use repeat::Fingerprint;
 use smallvec::SmallVec;
 use statistics::Statistics;
 use trace::Trace;
@@ -103,6 +105,10 @@ impl Plan {
         if let Some(reason) = &trace.obstacle {
             return Err(Error::state(reason.clone()));
         }
+        let draws_end = random::state();
+        if let Some(reason) = repeat::foreign_draws(trace, drawn_from, draws_end) {
+            return Err(Error::state(reason));
+        }
         let wanted: Vec<Tensor> = std::iter::once(loss).chain(params.iter().map(|p| &p.grad)).cloned().collect();
         let (graph, values) = Graph::new(trace, batch, &wanted)?;
         let trained: Vec<Trained> = params
@@ -142,7 +148,7 @@ impl Plan {
                 .collect(),
             statistics,
             drawn_from,
-            draws: random::state().1.wrapping_sub(drawn_from.1),
+            draws: draws_end.1.wrapping_sub(drawn_from.1),
             treatment,
         })
     }
@@ -311,7 +317,7 @@ impl Plan {
         let updated = updated(stop, &losses[..done]);
         treatment.set_done(treatment.done() + updated);
         let drawn = (before + draws) * done as u64 + treatment.draws() * updated;
-        random::set_state((seed, call.wrapping_add(drawn)));
+        random::advance(drawn);
         for tensor in self.params.iter().chain(&self.also_written) {
             tensor.storage().bump();
         }

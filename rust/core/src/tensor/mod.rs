@@ -155,6 +155,11 @@ impl Tensor {
         self.0.id
     }
 
+    /// The id of the next tensor that is made.
+    pub(crate) fn next_id() -> u64 {
+        NEXT_ID.load(Ordering::Relaxed)
+    }
+
     /// The memory.
     #[must_use]
     pub fn storage(&self) -> &Arc<Storage> {

@@ -19,6 +19,8 @@ pub struct Storage {
     version: AtomicU64,
     rebased: AtomicU64,
     claimed: AtomicBool,
+    /// The id of the first tensor that was made after it.
+    born: u64,
 }
 
 enum Owner {
@@ -48,6 +50,7 @@ impl Storage {
                 version: AtomicU64::new(0),
                 rebased: AtomicU64::new(0),
                 claimed: AtomicBool::new(false),
+                born: super::Tensor::next_id(),
             };
         }
         // SAFETY: the size is not zero.
@@ -61,7 +64,13 @@ impl Storage {
             version: AtomicU64::new(0),
             rebased: AtomicU64::new(0),
             claimed: AtomicBool::new(false),
+            born: super::Tensor::next_id(),
         }
+    }
+
+    /// The id of the first tensor that was made after this memory.
+    pub(crate) fn born(&self) -> u64 {
+        self.born
     }
 
     /// Memory of somebody else.
@@ -77,6 +86,7 @@ impl Storage {
             version: AtomicU64::new(0),
             rebased: AtomicU64::new(0),
             claimed: AtomicBool::new(false),
+            born: super::Tensor::next_id(),
         }
     }
 
