@@ -4,7 +4,8 @@ use fastnn_core::tensor::anomaly;
 use fastnn_core::tensor::tape::{self, Keep};
 use pyo3::prelude::*;
 
-use crate::error::{Raise, value_error};
+use crate::error::value_error;
+use crate::gil;
 use crate::tensor::Tensor;
 
 /// Switch the recording of gradients on or off in this thread; returns what it was.
@@ -71,7 +72,7 @@ pub fn grad(
     }
     let grads: Vec<_> = grad_outputs.iter().map(|g| g.as_ref().map(|g| g.inner.clone())).collect();
     let keep = Keep { retain: retain_graph, create: create_graph };
-    let found = py.detach(|| tape::grad(&outputs, &grads, &inputs, keep)).raise()?;
+    let found = gil::detached(py, || tape::grad(&outputs, &grads, &inputs, keep))?;
     if !allow_unused && found.iter().any(Option::is_none) {
         return Err(pyo3::exceptions::PyRuntimeError::new_err(
             "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this \

@@ -10,6 +10,7 @@ use pyo3::types::PyTuple;
 use crate::convert::{self, Number, check_device};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name};
+use crate::gil;
 use crate::tensor::Tensor;
 
 /// The tensor, asking for its gradient if that is wanted.
@@ -72,7 +73,7 @@ fn make(
     tensor: impl FnOnce() -> Result<Core>,
 ) -> PyResult<Tensor> {
     check_device(device)?;
-    leaf(tensor().raise()?, requires_grad)
+    leaf(gil::held(tensor)?, requires_grad)
 }
 
 fn or_f32(dtype: Option<dtype::Arg>) -> DType {
@@ -245,7 +246,7 @@ pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (n, /))]
 pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
-    convert::to_array(py, &ops::random::randperm(n).raise()?)
+    convert::to_array(py, &gil::held(|| ops::random::randperm(n))?)
 }
 
 /// Begin all random draws again from a seed.

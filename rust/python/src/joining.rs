@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{self, Arg};
-use crate::error::{Raise, value_error};
+use crate::error::value_error;
 use crate::gil;
 use crate::methods::inners;
 use crate::operators::Operand;
@@ -82,7 +82,7 @@ pub fn matmul(py: Python<'_>, input: Arg, other: Arg) -> PyResult<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (tensor, num_classes=-1))]
 pub fn one_hot(tensor: Arg, num_classes: i64) -> PyResult<Tensor> {
-    ops::one_hot(&tensor.0, usize::try_from(num_classes).ok()).raise().map(Tensor::from)
+    gil::held(|| ops::one_hot(&tensor.0, usize::try_from(num_classes).ok())).map(Tensor::from)
 }
 
 macro_rules! of_methods {

@@ -7,7 +7,7 @@ use fastnn_core::ops::penalty::rows;
 use fastnn_core::optim::noise::TILE;
 use fastnn_core::optim::treatment::{self, Around, Noise, Treatment};
 use fastnn_core::tensor::tape;
-use fastnn_core::{DType, Float, Result, Tensor as Core, ops, with_float};
+use fastnn_core::{DType, Float, Result, Tensor as Core, ops, reserve, with_float};
 use pyo3::prelude::*;
 
 use crate::convert::Arg;
@@ -106,7 +106,7 @@ impl PyTreatment {
         let settings = &self.settings;
         let draw = settings.noise.map(|_| ops::random::next_gradient_draw());
         let grads: Vec<Core> = params.iter().filter_map(|p| p.inner.grad()).collect();
-        tape::no_grad(|| {
+        gil::held(|| tape::no_grad(|| {
             let norm = settings.clip_norm.map(|_| total(settings.clip_value, &grads)).transpose()?;
             let mut position = 0;
             for param in &params {
@@ -116,7 +116,7 @@ impl PyTreatment {
                         if !around.changes_gradients() {
                             continue;
                         }
-                        let mut changed = ops::contiguous(&grad)?.view().slice::<T>().to_vec();
+                        let mut changed = reserve::copied(ops::contiguous(&grad)?.view().slice::<T>());
                         around.gradient(&mut changed, position);
                         tensor_of(&changed, grad.shape())
                     });
@@ -125,8 +125,7 @@ impl PyTreatment {
                 position += param.inner.numel().next_multiple_of(TILE);
             }
             Ok(())
-        })
-        .raise()
+        }))
     }
 
     /// After the optimizer's step: shorten rows, and take parameters that had a gradient into their averages.
@@ -134,7 +133,7 @@ impl PyTreatment {
     #[allow(clippy::needless_pass_by_value)] // from Python
     fn after(&self, params: Vec<PyRef<'_, Tensor>>) -> PyResult<()> {
         self.check(&params)?;
-        tape::no_grad(|| {
+        gil::held(|| tape::no_grad(|| {
             for (param, kept) in params.iter().map(|p| &p.inner).zip(&self.kept) {
                 if param.grad().is_none() {
                     continue;
@@ -145,7 +144,7 @@ impl PyTreatment {
                 let Some(average) = &kept.average else { continue };
                 let moved = with_float!(param.dtype(), T => {
                     let around: Around<T> = self.settings.at(0, None, None);
-                    let mut moved = average.view().slice::<T>().to_vec();
+                    let mut moved = reserve::copied(average.view().slice::<T>());
                     around.average(ops::contiguous(&param.detach())?.view().slice::<T>(), &mut moved);
                     tensor_of(&moved, average.shape())
                 });
@@ -153,8 +152,7 @@ impl PyTreatment {
             }
             self.settings.set_done(self.settings.done() + 1);
             Ok(())
-        })
-        .raise()
+        }))
     }
 
     /// The average of parameter `index`, which changes with every step.
@@ -178,7 +176,7 @@ impl PyTreatment {
 fn limit_rows(param: &Core, max_norm: f64) -> Result<()> {
     let cols = rows(param.shape()).1;
     let limited = with_float!(param.dtype(), T => {
-        let mut limited = ops::contiguous(&param.detach())?.view().slice::<T>().to_vec();
+        let mut limited = reserve::copied(ops::contiguous(&param.detach())?.view().slice::<T>());
         treatment::limit_rows(&mut limited, cols, max_norm);
         tensor_of(&limited, param.shape())
     });

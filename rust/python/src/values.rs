@@ -2,7 +2,7 @@
 
 use fastnn_core::plan::trace;
 use fastnn_core::tensor::for_each_offset;
-use fastnn_core::{DType, Tensor as Core, with_element};
+use fastnn_core::{DType, Tensor as Core, reserve, with_element};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList};
@@ -10,6 +10,7 @@ use pyo3::{IntoPyObjectExt, intern};
 
 use crate::convert;
 use crate::error::{type_error, value_error};
+use crate::gil;
 use crate::tensor::Tensor;
 
 /// Refuse to show the values of a tensor that requires grad as an array.
@@ -79,7 +80,7 @@ impl Tensor {
 
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         trace::read("tolist()");
-        let mut flat = Vec::with_capacity(self.inner.numel());
+        let mut flat = gil::held(|| Ok(reserve::with_capacity(self.inner.numel())))?;
         let mut failed = None;
         for_each_offset(self.inner.layout(), |offset| match element(py, &self.inner, offset) {
             Ok(value) => flat.push(value),

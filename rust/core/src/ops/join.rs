@@ -43,7 +43,7 @@ impl Op for Cat {
                     show(&other.shape)
                 )));
             }
-            shape[self.dim] += other.shape[self.dim];
+            shape[self.dim] = shape[self.dim].saturating_add(other.shape[self.dim]);
         }
         Ok(smallvec![Meta { shape, dtype: first.dtype }])
     }
@@ -126,7 +126,7 @@ fn parts_of(op: &str, x: &Tensor, dim: i64) -> Result<(i64, usize)> {
 /// Parts of the sizes `sizes` along `dim`, together all of it.
 pub fn split_sizes(x: &Tensor, sizes: &[usize], dim: i64) -> Result<Vec<Tensor>> {
     let (dim, size) = parts_of("split", x, dim)?;
-    if sizes.iter().sum::<usize>() != size {
+    if sizes.iter().fold(0, |sum: usize, &n| sum.saturating_add(n)) != size {
         return Err(Error::value(format!("split: expected sizes that sum to {size}; got {}", show(sizes))));
     }
     let mut start = 0;

@@ -51,6 +51,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
+use crate::reserve;
 use crate::simd::Flush;
 use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View, room};
@@ -270,11 +271,13 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
 
     let views: SmallVec<[View<'_>; 3]> = ready.iter().map(|t| t.view()).collect();
     op.check(&views)?;
-    let outputs: SmallVec<[Tensor; 1]> = output_meta.iter().map(|m| Tensor::empty(&m.shape, m.dtype)).collect();
-    {
+    let outputs = reserve::guard(op.name(), || {
+        let outputs: SmallVec<[Tensor; 1]> = output_meta.iter().map(|m| Tensor::empty(&m.shape, m.dtype)).collect();
         let targets: SmallVec<[View<'_>; 1]> = outputs.iter().map(Tensor::view).collect();
         execute(&*op, &input_meta, &output_meta, &views, &targets);
-    }
+        drop(targets);
+        Ok(outputs)
+    })?;
     drop(views);
     Ok(finish(&op, &ready, outputs, input_meta, output_meta, recorded))
 }
@@ -330,7 +333,10 @@ pub fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Resul
     op.infer(&metas)?;
     let views: SmallVec<[View<'_>; 3]> = inputs.iter().map(|t| t.view()).collect();
     op.check(&views)?;
-    execute(&*op, &metas, &[], &views, &[]);
+    reserve::guard(op.name(), || {
+        execute(&*op, &metas, &[], &views, &[]);
+        Ok(())
+    })?;
     target.storage().bump();
     trace::record(&op, &inputs, &[]);
     Ok(())
