@@ -4,6 +4,7 @@ use fastnn_core::tensor::anomaly;
 use fastnn_core::tensor::tape::{self, Keep};
 use pyo3::prelude::*;
 
+use crate::convert::Items;
 use crate::error::value_error;
 use crate::gil;
 use crate::tensor::Tensor;
@@ -50,14 +51,14 @@ fn inner(tensors: &[PyRef<'_, Tensor>]) -> Vec<fastnn_core::Tensor> {
 #[pyo3(signature = (outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, /))]
 pub fn grad(
     py: Python<'_>,
-    outputs: Vec<PyRef<'_, Tensor>>,
-    inputs: Vec<PyRef<'_, Tensor>>,
-    grad_outputs: Vec<Option<PyRef<'_, Tensor>>>,
+    outputs: Items<PyRef<'_, Tensor>>,
+    inputs: Items<PyRef<'_, Tensor>>,
+    grad_outputs: Items<Option<PyRef<'_, Tensor>>>,
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
 ) -> PyResult<Vec<Option<Tensor>>> {
-    let (outputs, inputs) = (inner(&outputs), inner(&inputs));
+    let (outputs, inputs, grad_outputs) = (inner(&outputs.0), inner(&inputs.0), grad_outputs.0);
     if grad_outputs.len() != outputs.len() {
         return Err(value_error(format!(
             "grad: expected a gradient for each output; got {} for {}",

@@ -11,9 +11,10 @@ use fastnn_core::{DType, Float, Result, Tensor as Core, ops, reserve, with_float
 use pyo3::prelude::*;
 
 use crate::arguments::{Given, named};
-use crate::convert::Arg;
+use crate::convert::{Arg, Items};
 use crate::error::{Raise, value_error};
 use crate::gil;
+use crate::methods::elements;
 use crate::tensor::Tensor;
 
 /// What is kept of a parameter.
@@ -203,8 +204,9 @@ pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: Give
 #[pyfunction]
 #[pyo3(signature = (tensors, /))]
 #[allow(clippy::needless_pass_by_value)] // from Python
-pub fn total_norm(py: Python<'_>, tensors: Vec<Arg>) -> PyResult<f64> {
-    let numel = tensors.iter().map(|t| t.0.numel()).sum();
+pub fn total_norm(py: Python<'_>, tensors: Items<Arg>) -> PyResult<f64> {
+    let tensors = tensors.0;
+    let numel = elements(tensors.iter().map(|t| &t.0));
     gil::run(py, numel, || {
         tape::no_grad(|| {
             let floating = |t: &Core| if t.dtype().is_float() { Ok(t.detach()) } else { ops::cast(t, DType::F64) };
@@ -218,7 +220,8 @@ pub fn total_norm(py: Python<'_>, tensors: Vec<Arg>) -> PyResult<f64> {
 #[pyfunction]
 #[pyo3(signature = (tensors, penalties, /))]
 #[allow(clippy::needless_pass_by_value)] // from Python
-pub fn penalty(py: Python<'_>, tensors: Vec<Arg>, penalties: Vec<(String, f64, f64)>) -> PyResult<Tensor> {
+pub fn penalty(py: Python<'_>, tensors: Items<Arg>, penalties: Vec<(String, f64, f64)>) -> PyResult<Tensor> {
+    let tensors = tensors.0;
     if tensors.len() != penalties.len() {
         return Err(value_error(format!("penalty: expected {} penalties; got {}", tensors.len(), penalties.len())));
     }
@@ -231,6 +234,6 @@ pub fn penalty(py: Python<'_>, tensors: Vec<Arg>, penalties: Vec<(String, f64, f
         })
         .collect::<PyResult<Vec<_>>>()?;
     let tensors: Vec<&Core> = tensors.iter().map(|t| &t.0).collect();
-    let numel = tensors.iter().map(|t| t.numel()).sum();
+    let numel = elements(tensors.iter().copied());
     gil::run(py, numel, || ops::penalty::penalty(&tensors, &penalties)).map(Tensor::from)
 }

@@ -122,14 +122,19 @@ impl Saves {
     /// Whether input `i` is read.
     #[must_use]
     pub const fn input(self, i: usize) -> bool {
-        self.inputs >> i & 1 == 1
+        bit(self.inputs, i)
     }
 
     /// Whether output `i` is read.
     #[must_use]
     pub const fn output(self, i: usize) -> bool {
-        self.outputs >> i & 1 == 1
+        bit(self.outputs, i)
     }
+}
+
+/// Bit `i`; those that there are no bits for are as the last one.
+const fn bit(bits: u32, i: usize) -> bool {
+    bits >> if i < 31 { i } else { 31 } & 1 == 1
 }
 
 /// The circumstances in which an op runs.
