@@ -67,12 +67,12 @@ def _varied(usual: Any, value: int) -> Iterator[Any]:
 
 
 def _function(name: str, *shapes: tuple[int, ...], **arguments: Any) -> Call:
-    return Call(name, getattr(F, name.split()[0]), arguments, shapes)
+    return Call(name, getattr(F, name.split(maxsplit=1)[0]), arguments, shapes)
 
 
 def _layer(name: str, *shapes: tuple[int, ...], **arguments: Any) -> Call:
     def run(*inputs: fnn.Tensor, **varied: Any) -> Any:
-        layer = getattr(nn, name.split()[0])(**varied)
+        layer = getattr(nn, name.split(maxsplit=1)[0])(**varied)
         repr(layer)
         y = layer(*inputs)
         layer.eval()(*inputs)
@@ -82,7 +82,7 @@ def _layer(name: str, *shapes: tuple[int, ...], **arguments: Any) -> Call:
 
 
 def _method(name: str, *shapes: tuple[int, ...], **arguments: Any) -> Call:
-    return Call(name, getattr(fnn.Tensor, name.split()[0]), arguments, shapes)
+    return Call(name, getattr(fnn.Tensor, name.split(maxsplit=1)[0]), arguments, shapes)
 
 
 def _creator(name: str, call: Callable[..., Any], **arguments: Any) -> Call:
@@ -196,7 +196,7 @@ LAYERS = [
     _layer("MinMaxScaler", ROWS, num_features=3),
     Call("CrossEntropyLoss", lambda x, **k: nn.CrossEntropyLoss(**k)(x, fnn.tensor([0, 1])), {"ignore_index": 1}, ((2, 3),)),
     Call("NLLLoss", lambda x, **k: nn.NLLLoss(**k)(x, fnn.tensor([0, 1])), {"ignore_index": 1}, ((2, 3),)),
-    Call("linear_survival", lambda **k: nn.linear_survival(**k), {"blocks": 3}),
+    Call("linear_survival", nn.linear_survival, {"blocks": 3}),
 ]  # fmt: skip
 
 METHODS = [
@@ -240,7 +240,7 @@ CREATORS = [
     _creator("arange", fnn.arange, start=0, end=7, step=2),
     _creator("arange of one number", fnn.arange, end=7),
     _creator("linspace", lambda steps: fnn.linspace(0.0, 1.0, steps), steps=5),
-    _creator("randint", lambda low, high, shape: fnn.randint(low, high, shape), low=0, high=5, shape=(2, 3)),
+    _creator("randint", fnn.randint, low=0, high=5, shape=(2, 3)),
     _creator("randperm", fnn.randperm, n=5),
     _creator("manual_seed", fnn.manual_seed, seed=3),
     _creator("set_num_threads", fnn.set_num_threads, n=2),
@@ -280,13 +280,13 @@ OTHERS = [
     Call("RandomSampler", lambda **k: list(data.RandomSampler(range(6), **k)), {"num_samples": 4}),
     Call("RandomSampler with replacement", lambda **k: list(data.RandomSampler(range(6), True, **k)), {"num_samples": 4}),
     Call("WeightedRandomSampler", lambda **k: list(data.WeightedRandomSampler([1.0, 2.0], **k)), {"num_samples": 4}),
-    Call("Subset", lambda **k: [row for row in data.Subset(fnn.ones(6, 2), **k)], {"indices": [1, 2]}),
+    Call("Subset", lambda **k: list(data.Subset(fnn.ones(6, 2), **k)), {"indices": [1, 2]}),
     Call("random_split", lambda **k: data.random_split(range(6), **k), {"lengths": [2, 4]}),
     Call("LeNet5", lambda **k: models.LeNet5(**k)(fnn.ones(1, 1, 28, 28)), {"num_classes": 3, "in_channels": 1, "image_size": 28}),
     Call("mlp", lambda **k: models.mlp(**k)(fnn.ones(2, 5)), {"in_features": 5, "hidden": [4, 3], "num_classes": 2}),
     Call("VGG", lambda **k: models.VGG(**k)(fnn.ones(1, 3, 8, 8)), {"widths": [4, 4], "num_classes": 2, "in_channels": 3, "image_size": 8}),
     Call("RBM", lambda **k: unsupervised.RBM(**k).fit(np.ones((6, 5), np.float32), epochs=1, verbose=0), {"n_visible": 5, "n_hidden": 3, "n_chains": 2}),
-    Call("DBN", lambda **k: unsupervised.DBN(**k), {"widths": [5, 3]}),
+    Call("DBN", unsupervised.DBN, {"widths": [5, 3]}),
 ]  # fmt: skip
 
 CALLS = FUNCTIONS + LAYERS + METHODS + CREATORS + OTHERS

@@ -9,9 +9,15 @@ import resource
 import sys
 import time
 
-from tests.limits.process import Verdict
+from tests.limits.process import Verdict, memory_used
 
 MEBIBYTE = 1 << 20
+
+
+def say(*values: object) -> None:
+    """Write a line for the parent to read, at once."""
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -23,14 +29,13 @@ def main() -> None:
     module, function = name.split(":")
     cases = getattr(importlib.import_module(module), function)()
     if mebibytes:
-        used = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) << 10
-        limit = used + mebibytes * MEBIBYTE
+        limit = memory_used() + mebibytes * MEBIBYTE
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for case, run in cases[start::step]:
         if pattern and (pattern[1:] in case if pattern[0] == "!" else pattern not in case):
             continue
         # Before it runs: a crash is that of the last one named.
-        print(json.dumps([case]), flush=True)
+        say(case)
         begun = time.perf_counter()
         try:
             outcome = run()
@@ -38,7 +43,7 @@ def main() -> None:
             del outcome
         except BaseException as error:  # noqa: BLE001
             how = f"{type(error).__name__}: {error}"
-        print(json.dumps([case, how, time.perf_counter() - begun]), flush=True)
+        say(case, how, time.perf_counter() - begun)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,16 @@ SECONDS = 300
 """A whole batch; a case takes milliseconds. Only a hang takes as long."""
 
 
+def memory_used() -> int:
+    """Return the bytes of address space that this process has taken."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("VmSize")).split()[1]) << 10
+
+
 class Verdict(str):
     """What a case says of itself, in place of "returned"."""
+
+    __slots__ = ()
 
 
 def outcomes(cases: str, start: int = 0, step: int = 1, mebibytes: int = 0) -> dict[str, str]:
@@ -21,9 +30,13 @@ def outcomes(cases: str, start: int = 0, step: int = 1, mebibytes: int = 0) -> d
 
     With ``mebibytes``, the child has so much memory beside what it has after its imports.
     """
+    # Blocks of 8 KiB come from the system, and go back: memory is refused where it is asked for.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "8192", "MALLOC_TRIM_THRESHOLD_": "0"}
     command = [sys.executable, "-m", "tests.limits.child", cases, str(start), str(step), str(mebibytes)]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
         output, end = done.stdout, f"ended with {done.returncode}: {done.stderr[-2000:]}"
         crashed = done.returncode != 0
     except subprocess.TimeoutExpired as late:

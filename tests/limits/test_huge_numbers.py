@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ def cases() -> list[tuple[str, Callable[[], Any]]]:
     return [(name, partial(call, **arguments)) for call in CALLS for name, arguments in call.variations()]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_no_number_ends_the_process_or_raises_the_wrong_kind(batch: int) -> None:
     found = outcomes("tests.limits.test_huge_numbers:cases", batch, BATCHES, MEBIBYTES)

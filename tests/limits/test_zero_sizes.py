@@ -59,9 +59,7 @@ def _compare(op: Op, shapes: tuple[tuple[int, ...], ...]) -> Verdict:
 def cases() -> list[tuple[str, Callable[[], Any]]]:
     """Return every op, function, layer and method with something empty."""
     ops = [(f"{op.name} of {shapes}", partial(_compare, op, shapes)) for op in OPS for shapes in _shapes(op)]
-    calls = [
-        (name, partial(call, *shapes)) for call in FUNCTIONS + LAYERS + METHODS for name, shapes in call.emptied()
-    ]
+    calls = [(name, partial(call, *shapes)) for call in FUNCTIONS + LAYERS + METHODS for name, shapes in call.emptied()]
     return ops + calls
 
 

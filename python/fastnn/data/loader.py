@@ -65,7 +65,8 @@ class DataLoader(Generic[T_co]):
         shuffle: Whether every pass has a new order.
         sampler: Yields indices, instead of ``shuffle``.
         batch_sampler: Yields lists of indices, instead of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``.
-        num_workers: Number of threads, at most 1024; 0 for the caller's. Of an :class:`IterableDataset` one thread reads.
+        num_workers: Number of threads, at most 1024; 0 for the caller's. Of an :class:`IterableDataset` one thread
+            reads.
         collate_fn: Makes a batch of a list of samples; :func:`default_collate` if ``None``, and without batches
             :func:`default_convert`.
         pin_memory: Accepted, and does nothing: there are no other devices.

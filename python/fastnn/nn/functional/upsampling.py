@@ -80,7 +80,8 @@ def interpolate(
         output = [math.floor(min(n * factor, 2.0**63)) for n, factor in zip(shape[2:], scales, strict=True)]
         if max(output) > GREATEST:
             raise ValueError(
-                f"interpolate: expected scale_factor that makes sizes of at most {GREATEST}; got {scale_factor} for {shape}"
+                f"interpolate: expected scale_factor that makes sizes of at most {GREATEST}; "
+                f"got {scale_factor} for {shape}"
             )
         if recompute_scale_factor:
             scales = None

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::element::DType;
     use crate::ops::gradcheck::{gradcheck, uniform};
-    use crate::ops::{permute, sum};
+    use crate::ops::{Saves, permute, sum};
 
     #[test]
     fn cat_puts_one_after_the_other() {
@@ -213,6 +213,14 @@ mod tests {
         gradcheck(|x| cat(&x.iter().collect::<Vec<_>>(), 1), &inputs);
         gradcheck(|x| stack(&[&x[0], &x[0]], 1), &inputs[..1]);
         gradcheck(|x| sum(&chunk(&x[0], 2, 1)?[1], None, false), &inputs[..1]);
+    }
+
+    #[test]
+    fn there_may_be_more_tensors_than_bits_that_say_which_are_saved() {
+        let all: Vec<Tensor> = (0..70).map(|i| uniform(&[2, 1 + i % 3], i as u64)).collect();
+        gradcheck(|x| cat(&x.iter().collect::<Vec<_>>(), 1), &all);
+        assert!(Saves::ALL.input(31) && Saves::ALL.input(32) && Saves::ALL.input(1000));
+        assert!(!Saves::NONE.input(32) && !Saves::inputs(0b11).input(32) && Saves::inputs(0b11).input(1));
     }
 
     #[test]
