@@ -141,7 +141,7 @@ def linear_survival(blocks: int, last: float = 0.5) -> list[float]:
         survival[l - 1] = 1 - l / L * (1 - last),    l = 1 … L
 
     Args:
-        blocks: Their number L, at least 1.
+        blocks: Their number L, in [1, 1000000].
         last: Probability of the last block, in [0, 1].
 
     Returns:

@@ -114,26 +114,28 @@ impl PyTreatment {
         let settings = &self.settings;
         let draw = settings.noise.map(|_| ops::random::next_gradient_draw());
         let grads: Vec<Core> = params.iter().filter_map(|p| p.inner.grad()).collect();
-        gil::held(|| tape::no_grad(|| {
-            let norm = settings.clip_norm.map(|_| total(settings.clip_value, &grads)).transpose()?;
-            let mut position = 0;
-            for param in &params {
-                if let Some(grad) = param.inner.grad() {
-                    let changed = with_float!(grad.dtype(), T => {
-                        let around: Around<T> = settings.at(0, draw, norm);
-                        if !around.changes_gradients() {
-                            continue;
-                        }
-                        let mut changed = reserve::copied(ops::contiguous(&grad)?.view().slice::<T>());
-                        around.gradient(&mut changed, position);
-                        tensor_of(&changed, grad.shape())
-                    });
-                    param.inner.set_grad(Some(changed));
+        gil::held(|| {
+            tape::no_grad(|| {
+                let norm = settings.clip_norm.map(|_| total(settings.clip_value, &grads)).transpose()?;
+                let mut position = 0;
+                for param in &params {
+                    if let Some(grad) = param.inner.grad() {
+                        let changed = with_float!(grad.dtype(), T => {
+                            let around: Around<T> = settings.at(0, draw, norm);
+                            if !around.changes_gradients() {
+                                continue;
+                            }
+                            let mut changed = reserve::copied(ops::contiguous(&grad)?.view().slice::<T>());
+                            around.gradient(&mut changed, position);
+                            tensor_of(&changed, grad.shape())
+                        });
+                        param.inner.set_grad(Some(changed));
+                    }
+                    position += param.inner.numel().next_multiple_of(TILE);
                 }
-                position += param.inner.numel().next_multiple_of(TILE);
-            }
-            Ok(())
-        }))
+                Ok(())
+            })
+        })
     }
 
     /// After the optimizer's step: shorten rows, and take parameters that had a gradient into their averages.
@@ -141,26 +143,28 @@ impl PyTreatment {
     #[allow(clippy::needless_pass_by_value)] // from Python
     fn after(&self, params: Vec<PyRef<'_, Tensor>>) -> PyResult<()> {
         self.check(&params)?;
-        gil::held(|| tape::no_grad(|| {
-            for (param, kept) in params.iter().map(|p| &p.inner).zip(&self.kept) {
-                if param.grad().is_none() {
-                    continue;
+        gil::held(|| {
+            tape::no_grad(|| {
+                for (param, kept) in params.iter().map(|p| &p.inner).zip(&self.kept) {
+                    if param.grad().is_none() {
+                        continue;
+                    }
+                    if let Some(max_norm) = kept.max_norm {
+                        limit_rows(param, max_norm)?;
+                    }
+                    let Some(average) = &kept.average else { continue };
+                    let moved = with_float!(param.dtype(), T => {
+                        let around: Around<T> = self.settings.at(0, None, None);
+                        let mut moved = reserve::copied(average.view().slice::<T>());
+                        around.average(ops::contiguous(&param.detach())?.view().slice::<T>(), &mut moved);
+                        tensor_of(&moved, average.shape())
+                    });
+                    ops::copy_(average, &moved)?;
                 }
-                if let Some(max_norm) = kept.max_norm {
-                    limit_rows(param, max_norm)?;
-                }
-                let Some(average) = &kept.average else { continue };
-                let moved = with_float!(param.dtype(), T => {
-                    let around: Around<T> = self.settings.at(0, None, None);
-                    let mut moved = reserve::copied(average.view().slice::<T>());
-                    around.average(ops::contiguous(&param.detach())?.view().slice::<T>(), &mut moved);
-                    tensor_of(&moved, average.shape())
-                });
-                ops::copy_(average, &moved)?;
-            }
-            self.settings.set_done(self.settings.done() + 1);
-            Ok(())
-        }))
+                self.settings.set_done(self.settings.done() + 1);
+                Ok(())
+            })
+        })
     }
 
     /// The average of parameter `index`, which changes with every step.

@@ -77,9 +77,7 @@ impl MaxPool {
                     };
                     Ranges { of: reserve::collected((0..out).map(range)), step }
                 }
-                Regions::Adaptive => {
-                    Ranges { of: reserve::collected((0..out).map(|i| adaptive(i, n, out))), step: 1 }
-                }
+                Regions::Adaptive => Ranges { of: reserve::collected((0..out).map(|i| adaptive(i, n, out))), step: 1 },
                 Regions::Fractional(kernel) => {
                     let samples = samples.expect("fractional windows have samples").slice::<T>();
                     Ranges { of: fractional(samples[2 * i + 1 - axis], n, out, kernel[axis]), step: 1 }
@@ -251,7 +249,8 @@ pub fn max_pool(x: &Tensor, pooling: &Pooling) -> Result<Tensor> {
     // Rows are dealt out as far as a window reaches, which with `ceil_mode` may be far out of the image.
     let input = plane(x.shape(), pooling.dims);
     let fits = |axis: usize| {
-        (pooling.kernel[axis] - 1) * pooling.dilation[axis] < input[axis] + 2 * pooling.padding[axis] + pooling.kernel[axis]
+        (pooling.kernel[axis] - 1) * pooling.dilation[axis]
+            < input[axis] + 2 * pooling.padding[axis] + pooling.kernel[axis]
     };
     let bytes = pooling.kernel[0] * pooling.kernel[1] <= MOST_OFFSETS && fits(0) && fits(1);
     Ok(both(MaxPool { bytes, ..pool }, &[x])?.0)

@@ -62,12 +62,7 @@ impl Taps {
     }
 
     /// The mean of a range of inputs for each output, or a multiple of their sum.
-    fn means(
-        op: &str,
-        inputs: usize,
-        outputs: usize,
-        range: impl Fn(usize) -> (usize, usize, f64),
-    ) -> Result<Self> {
+    fn means(op: &str, inputs: usize, outputs: usize, range: impl Fn(usize) -> (usize, usize, f64)) -> Result<Self> {
         let count = (0..outputs).map(&range).map(|(first, end, _)| end - first).fold(0, usize::saturating_add);
         let mut taps = Self::with_room(op, inputs, outputs, count)?;
         for (first, end, w) in (0..outputs).map(range) {

@@ -52,11 +52,7 @@ pub fn check(op: &str, shape: &[usize], dtype: DType) -> Result<()> {
             !ptr.is_null()
         }
     });
-    if given {
-        Ok(())
-    } else {
-        Err(reserve::refused(op, bytes))
-    }
+    if given { Ok(()) } else { Err(reserve::refused(op, bytes)) }
 }
 
 #[cfg(test)]

@@ -66,7 +66,13 @@ impl Settings {
     }
 
     /// Refuse windows that reach over more than can be counted, of `channels` images.
-    pub(super) fn check_reach(&self, op: &str, channels: usize, positions: [usize; 2], kernel: [usize; 2]) -> Result<()> {
+    pub(super) fn check_reach(
+        &self,
+        op: &str,
+        channels: usize,
+        positions: [usize; 2],
+        kernel: [usize; 2],
+    ) -> Result<()> {
         let reach = [0, 1].map(|d| {
             let steps = positions[d].saturating_sub(1);
             steps.saturating_mul(self.stride[d]).saturating_add(self.span(d, kernel[d]))
@@ -112,16 +118,14 @@ impl Settings {
     /// the result, and its taps.
     fn turned_axes(&self, d: usize, size: usize, kernel: usize) -> Vec<(Axis, SmallVec<[usize; 8]>, usize)> {
         let (stride, output) = (self.stride[d], self.forward_axis(d, size, kernel).output);
-        reserve::collected(
-            (0..stride.min(size)).map(|start| {
-                // Position `start + stride · j` of the image was seen by tap t of window j + offset.
-                let offset = |t: usize| (start + self.padding[d].0) as isize - (t * self.dilation[d]) as isize;
-                let taps: SmallVec<[usize; 8]> =
-                    (0..kernel).filter(|&t| offset(t).rem_euclid(stride as isize) == 0).collect();
-                let offsets = taps.iter().map(|&t| offset(t).div_euclid(stride as isize)).collect();
-                (Axis { input: output, output: (size - start).div_ceil(stride), step: 1, offsets }, taps, start)
-            }),
-        )
+        reserve::collected((0..stride.min(size)).map(|start| {
+            // Position `start + stride · j` of the image was seen by tap t of window j + offset.
+            let offset = |t: usize| (start + self.padding[d].0) as isize - (t * self.dilation[d]) as isize;
+            let taps: SmallVec<[usize; 8]> =
+                (0..kernel).filter(|&t| offset(t).rem_euclid(stride as isize) == 0).collect();
+            let offsets = taps.iter().map(|&t| offset(t).div_euclid(stride as isize)).collect();
+            (Axis { input: output, output: (size - start).div_ceil(stride), step: 1, offsets }, taps, start)
+        }))
     }
 
     /// The windows over the gradient of the result that make the gradient of the image.

@@ -148,10 +148,8 @@ fn check(
     let sizes: Option<SmallVec<[usize; 2]>> =
         (0..dims).map(|d| settings.positions(first + d, x[2 + d], weight[2 + d])).collect();
     sizes.ok_or_else(|| {
-        let padded: SmallVec<[usize; 2]> =
-            (0..dims).map(|d| settings.padded(first + d, x[2 + d])).collect();
-        let span: SmallVec<[usize; 2]> =
-            (0..dims).map(|d| settings.span(first + d, weight[2 + d])).collect();
+        let padded: SmallVec<[usize; 2]> = (0..dims).map(|d| settings.padded(first + d, x[2 + d])).collect();
+        let span: SmallVec<[usize; 2]> = (0..dims).map(|d| settings.span(first + d, weight[2 + d])).collect();
         Error::value(format!(
             "{}: expected a padded image at least as large as the kernel, {}; got {}",
             names.op,
