@@ -19,6 +19,8 @@ pub enum Error {
     Index(String),
     /// An integer is divided by 0: `ZeroDivisionError`.
     ZeroDivision(String),
+    /// There is not that much memory: `MemoryError`.
+    Memory(String),
 }
 
 impl Error {
@@ -46,7 +48,12 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
-            Self::Value(m) | Self::Type(m) | Self::State(m) | Self::Index(m) | Self::ZeroDivision(m) => m,
+            Self::Value(m)
+            | Self::Type(m)
+            | Self::State(m)
+            | Self::Index(m)
+            | Self::ZeroDivision(m)
+            | Self::Memory(m) => m,
         }
     }
 }

@@ -12,10 +12,12 @@ use fastnn_core::tensor::{Layout, Storage, room};
 use fastnn_core::{DType, Tensor as Core, ops};
 use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::intern;
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::{ffi, intern};
 
+use crate::arguments::{self, show};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::tensor::Tensor;
@@ -99,9 +101,7 @@ pub fn from_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Core> {
 
 /// The error for an integer outside of int64.
 fn too_large(integer: &Bound<'_, PyAny>) -> PyErr {
-    // Python refuses to write out the longest ones.
-    let text = integer.str().map_or_else(|_| "one of thousands of digits".into(), |text| text.to_string());
-    value_error(format!("expected integers that int64 can hold; got {text}"))
+    value_error(format!("expected integers that int64 can hold; got {}", show(integer)))
 }
 
 /// A Python or NumPy number, if the object is one. An integer outside of int64 is an error, as in PyTorch.
@@ -174,10 +174,17 @@ fn is_numpy_scalar(object: &Bound<'_, PyAny>) -> bool {
     class.module().is_ok_and(|m| m.to_cow().is_ok_and(|m| m == "numpy")) && object.hasattr("dtype").unwrap_or(false)
 }
 
+/// Dimensions that an array can have.
+const MOST_DIMS: usize = 64;
+
 /// Whether the numbers in (nested) lists come with a dtype of their own.
 fn has_dtype(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let mut leaf = object.clone();
-    while leaf.is_instance_of::<PyList>() || leaf.is_instance_of::<PyTuple>() {
+    // Deeper ones, such as a list in itself, make no array.
+    for _ in 0..MOST_DIMS {
+        if !leaf.is_instance_of::<PyList>() && !leaf.is_instance_of::<PyTuple>() {
+            break;
+        }
         if leaf.len()? == 0 {
             return Ok(false);
         }
@@ -246,6 +253,21 @@ impl<'py> FromPyObject<'_, 'py> for Arg {
     }
 }
 
+/// The items of a sequence: as many as come, whatever it says that its length is.
+pub struct Items<T>(pub Vec<T>);
+
+impl<'py, T: FromPyObjectOwned<'py>> FromPyObject<'_, 'py> for Items<T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        // SAFETY: asks whether the object's type has the slots of a sequence.
+        if object.is_instance_of::<PyString>() || unsafe { ffi::PySequence_Check(object.as_ptr()) } == 0 {
+            return Err(type_error(format!("expected a sequence; got {}", type_name(&object))));
+        }
+        object.try_iter()?.map(|item| item?.extract().map_err(Into::into)).collect::<PyResult<_>>().map(Self)
+    }
+}
+
 fn descr(py: Python<'_>, dtype: DType) -> Bound<'_, PyArrayDescr> {
     match dtype {
         DType::F32 => numpy::dtype::<f32>(py),
@@ -299,19 +321,19 @@ pub fn check_device(device: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
 }
 
 /// A shape given as one sequence or as separate integers: `zeros(2, 3)`, `zeros((2, 3))`.
-pub fn dims(args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
+pub fn dims(op: &str, name: &str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
     if args.len() == 1 {
         let only = args.get_item(0)?;
         if only.is_instance_of::<PyTuple>() || only.is_instance_of::<PyList>() {
-            return only.extract();
+            return arguments::read(&only, op, name);
         }
     }
-    args.extract::<Vec<i64>>()
+    arguments::read(args, op, name)
 }
 
 /// A shape without negative sizes, whose elements can be counted.
 pub fn shape(op: &str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<usize>> {
-    let sizes = dims(args)?;
+    let sizes = dims(op, "size", args)?;
     let numel = sizes.iter().try_fold(8usize, |n, &size| usize::try_from(size).ok().and_then(|s| n.checked_mul(s)));
     if numel.is_none_or(|n| n > isize::MAX as usize) {
         return Err(value_error(format!("{op}: expected sizes of at least 0 that fit in memory; got {sizes:?}")));

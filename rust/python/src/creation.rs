@@ -11,9 +11,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::arguments::{self, Given, named, show};
 use crate::convert::{self, Number, check_device};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name};
+use crate::gil;
 use crate::tensor::Tensor;
 
 /// The tensor, asking for its gradient if that is wanted.
@@ -77,7 +79,7 @@ fn make(
     tensor: impl FnOnce() -> Result<Core>,
 ) -> PyResult<Tensor> {
     check_device(device)?;
-    leaf(tensor().raise()?, requires_grad)
+    leaf(gil::held(tensor)?, requires_grad)
 }
 
 fn or_f32(dtype: Option<dtype::Arg>) -> DType {
@@ -185,11 +187,12 @@ pub fn arange(
 pub fn linspace(
     start: Number,
     end: Number,
-    steps: usize,
+    steps: Given<usize>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    named!("linspace"; steps);
     room::check("linspace", &[steps], DType::F64).raise()?;
     make(device, requires_grad, || Ok(ops::linspace(start.0, end.0, steps, or_f32(dtype))))
 }
@@ -198,12 +201,13 @@ pub fn linspace(
 #[pyfunction]
 #[pyo3(signature = (n, m=None, *, dtype=None, device=None, requires_grad=false))]
 pub fn eye(
-    n: usize,
-    m: Option<usize>,
+    n: Given<usize>,
+    m: Option<Given<usize>>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    named!("eye"; n, m);
     room::check("eye", &[n, m.unwrap_or(n)], DType::F64).raise()?;
     make(device, requires_grad, || Ok(ops::eye(n, m.unwrap_or(n), or_f32(dtype))))
 }
@@ -217,8 +221,12 @@ pub fn randint(
     device: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Tensor> {
     let (low, high, size) = match args.len() {
-        2 => (0, args.get_item(0)?.extract()?, args.get_item(1)?),
-        3 => (args.get_item(0)?.extract()?, args.get_item(1)?.extract()?, args.get_item(2)?),
+        2 => (0, arguments::read(&args.get_item(0)?, "randint", "high")?, args.get_item(1)?),
+        3 => (
+            arguments::read(&args.get_item(0)?, "randint", "low")?,
+            arguments::read(&args.get_item(1)?, "randint", "high")?,
+            args.get_item(2)?,
+        ),
         n => {
             return Err(type_error(format!(
                 "randint: expected high and size, or low, high and size; got {n} arguments"
@@ -233,7 +241,8 @@ pub fn randint(
 /// The numbers 0..n in random order, as a tensor.
 #[pyfunction]
 #[pyo3(signature = (n, *, dtype=None, device=None))]
-pub fn randperm(n: usize, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
+pub fn randperm(n: Given<usize>, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
+    named!("randperm"; n);
     let dtype = dtype.map_or(DType::I64, |d| d.0);
     room::check("randperm", &[n], DType::I64).raise()?;
     make(device, false, || ops::cast(&random::randperm(n)?, dtype))
@@ -249,9 +258,11 @@ pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
 /// The numbers 0..n in random order, as an array.
 #[pyfunction]
 #[pyo3(signature = (n, /))]
-pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
+pub fn permutation(py: Python<'_>, n: Given<usize>) -> PyResult<Bound<'_, PyAny>> {
+    named!("permutation"; n);
+    room::check("permutation", &[n], DType::I64).raise()?;
     trace::obstacle("a permutation was drawn as an array");
-    convert::to_array(py, &random::randperm(n).raise()?)
+    convert::to_array(py, &gil::held(|| random::randperm(n))?)
 }
 
 /// Whether this is Python's main thread, whose draws come from the generator of the process.
@@ -271,10 +282,9 @@ pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
     let expected = || crate::error::type_error(format!("manual_seed: expected an int; got {}", type_name(seed)));
     let index = seed.call_method0("__index__").map_err(|_| expected())?;
     // Negative seeds are allowed, as in PyTorch.
-    let value = index
-        .extract::<u64>()
-        .or_else(|_| index.extract::<i64>().map(|s| s as u64))
-        .map_err(|_| crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {index}")))?;
+    let value = index.extract::<u64>().or_else(|_| index.extract::<i64>().map(|s| s as u64)).map_err(|_| {
+        crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {}", show(&index)))
+    })?;
     trace::obstacle(STATE);
     if is_main_thread(seed.py())? {
         random::manual_seed(value);
@@ -291,15 +301,23 @@ pub fn get_rng_state() -> (u64, u64) {
     random::state()
 }
 
+/// A seed and a count of draws.
+fn generator(state: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
+    state.extract().map_err(|error| {
+        arguments::explain(error, "set_rng_state", "state", "a seed and a count, both of 64 bits", state)
+    })
+}
+
 /// Go on from where the random draws stood.
 #[pyfunction]
 #[pyo3(signature = (state, /))]
-pub fn set_rng_state(py: Python<'_>, state: (u64, u64)) -> PyResult<()> {
+pub fn set_rng_state(state: &Bound<'_, PyAny>) -> PyResult<()> {
+    let to = generator(state)?;
     trace::obstacle(STATE);
-    if is_main_thread(py)? {
-        random::set_state(state);
+    if is_main_thread(state.py())? {
+        random::set_state(to);
     } else {
-        random::set_state_own(state);
+        random::set_state_own(to);
     }
     Ok(())
 }
@@ -308,9 +326,10 @@ pub fn set_rng_state(py: Python<'_>, state: (u64, u64)) -> PyResult<()> {
 /// Returns where the one that it was given before stood, if it had one.
 #[pyfunction]
 #[pyo3(signature = (state, /))]
-pub fn set_own_rng_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
+pub fn set_own_rng_state(state: Option<&Bound<'_, PyAny>>) -> PyResult<Option<(u64, u64)>> {
+    let state = state.map(generator).transpose()?;
     trace::obstacle(STATE);
-    random::set_own_state(state)
+    Ok(random::set_own_state(state))
 }
 
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);

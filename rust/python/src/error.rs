@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use fastnn_core::Error;
-use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError, PyZeroDivisionError};
+use pyo3::exceptions::{PyIndexError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError, PyZeroDivisionError};
 use pyo3::prelude::*;
 
 /// The message of a core error that stands for a Python exception set aside by [`carry`].
@@ -29,6 +29,7 @@ pub fn to_py(error: Error) -> PyErr {
         Error::State(m) => PyRuntimeError::new_err(m),
         Error::Index(m) => PyIndexError::new_err(m),
         Error::ZeroDivision(m) => PyZeroDivisionError::new_err(m),
+        Error::Memory(m) => PyMemoryError::new_err(m),
     }
 }
 

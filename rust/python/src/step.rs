@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use fastnn_core::optim::{Progress, Rule, noise::TILE};
 use fastnn_core::plan::{Fingerprint, Parameter, Plan, batch_of, trace};
 use fastnn_core::tensor::Meta;
-use fastnn_core::{Tensor as Core, ops};
+use fastnn_core::{Result, Tensor as Core, ops, reserve};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use smallvec::SmallVec;
 
+use crate::arguments::{Given, named};
 use crate::augment::PyAugment;
 use crate::convert;
 use crate::error::Raise;
+use crate::gil;
 use crate::optim::PySlots;
 use crate::tensor::Tensor;
 use crate::treatment::PyTreatment;
@@ -164,8 +166,8 @@ impl Planner {
 }
 
 /// Run a plan that needs this much work, without the GIL if it is long. Plans hold no Python objects but arrays kept alive.
-fn without_gil<R: Send>(py: Python<'_>, work: usize, run: impl FnOnce() -> R + Send) -> R {
-    if work >= LONG { py.detach(run) } else { run() }
+fn without_gil<R: Send>(py: Python<'_>, work: usize, run: impl FnOnce() -> Result<R> + Send) -> PyResult<R> {
+    if work >= LONG { gil::detached(py, run) } else { gil::held(run) }
 }
 
 #[pymethods]
@@ -254,7 +256,8 @@ impl Planner {
             return Ok(reason);
         }
         let treatment = Arc::clone(&treatment.settings);
-        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment) {
+        let plan = || Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment);
+        match reserve::guard("plan", plan) {
             Ok(plan) => {
                 let batch = tracing.batch.iter().map(Core::meta).collect();
                 let unproven = Some(fingerprint);
@@ -289,7 +292,7 @@ impl Planner {
         };
         let updates: SmallVec<[_; 8]> = entry.updates(&rules, &groups).collect();
         let plan = &mut entry.plan;
-        let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
+        let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop))?;
         if !stop || loss.is_finite() {
             entry.count(&updates, &mut groups, 1);
         }
@@ -309,7 +312,7 @@ impl Planner {
         y: &Bound<'_, PyAny>,
         weight: Option<&Bound<'_, PyAny>>,
         order: PyReadonlyArray1<'_, i64>,
-        samples: usize,
+        samples: Given<usize>,
         augment: Option<&PyAugment>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
@@ -317,6 +320,7 @@ impl Planner {
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
         trace::obstacle(OF_ANOTHER);
         let data = batch(x, y, weight)?;
+        named!("run_batches"; samples);
         let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
@@ -339,8 +343,7 @@ impl Planner {
         }
         let mut losses = vec![0.0; order.len() / samples];
         let plan = &mut entry.plan;
-        let done =
-            without_gil(py, LONG, || plan.run_batches(&data, order, augment, &updates, stop, &mut losses)).raise()?;
+        let done = without_gil(py, LONG, || plan.run_batches(&data, order, augment, &updates, stop, &mut losses))?;
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
         entry.count(&updates, &mut groups, updated);

@@ -7,10 +7,12 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::arguments::{Given, named};
 use crate::convert;
 use crate::dtype::{self, PyDType};
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::function;
+use crate::gil;
 
 /// An n-dimensional array that remembers how it was made.
 #[pyclass(subclass, module = "fastnn", weakref)]
@@ -91,7 +93,8 @@ impl Tensor {
     }
 
     #[pyo3(signature = (dim=None))]
-    fn size<'py>(&self, py: Python<'py>, dim: Option<i64>) -> PyResult<Bound<'py, PyAny>> {
+    fn size<'py>(&self, py: Python<'py>, dim: Option<Given<i64>>) -> PyResult<Bound<'py, PyAny>> {
+        named!("size"; dim);
         let Some(dim) = dim else { return Ok(self.shape(py)?.into_any()) };
         let d = fastnn_core::tensor::layout::dim_index("size", dim, self.inner.ndim()).raise()?;
         self.shape(py)?.get_item(d)
@@ -272,7 +275,7 @@ impl Tensor {
     ) -> PyResult<()> {
         let (inner, gradient) = (slf.borrow().inner.clone(), gradient.map(|g| g.0));
         let keep = Keep { retain: retain_graph.unwrap_or(create_graph), create: create_graph };
-        slf.py().detach(|| tape::backward(&inner, gradient.as_ref(), keep)).raise()
+        gil::detached(slf.py(), || tape::backward(&inner, gradient.as_ref(), keep))
     }
 
     /// A copy on the tape.

@@ -3,6 +3,7 @@
 use super::{Scalar, contiguous};
 use crate::element::DType;
 use crate::error::{Error, Result};
+use crate::reserve;
 use crate::tensor::{Tensor, layout::show, room};
 use crate::with_element;
 
@@ -55,7 +56,7 @@ pub fn arange(
         None => Scalar::Float(a + i as f64 * s),
     };
     Ok(with_element!(dtype, T => {
-        let values: Vec<T> = (0..n).map(|i| value(i).element()).collect();
+        let values: Vec<T> = reserve::collected((0..n).map(|i| value(i).element()));
         Tensor::from_slice(&values, &[n])
     }))
 }
@@ -76,7 +77,7 @@ pub fn linspace(start: impl Into<Scalar>, end: impl Into<Scalar>, steps: usize, 
     let value =
         |i: usize| if i < steps.div_ceil(2) { start + i as f64 * step } else { end - (steps - 1 - i) as f64 * step };
     with_element!(dtype, T => {
-        let values: Vec<T> = (0..steps).map(|i| Scalar::Float(value(i)).element()).collect();
+        let values: Vec<T> = reserve::collected((0..steps).map(|i| Scalar::Float(value(i)).element()));
         Tensor::from_slice(&values, &[steps])
     })
 }
@@ -85,7 +86,7 @@ pub fn linspace(start: impl Into<Scalar>, end: impl Into<Scalar>, steps: usize, 
 #[must_use]
 pub fn eye(n: usize, m: usize, dtype: DType) -> Tensor {
     with_element!(dtype, T => {
-        let mut values: Vec<T> = vec![T::default(); n * m];
+        let mut values: Vec<T> = reserve::filled(n * m, T::default());
         for i in 0..n.min(m) {
             values[i * m + i] = Scalar::Int(1).element();
         }
@@ -113,7 +114,7 @@ pub fn one_hot(labels: &Tensor, classes: Option<usize>) -> Result<Tensor> {
         None => all.iter().fold(0, |most, &label| most.max(label.max(-1).wrapping_add(1) as u64 as usize)),
     };
     room::check("one_hot", &[all.len(), classes], DType::I64)?;
-    let mut values = vec![0_i64; all.len() * classes];
+    let mut values = reserve::filled(all.len() * classes, 0_i64);
     for (i, &label) in all.iter().enumerate() {
         let class = usize::try_from(label).ok().filter(|&class| class < classes);
         let Some(class) = class else {

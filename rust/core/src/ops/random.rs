@@ -337,7 +337,7 @@ pub fn bernoulli(p: &Tensor) -> Result<Tensor> {
 }
 
 fn fill(x: &Tensor, distribution: Distribution) -> Result<()> {
-    let op = RandomFill { distribution, draw: Draw { seed: 0, stream: TENSORS, call: 0 } };
+    let op = RandomFill { distribution, draw: Draw { seed: 0, stream: 0, call: 0 } };
     distribution.check(op.name())?;
     op.infer(&[x.meta()])?;
     let fill = |x: &Tensor| apply_in_place(RandomFill { draw: next_draw(), ..op }, x, &[]);

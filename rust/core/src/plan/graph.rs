@@ -62,8 +62,7 @@ impl Graph {
     /// Build it from a trace, keeping only what the `wanted` tensors and in-place changes need. Returns the values of
     /// the wanted tensors with it.
     pub fn new(trace: &Trace, batch: &[Tensor], wanted: &[Tensor]) -> Result<(Self, Vec<ValueId>)> {
-        let mut builder =
-            Builder { trace, graph: Self::default(), ids: HashMap::new(), renewed: Renewed::default() };
+        let mut builder = Builder { trace, graph: Self::default(), ids: HashMap::new(), renewed: Renewed::default() };
         for (i, tensor) in batch.iter().enumerate() {
             let id = builder.push(tensor, Layout::contiguous(tensor.shape()), Source::Batch(i));
             builder.ids.insert(tensor.id(), id);
