@@ -275,22 +275,20 @@ class TrainStep:
         if whole == 0 or self.reason is not None:
             return None
         if not schedulers:
-            return self._run_planned(
-                data, order[: whole * batch_size], batch_size, augment, self.optimizer.param_groups
-            )
+            ahead_of_time = self.optimizer.param_groups
+            losses = self._run_planned(data, order[: whole * batch_size], batch_size, augment, ahead_of_time)
+            self._planner.raise_interruption()
+            return losses
         ahead = Ahead(self.optimizer, schedulers)
-        taken = 0
+        # That of calls before.
+        self._planner.updated()
         try:
             settings = ahead.look(whole)
-            # Python sees a Ctrl-C only once the call has run to its end.
-            taken = ahead.steps
-            losses = self._run_planned(data, order[: taken * batch_size], batch_size, augment, settings)
-            taken = 0 if losses is None else self._updated(losses)
-        except Exception:
-            taken = 0
-            raise
+            losses = self._run_planned(data, order[: ahead.steps * batch_size], batch_size, augment, settings)
         finally:
-            ahead.settle(taken)
+            # Counted there, since Python sees a Ctrl-C only once the call is over.
+            ahead.settle(self._planner.updated())
+        self._planner.raise_interruption()
         return losses
 
     def _run_planned(
@@ -321,6 +319,7 @@ class TrainStep:
 
     def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
+        optimizer._check()
         statistics = _Statistics(self.model)
         batch = self._planner.start(x, y, sample_weight)
         try:
@@ -338,6 +337,8 @@ class TrainStep:
         return self._update(loss, statistics)
 
     def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
+        if isinstance(self.optimizer, Optimizer):
+            self.optimizer._check()
         statistics = _Statistics(self.model)
         weight = None if sample_weight is None else _tensor(sample_weight)
         try:
@@ -388,8 +389,12 @@ class TrainStep:
     def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
         if not self.stop_on_nonfinite or math.isfinite(value):
-            self._treatment.before()
-            self.optimizer.step()
+            try:
+                self._treatment.before()
+                self.optimizer.step()
+            except BaseException:
+                statistics.restore()
+                raise
             self._treatment.after()
         else:
             statistics.restore()
@@ -411,9 +416,10 @@ class TrainStep:
 
         try:
             self.optimizer.step(closure)
-            self._treatment.after()
         except _NotFiniteError:
             statistics.restore()
+        else:
+            self._treatment.after()
         self.optimizer.zero_grad()
         return first[0]
 
@@ -426,7 +432,8 @@ class _Statistics:
     """A model's buffers as they were before a step, to undo one that fails."""
 
     def __init__(self, model: Module) -> None:
-        self._kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        # What can not be written is not changed by a step.
+        self._kept = [(buffer, buffer.clone()) for buffer in model.buffers() if _core.is_writable(buffer)]
 
     def restore(self) -> None:
         with no_grad():
@@ -435,4 +442,5 @@ class _Statistics:
 
 
 def _tensor(value: TensorLike) -> Tensor:
-    return value if isinstance(value, Tensor) else _core.as_tensor(value)
+    """Return values of a batch; no gradient flows to them, as none does in a plan."""
+    return _core.as_tensor(value).detach()

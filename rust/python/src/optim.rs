@@ -1,7 +1,9 @@
 //! The parameters of one group of an optimizer, with their state: all updated in one pass.
 
 use fastnn_core::optim::{Kind, Progress, Rule};
-use fastnn_core::tensor::{layout::show, tape};
+use fastnn_core::tensor::layout::show;
+use fastnn_core::tensor::overlap::{self, Pieces};
+use fastnn_core::tensor::tape;
 use fastnn_core::{DType, Error, Result, Tensor as Core, ops};
 use numpy::PyUntypedArray;
 use pyo3::exceptions::PyRuntimeError;
@@ -26,12 +28,14 @@ pub struct Slots {
     pub progress: Vec<Progress>,
     /// The names of the state tensors, of all parameters that have any.
     names: &'static [&'static str],
+    /// The memory of all parameters and their state; found anew when one of them is another tensor.
+    written: Option<Pieces>,
 }
 
 impl Slots {
     fn new(params: Vec<Core>) -> Self {
         let n = params.len();
-        Self { params, state: vec![Vec::new(); n], progress: vec![Progress::default(); n], names: &[] }
+        Self { params, state: vec![Vec::new(); n], progress: vec![Progress::default(); n], names: &[], written: None }
     }
 
     /// Follow a change of settings that changes which state there is.
@@ -40,6 +44,7 @@ impl Slots {
         if names == self.names {
             return;
         }
+        self.written = None;
         for i in 0..self.params.len() {
             if self.state[i].is_empty() && self.progress[i].updates == 0 {
                 continue;
@@ -58,6 +63,7 @@ impl Slots {
     /// Make the state of parameter `i` if there is none.
     fn ensure(&mut self, i: usize, rule: &Rule) {
         if self.state[i].len() != self.names.len() {
+            self.written = None;
             self.state[i] = (0..self.names.len()).map(|j| initial(&self.params[i], rule, j)).collect();
         }
     }
@@ -81,9 +87,14 @@ impl Slots {
         self.follow(rule);
         let mut items: smallvec::SmallVec<[Item; 4]> = smallvec::SmallVec::new();
         let mut copies: Vec<(usize, Core)> = Vec::new();
+        for i in (0..grads.len()).filter(|&i| grads[i].is_some()) {
+            self.ensure(i, rule);
+        }
+        let written = self.written.get_or_insert_with(|| Pieces::of(self.params.iter().chain(self.state.iter().flatten())));
         for (i, grad) in grads.iter().enumerate() {
             let Some(grad) = grad else { continue };
-            self.ensure(i, rule);
+            // As it was before anything is updated, whichever parameter's turn comes first.
+            let grad = if written.meet(grad) { ops::copy(grad)? } else { ops::contiguous(grad)? };
             let param = if self.params[i].layout().is_contiguous() {
                 self.params[i].clone()
             } else {
@@ -92,7 +103,9 @@ impl Slots {
                 copy
             };
             items.push(Item::new(rule, &self.progress[i], param, grad, &self.state[i])?);
-            rule.advance(&mut self.progress[i]);
+        }
+        for (progress, _) in self.progress.iter_mut().zip(grads).filter(|(_, grad)| grad.is_some()) {
+            rule.advance(progress);
         }
         update::run(&items);
         for (i, copy) in copies {
@@ -127,10 +140,29 @@ fn check(name: &str, i: usize, param: &Core, grad: &Core) -> Result<()> {
             grad.dtype()
         )));
     }
+    check_target(name, i, param)
+}
+
+/// That a parameter can be updated in place.
+fn check_target(name: &str, i: usize, param: &Core) -> Result<()> {
     if !param.storage().writable() {
         return Err(Error::value(format!("{name}.step: expected parameter {i} to be writable; got a read-only array")));
     }
+    if overlap::repeats(param.layout()) {
+        let shape = show(param.shape());
+        return Err(Error::value(format!(
+            "{name}.step: expected parameter {i} to have a place for each element; got an expanded one of shape {shape} (use \
+             clone())"
+        )));
+    }
     Ok(())
+}
+
+/// That no two parameters share memory.
+fn check_apart(name: &str, params: &[Core]) -> PyResult<()> {
+    overlap::first_shared(params).map_or(Ok(()), |(i, j)| {
+        Err(value_error(format!("{name}: expected parameters that share no memory; parameters {i} and {j} do")))
+    })
 }
 
 /// The slots of one parameter group.
@@ -151,6 +183,18 @@ impl PySlots {
 
     /// Take over what was assigned to a parameter's `data` since.
     pub fn refresh(&mut self, py: Python<'_>) -> PyResult<()> {
+        let now = |handle: &Option<Py<Tensor>>, was: &Core| {
+            handle.as_ref().map_or_else(|| was.clone(), |handle| handle.bind(py).borrow().inner.clone())
+        };
+        let same = |(handle, was): (&Option<Py<Tensor>>, &Core)| {
+            handle.as_ref().is_none_or(|handle| handle.bind(py).borrow().inner.id() == was.id())
+        };
+        if self.handles.iter().zip(&self.slots.params).all(same) {
+            return Ok(());
+        }
+        let all: Vec<Core> = self.handles.iter().zip(&self.slots.params).map(|(h, was)| now(h, was)).collect();
+        check_apart(&format!("{}.step", self.reader.kind.name()), &all)?;
+        self.slots.written = None;
         for (i, handle) in self.handles.iter().enumerate() {
             let Some(handle) = handle else { continue };
             let now = &handle.bind(py).borrow().inner;
@@ -213,15 +257,50 @@ impl PySlots {
             cores.push(core);
             handles.push(handle);
         }
-        if update::any_overlap(&cores) {
-            return Err(value_error(format!("{}: expected parameters that share no memory", kind.name())));
-        }
+        check_apart(kind.name(), &cores)?;
         Ok(Self { reader, slots: Slots::new(cores), handles })
     }
 
     /// Refuse settings that PyTorch refuses.
     fn validate(&self, group: &Bound<'_, PyDict>) -> PyResult<()> {
         self.rule(group)?.validate().raise()
+    }
+
+    /// Refuse what the next step would refuse whatever the gradients: settings, and parameters that learn but can not be
+    /// changed in place. No settings are looked at without a group.
+    #[pyo3(signature = (group=None, /))]
+    fn check(&mut self, py: Python<'_>, group: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        if let Some(group) = group {
+            self.rule(group)?.validate().raise()?;
+        }
+        self.refresh(py)?;
+        let learning = self.slots.params.iter().enumerate().filter(|(_, param)| param.requires_grad());
+        learning.map(|(i, param)| check_target(self.reader.kind.name(), i, param)).collect::<Result<_>>().raise()
+    }
+
+    /// Refuse parameter `index` if it can not be changed in place.
+    #[pyo3(signature = (index, /))]
+    fn check_target(&mut self, py: Python<'_>, index: usize) -> PyResult<()> {
+        self.refresh(py)?;
+        let Some(param) = self.slots.params.get(index) else { return Ok(()) };
+        check_target(self.reader.kind.name(), index, param).raise()
+    }
+
+    /// Refuse parameters that share memory with those of another group.
+    #[pyo3(signature = (other, /))]
+    #[allow(clippy::needless_pass_by_value)] // from Python
+    fn check_apart(&self, other: PyRef<'_, Self>) -> PyResult<()> {
+        let all = [&self.slots.params[..], &other.slots.params].concat();
+        let name = self.reader.kind.name();
+        match overlap::first_shared(&all) {
+            Some((i, j)) => {
+                let j = j - self.slots.params.len().min(j);
+                Err(value_error(format!(
+                    "{name}: expected parameters that share no memory; parameter {j} of one group and {i} of another do"
+                )))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Update all parameters that have a gradient, with the settings of `group` as they are now.
@@ -320,6 +399,7 @@ impl PySlots {
         for (i, (state, param)) in states.iter().zip(&self.slots.params).enumerate() {
             loaded.push(read(self.reader.kind, names, i, state, param)?);
         }
+        self.slots.written = None;
         for (i, (progress, state)) in loaded.into_iter().enumerate() {
             self.slots.progress[i] = progress;
             self.slots.state[i] = state;

@@ -41,6 +41,13 @@ impl GradFn {
     }
 }
 
+/// Whether the tensor's memory may be changed: not that of an array that is read-only now.
+#[pyfunction]
+#[pyo3(signature = (tensor, /))]
+pub fn is_writable(tensor: PyRef<'_, Tensor>) -> bool {
+    tensor.inner.storage().writable()
+}
+
 #[pymethods]
 impl Tensor {
     #[classattr]

@@ -21,32 +21,9 @@ pub struct Item {
     state: SmallVec<[Core; 3]>,
 }
 
-/// The addresses of a contiguous tensor.
-fn addresses(t: &Core) -> std::ops::Range<usize> {
-    let start = t.view().address().addr();
-    start..start + t.numel() * t.dtype().size()
-}
-
-fn overlap(a: &Core, b: &Core) -> bool {
-    let (a, b) = (addresses(a), addresses(b));
-    a.start < b.end && b.start < a.end
-}
-
-/// Whether any two contiguous ones share memory. Others are updated as copies.
-pub fn any_overlap(params: &[Core]) -> bool {
-    let mut ranges: Vec<_> =
-        params.iter().filter(|p| p.layout().is_contiguous() && p.numel() > 0).map(addresses).collect();
-    ranges.sort_by_key(|r| r.start);
-    ranges.windows(2).any(|w| w[0].end > w[1].start)
-}
-
 impl Item {
-    /// The next update of a contiguous parameter.
-    pub fn new(rule: &Rule, progress: &Progress, param: Core, grad: &Core, state: &[Core]) -> Result<Self> {
-        let mut grad = ops::contiguous(grad)?;
-        if overlap(&param, &grad) || state.iter().any(|s| overlap(s, &grad)) {
-            grad = ops::copy(&grad)?;
-        }
+    /// The next update of a contiguous parameter with a contiguous gradient, in whose memory no update writes.
+    pub fn new(rule: &Rule, progress: &Progress, param: Core, grad: Core, state: &[Core]) -> Result<Self> {
         if let Some(bad) = state.iter().find(|s| s.shape() != param.shape() || s.dtype() != param.dtype()) {
             return Err(Error::value(format!(
                 "step: expected state of shape {}; got {}",

@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use smallvec::{SmallVec, smallvec};
 
 use super::walk::Walk;
-use super::{Op, Outputs, Run, apply, apply_in_place, float_dtype};
+use super::in_place::check_target;
+use super::{Op, Outputs, Run, apply, apply_in_place, check_writable, float_dtype};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::rng::{self, Draw, Generator};
@@ -157,6 +158,16 @@ pub enum Distribution {
 }
 
 impl Distribution {
+    /// What errors call the op that fills a tensor with it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Uniform { .. } => "uniform_",
+            Self::Normal { .. } => "normal_",
+            Self::Bernoulli { .. } => "bernoulli_",
+            Self::Integers { .. } => "random_",
+        }
+    }
+
     /// Refuse parameters that make no distribution; `op` names the caller.
     fn check(self, op: &str) -> Result<()> {
         let wrong = match self {
@@ -286,12 +297,7 @@ pub struct RandomFill {
 
 impl Op for RandomFill {
     fn name(&self) -> &'static str {
-        match self.distribution {
-            Distribution::Uniform { .. } => "uniform_",
-            Distribution::Normal { .. } => "normal_",
-            Distribution::Bernoulli { .. } => "bernoulli_",
-            Distribution::Integers { .. } => "random_",
-        }
+        self.distribution.name()
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
@@ -355,6 +361,10 @@ impl Op for Bernoulli {
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
         let dtype = float_dtype(self.name(), inputs)?;
         Ok(smallvec![Meta { shape: inputs[0].shape.clone(), dtype }])
+    }
+
+    fn checks(&self) -> bool {
+        true
     }
 
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
@@ -421,9 +431,12 @@ pub fn bernoulli(p: &Tensor) -> Result<Tensor> {
 }
 
 fn fill(x: &Tensor, distribution: Distribution) -> Result<()> {
-    let op = RandomFill { distribution, draw: next_draw() };
-    distribution.check(op.name())?;
-    apply_in_place(op, x, &[])
+    let name = distribution.name();
+    distribution.check(name)?;
+    // What is refused takes no call of the generator.
+    check_target(name, x)?;
+    check_writable(name, x)?;
+    apply_in_place(RandomFill { distribution, draw: next_draw() }, x, &[])
 }
 
 /// Overwrite x with numbers of [low, high).

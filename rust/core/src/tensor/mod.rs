@@ -2,6 +2,7 @@
 
 pub mod anomaly;
 pub mod layout;
+pub mod overlap;
 pub mod room;
 mod storage;
 pub mod tape;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use layout::{Dims, Layout, Strides};
-pub use storage::Storage;
+pub use storage::{Keeper, Storage};
 pub use view::View;
 
 use crate::element::{DType, Element};
