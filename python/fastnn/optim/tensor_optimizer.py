@@ -130,7 +130,9 @@ class TensorSlots:
             if self._holds_arrays:
                 raise RuntimeError(f"{self._name}.step: expected grads, as parameters are arrays; got none")
             grads = [param.grad for param in self._params]
-        given = [(i, _core.as_tensor(grad)) for i, grad in enumerate(grads) if grad is not None]
+        # As they were before anything is updated, whichever parameter's turn comes first.
+        written = [*self._params, *(t for state in self.states for t in state.values() if isinstance(t, Tensor))]
+        given = [(i, _core.apart(grad, written)) for i, grad in enumerate(grads) if grad is not None]
         with no_grad():
             for index, grad in given:
                 self._check(index, grad)

@@ -321,7 +321,7 @@ class TrainStep:
         optimizer = self.optimizer
         optimizer._check()
         statistics = _Statistics(self.model)
-        batch = self._planner.start(x, y, sample_weight)
+        batch = self._planner.start(*self._apart(x, y, sample_weight))
         try:
             loss = self._differentiate(*batch)
         except BaseException:
@@ -340,9 +340,8 @@ class TrainStep:
         if isinstance(self.optimizer, Optimizer):
             self.optimizer._check()
         statistics = _Statistics(self.model)
-        weight = None if sample_weight is None else _tensor(sample_weight)
         try:
-            batch = (_tensor(x), _tensor(y)) if weight is None else (_tensor(x), _tensor(y), weight)
+            batch = [value for value in self._apart(x, y, sample_weight) if value is not None]
             if getattr(self.optimizer, "_needs_closure", False):
                 return self._update_by_closure(batch, statistics)
             loss = self._differentiate(*batch)
@@ -350,6 +349,11 @@ class TrainStep:
             statistics.restore()
             raise
         return self._update(loss, statistics)
+
+    def _apart(self, *batch: TensorLike | None) -> list[Any]:
+        """Return a batch, off the tape, as a step is given it, even where the step writes what the batch lies in."""
+        written = [*self.model.parameters(), *self.model.buffers()]
+        return [None if value is None else _core.apart(value, written) for value in batch]
 
     def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         if self.accumulate > 1:
@@ -401,7 +405,7 @@ class TrainStep:
         self.optimizer.zero_grad()
         return value
 
-    def _update_by_closure(self, batch: tuple[Tensor, ...], statistics: _Statistics) -> float:
+    def _update_by_closure(self, batch: Sequence[Tensor], statistics: _Statistics) -> float:
         """Take the step of an optimizer that evaluates the loss itself; return its first value."""
         first: list[float] = []
 
@@ -440,7 +444,3 @@ class _Statistics:
             for buffer, kept in self._kept:
                 buffer.copy_(kept)
 
-
-def _tensor(value: TensorLike) -> Tensor:
-    """Return values of a batch; no gradient flows to them, as none does in a plan."""
-    return _core.as_tensor(value).detach()

@@ -100,7 +100,7 @@ mod core_module {
     #[pymodule_export]
     use crate::step::{Planner, unplannable};
     #[pymodule_export]
-    use crate::tensor::{Tensor, is_writable};
+    use crate::tensor::{Tensor, apart, is_writable};
     #[pymodule_export]
     use crate::treatment::{PyTreatment, limit_row_norms, penalty, total_norm};
 

@@ -15,7 +15,7 @@ use crate::error::{Raise, type_error, type_name, value_error};
 use crate::gil;
 use crate::rule::Reader;
 use crate::tensor::Tensor;
-use crate::update::{self, Item};
+use crate::update::{self, Item, check_apart, check_target};
 
 /// Parameters and what an optimizer keeps of each.
 #[derive(Default)]
@@ -143,28 +143,6 @@ fn check(name: &str, i: usize, param: &Core, grad: &Core) -> Result<()> {
     check_target(name, i, param)
 }
 
-/// That a parameter can be updated in place.
-fn check_target(name: &str, i: usize, param: &Core) -> Result<()> {
-    if !param.storage().writable() {
-        return Err(Error::value(format!("{name}.step: expected parameter {i} to be writable; got a read-only array")));
-    }
-    if overlap::repeats(param.layout()) {
-        let shape = show(param.shape());
-        return Err(Error::value(format!(
-            "{name}.step: expected parameter {i} to have a place for each element; got an expanded one of shape {shape} (use \
-             clone())"
-        )));
-    }
-    Ok(())
-}
-
-/// That no two parameters share memory.
-fn check_apart(name: &str, params: &[Core]) -> PyResult<()> {
-    overlap::first_shared(params).map_or(Ok(()), |(i, j)| {
-        Err(value_error(format!("{name}: expected parameters that share no memory; parameters {i} and {j} do")))
-    })
-}
-
 /// The slots of one parameter group.
 #[pyclass(name = "Slots", module = "fastnn._core")]
 pub struct PySlots {
@@ -179,6 +157,15 @@ impl PySlots {
     /// The settings of a group as the core's rule.
     pub fn rule(&self, group: &Bound<'_, PyDict>) -> PyResult<Rule> {
         self.reader.rule(group)
+    }
+
+    fn updates_of(&self, index: usize) -> PyResult<u64> {
+        self.slots.progress.get(index).map(|progress| progress.updates).ok_or_else(|| {
+            crate::error::to_py(Error::index(format!(
+                "state: expected an index in [0, {}); got {index}",
+                self.slots.progress.len()
+            )))
+        })
     }
 
     /// Take over what was assigned to a parameter's `data` since.
@@ -219,6 +206,18 @@ impl PySlots {
         }
         Ok(())
     }
+}
+
+const BUSY: &str = "optimizer: expected one call at a time; another is running";
+
+/// The slots, to be changed: an error while another call, such as one in another thread, is at them.
+fn enter<'py>(slots: &Bound<'py, PySlots>) -> PyResult<PyRefMut<'py, PySlots>> {
+    slots.try_borrow_mut().map_err(|_| PyRuntimeError::new_err(BUSY))
+}
+
+/// As [`enter`], to be read.
+fn look<'py>(slots: &Bound<'py, PySlots>) -> PyResult<PyRef<'py, PySlots>> {
+    slots.try_borrow().map_err(|_| PyRuntimeError::new_err(BUSY))
 }
 
 fn parameter(name: &str, object: &Bound<'_, PyAny>) -> PyResult<(Core, Option<Py<Tensor>>)> {
@@ -269,32 +268,34 @@ impl PySlots {
     /// Refuse what the next step would refuse whatever the gradients: settings, and parameters that learn but can not be
     /// changed in place. No settings are looked at without a group.
     #[pyo3(signature = (group=None, /))]
-    fn check(&mut self, py: Python<'_>, group: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    fn check(slf: &Bound<'_, Self>, group: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
         if let Some(group) = group {
-            self.rule(group)?.validate().raise()?;
+            this.rule(group)?.validate().raise()?;
         }
-        self.refresh(py)?;
-        let learning = self.slots.params.iter().enumerate().filter(|(_, param)| param.requires_grad());
-        learning.map(|(i, param)| check_target(self.reader.kind.name(), i, param)).collect::<Result<_>>().raise()
+        this.refresh(slf.py())?;
+        let learning = this.slots.params.iter().enumerate().filter(|(_, param)| param.requires_grad());
+        learning.map(|(i, param)| check_target(this.reader.kind.name(), i, param)).collect::<Result<_>>().raise()
     }
 
     /// Refuse parameter `index` if it can not be changed in place.
     #[pyo3(signature = (index, /))]
-    fn check_target(&mut self, py: Python<'_>, index: usize) -> PyResult<()> {
-        self.refresh(py)?;
-        let Some(param) = self.slots.params.get(index) else { return Ok(()) };
-        check_target(self.reader.kind.name(), index, param).raise()
+    fn check_target(slf: &Bound<'_, Self>, index: usize) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        this.refresh(slf.py())?;
+        let Some(param) = this.slots.params.get(index) else { return Ok(()) };
+        check_target(this.reader.kind.name(), index, param).raise()
     }
 
     /// Refuse parameters that share memory with those of another group.
     #[pyo3(signature = (other, /))]
-    #[allow(clippy::needless_pass_by_value)] // from Python
-    fn check_apart(&self, other: PyRef<'_, Self>) -> PyResult<()> {
-        let all = [&self.slots.params[..], &other.slots.params].concat();
-        let name = self.reader.kind.name();
+    fn check_apart(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
+        let (this, other) = (&*look(slf)?, &*look(other)?);
+        let all = [&this.slots.params[..], &other.slots.params].concat();
+        let name = this.reader.kind.name();
         match overlap::first_shared(&all) {
             Some((i, j)) => {
-                let j = j - self.slots.params.len().min(j);
+                let j = j - this.slots.params.len().min(j);
                 Err(value_error(format!(
                     "{name}: expected parameters that share no memory; parameter {j} of one group and {i} of another do"
                 )))
@@ -306,43 +307,44 @@ impl PySlots {
     /// Update all parameters that have a gradient, with the settings of `group` as they are now.
     #[pyo3(signature = (group, grads=None, /))]
     fn step(
-        &mut self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         group: &Bound<'_, PyDict>,
         grads: Option<Vec<Option<convert::Arg>>>,
     ) -> PyResult<()> {
-        let rule = self.rule(group)?;
+        let (py, this) = (slf.py(), &mut *enter(slf)?);
+        let rule = this.rule(group)?;
         rule.validate().raise()?;
-        self.refresh(py)?;
+        this.refresh(py)?;
         let grads: smallvec::SmallVec<[Option<Core>; 8]> = if let Some(grads) = grads {
-            if grads.len() != self.slots.params.len() {
+            if grads.len() != this.slots.params.len() {
                 return Err(value_error(format!(
                     "{}.step: expected {} gradients; got {}",
                     rule.name(),
-                    self.slots.params.len(),
+                    this.slots.params.len(),
                     grads.len()
                 )));
             }
             grads.into_iter().map(|g| g.map(|g| g.0)).collect()
         } else {
-            if self.handles.iter().any(Option::is_none) {
+            if this.handles.iter().any(Option::is_none) {
                 return Err(PyRuntimeError::new_err(format!(
                     "{}.step: expected grads, as parameters are arrays; got none",
                     rule.name()
                 )));
             }
-            self.slots.params.iter().map(Core::grad).collect()
+            this.slots.params.iter().map(Core::grad).collect()
         };
-        let numel = self.slots.params.iter().map(Core::numel).sum();
-        let slots = &mut self.slots;
+        let numel = this.slots.params.iter().map(Core::numel).sum();
+        let slots = &mut this.slots;
         gil::run(py, numel, || tape::no_grad(|| slots.step(&rule, &grads)))
     }
 
     /// Forget the gradients, or zero them in place.
     #[pyo3(signature = (set_to_none=true))]
-    fn zero_grad(&mut self, py: Python<'_>, set_to_none: bool) -> PyResult<()> {
-        self.refresh(py)?;
-        for param in &self.slots.params {
+    fn zero_grad(slf: &Bound<'_, Self>, set_to_none: bool) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        this.refresh(slf.py())?;
+        for param in &this.slots.params {
             if set_to_none {
                 param.set_grad(None);
             } else if let Some(grad) = param.grad() {
@@ -353,58 +355,55 @@ impl PySlots {
     }
 
     /// What is kept of parameter `index`, under PyTorch's names; empty before its first update.
-    fn state<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyDict>> {
+    fn state<'py>(slf: &Bound<'py, Self>, index: usize) -> PyResult<Bound<'py, PyDict>> {
+        let (py, this) = (slf.py(), &*look(slf)?);
         let state = PyDict::new(py);
-        let steps = self.steps_of(index)?;
+        let steps = this.updates_of(index)?;
         if steps == 0 {
             return Ok(state);
         }
-        let kind = self.reader.kind;
+        let kind = this.reader.kind;
         if kind.counted() {
             state.set_item("step", Tensor::from(Core::full(&[], steps as f64, DType::F32)))?;
         }
         // In f64, unlike PyTorch's, so that a resumed run has the same bits.
-        for (name, value) in kind.scalars().iter().zip(self.slots.progress[index].scalars) {
+        for (name, value) in kind.scalars().iter().zip(this.slots.progress[index].scalars) {
             state.set_item(*name, Tensor::from(Core::full(&[], value, DType::F64)))?;
         }
-        for (name, tensor) in self.slots.names.iter().zip(&self.slots.state[index]) {
+        for (name, tensor) in this.slots.names.iter().zip(&this.slots.state[index]) {
             state.set_item(*name, Tensor::from(tensor.clone()))?;
         }
         Ok(state)
     }
 
     /// How often parameter `index` was updated.
-    fn steps_of(&self, index: usize) -> PyResult<u64> {
-        self.slots.progress.get(index).map(|progress| progress.updates).ok_or_else(|| {
-            crate::error::to_py(Error::index(format!(
-                "state: expected an index in [0, {}); got {index}",
-                self.slots.progress.len()
-            )))
-        })
+    fn steps_of(slf: &Bound<'_, Self>, index: usize) -> PyResult<u64> {
+        look(slf)?.updates_of(index)
     }
 
     /// Read states as [`state`](Self::state) gives them, one for each parameter; all are checked first.
     #[pyo3(signature = (group, states, /))]
-    fn load(&mut self, group: &Bound<'_, PyDict>, states: Vec<Bound<'_, PyDict>>) -> PyResult<()> {
-        let rule = self.rule(group)?;
+    fn load(slf: &Bound<'_, Self>, group: &Bound<'_, PyDict>, states: Vec<Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        let rule = this.rule(group)?;
         let names = rule.state_names();
-        if states.len() != self.slots.params.len() {
+        if states.len() != this.slots.params.len() {
             return Err(value_error(format!(
                 "load_state_dict: expected {} states; got {}",
-                self.slots.params.len(),
+                this.slots.params.len(),
                 states.len()
             )));
         }
         let mut loaded = Vec::with_capacity(states.len());
-        for (i, (state, param)) in states.iter().zip(&self.slots.params).enumerate() {
-            loaded.push(read(self.reader.kind, names, i, state, param)?);
+        for (i, (state, param)) in states.iter().zip(&this.slots.params).enumerate() {
+            loaded.push(read(this.reader.kind, names, i, state, param)?);
         }
-        self.slots.written = None;
+        this.slots.written = None;
         for (i, (progress, state)) in loaded.into_iter().enumerate() {
-            self.slots.progress[i] = progress;
-            self.slots.state[i] = state;
+            this.slots.progress[i] = progress;
+            this.slots.state[i] = state;
         }
-        self.slots.names = names;
+        this.slots.names = names;
         Ok(())
     }
 

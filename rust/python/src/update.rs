@@ -3,9 +3,13 @@
 use fastnn_core::optim::{Progress, Rule, Step};
 use fastnn_core::simd::Flush;
 use fastnn_core::tensor::layout::show;
+use fastnn_core::tensor::overlap;
 use fastnn_core::threads;
 use fastnn_core::{DType, Error, Float, Result, Tensor as Core, ops};
+use pyo3::PyResult;
 use smallvec::SmallVec;
+
+use crate::error::value_error;
 
 /// A step's scalars in the parameter's type.
 enum Scalars {
@@ -19,6 +23,28 @@ pub struct Item {
     param: Core,
     grad: Core,
     state: SmallVec<[Core; 3]>,
+}
+
+/// That a parameter can be updated in place.
+pub fn check_target(name: &str, i: usize, param: &Core) -> Result<()> {
+    if !param.storage().writable() {
+        return Err(Error::value(format!("{name}.step: expected parameter {i} to be writable; got a read-only array")));
+    }
+    if overlap::repeats(param.layout()) {
+        let shape = show(param.shape());
+        return Err(Error::value(format!(
+            "{name}.step: expected parameter {i} to have a place for each element; got an expanded one of shape {shape} (use \
+             clone())"
+        )));
+    }
+    Ok(())
+}
+
+/// That no two parameters share memory.
+pub fn check_apart(name: &str, params: &[Core]) -> PyResult<()> {
+    overlap::first_shared(params).map_or(Ok(()), |(i, j)| {
+        Err(value_error(format!("{name}: expected parameters that share no memory; parameters {i} and {j} do")))
+    })
 }
 
 impl Item {
