@@ -254,7 +254,7 @@ def test_a_read_only_parameter_is_refused_before_anything_changes(name: str, how
     model[2].weight = nn.Parameter(fnn.from_numpy(read_only((2, 4), tmp_path, how)))
     params = [p for p in model.parameters() if name != "Muon" or p.ndim == 2]
     where = [p is model[2].weight for p in params].index(True)
-    optimizer = optim.SAM(params, optim.SGD, lr=0.1) if name == "SAM" else make(name, params)
+    optimizer = optim.SAM(optim.SGD(params, lr=0.1)) if name == "SAM" else make(name, params)
     step = fnn.TrainStep(model, nn.MSELoss(), optimizer)
     before = {key: value.clone().numpy().tobytes() for key, value in model.state_dict().items()}
     x, y = other(5)[:, :3], other(5)[:, :2]
@@ -262,8 +262,9 @@ def test_a_read_only_parameter_is_refused_before_anything_changes(name: str, how
         with pytest.raises(ValueError, match=rf"expected parameter {where} to be writable; got a read-only array$"):
             step(x, y)
         assert {key: value.numpy().tobytes() for key, value in model.state_dict().items()} == before
-    model[2].weight.requires_grad_(False)
-    step(x, y)
+    if name != "LBFGS":  # which moves all parameters as one vector
+        model[2].weight.requires_grad_(False)
+        step(x, y)
 
 
 @pytest.mark.parametrize("eager", [False, True])

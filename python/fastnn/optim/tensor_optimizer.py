@@ -96,6 +96,10 @@ class TensorSlots:
         self.validate(group)
         self._named(self._core.check)
 
+    def check_target(self, index: int) -> None:
+        """Refuse a parameter that can not be changed in place."""
+        self._named(self._core.check_target, index)
+
     def check_apart(self, other: TensorSlots) -> None:
         """Refuse parameters that share memory with those of another group."""
         self._named(self._core.check_apart, other._core)
@@ -151,7 +155,7 @@ class TensorSlots:
             raise TypeError(
                 f"{where}: expected gradient {index} of dtype {_short(param.dtype)}; got {_short(grad.dtype)}"
             )
-        self._named(self._core.check_target, index)
+        self.check_target(index)
         state = self.states[index]
         if not state:
             return
