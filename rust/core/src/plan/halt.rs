@@ -1,4 +1,4 @@
-//! How all members of a team leave a step at one stage: member 0 decides before a barrier, and all see it behind that.
+//! How all members of a team leave a step at one place: member 0 decides before a barrier, and all see it behind that.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,8 @@ use crate::threads::Team;
 /// Where the step of a call ends early, and why.
 #[derive(Debug)]
 pub struct Halt {
-    /// The number of the stage, counted over all steps of the call; it tells a decision from a later one.
+    /// The number of the place. Places have numbers of their own, over all steps of a call: a member that is late must not take
+    /// a later decision for that at which it looks.
     at: AtomicUsize,
     error: Mutex<Option<Error>>,
 }
@@ -21,7 +22,7 @@ impl Halt {
         Self { at: AtomicUsize::new(usize::MAX), error: Mutex::new(None) }
     }
 
-    /// Member 0: whether to end before stage `at`. A barrier follows.
+    /// Member 0: whether to end at place `at`. A barrier follows.
     pub fn decide(&self, at: usize, result: Result<()>) {
         if let Err(error) = result {
             *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -29,7 +30,7 @@ impl Halt {
         }
     }
 
-    /// Whether it ends before stage `at`, as was decided before the last barrier.
+    /// Whether it ends at place `at`, as was decided before the last barrier.
     pub fn decided(&self, at: usize) -> Result<()> {
         if self.at.load(Ordering::Relaxed) != at {
             return Ok(());

@@ -60,15 +60,16 @@ fn stages<T: Float>(
     exit: &Exit<'_>,
 ) -> Result<()> {
     for (i, (barrier, stage)) in program.stages.iter().enumerate() {
-        let at = exit.first + i;
+        // A stage has two places at which to end: its barrier, and a check behind it.
+        let [before, at] = [2 * (exit.first + i), 2 * (exit.first + i) + 1];
         if *barrier {
             let may_end = i <= exit.undoable;
             if let (true, Some(watch)) = (may_end, exit.watch) {
-                exit.halt.decide(at, watch.look());
+                exit.halt.decide(before, watch.look());
             }
             team.barrier();
             if may_end {
-                exit.halt.decided(at)?;
+                exit.halt.decided(before)?;
             }
         }
         // All members see the same loss: it was complete before the last barrier.

@@ -181,3 +181,24 @@ pub fn index_add(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor) -> Result<T
     let dim = dimension("index_add", x, dim)?;
     apply(IndexAdd { dim, zeros: None }, &[x, index, src])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck::run_unchecked;
+
+    #[test]
+    fn entries_that_have_left_the_tensor_are_passed_over() {
+        let index = Tensor::from_slice(&[1_i64, -1, 2, i64::MAX], &[4]);
+        for (inner, dim) in [(1, 0), (3, 0)] {
+            let x = Tensor::from_slice(&(1..=2 * inner).map(|i| i as f64).collect::<Vec<_>>(), &[2, inner]);
+            let picked = run_unchecked(&IndexSelect { dim }, &[&x, &index])[0].to_vec_f64();
+            assert_eq!(picked[..inner], x.to_vec_f64()[inner..]);
+            assert_eq!(picked[inner..], vec![0.0; 3 * inner]);
+            let src = Tensor::full(&[4, inner], 8.0, x.dtype());
+            let sums = run_unchecked(&IndexAdd { dim, zeros: None }, &[&x, &index, &src])[0].to_vec_f64();
+            let expected: Vec<f64> = (0..2 * inner).map(|i| (i + 1) as f64 + if i < inner { 0.0 } else { 8.0 }).collect();
+            assert_eq!(sums, expected);
+        }
+    }
+}

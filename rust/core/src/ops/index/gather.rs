@@ -224,3 +224,22 @@ pub fn scatter_add(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor) -> Result
 pub(in crate::ops) fn scatter_into_zeros(shape: &[usize], dim: usize, index: &Tensor, src: &Tensor) -> Result<Tensor> {
     apply(ScatterAdd { dim, zeros: Some(Dims::from_slice(shape)) }, &[index, src])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck::run_unchecked;
+
+    #[test]
+    fn positions_that_have_left_the_tensor_are_passed_over() {
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]);
+        let index = Tensor::from_slice(&[0_i64, -1, i64::MAX, 2, 3, i64::MIN], &[2, 3]);
+        let picked = run_unchecked(&Gather { dim: 1 }, &[&x, &index]);
+        assert_eq!(picked[0].to_vec_f64(), [1.0, 0.0, 0.0, 6.0, 0.0, 0.0]);
+        let src = Tensor::from_slice(&[10.0, 20.0, 30.0, 40.0, 50.0, 60.0], &[2, 3]);
+        let sums = run_unchecked(&ScatterAdd { dim: 1, zeros: None }, &[&x, &index, &src]);
+        assert_eq!(sums[0].to_vec_f64(), [11.0, 2.0, 3.0, 4.0, 5.0, 46.0]);
+        let sums = run_unchecked(&ScatterAdd { dim: 1, zeros: Some(Dims::from_slice(&[2, 3])) }, &[&index, &src]);
+        assert_eq!(sums[0].to_vec_f64(), [10.0, 0.0, 0.0, 0.0, 0.0, 40.0]);
+    }
+}
