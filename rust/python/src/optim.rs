@@ -90,7 +90,8 @@ impl Slots {
         for i in (0..grads.len()).filter(|&i| grads[i].is_some()) {
             self.ensure(i, rule);
         }
-        let written = self.written.get_or_insert_with(|| Pieces::of(self.params.iter().chain(self.state.iter().flatten())));
+        let written =
+            self.written.get_or_insert_with(|| Pieces::of(self.params.iter().chain(self.state.iter().flatten())));
         for (i, grad) in grads.iter().enumerate() {
             let Some(grad) = grad else { continue };
             // As it was before anything is updated, whichever parameter's turn comes first.

@@ -224,8 +224,7 @@ impl Planner {
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
         let seed = ops::random::state().0;
-        let Some(entry) = inner.plans.find(|e| e.takes(&batch, seed) && e.current(|group| &groups[group].0))
-        else {
+        let Some(entry) = inner.plans.find(|e| e.takes(&batch, seed) && e.current(|group| &groups[group].0)) else {
             return Ok(None);
         };
         let updates: SmallVec<[_; 8]> = entry.updates(&rules, |group| &groups[group].0).collect();
@@ -264,9 +263,8 @@ impl Planner {
         let seed = ops::random::state().0;
         let augment = augment.map(|augment| &augment.inner);
         let expected = batch_of(&data, samples, augment).raise()?;
-        let fits = |entry: &Entry| {
-            entry.seed == seed && entry.batch == expected && entry.current(|group| &groups[group].0)
-        };
+        let fits =
+            |entry: &Entry| entry.seed == seed && entry.batch == expected && entry.current(|group| &groups[group].0);
         let inner = &mut *inner;
         let Some(entry) = inner.plans.find(fits) else { return Ok(None) };
         // A copy, which no other thread can change once it was checked.

@@ -226,7 +226,9 @@ pub(super) fn check_running(op: &str, running: [&Tensor; 2], c: usize, dtype: DT
         }
     }
     if written && overlap::share(running[0], running[1]) {
-        return Err(Error::value(format!("{op}: expected running_mean and running_var to share no memory; got two that do")));
+        return Err(Error::value(format!(
+            "{op}: expected running_mean and running_var to share no memory; got two that do"
+        )));
     }
     Ok(())
 }

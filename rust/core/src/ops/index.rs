@@ -172,7 +172,13 @@ impl Op for Flatten {
                         let place = if place < 0 { place.wrapping_add(size) } else { place };
                         // No position at all, if others have changed it since it was checked.
                         let known = within(place, size as usize).is_some() && (k == 0 || *y >= 0);
-                        *y = if !known { -1 } else if k == 0 { place } else { *y * size + place };
+                        *y = if !known {
+                            -1
+                        } else if k == 0 {
+                            place
+                        } else {
+                            *y * size + place
+                        };
                     }
                 }
             });

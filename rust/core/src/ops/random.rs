@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::walk::Walk;
 use super::in_place::check_target;
+use super::walk::Walk;
 use super::{Op, Outputs, Run, apply, apply_in_place, check_writable, float_dtype};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};

@@ -35,7 +35,8 @@ impl Statistics {
             Home::Outside(tensor) => !kept(tensor),
             _ => false,
         };
-        let undoable = program.stages.iter().position(|(_, stage)| stage.updates() || stage.touches().writes.iter().any(lasting));
+        let undoable =
+            program.stages.iter().position(|(_, stage)| stage.updates() || stage.touches().writes.iter().any(lasting));
         Self { copies, undoable: undoable.unwrap_or(program.stages.len()), tensors }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::program::{BufferId, Home, Program, Stage, Update};
 use crate::element::DType;
 use crate::error::{Error, Result};
-use crate::tensor::overlap::{Pieces, first_shared};
 use crate::tensor::layout::show;
+use crate::tensor::overlap::{Pieces, first_shared};
 use crate::tensor::{Layout, Storage, Tensor};
 
 /// All of it.
@@ -55,8 +55,7 @@ impl Written {
                 }
             }
         }
-        let tensors: Vec<Tensor> =
-            (0..written.len()).filter(|&b| written[b]).filter_map(outside).cloned().collect();
+        let tensors: Vec<Tensor> = (0..written.len()).filter(|&b| written[b]).filter_map(outside).cloned().collect();
         // Tensors over one storage share a buffer; those over several may still meet.
         let all: Vec<Tensor> = (0..written.len()).filter_map(outside).map(whole).collect();
         let pieces = Pieces::of(&tensors.iter().map(whole).collect::<Vec<_>>());

@@ -188,7 +188,7 @@ mod tests {
         let backwards = view(&base, &[12], &[-2], 23);
         assert!(share(&backwards, &odd) && !share(&backwards, &even));
         assert_eq!(first_shared(&[even.clone(), odd.clone(), none.clone()]), None);
-        assert_eq!(first_shared(&[odd, even, last.clone(), thirds]), Some((0, 2)));
+        assert_eq!(first_shared(&[odd, even.clone(), last.clone(), thirds]), Some((0, 2)));
         assert_eq!(first_shared(&[base.clone(), none, base.clone()]), Some((0, 2)));
 
         let other = Tensor::zeros(&[5], DType::F64);

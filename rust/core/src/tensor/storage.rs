@@ -62,13 +62,7 @@ impl Storage {
     /// `ptr` must be valid for `bytes` bytes, and aligned for the elements, for as long as `keep` lives.
     #[must_use]
     pub unsafe fn foreign(ptr: *mut u8, bytes: usize, keep: Box<dyn Keeper>) -> Self {
-        Self {
-            ptr,
-            bytes,
-            owner: Owner::Foreign(keep),
-            version: AtomicU64::new(0),
-            claimed: AtomicBool::new(false),
-        }
+        Self { ptr, bytes, owner: Owner::Foreign(keep), version: AtomicU64::new(0), claimed: AtomicBool::new(false) }
     }
 
     /// Its first byte.

@@ -197,7 +197,8 @@ mod tests {
             assert_eq!(picked[inner..], vec![0.0; 3 * inner]);
             let src = Tensor::full(&[4, inner], 8.0, x.dtype());
             let sums = run_unchecked(&IndexAdd { dim, zeros: None }, &[&x, &index, &src])[0].to_vec_f64();
-            let expected: Vec<f64> = (0..2 * inner).map(|i| (i + 1) as f64 + if i < inner { 0.0 } else { 8.0 }).collect();
+            let expected: Vec<f64> =
+                (0..2 * inner).map(|i| (i + 1) as f64 + if i < inner { 0.0 } else { 8.0 }).collect();
             assert_eq!(sums, expected);
         }
     }
