@@ -17,22 +17,30 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no in
 
 WIDTH = 256
 
+Alarm = Callable[[Callable[[], object]], None]
 
-class InterruptedError_(BaseException):
+
+class Interruption(BaseException):
     """What the handler raises; not an `Exception`, as KeyboardInterrupt is none."""
 
 
 @pytest.fixture
-def alarm() -> Iterator[Callable[[], None]]:
-    """Start a timer whose signal's handler raises, again and again until it has."""
+def alarm() -> Iterator[Alarm]:
+    """Call a function, and wait, while a timer runs whose signal's handler raises."""
     before = signal.getsignal(signal.SIGALRM)
 
     def handle(*_: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        raise InterruptedError_
+        raise Interruption
 
     signal.signal(signal.SIGALRM, handle)
-    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+    def during(call: Callable[[], object]) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        call()
+        signal.pause()
+
+    yield during
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
@@ -40,7 +48,12 @@ def alarm() -> Iterator[Callable[[], None]]:
 def trained(rows: int) -> tuple[fnn.TrainStep, np.ndarray, np.ndarray]:
     fnn.manual_seed(1)
     model = nn.Sequential(
-        nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(), nn.Dropout(0.25), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 4)
+        nn.Linear(WIDTH, WIDTH),
+        nn.BatchNorm1d(WIDTH),
+        nn.ReLU(),
+        nn.Dropout(0.25),
+        nn.Linear(WIDTH, WIDTH),
+        nn.Linear(WIDTH, 4),
     )
     step = fnn.TrainStep(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=1e-3))
     x = np.random.default_rng(0).normal(size=(rows, WIDTH)).astype(np.float32)
@@ -54,21 +67,22 @@ def state(step: fnn.TrainStep) -> dict[str, bytes]:
     tensors = {**step.model.state_dict()}
     for number, kept in step.optimizer.state_dict()["state"].items():
         tensors |= {f"state {number} {name}": tensor for name, tensor in kept.items()}
-    return {"generator": repr(fnn.get_rng_state()).encode(), **{n: t.detach().numpy().tobytes() for n, t in tensors.items()}}
+    return {
+        "generator": repr(fnn.get_rng_state()).encode(),
+        **{n: t.detach().numpy().tobytes() for n, t in tensors.items()},
+    }
 
 
 def updates(step: fnn.TrainStep) -> int:
     return int(step.optimizer.state_dict()["state"][0]["step"].item())
 
 
-def test_a_long_step_ends_before_it_changes_anything(alarm: Callable[[], None]) -> None:
+def test_a_long_step_ends_before_it_changes_anything(alarm: Alarm) -> None:
     for rows in [2**k for k in range(12, 18)]:  # long enough on any machine in the end
         step, x, y = trained(rows)
         before = state(step)
-        with pytest.raises(InterruptedError_):
-            alarm()
-            step(x, y)
-            signal.pause()
+        with pytest.raises(Interruption):
+            alarm(lambda step=step, x=x, y=y: step(x, y))
         if updates(step) == 1:
             assert state(step) == before
             break
@@ -83,15 +97,14 @@ def test_a_long_step_ends_before_it_changes_anything(alarm: Callable[[], None]) 
 
 
 @pytest.mark.parametrize("scheduled", [False, True])
-def test_steps_before_the_one_that_ends_early_count(alarm: Callable[[], None], scheduled: bool) -> None:
+def test_steps_before_the_one_that_ends_early_count(alarm: Alarm, scheduled: bool) -> None:
     for rows in [2**k for k in range(12, 17)]:
         step, x, y = trained(rows)
         scheduler = optim.lr_scheduler.ExponentialLR(step.optimizer, 0.5)
         order = np.tile(np.arange(rows), 50)
-        with pytest.raises(InterruptedError_):
-            alarm()
-            step.run_batches(x, y, order, 0, 50, rows, [scheduler] if scheduled else [])
-            signal.pause()
+        settings = (x, y, order, 0, 50, rows, [scheduler] if scheduled else [])
+        with pytest.raises(Interruption):
+            alarm(lambda step=step, settings=settings: step.run_batches(*settings))
         taken = updates(step) - 1
         assert step.optimizer.param_groups[0]["lr"] == 1e-3 * 0.5 ** (taken if scheduled else 0)
         again, x, y = trained(rows)
@@ -107,7 +120,7 @@ def test_steps_before_the_one_that_ends_early_count(alarm: Callable[[], None], s
         pytest.fail("no call ended early")
 
 
-def test_other_threads_are_not_interrupted(alarm: Callable[[], None]) -> None:
+def test_other_threads_are_not_interrupted(alarm: Alarm) -> None:
     step, x, y = trained(2**13)
     losses: list[float] = []
     done = threading.Event()
@@ -117,8 +130,7 @@ def test_other_threads_are_not_interrupted(alarm: Callable[[], None]) -> None:
         done.set()
 
     threading.Thread(target=train, daemon=True).start()
-    with pytest.raises(InterruptedError_):
-        alarm()
-        signal.pause()
+    with pytest.raises(Interruption):
+        alarm(lambda: None)
     assert done.wait(120)
     assert len(losses) == 3

@@ -443,4 +443,3 @@ class _Statistics:
         with no_grad():
             for buffer, kept in self._kept:
                 buffer.copy_(kept)
-
