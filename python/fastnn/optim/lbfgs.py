@@ -144,7 +144,7 @@ class LBFGS(TensorOptimizer):
         if grads is not None:
             raise TypeError("LBFGS.step: expected no grads, as the closure computes them")
         group, kept = self.param_groups[0], self._slots[0].states[0]
-        self._check_settings(group)
+        self._check()
         search = _Search(self._params, group, closure, kept or self._new_state(self._params[0]))
         with no_grad():
             try:
@@ -154,6 +154,12 @@ class LBFGS(TensorOptimizer):
                 raise
         kept.update(search.state)
         return first
+
+    def _check(self) -> None:
+        super()._check()
+        # All parameters are one vector, with those that have no gradient.
+        for index in range(len(self._slots[0])):
+            self._slots[0].check_target(index)
 
     @property
     def _params(self) -> list[Tensor]:

@@ -252,6 +252,9 @@ class Newton:
         group = self.param_groups[0]
         _check(group)
         params: list[Tensor] = group["params"]
+        for index, param in enumerate(params):
+            if not _core.is_writable(param):
+                raise ValueError(f"Newton.step: expected parameter {index} to be writable; got a read-only array")
         with enable_grad():
             loss = closure()
             if not isinstance(loss, Tensor):

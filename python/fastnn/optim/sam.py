@@ -102,6 +102,7 @@ class SAM(Optimizer):
             raise RuntimeError("SAM.first_step: expected second_step before the next first_step")
         for group in self.param_groups:
             _check(group)
+        self._check()
         with no_grad():
             scaled = [
                 (group, p, p.abs() * p.grad if group.get("adaptive", self.defaults["adaptive"]) else p.grad)
@@ -162,6 +163,7 @@ class SAM(Optimizer):
             raise TypeError("SAM.step: expected a closure that computes the loss and its gradients; got None")
         if grads is not None:
             raise TypeError("SAM.step: expected no grads, as the closure computes them")
+        self._check()
         with enable_grad():
             loss = closure()
             self.first_step(zero_grad=True)

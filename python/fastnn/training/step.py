@@ -283,22 +283,20 @@ class TrainStep:
         if whole == 0 or self._is_eager():
             return None
         if not schedulers:
-            return self._run_planned(
-                data, order[: whole * batch_size], batch_size, augment, self.optimizer.param_groups
-            )
+            ahead_of_time = self.optimizer.param_groups
+            losses = self._run_planned(data, order[: whole * batch_size], batch_size, augment, ahead_of_time)
+            self._planner.raise_interruption()
+            return losses
         ahead = Ahead(self.optimizer, schedulers)
-        taken = 0
+        # That of calls before.
+        self._planner.updated()
         try:
             settings = ahead.look(whole)
-            # Python sees a Ctrl-C only once the call has run to its end.
-            taken = ahead.steps
-            losses = self._run_planned(data, order[: taken * batch_size], batch_size, augment, settings)
-            taken = 0 if losses is None else self._updated(losses)
-        except Exception:
-            taken = 0
-            raise
+            losses = self._run_planned(data, order[: ahead.steps * batch_size], batch_size, augment, settings)
         finally:
-            ahead.settle(taken)
+            # Counted there, since Python sees a Ctrl-C only once the call is over.
+            ahead.settle(self._planner.updated())
+        self._planner.raise_interruption()
         return losses
 
     def _run_planned(
@@ -357,10 +355,11 @@ class TrainStep:
 
     def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
+        optimizer._check()
         statistics = _Statistics(self.model)
         draws = self._watch.draws()
         self._treatment.follow()
-        batch = self._planner.start(x, y, sample_weight)
+        batch = self._planner.start(*self._apart(x, y, sample_weight))
         if batch is None:
             # Inside of another step, which is being traced.
             return self._run_eagerly(x, y, sample_weight)
@@ -382,10 +381,11 @@ class TrainStep:
         return self._update(loss, statistics)
 
     def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
+        if isinstance(self.optimizer, Optimizer):
+            self.optimizer._check()
         statistics = _Statistics(self.model)
-        weight = None if sample_weight is None else _tensor(sample_weight)
         try:
-            batch = (_tensor(x), _tensor(y)) if weight is None else (_tensor(x), _tensor(y), weight)
+            batch = [value for value in self._apart(x, y, sample_weight) if value is not None]
             if getattr(self.optimizer, "_needs_closure", False):
                 return self._update_by_closure(batch, statistics)
             loss = self._differentiate(*batch)
@@ -395,6 +395,11 @@ class TrainStep:
         if self._restless:
             self._own_change()
         return self._update(loss, statistics)
+
+    def _apart(self, *batch: TensorLike | None) -> list[Any]:
+        """Return a batch, off the tape, as a step is given it, even where the step writes what the batch lies in."""
+        written = [*self.model.parameters(), *self.model.buffers()]
+        return [None if value is None else _core.apart(value, written) for value in batch]
 
     def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         if self.accumulate > 1:
@@ -434,15 +439,19 @@ class TrainStep:
     def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
         if not self.stop_on_nonfinite or math.isfinite(value):
-            self._treatment.before()
-            self.optimizer.step()
+            try:
+                self._treatment.before()
+                self.optimizer.step()
+            except BaseException:
+                statistics.restore()
+                raise
             self._treatment.after()
         else:
             statistics.restore()
         self.optimizer.zero_grad()
         return value
 
-    def _update_by_closure(self, batch: tuple[Tensor, ...], statistics: _Statistics) -> float:
+    def _update_by_closure(self, batch: Sequence[Tensor], statistics: _Statistics) -> float:
         """Take the step of an optimizer that evaluates the loss itself; return its first value."""
         first: list[float] = []
 
@@ -457,9 +466,10 @@ class TrainStep:
 
         try:
             self.optimizer.step(closure)
-            self._treatment.after()
         except _NotFiniteError:
             statistics.restore()
+        else:
+            self._treatment.after()
         self.optimizer.zero_grad()
         return first[0]
 
@@ -472,13 +482,10 @@ class _Statistics:
     """A model's buffers as they were before a step, to undo one that fails."""
 
     def __init__(self, model: Module) -> None:
-        self._kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        # What can not be written is not changed by a step.
+        self._kept = [(buffer, buffer.clone()) for buffer in model.buffers() if _core.is_writable(buffer)]
 
     def restore(self) -> None:
         with no_grad():
             for buffer, kept in self._kept:
                 buffer.copy_(kept)
-
-
-def _tensor(value: TensorLike) -> Tensor:
-    return value if isinstance(value, Tensor) else _core.as_tensor(value)

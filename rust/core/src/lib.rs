@@ -11,6 +11,7 @@
 //! | [`ops`] | one file an op: shape rule, forward, backward | `kernels`, `tensor`, `threads` |
 //! | [`plan`] | a traced step: fused, placed in one arena, run in one call | all above |
 //! | [`data`] | augmentation: what changes at random before a step | `kernels`, `threads` |
+//! | [`interrupt`] | how the host ends long work | – |
 //! | [`rbm`] | restricted Boltzmann machines: chunks of batches, and Gibbs sampling, in one call | `kernels`, `tensor`, `threads` |
 //!
 //! Conventions. Matrices are row-major. A reduction runs over [`element::LANES`] virtual lanes and a tree fixed by the
@@ -21,6 +22,7 @@
 pub mod data;
 pub mod element;
 pub mod error;
+pub mod interrupt;
 pub mod kernels;
 pub mod ops;
 pub mod optim;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fastnn_core::ops::Scalar;
 use fastnn_core::plan::trace;
-use fastnn_core::tensor::{Layout, Storage, room};
+use fastnn_core::tensor::{Keeper, Layout, Storage, room};
 use fastnn_core::{DType, Tensor as Core, ops};
 use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -25,6 +25,25 @@ use crate::tensor::Tensor;
 /// Keeps a tensor's memory alive for an array that looks at it.
 #[pyclass(name = "_Memory", module = "fastnn", frozen)]
 struct Memory(#[allow(dead_code)] Arc<Storage>);
+
+/// A NumPy array whose memory a tensor shares. What its flags say may change at any time.
+struct Array {
+    _object: Py<PyAny>,
+    flags: *const c_int,
+}
+
+// SAFETY: the flags are only read, and live as long as the object.
+unsafe impl Send for Array {}
+// SAFETY: as above.
+unsafe impl Sync for Array {}
+
+impl Keeper for Array {
+    fn writable(&self) -> bool {
+        // SAFETY: a field of the object that is held; it is one word, whole whoever writes it.
+        let flags = unsafe { self.flags.read_volatile() };
+        flags & NPY_ARRAY_WRITEABLE != 0
+    }
+}
 
 /// Memory of a NumPy array that no one may free while the tensor lives.
 fn adopt(array: &Bound<'_, PyUntypedArray>, dtype: DType) -> Option<Core> {
@@ -51,10 +70,12 @@ fn adopt(array: &Bound<'_, PyUntypedArray>, dtype: DType) -> Option<Core> {
     let strides = shape.iter().zip(strides).map(|(&n, &s)| if n > 1 { s / size } else { 1 }).collect();
     let layout = Layout { shape: shape.into(), strides, offset: low.unsigned_abs() };
     let bytes = (high - low + 1) as usize * dtype.size();
-    let keep: Box<Py<PyAny>> = Box::new(array.clone().into_any().unbind());
+    // SAFETY: a field of the object, which the keeper holds.
+    let flags = unsafe { &raw const (*array.as_array_ptr()).fields.flags };
+    let keep = Box::new(Array { _object: array.clone().into_any().unbind(), flags });
     // SAFETY: from the lowest to the highest element the memory is the array's, which `keep` holds; the alignment was
     // checked above.
-    let storage = unsafe { Storage::foreign(data.offset(low * size), bytes, flags & NPY_ARRAY_WRITEABLE != 0, keep) };
+    let storage = unsafe { Storage::foreign(data.offset(low * size), bytes, keep) };
     Some(Core::from_storage(Arc::new(storage), layout, dtype))
 }
 

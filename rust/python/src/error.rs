@@ -19,6 +19,11 @@ pub fn carry(error: PyErr) -> Error {
     Error::state(CARRIED)
 }
 
+/// The exception that was set aside, where the core's error did not come back.
+pub fn carried() -> Option<PyErr> {
+    RAISED.take()
+}
+
 /// The exception for an error of the core.
 #[cold]
 pub fn to_py(error: Error) -> PyErr {

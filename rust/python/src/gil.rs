@@ -3,10 +3,15 @@
 use fastnn_core::{Result, reserve};
 use pyo3::prelude::*;
 
-use crate::error::Raise;
+use crate::error::{Raise, carry};
 
 /// Elements from which on the work is worth giving up the GIL: below, giving it up and taking it back costs more.
 pub const LARGE: usize = 1 << 14;
+
+/// Run the handlers of signals that have come, in the main thread; in others, nothing. What a handler raises ends the work.
+pub fn look() -> Result<()> {
+    Python::attach(|py| py.check_signals()).map_err(carry)
+}
 
 /// Run `work` on this many elements, without the GIL if they are many.
 #[inline]

@@ -21,6 +21,7 @@ mod losses;
 mod methods;
 mod operators;
 mod optim;
+mod plans;
 mod pooling;
 mod rbm;
 mod reduce;
@@ -101,12 +102,13 @@ mod core_module {
     #[pymodule_export]
     use crate::step::{Planner, unplannable};
     #[pymodule_export]
-    use crate::tensor::Tensor;
+    use crate::tensor::{Tensor, apart, is_writable};
     #[pymodule_export]
     use crate::treatment::{PyTreatment, limit_row_norms, penalty, total_norm};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        fastnn_core::interrupt::look_with(crate::gil::look);
         for dtype in [DType::F32, DType::F64, DType::I64, DType::Bool] {
             module.add(dtype.name(), crate::dtype::object(module.py(), dtype)?)?;
         }

@@ -2,7 +2,9 @@
 
 use fastnn_core::optim::{Kind, Progress, Rule};
 use fastnn_core::plan::trace;
-use fastnn_core::tensor::{layout::show, tape};
+use fastnn_core::tensor::layout::show;
+use fastnn_core::tensor::overlap::{self, Pieces};
+use fastnn_core::tensor::tape;
 use fastnn_core::{DType, Error, Result, Tensor as Core, ops};
 use numpy::PyUntypedArray;
 use pyo3::exceptions::PyRuntimeError;
@@ -16,7 +18,7 @@ use crate::error::{Raise, type_error, type_name, value_error};
 use crate::gil;
 use crate::rule::Reader;
 use crate::tensor::Tensor;
-use crate::update::{self, Item};
+use crate::update::{self, Item, check_apart, check_target};
 
 /// Parameters and what an optimizer keeps of each.
 #[derive(Default)]
@@ -29,12 +31,14 @@ pub struct Slots {
     pub progress: Vec<Progress>,
     /// The names of the state tensors, of all parameters that have any.
     names: &'static [&'static str],
+    /// The memory of all parameters and their state; found anew when one of them is another tensor.
+    written: Option<Pieces>,
 }
 
 impl Slots {
     fn new(params: Vec<Core>) -> Self {
         let n = params.len();
-        Self { params, state: vec![Vec::new(); n], progress: vec![Progress::default(); n], names: &[] }
+        Self { params, state: vec![Vec::new(); n], progress: vec![Progress::default(); n], names: &[], written: None }
     }
 
     /// Follow a change of settings that changes which state there is.
@@ -43,6 +47,7 @@ impl Slots {
         if names == self.names {
             return;
         }
+        self.written = None;
         for i in 0..self.params.len() {
             if self.state[i].is_empty() && self.progress[i].updates == 0 {
                 continue;
@@ -61,6 +66,7 @@ impl Slots {
     /// Make the state of parameter `i` if there is none.
     fn ensure(&mut self, i: usize, rule: &Rule) {
         if self.state[i].len() != self.names.len() {
+            self.written = None;
             self.state[i] = (0..self.names.len()).map(|j| initial(&self.params[i], rule, j)).collect();
         }
     }
@@ -84,9 +90,15 @@ impl Slots {
         self.follow(rule);
         let mut items: smallvec::SmallVec<[Item; 4]> = smallvec::SmallVec::new();
         let mut copies: Vec<(usize, Core)> = Vec::new();
+        for i in (0..grads.len()).filter(|&i| grads[i].is_some()) {
+            self.ensure(i, rule);
+        }
+        let written =
+            self.written.get_or_insert_with(|| Pieces::of(self.params.iter().chain(self.state.iter().flatten())));
         for (i, grad) in grads.iter().enumerate() {
             let Some(grad) = grad else { continue };
-            self.ensure(i, rule);
+            // As it was before anything is updated, whichever parameter's turn comes first.
+            let grad = if written.meet(grad) { ops::copy(grad)? } else { ops::contiguous(grad)? };
             let param = if self.params[i].layout().is_contiguous() {
                 self.params[i].clone()
             } else {
@@ -95,7 +107,9 @@ impl Slots {
                 copy
             };
             items.push(Item::new(rule, &self.progress[i], param, grad, &self.state[i])?);
-            rule.advance(&mut self.progress[i]);
+        }
+        for (progress, _) in self.progress.iter_mut().zip(grads).filter(|(_, grad)| grad.is_some()) {
+            rule.advance(progress);
         }
         trace::obstacle("forward or loss takes a step of an optimizer");
         update::run(&items);
@@ -131,10 +145,7 @@ fn check(name: &str, i: usize, param: &Core, grad: &Core) -> Result<()> {
             grad.dtype()
         )));
     }
-    if !param.storage().writable() {
-        return Err(Error::value(format!("{name}.step: expected parameter {i} to be writable; got a read-only array")));
-    }
-    Ok(())
+    check_target(name, i, param)
 }
 
 /// The slots of one parameter group.
@@ -153,8 +164,29 @@ impl PySlots {
         self.reader.rule(group)
     }
 
+    fn updates_of(&self, index: usize) -> PyResult<u64> {
+        self.slots.progress.get(index).map(|progress| progress.updates).ok_or_else(|| {
+            crate::error::to_py(Error::index(format!(
+                "state: expected an index in [0, {}); got {index}",
+                self.slots.progress.len()
+            )))
+        })
+    }
+
     /// Take over what was assigned to a parameter's `data` since.
     pub fn refresh(&mut self, py: Python<'_>) -> PyResult<()> {
+        let now = |handle: &Option<Py<Tensor>>, was: &Core| {
+            handle.as_ref().map_or_else(|| was.clone(), |handle| handle.bind(py).borrow().inner.clone())
+        };
+        let same = |(handle, was): (&Option<Py<Tensor>>, &Core)| {
+            handle.as_ref().is_none_or(|handle| handle.bind(py).borrow().inner.id() == was.id())
+        };
+        if self.handles.iter().zip(&self.slots.params).all(same) {
+            return Ok(());
+        }
+        let all: Vec<Core> = self.handles.iter().zip(&self.slots.params).map(|(h, was)| now(h, was)).collect();
+        check_apart(&format!("{}.step", self.reader.kind.name()), &all)?;
+        self.slots.written = None;
         for (i, handle) in self.handles.iter().enumerate() {
             let Some(handle) = handle else { continue };
             let now = &handle.bind(py).borrow().inner;
@@ -179,6 +211,18 @@ impl PySlots {
         }
         Ok(())
     }
+}
+
+const BUSY: &str = "optimizer: expected one call at a time; another is running";
+
+/// The slots, to be changed: an error while another call, such as one in another thread, is at them.
+fn enter<'py>(slots: &Bound<'py, PySlots>) -> PyResult<PyRefMut<'py, PySlots>> {
+    slots.try_borrow_mut().map_err(|_| PyRuntimeError::new_err(BUSY))
+}
+
+/// As [`enter`], to be read.
+fn look<'py>(slots: &Bound<'py, PySlots>) -> PyResult<PyRef<'py, PySlots>> {
+    slots.try_borrow().map_err(|_| PyRuntimeError::new_err(BUSY))
 }
 
 fn parameter(name: &str, object: &Bound<'_, PyAny>) -> PyResult<(Core, Option<Py<Tensor>>)> {
@@ -221,9 +265,7 @@ impl PySlots {
             cores.push(core);
             handles.push(handle);
         }
-        if update::any_overlap(&cores) {
-            return Err(value_error(format!("{}: expected parameters that share no memory", kind.name())));
-        }
+        check_apart(kind.name(), &cores)?;
         Ok(Self { reader, slots: Slots::new(cores), handles })
     }
 
@@ -232,46 +274,86 @@ impl PySlots {
         self.rule(group)?.validate().raise()
     }
 
+    /// Refuse what the next step would refuse whatever the gradients: settings, and parameters that learn but can not be
+    /// changed in place. No settings are looked at without a group.
+    #[pyo3(signature = (group=None, /))]
+    fn check(slf: &Bound<'_, Self>, group: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        if let Some(group) = group {
+            this.rule(group)?.validate().raise()?;
+        }
+        this.refresh(slf.py())?;
+        let learning = this.slots.params.iter().enumerate().filter(|(_, param)| param.requires_grad());
+        learning.map(|(i, param)| check_target(this.reader.kind.name(), i, param)).collect::<Result<_>>().raise()
+    }
+
+    /// Refuse parameter `index` if it can not be changed in place.
+    #[pyo3(signature = (index, /))]
+    fn check_target(slf: &Bound<'_, Self>, index: usize) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        this.refresh(slf.py())?;
+        let Some(param) = this.slots.params.get(index) else { return Ok(()) };
+        check_target(this.reader.kind.name(), index, param).raise()
+    }
+
+    /// Refuse parameters that share memory with those of another group.
+    #[pyo3(signature = (other, /))]
+    fn check_apart(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
+        let (this, other) = (&*look(slf)?, &*look(other)?);
+        let all = [&this.slots.params[..], &other.slots.params].concat();
+        let name = this.reader.kind.name();
+        match overlap::first_shared(&all) {
+            Some((i, j)) => {
+                let j = j - this.slots.params.len().min(j);
+                Err(value_error(format!(
+                    "{name}: expected parameters that share no memory; parameter {j} of one group and {i} of another do"
+                )))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Update all parameters that have a gradient, with the settings of `group` as they are now.
     #[pyo3(signature = (group, grads=None, /))]
     fn step(
-        &mut self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         group: &Bound<'_, PyDict>,
         grads: Option<Vec<Option<convert::Arg>>>,
     ) -> PyResult<()> {
-        let rule = self.rule(group)?;
+        let (py, this) = (slf.py(), &mut *enter(slf)?);
+        let rule = this.rule(group)?;
         rule.validate().raise()?;
-        self.refresh(py)?;
+        this.refresh(py)?;
         let grads: smallvec::SmallVec<[Option<Core>; 8]> = if let Some(grads) = grads {
-            if grads.len() != self.slots.params.len() {
+            if grads.len() != this.slots.params.len() {
                 return Err(value_error(format!(
                     "{}.step: expected {} gradients; got {}",
                     rule.name(),
-                    self.slots.params.len(),
+                    this.slots.params.len(),
                     grads.len()
                 )));
             }
             grads.into_iter().map(|g| g.map(|g| g.0)).collect()
         } else {
-            if self.handles.iter().any(Option::is_none) {
+            if this.handles.iter().any(Option::is_none) {
                 return Err(PyRuntimeError::new_err(format!(
                     "{}.step: expected grads, as parameters are arrays; got none",
                     rule.name()
                 )));
             }
-            self.slots.params.iter().map(Core::grad).collect()
+            this.slots.params.iter().map(Core::grad).collect()
         };
-        let numel = self.slots.params.iter().map(Core::numel).sum();
-        let slots = &mut self.slots;
+        let numel = this.slots.params.iter().map(Core::numel).sum();
+        let slots = &mut this.slots;
         gil::run(py, numel, || tape::no_grad(|| slots.step(&rule, &grads)))
     }
 
     /// Forget the gradients, or zero them in place.
     #[pyo3(signature = (set_to_none=true))]
-    fn zero_grad(&mut self, py: Python<'_>, set_to_none: bool) -> PyResult<()> {
-        self.refresh(py)?;
-        for param in &self.slots.params {
+    fn zero_grad(slf: &Bound<'_, Self>, set_to_none: bool) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        this.refresh(slf.py())?;
+        for param in &this.slots.params {
             if set_to_none {
                 param.set_grad(None);
             } else if let Some(grad) = param.grad() {
@@ -282,59 +364,57 @@ impl PySlots {
     }
 
     /// What is kept of parameter `index`, under PyTorch's names; empty before its first update.
-    fn state<'py>(&self, py: Python<'py>, index: Given<usize>) -> PyResult<Bound<'py, PyDict>> {
+    fn state<'py>(slf: &Bound<'py, Self>, index: Given<usize>) -> PyResult<Bound<'py, PyDict>> {
         named!("state"; index);
+        let (py, this) = (slf.py(), &*look(slf)?);
         let state = PyDict::new(py);
-        let steps = self.steps_of(index.into())?;
+        let steps = this.updates_of(index)?;
         if steps == 0 {
             return Ok(state);
         }
-        let kind = self.reader.kind;
+        let kind = this.reader.kind;
         if kind.counted() {
             state.set_item("step", Tensor::from(Core::full(&[], steps as f64, DType::F32)))?;
         }
         // In f64, unlike PyTorch's, so that a resumed run has the same bits.
-        for (name, value) in kind.scalars().iter().zip(self.slots.progress[index].scalars) {
+        for (name, value) in kind.scalars().iter().zip(this.slots.progress[index].scalars) {
             state.set_item(*name, Tensor::from(Core::full(&[], value, DType::F64)))?;
         }
-        for (name, tensor) in self.slots.names.iter().zip(&self.slots.state[index]) {
+        for (name, tensor) in this.slots.names.iter().zip(&this.slots.state[index]) {
             state.set_item(*name, Tensor::from(tensor.clone()))?;
         }
         Ok(state)
     }
 
     /// How often parameter `index` was updated.
-    fn steps_of(&self, index: Given<usize>) -> PyResult<u64> {
+    fn steps_of(slf: &Bound<'_, Self>, index: Given<usize>) -> PyResult<u64> {
         named!("state"; index);
-        self.slots.progress.get(index).map(|progress| progress.updates).ok_or_else(|| {
-            crate::error::to_py(Error::index(format!(
-                "state: expected an index in [0, {}); got {index}",
-                self.slots.progress.len()
-            )))
-        })
+        look(slf)?.updates_of(index)
     }
 
     /// Read states as [`state`](Self::state) gives them, one for each parameter; all are checked first.
     #[pyo3(signature = (group, states, /))]
-    fn load(&mut self, group: &Bound<'_, PyDict>, states: Vec<Bound<'_, PyDict>>) -> PyResult<()> {
-        let rule = self.rule(group)?;
+    fn load(slf: &Bound<'_, Self>, group: &Bound<'_, PyDict>, states: Vec<Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        let rule = this.rule(group)?;
         let names = rule.state_names();
-        if states.len() != self.slots.params.len() {
+        if states.len() != this.slots.params.len() {
             return Err(value_error(format!(
                 "load_state_dict: expected {} states; got {}",
-                self.slots.params.len(),
+                this.slots.params.len(),
                 states.len()
             )));
         }
         let mut loaded = Vec::with_capacity(states.len());
-        for (i, (state, param)) in states.iter().zip(&self.slots.params).enumerate() {
-            loaded.push(read(self.reader.kind, names, i, state, param)?);
+        for (i, (state, param)) in states.iter().zip(&this.slots.params).enumerate() {
+            loaded.push(read(this.reader.kind, names, i, state, param)?);
         }
+        this.slots.written = None;
         for (i, (progress, state)) in loaded.into_iter().enumerate() {
-            self.slots.progress[i] = progress;
-            self.slots.state[i] = state;
+            this.slots.progress[i] = progress;
+            this.slots.state[i] = state;
         }
-        self.slots.names = names;
+        this.slots.names = names;
         Ok(())
     }
 

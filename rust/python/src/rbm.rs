@@ -109,11 +109,13 @@ impl PyRbm {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         named!("RBM"; samples);
         let (state, settings, x) = (state(tensors)?, self::settings(settings)?, x.inner.detach());
-        let order = order.as_slice()?;
+        // A copy, which no other thread can change once it was checked.
+        let rows = order.as_slice()?.to_vec();
+        drop(order);
         let mut inner = self.lock()?;
         let rbm = &mut *inner;
-        let mut errors = vec![0.0; order.len().div_ceil(samples.max(1))];
-        let done = gil::detached(py, || rbm.train(&state, &settings, &x, order, samples, &mut errors))?;
+        let mut errors = vec![0.0; rows.len().div_ceil(samples.max(1))];
+        let done = gil::detached(py, || rbm.train(&state, &settings, &x, &rows, samples, &mut errors))?;
         errors.truncate(done);
         Ok(PyArray1::from_vec(py, errors))
     }

@@ -1,5 +1,6 @@
 //! `fastnn.Tensor`: what it is, and its values in Python.
 
+use fastnn_core::tensor::overlap::Pieces;
 use fastnn_core::tensor::tape::{self, Keep};
 use fastnn_core::{Tensor as Core, ops};
 use pyo3::exceptions::PyRuntimeError;
@@ -63,6 +64,25 @@ impl GradFn {
     fn name(&self) -> String {
         crate::show::grad_fn(self.0.name())
     }
+}
+
+/// The tensor, off the tape; a copy if its memory is also that of one of the others, which are about to be written.
+#[pyfunction]
+#[pyo3(signature = (tensor, written, /))]
+#[allow(clippy::needless_pass_by_value)] // from Python
+pub fn apart(tensor: convert::Arg, written: Vec<PyRef<'_, Tensor>>) -> PyResult<Tensor> {
+    let tensor = tensor.0.detach();
+    if Pieces::of(written.iter().map(|t| &t.inner)).meet(&tensor) {
+        return tape::no_grad(|| ops::copy(&tensor)).raise().map(Tensor::from);
+    }
+    Ok(Tensor::from(tensor))
+}
+
+/// Whether the tensor's memory may be changed: not that of an array that is read-only now.
+#[pyfunction]
+#[pyo3(signature = (tensor, /))]
+pub fn is_writable(tensor: PyRef<'_, Tensor>) -> bool {
+    tensor.inner.storage().writable()
 }
 
 #[pymethods]

@@ -12,10 +12,11 @@ use std::ops::Range;
 
 use smallvec::smallvec;
 
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, second, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, contiguous, float_dtype, second, shape_error};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::loss::{self, SampleLosses, SampleScales};
+use crate::kernels::position::{read_ref, within};
 use crate::kernels::reduce::{Running, sum_flat};
 use crate::tensor::layout::{Dims, show};
 use crate::tensor::tape::{Backward, through};
@@ -84,9 +85,9 @@ pub fn label_error(op: &str, label: i64, position: usize, classes: usize, ignore
 
 /// Refuse labels outside.
 pub fn check_labels(op: &str, labels: &[i64], classes: usize, ignore_index: i64) -> Result<()> {
-    let outside = |&&label: &&i64| label != ignore_index && !(0..classes as i64).contains(&label);
-    match labels.iter().enumerate().find(|(_, label)| outside(label)) {
-        Some((position, &label)) => Err(label_error(op, label, position, classes, ignore_index)),
+    let outside = |label: i64| label != ignore_index && within(label, classes).is_none();
+    match labels.iter().map(read_ref).enumerate().find(|&(_, label)| outside(label)) {
+        Some((position, label)) => Err(label_error(op, label, position, classes, ignore_index)),
         None => Ok(()),
     }
 }
@@ -146,7 +147,10 @@ pub fn label_weight<T: Float>(weight: &[T], ignore_index: i64, labels: &[i64]) -
         return T::from_f64(counted.count() as f64);
     }
     let mut total = Running::default();
-    counted.for_each(|&label| total.add(weight[label as usize]));
+    for label in labels.iter().map(read_ref).filter(|label| *label != ignore_index) {
+        // Others may have changed the label since it was checked.
+        total.add(within(label, weight.len()).map_or(T::ZERO, |class| weight[class]));
+    }
     total.total()
 }
 
@@ -221,6 +225,10 @@ impl Op for CrossEntropy {
         infer_labels("cross_entropy", inputs, self.reduction)
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         check_labels("cross_entropy", inputs[1].slice(), classes(inputs[0].shape())[1], self.ignore_index)
     }
@@ -256,6 +264,9 @@ impl Op for CrossEntropy {
         inputs.extend((0..cx.input_meta.len()).map(|i| cx.input(i)));
         let mut grads: Grads = smallvec![None; cx.input_meta.len()];
         if cx.needs(0) {
+            // The memory of labels may be another's, who has changed them since.
+            let labels = contiguous(cx.input(1))?;
+            check_labels("cross_entropy", labels.view().slice(), classes(&cx.input_meta[0].shape)[1], ignore_index)?;
             grads[0] = Some(apply(CrossEntropyGrad { reduction, ignore_index, label_smoothing }, &inputs)?);
         }
         Ok(grads)

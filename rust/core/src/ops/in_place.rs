@@ -32,7 +32,7 @@ use crate::kernels::elementwise::{Map, Number, To, Zip};
 use crate::kernels::unary::{Clamp, Unary};
 use crate::plan::trace;
 use crate::tensor::layout::show;
-use crate::tensor::{Meta, Tensor, View, rebase, tape};
+use crate::tensor::{Meta, Tensor, View, overlap, rebase, tape};
 use crate::{with_element, with_float};
 
 /// y + α · b, of floats rounded once.
@@ -180,8 +180,8 @@ impl Op for InPlace {
 }
 
 /// That each element of x has a place of its own.
-fn check_target(op: &str, x: &Tensor) -> Result<()> {
-    if x.shape().iter().zip(&x.layout().strides).any(|(&n, &stride)| n > 1 && stride == 0) {
+pub(super) fn check_target(op: &str, x: &Tensor) -> Result<()> {
+    if overlap::repeats(x.layout()) {
         let shape = show(x.shape());
         return Err(Error::state(format!(
             "{op}: expected a tensor whose elements have places of their own; got an expanded one of shape {shape} (use \

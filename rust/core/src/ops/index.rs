@@ -29,6 +29,7 @@ use super::walk::Walk;
 use super::{Op, Outputs, Run, alias, apply, cast, permute, unsqueeze};
 use crate::element::DType;
 use crate::error::{Error, Result};
+use crate::kernels::position::{read, within};
 use crate::plan::trace;
 use crate::reserve;
 use crate::tensor::layout::{broadcast, dim_index, show};
@@ -56,7 +57,7 @@ fn check_range(op: &str, index: &View<'_>, low: i64, end: i64, dim: usize) -> Re
     Walk::new(index.shape(), [index.strides()]).run(&crate::threads::Team::SOLO, |at, n, step| {
         for i in 0..n as isize {
             // SAFETY: offsets of the layout.
-            let value = unsafe { *p.offset(at[0] + i * step[0]) };
+            let value = unsafe { read(p.offset(at[0] + i * step[0])) };
             if !(low..end).contains(&value) && wrong.is_none() {
                 wrong = Some(value);
             }
@@ -147,6 +148,10 @@ impl Op for Flatten {
         Ok(smallvec![Meta { shape, dtype: DType::I64 }])
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         for ((index, &size), &dim) in inputs.iter().zip(&self.sizes).zip(&self.first_dim) {
             check_range("index", index, -(size as i64), size as i64, dim)?;
@@ -168,9 +173,17 @@ impl Op for Flatten {
                 for i in 0..n as isize {
                     // SAFETY: offsets of the layouts; members of the team write different elements of y.
                     unsafe {
-                        let (place, y) = (*p.offset(at[0] + i * step[0]), py.offset(at[1] + i * step[1]));
-                        let place = if place < 0 { place + size } else { place };
-                        *y = if k == 0 { place } else { *y * size + place };
+                        let (place, y) = (read(p.offset(at[0] + i * step[0])), py.offset(at[1] + i * step[1]));
+                        let place = if place < 0 { place.wrapping_add(size) } else { place };
+                        // No position at all, if others have changed it since it was checked.
+                        let known = within(place, size as usize).is_some() && (k == 0 || *y >= 0);
+                        *y = if !known {
+                            -1
+                        } else if k == 0 {
+                            place
+                        } else {
+                            *y * size + place
+                        };
                     }
                 }
             });

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use super::pooling::{Pooling, adaptive, check_image, check_output, plane, with_plane};
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, shape_error};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, contiguous, shape_error};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::max_pool::{
     MOST_OFFSETS, Ranges, Rows, Windows, max_ranges, max_windows, max_windows_backward, pick_windows,
 };
+use crate::kernels::position::{read_ref, within};
 use crate::reserve;
 use crate::tensor::layout::show;
 use crate::tensor::tape::Backward;
@@ -86,6 +87,15 @@ impl MaxPool {
         })
     }
 
+    /// That nobody has changed the winners, which are the user's too.
+    fn check_winners(&self, winners: &Tensor, [height, width]: [usize; 2]) -> Result<()> {
+        let (winners, size) = (contiguous(winners)?, height * width);
+        match winners.view().slice::<i64>().iter().map(read_ref).find(|&at| within(at, size).is_none()) {
+            Some(at) => Err(Error::index(format!("{}: expected indices in [0, {size}); got {at}", self.name))),
+            None => Ok(()),
+        }
+    }
+
     fn by_ranges<T: Float>(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let x = &inputs[0];
         let input = plane(x.shape(), self.dims);
@@ -141,6 +151,9 @@ impl Op for MaxPool {
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let x = &cx.input_meta[0];
+        if !self.bytes {
+            self.check_winners(cx.output(1), plane(&x.shape, self.dims))?;
+        }
         let windows = Winners { pool: *self, input: x.shape.clone(), pick: false };
         let mut grads: Grads = smallvec![Some(apply(windows, &[cx.grad(), cx.output(1)])?)];
         grads.resize(cx.input_meta.len(), None);
@@ -195,15 +208,17 @@ impl Op for Winners {
                     let at = inputs[1].slice::<i64>()[windows].chunks_exact(out);
                     if self.pick {
                         for ((x, y), at) in from.chunks_exact(size).zip(to.chunks_exact_mut(out)).zip(at) {
-                            for (y, &at) in y.iter_mut().zip(at) {
-                                *y = x[at as usize];
+                            for (y, at) in y.iter_mut().zip(at.iter().map(read_ref)) {
+                                *y = within(at, x.len()).map_or(T::ZERO, |at| x[at]);
                             }
                         }
                     } else {
                         to.fill(0.0);
                         for ((g, gx), at) in from.chunks_exact(out).zip(to.chunks_exact_mut(size)).zip(at) {
-                            for (g, &at) in g.iter().zip(at) {
-                                gx[at as usize] += g;
+                            for (g, at) in g.iter().zip(at.iter().map(read_ref)) {
+                                if let Some(at) = within(at, gx.len()) {
+                                    gx[at] += g;
+                                }
                             }
                         }
                     }

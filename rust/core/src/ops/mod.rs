@@ -55,6 +55,7 @@ use crate::plan::trace;
 use crate::reserve;
 use crate::rng::Draw;
 use crate::simd::Flush;
+use crate::tensor::overlap::Pieces;
 use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View, room};
 use crate::threads::{self, Team};
@@ -168,6 +169,11 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         let _ = inputs;
         Ok(())
+    }
+
+    /// Whether [`check`](Self::check) looks at anything.
+    fn checks(&self) -> bool {
+        false
     }
 
     /// Compute the outputs. Every member of the team calls it and does its share. On return of the last member all
@@ -297,11 +303,14 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
         return Ok(finish(&op, inputs, outputs, input_meta, output_meta, recorded));
     }
 
-    // Copies stand on the tape and in the trace as ops of their own.
-    let copies: SmallVec<[Option<Tensor>; 3]> = inputs
-        .iter()
-        .map(|t| if op.strided() || t.layout().is_contiguous() { Ok(None) } else { copy(t).map(Some) })
-        .collect::<Result<_>>()?;
+    // Copies stand on the tape and in the trace as ops of their own. What lies where the op changes statistics is read before.
+    let changed = op.changed_outside();
+    let changed = if changed.is_empty() { None } else { Some(Pieces::of(changed)) };
+    let as_it_is = |t: &Tensor| {
+        (op.strided() || t.layout().is_contiguous()) && changed.as_ref().is_none_or(|changed| !changed.meet(t))
+    };
+    let copies: SmallVec<[Option<Tensor>; 3]> =
+        inputs.iter().map(|t| if as_it_is(t) { Ok(None) } else { copy(t).map(Some) }).collect::<Result<_>>()?;
     let ready: SmallVec<[&Tensor; 3]> = copies.iter().zip(inputs).map(|(c, t)| c.as_ref().unwrap_or(t)).collect();
 
     let views: SmallVec<[View<'_>; 3]> = ready.iter().map(|t| t.view()).collect();
@@ -350,6 +359,14 @@ fn finish(
     outputs
 }
 
+/// Refuse to write a read-only array.
+fn check_writable(op: &str, target: &Tensor) -> Result<()> {
+    if target.storage().writable() {
+        return Ok(());
+    }
+    Err(Error::value(format!("{op}: expected a writable tensor; got a read-only array")))
+}
+
 /// Run an op that changes its first input in memory, where the tape need not know: see [`in_place`].
 fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Result<()> {
     let op: Arc<dyn Op> = Arc::new(op);
@@ -359,9 +376,7 @@ fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Result<()
             op.name()
         )));
     }
-    if !target.storage().writable() {
-        return Err(Error::value(format!("{}: expected a writable tensor; got a read-only array", op.name())));
-    }
+    check_writable(op.name(), target)?;
     let inputs: SmallVec<[&Tensor; 3]> = std::iter::once(target).chain(others.iter().copied()).collect();
     let metas: SmallVec<[Meta; 3]> = inputs.iter().map(|t| t.meta()).collect();
     op.infer(&metas)?;

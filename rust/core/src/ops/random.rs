@@ -16,10 +16,10 @@ pub use source::{
     next_draw, next_gradient_draw, reserve, set_own_state, set_state, set_state_own, state,
 };
 
-use super::in_place::{change_on_tape, flows};
+use super::in_place::{change_on_tape, check_target, flows};
 use super::put_view::overwritten;
 use super::walk::Walk;
-use super::{Op, Outputs, Run, apply, apply_in_place, float_dtype};
+use super::{Op, Outputs, Run, apply, apply_in_place, check_writable, float_dtype};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::rng::{self, Draw};
@@ -59,6 +59,16 @@ pub enum Distribution {
 }
 
 impl Distribution {
+    /// What errors call the op that fills a tensor with it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Uniform { .. } => "uniform_",
+            Self::Normal { .. } => "normal_",
+            Self::Bernoulli { .. } => "bernoulli_",
+            Self::Integers { .. } => "random_",
+        }
+    }
+
     /// Refuse parameters that make no distribution; `op` names the caller.
     fn check(self, op: &str) -> Result<()> {
         let wrong = match self {
@@ -198,12 +208,7 @@ pub struct RandomFill {
 
 impl Op for RandomFill {
     fn name(&self) -> &'static str {
-        match self.distribution {
-            Distribution::Uniform { .. } => "uniform_",
-            Distribution::Normal { .. } => "normal_",
-            Distribution::Bernoulli { .. } => "bernoulli_",
-            Distribution::Integers { .. } => "random_",
-        }
+        self.distribution.name()
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
@@ -273,6 +278,10 @@ impl Op for Bernoulli {
         Ok(smallvec![Meta { shape: inputs[0].shape.clone(), dtype }])
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         with_float!(inputs[0].dtype(), T => {
             match inputs[0].slice::<T>().iter().find(|p| !(0.0..=1.0).contains(&p.to_f64())) {
@@ -337,14 +346,16 @@ pub fn bernoulli(p: &Tensor) -> Result<Tensor> {
 }
 
 fn fill(x: &Tensor, distribution: Distribution) -> Result<()> {
-    let op = RandomFill { distribution, draw: Draw { seed: 0, stream: 0, call: 0 } };
-    distribution.check(op.name())?;
-    op.infer(&[x.meta()])?;
-    let fill = |x: &Tensor| apply_in_place(RandomFill { draw: next_draw(), ..op }, x, &[]);
+    let name = distribution.name();
+    distribution.check(name)?;
+    // What is refused takes no call of the generator.
+    check_target(name, x)?;
+    check_writable(name, x)?;
+    let fill = |x: &Tensor| apply_in_place(RandomFill { distribution, draw: next_draw() }, x, &[]);
     if !flows(x, &[]) {
         return fill(x);
     }
-    change_on_tape(op.name(), x, |x| {
+    change_on_tape(name, x, |x| {
         let new = Tensor::empty(x.shape(), x.dtype());
         fill(&new)?;
         overwritten(x, &new)

@@ -3,6 +3,7 @@
 pub mod anomaly;
 pub mod layout;
 mod lineage;
+pub mod overlap;
 pub mod room;
 mod storage;
 pub mod tape;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use layout::{Dims, Layout, Strides};
 pub use lineage::rebase;
-pub use storage::Storage;
+pub use storage::{Keeper, Storage};
 pub use view::View;
 
 use crate::element::{DType, Element};

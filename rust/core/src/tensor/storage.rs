@@ -1,7 +1,6 @@
 //! The memory behind tensors: our own, aligned to a cache line, or somebody else's that is kept alive.
 
 use std::alloc::{Layout as Memory, alloc, dealloc};
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -25,13 +24,15 @@ pub struct Storage {
     born: u64,
 }
 
+/// An object that keeps somebody else's memory alive.
+pub trait Keeper: Send + Sync {
+    /// Whether the memory may be written now.
+    fn writable(&self) -> bool;
+}
+
 enum Owner {
     Ours(Memory),
-    /// An object that keeps the memory alive, and whether the memory may be written.
-    Foreign {
-        _keep: Box<dyn Any + Send + Sync>,
-        writable: bool,
-    },
+    Foreign(Box<dyn Keeper>),
 }
 
 // SAFETY: the pointer is to memory that lives as long as the storage; the type's contract above says who may write.
@@ -82,11 +83,11 @@ impl Storage {
     /// # Safety
     /// `ptr` must be valid for `bytes` bytes, and aligned for the elements, for as long as `keep` lives.
     #[must_use]
-    pub unsafe fn foreign(ptr: *mut u8, bytes: usize, writable: bool, keep: Box<dyn Any + Send + Sync>) -> Self {
+    pub unsafe fn foreign(ptr: *mut u8, bytes: usize, keep: Box<dyn Keeper>) -> Self {
         Self {
             ptr,
             bytes,
-            owner: Owner::Foreign { _keep: keep, writable },
+            owner: Owner::Foreign(keep),
             version: AtomicU64::new(0),
             rebased: AtomicU64::new(0),
             claimed: AtomicBool::new(false),
@@ -106,13 +107,19 @@ impl Storage {
         self.bytes
     }
 
-    /// Whether it may be changed: false for a read-only array.
+    /// Whether it may be changed: false for an array that is read-only now.
     #[must_use]
     pub fn writable(&self) -> bool {
         match &self.owner {
             Owner::Ours(_) => true,
-            Owner::Foreign { writable, .. } => *writable,
+            Owner::Foreign(keeper) => keeper.writable(),
         }
+    }
+
+    /// Whether it is somebody else's memory.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.owner, Owner::Foreign(_))
     }
 
     /// How often it was changed in place.

@@ -11,6 +11,7 @@
 //! Reduction over samples is the caller's: `scale` holds the gradient of each sample's loss, 1/n for a mean.
 
 use crate::element::{Float, LANES};
+use crate::kernels::position::{read_ref, within};
 use crate::kernels::reduce::{
     BLOCK, Running, by_columns, join, joined, sum, sum_of, sum_pairs, tree_columns, window, window_mut,
 };
@@ -54,6 +55,13 @@ pub struct SampleScales<'a, T> {
 }
 
 impl<T: Float> CrossEntropy<'_, T> {
+    /// A label as it is used: one that is no class, which others have written since labels were checked, is left out.
+    #[inline(always)]
+    fn known(&self, label: &i64) -> i64 {
+        let label = read_ref(label);
+        if within(label, self.classes).is_some() { label } else { self.ignore_index }
+    }
+
     #[inline(always)]
     fn weight(&self, class: usize) -> T {
         if self.weight.is_empty() { T::ONE } else { self.weight[class] }
@@ -93,6 +101,7 @@ fn forward_samples<T: Float, const W: usize>(
     stride: usize,
     labels: &[i64; W],
 ) -> [[T; W]; 3] {
+    let labels = labels.each_ref().map(|label| ce.known(label));
     let max = block_max::<T, W>(x, ce.classes, stride);
     let sum = block_exp_sum::<T, W>(x, ce.classes, stride, &max);
     let log = logs(sum);
@@ -132,6 +141,7 @@ fn backward_samples<T: Float, const W: usize>(
     total: T,
     (out, out_stride): (&mut [T], usize),
 ) {
+    let labels = labels.each_ref().map(|label| ce.known(label));
     let spread = ce.spread();
     let mut share = [T::ZERO; W];
     for k in 0..W {
@@ -237,7 +247,8 @@ simd! {
             }
             return;
         }
-        for (i, (x, &label)) in x.chunks_exact(classes).zip(labels).enumerate() {
+        for (i, (x, label)) in x.chunks_exact(classes).zip(labels).enumerate() {
+            let label = ce.known(label);
             let max = row_max(x);
             let sum = exp_sum(x, max);
             let log = sum.ln();
@@ -275,7 +286,8 @@ simd! {
             }
             return;
         }
-        for (i, ((x, &label), out)) in x.chunks_exact(classes).zip(labels).zip(out.chunks_exact_mut(classes)).enumerate() {
+        for (i, ((x, label), out)) in x.chunks_exact(classes).zip(labels).zip(out.chunks_exact_mut(classes)).enumerate() {
+            let label = ce.known(label);
             if label == ce.ignore_index {
                 out.fill(T::ZERO);
                 continue;

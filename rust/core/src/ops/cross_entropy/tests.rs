@@ -1,5 +1,7 @@
 use super::*;
+use crate::ops::gradcheck::run_unchecked;
 use crate::ops::gradcheck_nn::{close, gradcheck, message, noise, same_bits_for_any_team, to};
+use crate::ops::nll_loss::{NllLoss, NllLossGrad};
 
 const REDUCTIONS: [Reduction; 3] = [Reduction::None, Reduction::Mean, Reduction::Sum];
 /// Far from 0, so that a setting left unread shows.
@@ -97,4 +99,33 @@ fn wrong_labels_and_shapes_are_named() {
     let target = Tensor::zeros(&[5], DType::Bool);
     let wrong = cross_entropy(&noise(&[5, 10], 1), &target, None, Reduction::Mean, -100, 0.0);
     assert_eq!(message(wrong), "cross_entropy: expected labels of dtype int64; got bool");
+}
+
+/// Labels that others have changed since they were checked count for nothing.
+#[test]
+fn labels_that_have_left_the_classes_are_left_out() {
+    // Few classes as rows, many as rows, and columns.
+    for (shape, kept) in [(&[5, 4][..], &[5][..]), (&[5, 90], &[5]), (&[1, 4, 5], &[1, 5])] {
+        let (x, c) = (noise(shape, 3), shape[1]);
+        let w = Tensor::from_slice(&(0..c).map(|i| 0.5 + i as f64).collect::<Vec<_>>(), &[c]);
+        let labels = |wrong: [i64; 3]| Tensor::from_slice(&[wrong[0], 2, wrong[1], 0, wrong[2]], kept);
+        let (left_out, outside) = (labels([-7; 3]), labels([-1, c as i64, i64::MAX]));
+        for reduction in [Reduction::None, Reduction::Sum] {
+            let op = CrossEntropy { reduction, ignore_index: -7, label_smoothing: 0.25 };
+            let grad = CrossEntropyGrad { reduction, ignore_index: -7, label_smoothing: 0.25 };
+            let nll = NllLoss { reduction, ignore_index: -7 };
+            let g = Tensor::full(if reduction == Reduction::None { kept } else { &[] }, 2.0, x.dtype());
+            let all = |y: &Tensor| -> Vec<Vec<f64>> {
+                let mut made = run_unchecked(&op, &[&x, y, &w]);
+                made.extend(run_unchecked(&grad, &[&g, &x, y, &w]));
+                made.extend(run_unchecked(&nll, &[&x, y, &w]));
+                made.extend(run_unchecked(&NllLossGrad { loss: nll }, &[&g, &x, y, &w]));
+                made.iter().map(Tensor::to_vec_f64).collect()
+            };
+            assert_eq!(all(&outside), all(&left_out));
+        }
+        // The divisor of a mean counts them.
+        let op = CrossEntropy { reduction: Reduction::Mean, ignore_index: -7, label_smoothing: 0.0 };
+        assert!(run_unchecked(&op, &[&x, &outside, &w])[0].to_vec_f64()[0].is_finite());
+    }
 }
