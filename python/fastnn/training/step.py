@@ -20,6 +20,7 @@ from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
 from fastnn.training.assumptions import obstacle, state_of
 from fastnn.training.treatment import MaxNorm, Penalty, Treatment
+from fastnn.training.weighing import adds_up, mean_of_labels
 
 _Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
 """Inputs, targets and weights of all samples."""
@@ -43,8 +44,9 @@ class TrainStep:
             scalar.
         optimizer: Of the model's parameters.
         accumulate: Into how many micro-batches a batch is split, at least 1. Forward and backward run on one after
-            another, and their gradients add up to that of the batch, for a loss whose ``reduction`` is the mean over
-            rows, or the sum; then comes one update. It takes less memory. Batch norm sees micro-batches.
+            another, and their gradients add up to that of the batch: exactly for the losses of ``fastnn.nn``, also with
+            class weights and ignored labels, and for any other that is the mean over rows, or the sum (``reduction``).
+            Then comes one update. It takes less memory. Batch norm sees micro-batches.
         penalty: Added to the loss, also to the one that is returned: called with the model, such as
             ``nn.penalties.L2(1e-4)``; or a dict of penalties by patterns of parameters' names, of which the first
             that matches counts (:class:`fastnn.nn.penalties.PerLayer`).
@@ -367,14 +369,20 @@ class TrainStep:
         """Add up the gradients of micro-batches, and return the loss of the whole batch."""
         rows = len(x)
         size = max(1, -(-rows // self.accumulate))
-        adds_up = getattr(self.loss, "reduction", "mean") == "sum"
+        sums = adds_up(self.loss)
+        # Labels count for more or less than their rows.
+        counted = None if sums else mean_of_labels(self.loss, y)
         self.optimizer.zero_grad()
         total: Tensor | None = None
         for start in range(0, rows, size):
             stop = min(start + size, rows)
-            loss = self.loss(self._part(x[start:stop]), y[start:stop])
-            if not adds_up:
-                loss = loss * ((stop - start) / rows)
+            output, target = self._part(x[start:stop]), y[start:stop]
+            if counted is not None:
+                loss = counted(output, target)
+            elif sums:
+                loss = self.loss(output, target)
+            else:
+                loss = self.loss(output, target) * ((stop - start) / rows)
             loss.backward()
             total = loss.detach() if total is None else total + loss.detach()
         if total is None:

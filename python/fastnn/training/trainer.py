@@ -16,6 +16,7 @@ from fastnn._core import Tensor
 from fastnn._types import check_at_least
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
+from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.training import evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
 from fastnn.training.batches import IterableData, Running
@@ -28,6 +29,7 @@ from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
 from fastnn.training.treatment import MaxNorm, Penalty
 from fastnn.training.trunk import FrozenTrunk
+from fastnn.training.weighing import Total, Weighing
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
@@ -35,23 +37,18 @@ OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 _CHUNK_SECONDS = 0.025
 
 
-class _Epoch:
+class _Epoch(Total):
     """What an epoch has summed up."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, weighing: Weighing) -> None:
+        super().__init__(weighing)
         self.number = number
+        self.weighing = weighing
         self.batches = 0
-        self.rows = 0
-        self.total = 0.0
 
-    def add(self, loss: float, rows: int) -> None:
+    def add(self, loss: float, count: float) -> None:
+        super().add(loss, count)
         self.batches += 1
-        self.rows += rows
-        self.total += loss * rows
-
-    @property
-    def loss(self) -> float:
-        return self.total / self.rows if self.rows else math.nan
 
 
 class Trainer(Evaluator):
@@ -60,15 +57,20 @@ class Trainer(Evaluator):
     Args:
         model: The model; it is trained in place.
         loss: Called with the model's output and the targets; returns a scalar. Its reduction is
-            ``"mean"`` or ``"sum"``.
+            ``"mean"`` or ``"sum"``. With a loss of ``fastnn.nn``, or a function of ``fastnn.nn.functional``, the losses
+            of ``fit`` and :meth:`evaluate` are those of all rows at once, whatever the batches: class weights, ignored
+            labels and ``sample_weight`` count as they do in one batch, and ``"sum"`` is the sum over all rows. Of
+            another function or module, batches are weighted with their rows, or with what its method
+            ``normalizer(y, sample_weight=None)`` returns, and added up if its ``reduction`` is ``"sum"``.
         optimizer: Of the model's parameters.
         metrics: Names (``"accuracy"``, ``"binary_accuracy"``, ``"top_k"``, ``"top_3"``, ``"mse"``, ``"rmse"``,
             ``"mae"``, ``"r2"``), or functions of the arrays (y_pred, y_true); also a mapping of names and either.
         on_nonfinite: When a loss is NaN or infinite: ``"raise"`` a ValueError that names the layer it comes from, or
-            ``"stop"`` with a warning that does; the step changes nothing in either case. Or ``"ignore"`` it.
+            ``"stop"`` with a warning that does; the step changes nothing in either case. Or ``"ignore"`` it. A batch
+            in which nothing counts, since all its labels are ignored, has no loss: it is passed over.
         accumulate: Into how many micro-batches every batch is split, for memory's sake; see :class:`TrainStep`.
-        penalty: As for :class:`~fastnn.TrainStep`, and so are the settings below. The training loss includes it, that
-            of the validation does not.
+        penalty: As for :class:`~fastnn.TrainStep`, and so are the settings below. The training loss includes it, with
+            ``reduction="sum"`` once a batch; that of the validation does not.
         clip_grad_value: The greatest absolute value of an element of a gradient.
         clip_grad_norm: The greatest norm of all gradients together.
         grad_noise: Variance of noise on the gradients, or that and its decay.
@@ -323,7 +325,7 @@ class Trainer(Evaluator):
     def _run_epoch(
         self, number: int, training: ArrayData | IterableData, callbacks: CallbackList, progress: Progress
     ) -> _Epoch:
-        epoch = _Epoch(number)
+        epoch = _Epoch(number, Weighing(self.loss))
         if isinstance(training, ArrayData):
             self._run_arrays(epoch, training, callbacks, progress)
         else:
@@ -341,15 +343,15 @@ class Trainer(Evaluator):
                 if callbacks.wants_batches:
                     callbacks.batch_begin(batch)
                 begin = time.perf_counter()
-                losses = self._run_piece(piece, arrays, callbacks)
+                losses, counts = self._run_piece(piece, arrays, callbacks, epoch.weighing)
                 seconds = time.perf_counter() - begin
-                for offset, loss in enumerate(losses):
-                    rows = arrays.rows(batch + offset)
-                    if not math.isfinite(loss) and self.on_nonfinite != "ignore":
+                for offset, (loss, count) in enumerate(zip(losses, counts)):  # noqa: B905  (one may have ended it)
+                    if self._fails(loss, count):
                         x, y = self._given(arrays).batch(order, batch + offset)
-                        self._nonfinite(epoch.number, batch + offset, loss, x, y, order[rows])
+                        rows = order[arrays.rows(batch + offset)]
+                        self._nonfinite(epoch.number, batch + offset, loss, x, y, rows)
                         return
-                    epoch.add(loss, rows.stop - rows.start)
+                    epoch.add(loss, count)
                 batch += piece.batches
                 progress.advance(piece.batches, epoch.loss)
                 if callbacks.wants_batches:
@@ -364,35 +366,57 @@ class Trainer(Evaluator):
         whole = None if self.running is None else self.running.training
         return whole if isinstance(whole, ArrayData) else arrays
 
-    def _run_piece(self, piece: Piece, arrays: ArrayData, callbacks: CallbackList) -> list[float]:
+    def _fails(self, loss: float, count: float) -> bool:
+        """Whether a loss ends the fit. That of a batch in which nothing counts is a mean over nothing, and does not."""
+        return not math.isfinite(loss) and self.on_nonfinite != "ignore" and bool(count)
+
+    def _run_piece(
+        self, piece: Piece, arrays: ArrayData, callbacks: CallbackList, weighing: Weighing
+    ) -> tuple[list[float], list[float]]:
+        """Run some batches; return the loss of each, up to the first that fails, and what each batch counts for."""
         x, y, weight, order = piece.x, piece.y, piece.sample_weight, piece.order
-        augment = arrays.augment
+        size, augment, schedulers = arrays.batch_size, arrays.augment, callbacks.schedulers
         transform = None if augment is None else augment.transform
-        if augment is None or transform is not None:
-            schedulers = callbacks.schedulers
-            losses = self.step.run_batches(
-                x, y, order, piece.first, piece.batches, arrays.batch_size, schedulers, weight, transform
-            )
-            return list(losses.tolist())
-        rows = order[piece.first * arrays.batch_size : (piece.first + 1) * arrays.batch_size]
-        loss = self.step(*augment(x[rows], y[rows]), None if weight is None else weight[rows])
-        if math.isfinite(loss) or not self.step.stop_on_nonfinite:
-            for scheduler in callbacks.schedulers:
-                scheduler.step()
-        return [loss]
+        if augment is not None and transform is None:
+            rows = order[piece.first * size : (piece.first + 1) * size]
+            inputs, targets = augment(x[rows], y[rows])
+            kept = None if weight is None else weight[rows]
+            count = weighing.batch(targets, kept)
+            loss = self.step(inputs, targets, kept)
+            if not self._fails(loss, count):
+                self._advance(schedulers)
+            return [loss], [count]
+        counts = weighing.batches(piece, size, transform is not None and transform._mix() is not None)
+        losses: list[float] = []
+        while len(losses) < piece.batches:
+            first, count = piece.first + len(losses), piece.batches - len(losses)
+            losses += self.step.run_batches(x, y, order, first, count, size, schedulers, weight, transform).tolist()
+            if self.step.stop_on_nonfinite and not math.isfinite(losses[-1]):
+                if self._fails(losses[-1], counts[len(losses) - 1]):
+                    break
+                self._advance(schedulers)
+        return losses, counts
+
+    def _advance(self, schedulers: Sequence[LRScheduler]) -> None:
+        """Step the schedules after a batch, also after one that changed nothing, since nothing in it counts."""
+        if schedulers:
+            self.optimizer._opt_called = True
+        for scheduler in schedulers:
+            scheduler.step()
 
     def _run_iterable(self, epoch: _Epoch, iterable: IterableData, callbacks: CallbackList, progress: Progress) -> None:
         with closing(iterable.epoch()) as batches:
             for batch, (x, y) in enumerate(batches):
                 if callbacks.wants_batches:
                     callbacks.batch_begin(batch)
-                loss = self.step(*((x, y) if iterable.augment is None else iterable.augment(x, y)))
-                if not math.isfinite(loss) and self.on_nonfinite != "ignore":
+                inputs, targets = (x, y) if iterable.augment is None else iterable.augment(x, y)
+                count = epoch.weighing.batch(targets)
+                loss = self.step(inputs, targets)
+                if self._fails(loss, count):
                     self._nonfinite(epoch.number, batch, loss, x, y, None)
                     return
-                for scheduler in callbacks.schedulers:
-                    scheduler.step()
-                epoch.add(loss, len(x))
+                self._advance(callbacks.schedulers)
+                epoch.add(loss, count)
                 progress.advance(1, epoch.loss)
                 if callbacks.wants_batches:
                     callbacks.batch_end(batch, {"loss": loss})
