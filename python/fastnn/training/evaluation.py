@@ -79,7 +79,11 @@ def measure(
     with evaluating(model):
         for x, y in batches:
             output = averaged("Trainer.evaluate", model, x, views, None)
-            total.add(float(loss(output, _core.as_tensor(y)).item()), weighing.batch(y))
+            value, count = loss(output, _core.as_tensor(y)), weighing.batch(y)
+            total.add(float(value.item()), count)
+            if not count:
+                # Smoothed labels of classes of weight 0 have a loss, but nothing to divide it by.
+                total.add_sum(weighing.sum(output, y))
             if metrics:
                 predicted.append(np.asarray(output.detach().numpy()))
                 expected.append(y)

@@ -105,6 +105,10 @@ class Weighing:
         each = 1.0 if self._known is None else _times(self._known._row_counts(y), sample_weight)
         return float(each.sum()) if isinstance(each, np.ndarray) else each * len(y)
 
+    def sum(self, output: Tensor, y: NDArray[Any]) -> float:
+        """Return the losses of a batch, added up; 0 if the loss is none of ``fastnn.nn``."""
+        return 0.0 if self._known is None else float(self._known._loss(output, _core.as_tensor(y), "sum").item())
+
     def batches(self, piece: Piece, batch_size: int, mixed: bool) -> list[float]:
         """Return what each batch of a piece of arrays counts for.
 
@@ -159,6 +163,10 @@ class Total:
         if count:
             self._sum += loss * count
             self._count += count
+
+    def add_sum(self, losses: float) -> None:
+        """Take losses into account that count for nothing in the divisor of the mean."""
+        self._sum += losses
 
     @property
     def loss(self) -> float:
