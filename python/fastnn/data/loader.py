@@ -107,7 +107,7 @@ class DataLoader(Generic[T_co]):
     ) -> None:
         where = "DataLoader"
         check_at_least(where, "num_workers", num_workers, 0)
-        if check_number(where, "timeout", timeout) < 0:
+        if not check_number(where, "timeout", timeout) >= 0:
             raise ValueError(f"{where}: expected timeout of at least 0; got {timeout}")
         if prefetch_factor is not None:
             check_at_least(where, "prefetch_factor", prefetch_factor, 1)

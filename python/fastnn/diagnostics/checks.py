@@ -21,6 +21,7 @@ from fastnn.diagnostics.report import Check, Diagnosis
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.training import data
+from fastnn.training.assumptions import check_learns
 from fastnn.training.data import Types
 from fastnn.training.restored import restored
 
@@ -98,7 +99,7 @@ def diagnose(
         The checks: a sequence, also by name; ``str()`` is the table, ``plot()`` a picture.
 
     Raises:
-        ValueError: A setting is out of range, or lengths differ.
+        ValueError: A setting is out of range, lengths differ, or the optimizer trains nothing of the model.
         TypeError: Data or settings are of another type.
 
     Source:
@@ -109,6 +110,8 @@ def diagnose(
     check_model_and_loss(_WHERE, model, loss)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"{_WHERE}: expected optimizer to be an Optimizer; got {type(optimizer).__name__}")
+    if optimizer is not None:
+        check_learns(_WHERE, model, optimizer, loss)
     batch_size = data.check_batch_size(_WHERE, batch_size)
     check_at_least(_WHERE, "rows", rows, 1)
     check_at_least(_WHERE, "steps", steps, 10)

@@ -81,7 +81,7 @@ class Evaluator:
             nothing counts, since all labels are ignored, is NaN.
 
         Raises:
-            ValueError: Lengths differ, there are no rows, or ``batch_size`` is below 1.
+            ValueError: Lengths differ, there are no rows, or ``batch_size`` is below 1, or given with an iterable.
             TypeError: Data or settings are of another type.
         """
         where = "Trainer.evaluate"
@@ -90,6 +90,8 @@ class Evaluator:
         check_at_least(where, "prefetch", prefetch, 0)
         views = tta_views.resolve(where, tta)
         source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
+        if batch_size is not None and isinstance(source, IterableData):
+            raise ValueError(f"{where}: expected arrays with batch_size; got {type(x).__name__}")
         return self._measure(source, batch_size or rows_at_once(source), views)
 
     def predict(

@@ -18,7 +18,7 @@ from fastnn.nn.module import Module
 from fastnn.optim import Newton, Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
-from fastnn.training.assumptions import obstacle, state_of
+from fastnn.training.assumptions import check_optimizes, obstacle, state_of
 from fastnn.training.treatment import MaxNorm, Penalty, Treatment
 from fastnn.training.weighing import adds_up, mean_of_labels
 
@@ -63,7 +63,7 @@ class TrainStep:
             beginning with the parameter itself after the first. In [0, 1). See :meth:`averages`.
 
     Raises:
-        ValueError: A setting is out of range, or a pattern matches no parameter.
+        ValueError: A setting is out of range, a pattern matches no parameter, or the optimizer has none of the model's.
         TypeError: A setting is of another type, or the optimizer is ``Newton``, which takes the loss without gradients.
 
     Attributes:
@@ -97,6 +97,7 @@ class TrainStep:
             raise TypeError(
                 "TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead"
             )
+        check_optimizes("TrainStep", model, optimizer, loss, penalty)
         self.model = model
         self._part = model
         self.loss = loss
@@ -161,8 +162,15 @@ class TrainStep:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
 
         Raises:
+            ValueError: A schedule is that of another optimizer.
             Exception: That of a schedule which refuses to go on, after the last step that it has settings for.
         """
+        for scheduler in schedulers:
+            if scheduler.optimizer is not self.optimizer:
+                raise ValueError(
+                    f"TrainStep.run_batches: expected schedules of the step's optimizer; got {type(scheduler).__name__} "
+                    f"of another {type(scheduler.optimizer).__name__}"
+                )
         losses: list[float] = []
         last = first_batch + n_batches
         batch = first_batch
@@ -203,6 +211,11 @@ class TrainStep:
         return before
 
     @property
+    def penalty(self) -> Any:
+        """The penalty that is added to the loss; ``None`` if there is none."""
+        return self._treatment.penalty
+
+    @property
     def part(self) -> Module:
         """What is called: the model, or a part of it."""
         return self._part
@@ -222,6 +235,8 @@ class TrainStep:
 
     def averages(self) -> dict[str, Tensor]:
         """Return the average of every parameter by its name, as ``ema`` keeps it; the tensors change with every step.
+
+        A parameter that the model has under several names has its one average under all of them.
 
         Raises:
             ValueError: There is no ``ema``.

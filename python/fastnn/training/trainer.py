@@ -19,6 +19,7 @@ from fastnn.nn.module import Module
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.training import evaluation, given, nonfinite
 from fastnn.training import metrics as metric_functions
+from fastnn.training.assumptions import check_learns, check_optimizes
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types
 from fastnn.training.evaluator import Evaluator, rows_at_once
@@ -83,7 +84,8 @@ class Trainer(Evaluator):
         step: The training step, for whoever wants to call it alone; ``step.reason`` says why it is not planned.
 
     Raises:
-        ValueError: An unknown metric or setting, or a loss with reduction ``"none"``.
+        ValueError: An unknown metric or setting, a loss with reduction ``"none"``, or an optimizer that has none of the
+            model's parameters. It may lack some, or have others too.
         TypeError: ``model`` is not a module, or ``loss`` can not be called.
     """
 
@@ -112,6 +114,7 @@ class Trainer(Evaluator):
             raise ValueError("Trainer: expected a loss with reduction 'mean' or 'sum'; got 'none'")
         if on_nonfinite not in {"raise", "stop", "ignore"}:
             raise ValueError(f"Trainer: expected on_nonfinite to be 'raise', 'stop' or 'ignore'; got {on_nonfinite!r}")
+        check_optimizes("Trainer", model, optimizer, loss, penalty)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -145,7 +148,7 @@ class Trainer(Evaluator):
         y: Any = None,
         *,
         epochs: int = 1,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         validation_data: Any = None,
         validation_split: float = 0.0,
         shuffle: bool = True,
@@ -173,11 +176,11 @@ class Trainer(Evaluator):
                 one, and then no ``y``.
             y: Targets, n of them.
             epochs: Number of the last epoch.
-            batch_size: Rows a batch; only with arrays.
+            batch_size: Rows a batch; only with arrays. ``None`` for 32.
             validation_data: A pair (x, y), or an iterable of such; measured after every epoch.
             validation_split: Share of the arrays, from their end, that is used for validation instead.
             shuffle: Whether arrays are taken in a new order every epoch, drawn from fastnn's generator.
-            drop_last: Whether a last, smaller batch of the arrays is left out.
+            drop_last: Whether a last, smaller batch is left out; only with arrays.
             callbacks: Told of every epoch.
             initial_epoch: Number of epochs that are done.
             steps_per_epoch: Batches that make an epoch; only with an iterable, which begins again when it ends.
@@ -186,7 +189,7 @@ class Trainer(Evaluator):
             sample_weight: What each row counts for in the loss, ``(n,)``, each at least 0, 0 leaving it out; only with
                 arrays.
             class_weight: What each class counts for: a mapping by class, where missing ones count for 1, or an array
-                ``(C,)``; only with arrays. It multiplies ``sample_weight``.
+                ``(C,)``; only with arrays and class indices ``(n,)``. It multiplies ``sample_weight``.
             augment: What changes every batch before its step: a transform of :mod:`fastnn.augment`, which runs where
                 the batch is gathered, without the GIL; or a function, called with the arrays (x, y), that returns
                 those to train on. White is 255 for a transform if ``x`` is uint8, else 1. Not for validation; not for
@@ -211,10 +214,14 @@ class Trainer(Evaluator):
             TypeError: Data or settings are of another type.
             RuntimeError: The model is being fitted already.
         """
+        for name in ("model", "loss", "optimizer"):
+            if getattr(self, name) is not getattr(self.step, name):
+                raise ValueError(f"Trainer.fit: expected the {name} that it was made with; make another Trainer for another")
         check_at_least("Trainer.fit", "epochs", epochs, 0)
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
         types = Types.of(self.model, self.loss)
         training, validation = given.training_data(
+            self.model,
             self.loss,
             types,
             x,
@@ -280,6 +287,7 @@ class Trainer(Evaluator):
         modes = evaluation.Modes(self.model)
         try:
             callbacks.fit_begin()
+            check_learns("Trainer.fit", self.model, self.optimizer, self.loss, self.step.penalty)
             trunk: FrozenTrunk | None = None
             if cache_features and isinstance(training, ArrayData):
                 trunk = FrozenTrunk(self.model, training.x)

@@ -109,6 +109,11 @@ class Weighing:
         """Return the losses of a batch, added up; 0 if the loss is none of ``fastnn.nn``."""
         return 0.0 if self._known is None else float(self._known._loss(output, _core.as_tensor(y), "sum").item())
 
+    def counting(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the rows that count for anything, by number."""
+        each = 1.0 if self._known is None else self._known._row_counts(y)
+        return np.flatnonzero(np.broadcast_to(np.asarray(each), len(y))).astype(np.int64)
+
     def batches(self, piece: Piece, batch_size: int, mixed: bool) -> list[float]:
         """Return what each batch of a piece of arrays counts for.
 
