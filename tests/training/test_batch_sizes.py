@@ -86,16 +86,16 @@ def probabilities(make: Any, inner: tuple[int, ...] = (), **settings: Any) -> Ca
     return Case(lambda reduction: bound(make, reduction, **settings), x, y, elements)
 
 
-def points(make: Any, formula: Callable[..., np.ndarray], low: float = -2.0, high: float = 2.0, **settings: Any) -> Case:
+def points(
+    make: Any, formula: Callable[..., np.ndarray], low: float = -2.0, high: float = 2.0, **settings: Any
+) -> Case:
     x, y = RNG.uniform(low, high, (N, 3)), RNG.uniform(low, high, (N, 3))
     each = formula(x, y, reduction="none", **settings)
     return Case(lambda reduction: bound(make, reduction, **settings), x, y, (each, np.ones_like(each)))
 
 
 def bound(make: Any, reduction: str, **settings: Any) -> Any:
-    settings = {
-        name: fnn.tensor(value) if isinstance(value, np.ndarray) else value for name, value in settings.items()
-    }
+    settings = {name: fnn.tensor(value) if isinstance(value, np.ndarray) else value for name, value in settings.items()}
     if isinstance(make, type):
         return make(reduction=reduction, **settings)
     return partial(make, reduction=reduction, **settings)
@@ -106,7 +106,9 @@ CASES = {
     "cross entropy, ignored": classes(nn.CrossEntropyLoss, ignored=-100),
     "cross entropy, ignored class": classes(nn.CrossEntropyLoss, ignored=2, weight=CLASS_WEIGHT),
     "cross entropy, weights": classes(nn.CrossEntropyLoss, weight=CLASS_WEIGHT),
-    "cross entropy, smoothing": classes(nn.CrossEntropyLoss, ignored=-1, weight=CLASS_WEIGHT + 0.1, label_smoothing=0.3),
+    "cross entropy, smoothing": classes(
+        nn.CrossEntropyLoss, ignored=-1, weight=CLASS_WEIGHT + 0.1, label_smoothing=0.3
+    ),
     "cross entropy of pixels": classes(nn.CrossEntropyLoss, (3, 2), ignored=255, weight=CLASS_WEIGHT),
     "cross entropy of probabilities": probabilities(nn.CrossEntropyLoss, weight=CLASS_WEIGHT, label_smoothing=0.2),
     "cross entropy of pixels' probabilities": probabilities(nn.CrossEntropyLoss, (2, 3), label_smoothing=0.2),

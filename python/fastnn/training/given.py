@@ -136,9 +136,7 @@ def _check_iterable(x: Any, **arrays_only: Any) -> None:
             raise ValueError(f"{_FIT}: expected arrays with {name}; got {type(x).__name__}")
 
 
-def count_classes(
-    model: Module, loss: object, x: NDArray[Any], y: NDArray[Any], types: Types
-) -> int | None:
+def count_classes(model: Module, loss: object, x: NDArray[Any], y: NDArray[Any], types: Types) -> int | None:
     """Return for how many classes the model has an output, for a loss of class indices; ``None`` if it is not known."""
     known = known_loss(loss)
     if known is None or not known.takes_class_indices:

@@ -216,7 +216,9 @@ class Trainer(Evaluator):
         """
         for name in ("model", "loss", "optimizer"):
             if getattr(self, name) is not getattr(self.step, name):
-                raise ValueError(f"Trainer.fit: expected the {name} that it was made with; make another Trainer for another")
+                raise ValueError(
+                    f"Trainer.fit: expected the {name} that it was made with; make another Trainer for another"
+                )
         check_at_least("Trainer.fit", "epochs", epochs, 0)
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
         types = Types.of(self.model, self.loss)

@@ -109,8 +109,6 @@ def _table_of(
     table = np.ones(at_least if classes is None else max(classes, at_least))
     for label, weight in class_weight.items():
         if isinstance(label, (bool, str)) or not hasattr(label, "__index__") or not 0 <= int(label) < len(table):
-            raise ValueError(
-                f"{where}: expected class_weight of classes in [0, {len(table)}); got one of {label!r}"
-            )
+            raise ValueError(f"{where}: expected class_weight of classes in [0, {len(table)}); got one of {label!r}")
         table[int(label)] = weight
     return table

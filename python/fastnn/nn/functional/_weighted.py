@@ -72,9 +72,7 @@ def class_counts(target: Tensor, weight: Tensor | None, ignore_index: int, dtype
     return weight.index_select(0, known.reshape(-1)).reshape(target.shape) * kept.to(dtype)
 
 
-def row_counts(
-    target: NDArray[Any], weight: NDArray[Any] | None, ignore_index: int
-) -> float | NDArray[np.float64]:
+def row_counts(target: NDArray[Any], weight: NDArray[Any] | None, ignore_index: int) -> float | NDArray[np.float64]:
     """Return what the class indices of each row count for together; a number if all rows count for the same.
 
     Args:
