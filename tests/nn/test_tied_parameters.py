@@ -76,7 +76,7 @@ class Weights(callbacks.Callback):
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
 
-    def on_batch_end(self, batch: int, logs: Any) -> None:  # noqa: ARG002
+    def on_batch_end(self, batch: int, logs: Any) -> None:
         self.seen.append(np.array(self.trainer.model.get_parameter("enc.weight").detach()))
 
 
@@ -243,7 +243,7 @@ def test_an_optimizer_refuses_it_twice(twice: str) -> None:
     model = net()
     first, second = [model.enc.weight], [model.dec.weight]
     groups: Any = [*first, *second] if twice == "in a group" else [{"params": first}, {"params": second}]
-    with pytest.raises(ValueError, match="share no memory|duplicate parameters|more than one parameter group"):
+    with pytest.raises(ValueError, match=r"share no memory|duplicate parameters|more than one parameter group"):
         optim.SGD(groups, lr=0.1)
 
 

@@ -35,6 +35,7 @@ def fit(one: fnn.Trainer | None = None, x: Any = X, y: Any = Y, **settings: Any)
     return (trainer() if one is None else one).fit(x, y, verbose=False, **settings)
 
 
+FROZEN = "Trainer.fit: expected an optimizer of parameters that require a gradient"
 FOREIGN = "expected an optimizer of the model's parameters; got SGD, which has none of Sequential's"
 
 
@@ -77,8 +78,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: fit(frozen_but_others()),
-        "Trainer.fit: expected an optimizer of parameters that require a gradient; got SGD, whose parameters of "
-        "Sequential are all frozen, while others of it are not",
+        f"{FROZEN}; got SGD, whose parameters of Sequential are all frozen, while others of it are not",
     ),
     *[
         (lambda name=name, value=value: fit(with_another(name, value)), f"Trainer.fit: expected the {name} that it was made with; make another Trainer for another")

@@ -50,8 +50,8 @@ class GradualUnfreezing(Callback):
             for module in group:
                 if module not in parts:
                     raise ValueError(
-                        f"GradualUnfreezing: expected groups of modules of the trainer's model; got {type(module).__name__} "
-                        f"of another in group {number}"
+                        "GradualUnfreezing: expected groups of modules of the trainer's model; got "
+                        f"{type(module).__name__} of another in group {number}"
                     )
         held = {id(p) for group in self.trainer.optimizer.param_groups for p in group["params"]}
         for number, group in enumerate(self._running):

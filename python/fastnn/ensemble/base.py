@@ -192,7 +192,7 @@ def make_members(where: str, make_model: MakeModel, n: int) -> list[Module]:
             first = seen.setdefault(id(parameter), number)
             if first != number and parameter.requires_grad:
                 raise ValueError(
-                    f"{where}: expected make_model to return models with weights of their own; got a parameter of shape "
-                    f"{tuple(parameter.shape)} that models {first} and {number} share, and that is not frozen"
+                    f"{where}: expected make_model to return models with weights of their own; got a parameter of "
+                    f"shape {tuple(parameter.shape)} that models {first} and {number} share, and that is not frozen"
                 )
     return models

@@ -87,7 +87,8 @@ def chosen_by_patterns(
     for i, pattern in enumerate(patterns):
         if used and i not in used:
             raise ValueError(
-                f"{where}: expected every pattern{what} to be the first that matches some weight; {pattern!r} is for none"
+                f"{where}: expected every pattern{what} to be the first that matches some weight; "
+                f"{pattern!r} is for none"
             )
     return chosen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -82,7 +83,7 @@ class Loss(Module):
         """Return what each row of a target counts for in a mean; a number if all rows count for the same."""
         if target.ndim == 0:
             raise ValueError(f"{type(self).__name__}: expected targets of a batch, of shape (n, *); got a scalar")
-        return 1.0 if self.reduction == "batchmean" else float(np.prod(target.shape[1:], dtype=np.int64))
+        return 1.0 if self.reduction == "batchmean" else float(math.prod(target.shape[1:]))
 
     def _class_counts(self, target: Tensor, dtype: _core.dtype) -> Tensor | None:  # noqa: ARG002
         """Return what each class index of a target counts for, as a tensor; ``None`` if there are none."""
@@ -124,7 +125,7 @@ class _ClassLoss(_WeightedLoss):
 
     def _row_counts(self, target: NDArray[Any]) -> float | NDArray[np.float64]:
         if target.dtype.kind == "f" and target.ndim > 1:
-            return float(np.prod((1, *target.shape[2:]), dtype=np.int64))
+            return float(math.prod(target.shape[2:]))
         return row_counts(target, None if self.weight is None else _as_array(self.weight), self.ignore_index)
 
 

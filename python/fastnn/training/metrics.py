@@ -212,7 +212,9 @@ def _by_name(name: str, loss: object) -> Metric:
             return partial(binary_accuracy, threshold=0.0)
         if isinstance(known, BCELoss):
             return binary_accuracy
-    ignored = {"ignore_index": known.ignore_index} if isinstance(known, (CrossEntropyLoss, NLLLoss)) else {}
+    ignored: dict[str, Any] = (
+        {"ignore_index": known.ignore_index} if isinstance(known, (CrossEntropyLoss, NLLLoss)) else {}
+    )
     match = re.fullmatch(r"top_([1-9][0-9]*)", name)
     if match:
         return partial(top_k, k=int(match[1]), **ignored)

@@ -168,8 +168,8 @@ class TrainStep:
         for scheduler in schedulers:
             if scheduler.optimizer is not self.optimizer:
                 raise ValueError(
-                    f"TrainStep.run_batches: expected schedules of the step's optimizer; got {type(scheduler).__name__} "
-                    f"of another {type(scheduler.optimizer).__name__}"
+                    "TrainStep.run_batches: expected schedules of the step's optimizer; got "
+                    f"{type(scheduler).__name__} of another {type(scheduler.optimizer).__name__}"
                 )
         losses: list[float] = []
         last = first_batch + n_batches

@@ -36,13 +36,14 @@ def known_loss(loss: object) -> Loss | None:
     """
     if isinstance(loss, Loss):
         return loss
-    function, settings = loss, {}
+    function: Any = loss
+    settings: dict[str, Any] = {}
     if isinstance(loss, functools.partial):
         if loss.args or "sample_weight" in loss.keywords:
             return None
         function, settings = loss.func, loss.keywords
     try:
-        made = _MODULES.get(function)  # type: ignore[arg-type]
+        made = _MODULES.get(function)
     except TypeError:  # not hashable
         return None
     return None if made is None else made(**settings)
@@ -77,9 +78,9 @@ def mean_of_labels(loss: object, y: Tensor) -> Callable[[Tensor, Tensor], Tensor
 class Weighing:
     """What each row, or each batch, counts for in the loss of all rows.
 
-    With a loss of ``fastnn.nn`` it is exact (:meth:`fastnn.nn.Loss.normalizer`): the mean over batches is the loss of all
-    rows at once. With any other loss that has a method ``normalizer(y, sample_weight=None)``, it is what that returns;
-    else a batch counts for its rows.
+    With a loss of ``fastnn.nn`` it is exact (:meth:`fastnn.nn.Loss.normalizer`): the mean over batches is the loss of
+    all rows at once. With any other loss that has a method ``normalizer(y, sample_weight=None)``, it is what that
+    returns; else a batch counts for its rows.
 
     Args:
         loss: The loss.

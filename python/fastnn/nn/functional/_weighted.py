@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,8 @@ def row_counts(target: NDArray[Any], weight: NDArray[Any] | None, ignore_index: 
     """
     kept, inner = target != ignore_index, tuple(range(1, target.ndim))
     if weight is None:
-        if kept.all():
-            return float(np.prod(target.shape[1:], dtype=np.int64))
+        if np.count_nonzero(kept) == kept.size:
+            return float(math.prod(target.shape[1:]))
         return np.asarray(kept.sum(axis=inner), dtype=np.float64)
     kept &= (target >= 0) & (target < len(weight))
     counts = weight.astype(np.float64)[np.where(kept, target, 0)] * kept
