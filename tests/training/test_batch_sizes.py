@@ -328,3 +328,48 @@ def test_losses_of_the_users(size: int) -> None:
         assert one.evaluate(x, y, batch_size=size)["loss"] == pytest.approx(expected)
         history = one.fit(x, y, batch_size=size, shuffle=False, verbose=False)
         assert history["loss"][0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_labels_that_are_converted_piece_by_piece(
+    monkeypatch: pytest.MonkeyPatch, size: int, weighted: bool, prefetch: int
+) -> None:
+    monkeypatch.setattr("fastnn.training.data._SMALL", 0)
+    monkeypatch.setattr("fastnn.training.data._PIECE", 400)
+    case = CASES["cross entropy of pixels"]
+    x, y = case.x.astype(np.float16).astype(np.float32), case.y.astype(np.uint8)
+    each, counts = cross_entropies(x.astype(np.float64), case.y, CLASS_WEIGHT, 255, 0.0)
+    w = (SAMPLE_WEIGHT if weighted else np.ones(N)).reshape(-1, 1, 1)
+    history = trainer(case.loss("mean")).fit(
+        x, y, batch_size=size, sample_weight=w.ravel() if weighted else None, prefetch=prefetch, verbose=False
+    )
+    assert history["loss"][0] == pytest.approx((each * w).sum() / (counts * w).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_batches_that_are_mixed_count_for_their_samples(size: int, weighted: bool) -> None:
+    # Nothing is mixed, but labels become probabilities.
+    mixing = fnn.augment.MixUp(0.0, CLASSES)
+    case = classes(nn.CrossEntropyLoss, weight=CLASS_WEIGHT)
+    w = SAMPLE_WEIGHT if weighted else np.ones(N)
+    history = trainer(case.loss("mean")).fit(
+        case.x, case.y, batch_size=size, sample_weight=w if weighted else None, augment=mixing, verbose=False
+    )
+    assert history["loss"][0] == pytest.approx((case.elements[0] * w).sum() / w.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "_" not in name])
+def test_a_normalizer_is_what_the_mean_divides_by(name: str) -> None:
+    case = CASES[name]
+    for weight in (None, SAMPLE_WEIGHT):
+        mean, total = (
+            case.loss(reduction)(fnn.tensor(case.x), fnn.tensor(case.y), None if weight is None else fnn.tensor(weight))
+            for reduction in ("mean", "sum")
+        )
+        normalizer = case.loss("mean").normalizer(case.y, weight)
+        assert normalizer == pytest.approx((total / mean).item(), rel=1e-12)
+        assert normalizer == case.loss("mean").normalizer(fnn.tensor(case.y), weight)
+        assert case.loss("sum").normalizer(case.y, weight) == 1

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from fastnn._types import check_at_least, check_number
+from fastnn._types import check_at_least, check_flag, check_number
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
 from fastnn.data.dataset import IterableDataset, get_items, rows_of
@@ -107,6 +107,8 @@ class DataLoader(Generic[T_co]):
     ) -> None:
         where = "DataLoader"
         check_at_least(where, "num_workers", num_workers, 0)
+        for name, flag in (("shuffle", shuffle or False), ("drop_last", drop_last)):
+            check_flag(where, name, flag)
         if not check_number(where, "timeout", timeout) >= 0:
             raise ValueError(f"{where}: expected timeout of at least 0; got {timeout}")
         if prefetch_factor is not None:

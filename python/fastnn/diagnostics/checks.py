@@ -24,6 +24,7 @@ from fastnn.training import data
 from fastnn.training.assumptions import check_learns
 from fastnn.training.data import Types
 from fastnn.training.restored import restored
+from fastnn.training.weighing import reduction_of
 
 _WHERE = "diagnose"
 _GRADIENT_ROWS = 8
@@ -40,7 +41,7 @@ def check_model_and_loss(where: str, model: object, loss: object) -> None:
         raise TypeError(f"{where}: expected model to be an nn.Module; got {type(model).__name__}")
     if not callable(loss):
         raise TypeError(f"{where}: expected loss to be a function or a module; got {type(loss).__name__}")
-    if getattr(loss, "reduction", "mean") == "none":
+    if reduction_of(loss) == "none":
         raise ValueError(f"{where}: expected a loss with reduction 'mean' or 'sum'; got 'none'")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._core import Tensor
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_flag
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.optim.lr_scheduler import LRScheduler
@@ -30,7 +30,7 @@ from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
 from fastnn.training.treatment import MaxNorm, Penalty
 from fastnn.training.trunk import FrozenTrunk
-from fastnn.training.weighing import Total, Weighing
+from fastnn.training.weighing import Total, Weighing, reduction_of
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
@@ -110,7 +110,7 @@ class Trainer(Evaluator):
             raise TypeError(f"Trainer: expected model to be an nn.Module; got {type(model).__name__}")
         if not callable(loss):
             raise TypeError(f"Trainer: expected loss to be a function or a module; got {type(loss).__name__}")
-        if getattr(loss, "reduction", "mean") == "none":
+        if reduction_of(loss) == "none":
             raise ValueError("Trainer: expected a loss with reduction 'mean' or 'sum'; got 'none'")
         if on_nonfinite not in {"raise", "stop", "ignore"}:
             raise ValueError(f"Trainer: expected on_nonfinite to be 'raise', 'stop' or 'ignore'; got {on_nonfinite!r}")
@@ -219,6 +219,13 @@ class Trainer(Evaluator):
                 raise ValueError(
                     f"Trainer.fit: expected the {name} that it was made with; make another Trainer for another"
                 )
+        for name, flag in (
+            ("shuffle", shuffle),
+            ("drop_last", drop_last),
+            ("cache_features", cache_features),
+            ("train_metrics", train_metrics or False),
+        ):
+            check_flag("Trainer.fit", name, flag)
         check_at_least("Trainer.fit", "epochs", epochs, 0)
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
         types = Types.of(self.model, self.loss)

@@ -49,10 +49,15 @@ def known_loss(loss: object) -> Loss | None:
     return None if made is None else made(**settings)
 
 
+def reduction_of(loss: object) -> str:
+    """Return how a loss puts its elements together; ``"mean"`` unless it says so."""
+    known = known_loss(loss)
+    return str(getattr(loss if known is None else known, "reduction", "mean"))
+
+
 def adds_up(loss: object) -> bool:
     """Whether a loss is a sum over rows, and not a mean."""
-    known = known_loss(loss)
-    return getattr(loss if known is None else known, "reduction", "mean") == "sum"
+    return reduction_of(loss) == "sum"
 
 
 def mean_of_labels(loss: object, y: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
