@@ -278,3 +278,27 @@ def test_members_of_an_ensemble_share_nothing_that_learns() -> None:
         fnn.ensemble.DeepEnsemble(make, 2, nn.MSELoss(), optim.SGD)
     fnn.freeze(trunk)
     fnn.ensemble.DeepEnsemble(make, 2, nn.MSELoss(), optim.SGD)
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, float("inf")])
+def test_gradients_are_clipped_once(norm_type: float) -> None:
+    model = net()
+    nn.functional.mse_loss(model(X), Y).backward()
+    once = {id(p): np.array(p.grad) for p in model.parameters()}
+    norm = np.linalg.norm(np.concatenate([g.ravel() for g in once.values()]), norm_type)
+    every = [p for _, p in model.named_parameters(remove_duplicate=False)]
+    assert nn.utils.clip_grad_norm_(every, 0.5 * norm, norm_type).item() == pytest.approx(norm, rel=1e-6)
+    for p in model.parameters():
+        np.testing.assert_allclose(np.asarray(p.grad), 0.5 * once[id(p)], rtol=1e-5)
+
+
+def test_noise_is_added_once() -> None:
+    noisy = []
+    for every in (False, True):
+        model = net()
+        nn.functional.mse_loss(model(X), Y).backward()
+        fnn.manual_seed(3)
+        nn.utils.add_grad_noise_([p for _, p in model.named_parameters(remove_duplicate=not every)], 0.1)
+        noisy.append([np.array(p.grad) for p in model.parameters()])
+    for mine, expected in zip(*noisy, strict=True):
+        np.testing.assert_array_equal(mine, expected)
