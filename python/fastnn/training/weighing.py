@@ -46,7 +46,12 @@ def known_loss(loss: object) -> Loss | None:
         made = _MODULES.get(function)
     except TypeError:  # not hashable
         return None
-    return None if made is None else made(**settings)
+    if made is None:
+        return None
+    try:
+        return made(**settings)
+    except TypeError:  # something else is bound, such as the target
+        return None
 
 
 def reduction_of(loss: object) -> str:
