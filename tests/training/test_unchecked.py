@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,16 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: fit(validation_split=1.0), "Trainer.fit: expected validation_split in [0, 1); got 1.0"),
     (lambda: fit(validation_split=float("nan")), "Trainer.fit: expected validation_split in [0, 1); got nan"),
     (lambda: fnn.data.DataLoader(range(3), timeout=float("nan")), "DataLoader: expected timeout of at least 0; got nan"),
+    (
+        lambda: fnn.data.DataLoader(range(3), sampler=fnn.data.WeightedRandomSampler([1.0, 2.0], 3)),
+        "DataLoader: expected a sampler with a weight for each of the 3 samples; got 2 weights",
+    ),
+    (lambda: callbacks.CSVLogger("x", separator=",,"), "CSVLogger: expected separator to be one character; got ',,'"),
     # Losses.
+    (
+        lambda: fnn.Trainer(net(), partial(nn.functional.mse_loss, reduction="none"), sgd(net())),
+        "Trainer: expected a loss with reduction 'mean' or 'sum'; got 'none'",
+    ),
     (
         lambda: nn.functional.cross_entropy(fnn.ones(2, 3), fnn.ones(2, 3), ignore_index=1),
         "cross_entropy: expected ignore_index below 0 with a target of probabilities; got 1",
@@ -135,6 +145,27 @@ CASES: list[tuple[Callable[[], Any], str]] = [
 @pytest.mark.parametrize(("call", "message"), CASES, ids=[message for _, message in CASES])
 def test_it_is_named(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        *[
+            (lambda name=name: fit(**{name: "no"}), f"Trainer.fit: expected {name} to be a bool; got 'no'")
+            for name in ("shuffle", "drop_last", "cache_features", "train_metrics")
+        ],
+        *[
+            (lambda name=name: fnn.data.DataLoader(range(3), **{name: "no"}), f"DataLoader: expected {name} to be a bool; got 'no'")
+            for name in ("shuffle", "drop_last")
+        ],
+        (lambda: callbacks.EarlyStopping(3), "EarlyStopping: expected monitor to be the name of a measure; got 3"),
+        (lambda: nn.CrossEntropyLoss(ignore_index="0"), "CrossEntropyLoss: expected ignore_index to be an int; got '0'"),
+        (lambda: nn.NLLLoss(ignore_index=1.5), "NLLLoss: expected ignore_index to be an int; got 1.5"),
+    ],
+)  # fmt: skip
+def test_other_types_are_named(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         call()
 
 

@@ -13,7 +13,7 @@ from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
 from fastnn.data.dataset import IterableDataset, get_items, rows_of
 from fastnn.data.generator import Drawn, Generator, check_generator, draw_seed, own_state
-from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -60,7 +60,7 @@ class DataLoader(Generic[T_co]):
         dataset: Has ``__getitem__`` and ``__len__``; or an :class:`IterableDataset`.
         batch_size: Samples a batch, at least 1; ``None`` for samples as they are, unless there is a ``batch_sampler``.
         shuffle: Whether every pass has a new order.
-        sampler: Yields indices, instead of ``shuffle``.
+        sampler: Yields indices, instead of ``shuffle``; a :class:`WeightedRandomSampler` has a weight for each sample.
         batch_sampler: Yields lists of indices, instead of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``.
         num_workers: Number of threads; 0 for the caller's. Of an :class:`IterableDataset` one thread reads.
         collate_fn: Makes a batch of a list of samples; :func:`default_collate` if ``None``, and without batches
@@ -236,6 +236,11 @@ def _check_combination(
                 raise ValueError(f"{where}: expected no {name} with an IterableDataset; got {given!r}")
     if sampler is not None and shuffle:
         raise ValueError(f"{where}: expected shuffle or sampler; got both")
+    if isinstance(sampler, WeightedRandomSampler) and len(sampler.weights) != len(dataset):
+        raise ValueError(
+            f"{where}: expected a sampler with a weight for each of the {len(dataset)} samples; "
+            f"got {len(sampler.weights)} weights"
+        )
     if batch_sampler is not None:
         for name, given in (
             ("batch_size", None if batch_size == 1 else batch_size),

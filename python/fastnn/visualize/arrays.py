@@ -64,7 +64,7 @@ def feature_maps(model: Module, x: Any, layer: str | Module) -> NDArray[Any]:
     """
     where = "feature_maps"
     inputs = _inputs(where, model, x)
-    names = dict(model.named_modules())
+    names = dict(model.named_modules(remove_duplicate=False))
     if isinstance(layer, str):
         if layer not in names:
             raise ValueError(f"{where}: expected the name of a layer of the model; got {layer!r}")
