@@ -236,9 +236,10 @@ def _check_combination(
                 raise ValueError(f"{where}: expected no {name} with an IterableDataset; got {given!r}")
     if sampler is not None and shuffle:
         raise ValueError(f"{where}: expected shuffle or sampler; got both")
-    if isinstance(sampler, WeightedRandomSampler) and len(sampler.weights) != len(dataset):
+    size = len(dataset) if hasattr(dataset, "__len__") else None
+    if isinstance(sampler, WeightedRandomSampler) and size not in {None, len(sampler.weights)}:
         raise ValueError(
-            f"{where}: expected a sampler with a weight for each of the {len(dataset)} samples; "
+            f"{where}: expected a sampler with a weight for each of the {size} samples; "
             f"got {len(sampler.weights)} weights"
         )
     if batch_sampler is not None:
