@@ -306,6 +306,31 @@ class OfTheUsers(nn.Module):
         return total if self.reduction == "sum" else total / (target != 0).to(output.dtype).sum()
 
 
+class Focal(nn.CrossEntropyLoss):
+    """A mean over rows, whatever its base divides by."""
+
+    def forward(self, input: Any, target: Any, sample_weight: Any = None) -> fnn.Tensor:
+        losses = F.cross_entropy(input, target, reduction="none", sample_weight=sample_weight)
+        return ((1 - (-losses).exp()) ** 2 * losses).mean()
+
+
+class FocalWithNormalizer(Focal):
+    def normalizer(self, target: Any, sample_weight: Any = None) -> float:
+        return float(len(target))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("make", [Focal, FocalWithNormalizer])
+def test_subclasses_that_compute_another_loss(size: int, make: Any) -> None:
+    loss = make(fnn.tensor(CLASS_WEIGHT))
+    x, y = logits(), labels()
+    expected = loss(fnn.tensor(x), fnn.tensor(y)).item()
+    assert trainer(loss).evaluate(x, y, batch_size=size)["loss"] == pytest.approx(expected, rel=1e-12)
+    assert trainer(loss).fit(x, y, batch_size=size, verbose=False)["loss"][0] == pytest.approx(expected, rel=1e-12)
+    one = trainer(loss, accumulate=3)
+    assert one.fit(x, y, batch_size=size, verbose=False)["loss"][0] == pytest.approx(expected, rel=1e-12)
+
+
 class WithNormalizer(OfTheUsers):
     def normalizer(self, target: fnn.Tensor, sample_weight: fnn.Tensor | None = None) -> fnn.Tensor:
         return (target != 0).sum()

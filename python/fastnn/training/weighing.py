@@ -54,6 +54,15 @@ def known_loss(loss: object) -> Loss | None:
         return None
 
 
+def _own_loss(loss: object) -> Loss | None:
+    """Return a loss as one of the modules of ``fastnn.nn``; ``None`` also if it is a subclass that computes another."""
+    known = known_loss(loss)
+    for name in ("forward", "_loss", "normalizer"):
+        if known is not None and getattr(type(known), name).__module__ != Loss.__module__:
+            return None
+    return known
+
+
 def reduction_of(loss: object) -> str:
     """Return how a loss puts its elements together; ``"mean"`` unless it says so."""
     known = known_loss(loss)
@@ -75,7 +84,7 @@ def mean_of_labels(loss: object, y: Tensor) -> Callable[[Tensor, Tensor], Tensor
     Returns:
         The function, of outputs and targets; ``None`` if rows count for the same, so that their number will do.
     """
-    known = known_loss(loss)
+    known = _own_loss(loss)
     if known is None or known.reduction != "mean":
         return None
     counts = known._class_counts(y, _core.float64)
@@ -100,10 +109,10 @@ class Weighing:
     """
 
     def __init__(self, loss: object) -> None:
-        self._known = known_loss(loss)
-        if self._known is not None and type(self._known).normalizer is not Loss.normalizer:
-            self._known = None
-        self._normalizer: Callable[..., Any] | None = None if self._known else getattr(loss, "normalizer", None)
+        self._known = _own_loss(loss)
+        self._normalizer: Callable[..., Any] | None = None
+        if self._known is None and getattr(type(loss), "normalizer", None) is not Loss.normalizer:
+            self._normalizer = getattr(loss, "normalizer", None)
         self.adds_up = adds_up(loss)
 
     def batch(self, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> float:
