@@ -7,9 +7,7 @@
 
 use smallvec::smallvec;
 
-use super::{
-    BLOCK, Reduction, blocks, classes, losses, reduce, scales, shared_scale, smoothing_fits, weight_fits,
-};
+use super::{BLOCK, Reduction, blocks, classes, losses, reduce, scales, shared_scale, smoothing_fits, weight_fits};
 use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::kernels::loss::{self, SampleLosses, SampleScales};
