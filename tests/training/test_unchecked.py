@@ -110,7 +110,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     # What goes with arrays only.
     *[
         (lambda name=name, value=value: fit(x=[(X, Y)], y=None, **{name: value}), f"Trainer.fit: expected arrays with {name}; got list")
-        for name, value in (("batch_size", 32), ("drop_last", True), ("class_weight", {0: 1.0}), ("sample_weight", np.ones(12)), ("validation_split", 0.5))
+        for name, value in (("drop_last", True), ("class_weight", {0: 1.0}), ("sample_weight", np.ones(12)), ("validation_split", 0.5))
     ],
     (lambda: trainer().evaluate([(X, Y)], batch_size=4), "Trainer.evaluate: expected arrays with batch_size; got list"),
     (lambda: fit(validation_split=1.0), "Trainer.fit: expected validation_split in [0, 1); got 1.0"),

@@ -50,7 +50,7 @@ def training_data(
     x: Any,
     y: Any,
     *,
-    batch_size: int | None,
+    batch_size: int,
     validation_data: Any,
     validation_split: float,
     shuffle: bool,
@@ -69,8 +69,7 @@ def training_data(
     """
     if augment is not None and not callable(augment):
         raise TypeError(f"{_FIT}: expected augment to be a function; got {augment!r}")
-    given_size = batch_size
-    batch_size = data.check_batch_size(_FIT, 32 if batch_size is None else batch_size)
+    batch_size = data.check_batch_size(_FIT, batch_size)
     check_at_least(_FIT, "prefetch", prefetch, 0)
     split = check_number(_FIT, "validation_split", validation_split)
     if not 0 <= split < 1:
@@ -87,7 +86,6 @@ def training_data(
             validation_split=split or None,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            batch_size=given_size,
             drop_last=drop_last or None,
         )
         if steps_per_epoch is not None:

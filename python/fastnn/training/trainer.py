@@ -148,7 +148,7 @@ class Trainer(Evaluator):
         y: Any = None,
         *,
         epochs: int = 1,
-        batch_size: int | None = None,
+        batch_size: int = 32,
         validation_data: Any = None,
         validation_split: float = 0.0,
         shuffle: bool = True,
@@ -176,7 +176,7 @@ class Trainer(Evaluator):
                 one, and then no ``y``.
             y: Targets, n of them.
             epochs: Number of the last epoch.
-            batch_size: Rows a batch; only with arrays. ``None`` for 32.
+            batch_size: Rows a batch of arrays; an iterable has batches of its own.
             validation_data: A pair (x, y), or an iterable of such; measured after every epoch.
             validation_split: Share of the arrays, from their end, that is used for validation instead.
             shuffle: Whether arrays are taken in a new order every epoch, drawn from fastnn's generator.
