@@ -60,6 +60,17 @@ def check_at_least(where: str, name: str, value: object, least: int, most: int =
     return number
 
 
+def check_flag(where: str, name: str, value: object) -> bool:
+    """Check a setting that is true or false, or 1 or 0.
+
+    Raises:
+        TypeError: It is something else, such as the text "no", which would count as true.
+    """
+    if not (isinstance(value, bool) or type(value).__name__ in {"bool_", "bool"} or value in (0, 1)):
+        raise TypeError(f"{where}: expected {name} to be a bool; got {value!r}")
+    return bool(value)
+
+
 def check_number(where: str, name: str, value: object) -> float:
     """Check that a setting is a real number.
 

@@ -18,11 +18,14 @@ class CSVLogger(Callback):
 
     Raises:
         OSError: The file can not be written.
+        ValueError: ``separator`` is not one character.
     """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False, separator: str = ",") -> None:
         from pathlib import Path  # noqa: PLC0415  (importing fastnn is to stay quick)
 
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(f"CSVLogger: expected separator to be one character; got {separator!r}")
         self._path = Path(path)
         self._append = append
         self._separator = separator

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastnn import _core
-from fastnn._types import GREATEST, check_at_least, check_number
+from fastnn._types import GREATEST, check_at_least, check_flag, check_number
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
 from fastnn.data.dataset import IterableDataset, get_items, rows_of
 from fastnn.data.generator import Drawn, Generator, check_generator, draw_seed, own_state
-from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -64,7 +64,7 @@ class DataLoader(Generic[T_co]):
         dataset: Has ``__getitem__`` and ``__len__``; or an :class:`IterableDataset`.
         batch_size: Samples a batch, at least 1; ``None`` for samples as they are, unless there is a ``batch_sampler``.
         shuffle: Whether every pass has a new order.
-        sampler: Yields indices, instead of ``shuffle``.
+        sampler: Yields indices, instead of ``shuffle``; a :class:`WeightedRandomSampler` has a weight for each sample.
         batch_sampler: Yields lists of indices, instead of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``.
         num_workers: Number of threads, at most 1024; 0 for the caller's. Of an :class:`IterableDataset` one thread
             reads.
@@ -112,7 +112,9 @@ class DataLoader(Generic[T_co]):
     ) -> None:
         where = "DataLoader"
         check_at_least(where, "num_workers", num_workers, 0, _MOST_WORKERS)
-        if check_number(where, "timeout", timeout) < 0:
+        for name, flag in (("shuffle", shuffle or False), ("drop_last", drop_last)):
+            check_flag(where, name, flag)
+        if not check_number(where, "timeout", timeout) >= 0:
             raise ValueError(f"{where}: expected timeout of at least 0; got {timeout}")
         if prefetch_factor is not None:
             check_at_least(where, "prefetch_factor", prefetch_factor, 1, GREATEST)
@@ -242,6 +244,12 @@ def _check_combination(
                 raise ValueError(f"{where}: expected no {name} with an IterableDataset; got {given!r}")
     if sampler is not None and shuffle:
         raise ValueError(f"{where}: expected shuffle or sampler; got both")
+    size = len(dataset) if hasattr(dataset, "__len__") else None
+    if isinstance(sampler, WeightedRandomSampler) and size not in {None, len(sampler.weights)}:
+        raise ValueError(
+            f"{where}: expected a sampler with a weight for each of the {size} samples; "
+            f"got {len(sampler.weights)} weights"
+        )
     if batch_sampler is not None:
         for name, given in (
             ("batch_size", None if batch_size == 1 else batch_size),

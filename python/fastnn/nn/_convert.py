@@ -44,8 +44,12 @@ def convert(module: Module, dtype: Dtype) -> None:
             if parameter.dtype != dtype and is_floating(parameter):
                 parameter.grad = None
                 parameter.data = parameter.detach().to(dtype)
+        # A buffer that several modules share stays one.
+        converted: dict[int, tuple[Tensor, Tensor]] = {}
         for part in module.modules():
             for name, buffer in part._buffers.items():
                 if buffer is not None and buffer.dtype != dtype and is_floating(buffer):
-                    part._buffers[name] = buffer.to(dtype)
+                    if id(buffer) not in converted:
+                        converted[id(buffer)] = buffer, buffer.to(dtype)
+                    part._buffers[name] = converted[id(buffer)][1]
     _core.bump_config()

@@ -54,6 +54,55 @@ def attribute_state(value: object) -> object:
     return value if isinstance(value, _SIMPLE) else Same(value)
 
 
+def check_optimizes(where: str, model: Module, optimizer: object, *others: object) -> None:
+    """Refuse an optimizer that has none of the parameters of a model.
+
+    Args:
+        where: Who asks, for errors.
+        model: The model.
+        optimizer: The optimizer. It may lack some parameters, or have others too.
+        others: What else may have parameters that it trains: a loss, a penalty.
+
+    Raises:
+        ValueError: It has none of them.
+    """
+    shared = _shared(model, optimizer, others)
+    if shared is not None and not shared:
+        raise ValueError(
+            f"{where}: expected an optimizer of the model's parameters; got {type(optimizer).__name__}, which has none "
+            f"of {type(model).__name__}'s"
+        )
+
+
+def check_learns(where: str, model: Module, optimizer: object, *others: object) -> None:
+    """Refuse, as :func:`check_optimizes`, also an optimizer all of whose parameters are frozen, if the model's are not.
+
+    Raises:
+        ValueError: It would train nothing.
+    """
+    check_optimizes(where, model, optimizer, *others)
+    shared = _shared(model, optimizer, others)
+    if shared and not any(p.requires_grad for p in shared) and any(p.requires_grad for p in model.parameters()):
+        raise ValueError(
+            f"{where}: expected an optimizer of parameters that require a gradient; got {type(optimizer).__name__}, "
+            f"whose parameters of {type(model).__name__} are all frozen, while others of it are not"
+        )
+
+
+def _shared(model: Module, optimizer: object, others: tuple[object, ...]) -> list[Tensor] | None:
+    """Return the parameters that an optimizer has of these; ``None`` if it, or the model, has none to be compared."""
+    groups = getattr(optimizer, "param_groups", None)
+    mine: list[Tensor] = list(model.parameters())
+    if groups is None or not mine:
+        return None
+    params = [param for group in groups for param in group["params"]]
+    held = {id(param) for param in params}
+    # An array, and the parameter that was made of it, share their memory.
+    places = {param.ctypes.data for param in params if isinstance(param, np.ndarray)}
+    more = [param for other in others if isinstance(other, Module) for param in other.parameters()]
+    return [param for param in (*mine, *more) if id(param) in held or param.data_ptr() in places]
+
+
 def obstacle(model: Module, optimizer: Optimizer) -> str | None:
     """What is known beforehand to need Python at every step."""
     if _core.is_anomaly_enabled():

@@ -18,9 +18,10 @@ from fastnn.nn.module import Module
 from fastnn.optim import Newton, Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
-from fastnn.training.assumptions import obstacle, state_of
+from fastnn.training.assumptions import check_optimizes, obstacle, state_of
 from fastnn.training.treatment import MaxNorm, Penalty, Treatment
 from fastnn.training.watch import Watch
+from fastnn.training.weighing import adds_up, mean_of_labels
 
 _Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
 """Inputs, targets and weights of all samples."""
@@ -49,8 +50,9 @@ class TrainStep:
             scalar.
         optimizer: Of the model's parameters.
         accumulate: Into how many micro-batches a batch is split, at least 1. Forward and backward run on one after
-            another, and their gradients add up to that of the batch, for a loss whose ``reduction`` is the mean over
-            rows, or the sum; then comes one update. It takes less memory. Batch norm sees micro-batches.
+            another, and their gradients add up to that of the batch: exactly for the losses of ``fastnn.nn``, also with
+            class weights and ignored labels, and for any other that is the mean over rows, or the sum (``reduction``).
+            Then comes one update. It takes less memory. Batch norm sees micro-batches.
         penalty: Added to the loss, also to the one that is returned: called with the model, such as
             ``nn.penalties.L2(1e-4)``; or a dict of penalties by patterns of parameters' names, of which the first
             that matches counts (:class:`fastnn.nn.penalties.PerLayer`).
@@ -67,7 +69,7 @@ class TrainStep:
             beginning with the parameter itself after the first. In [0, 1). See :meth:`averages`.
 
     Raises:
-        ValueError: A setting is out of range, or a pattern matches no parameter.
+        ValueError: A setting is out of range, a pattern matches no parameter, or the optimizer has none of the model's.
         TypeError: A setting is of another type, or the optimizer is ``Newton``, which takes the loss without gradients.
 
     Attributes:
@@ -101,6 +103,7 @@ class TrainStep:
             raise TypeError(
                 "TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead"
             )
+        check_optimizes("TrainStep", model, optimizer, loss, penalty)
         self.model = model
         self._part = model
         self.loss = loss
@@ -168,8 +171,15 @@ class TrainStep:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
 
         Raises:
+            ValueError: A schedule is that of another optimizer.
             Exception: That of a schedule which refuses to go on, after the last step that it has settings for.
         """
+        for scheduler in schedulers:
+            if scheduler.optimizer is not self.optimizer:
+                raise ValueError(
+                    "TrainStep.run_batches: expected schedules of the step's optimizer; got "
+                    f"{type(scheduler).__name__} of another {type(scheduler.optimizer).__name__}"
+                )
         losses: list[float] = []
         last = first_batch + n_batches
         batch = first_batch
@@ -210,6 +220,11 @@ class TrainStep:
         return before
 
     @property
+    def penalty(self) -> Any:
+        """The penalty that is added to the loss; ``None`` if there is none."""
+        return self._treatment.penalty
+
+    @property
     def part(self) -> Module:
         """What is called: the model, or a part of it."""
         return self._part
@@ -229,6 +244,8 @@ class TrainStep:
 
     def averages(self) -> dict[str, Tensor]:
         """Return the average of every parameter by its name, as ``ema`` keeps it; the tensors change with every step.
+
+        A parameter that the model has under several names has its one average under all of them.
 
         Raises:
             ValueError: There is no ``ema``.
@@ -418,14 +435,20 @@ class TrainStep:
         """Add up the gradients of micro-batches, and return the loss of the whole batch."""
         rows = len(x)
         size = max(1, -(-rows // self.accumulate))
-        adds_up = getattr(self.loss, "reduction", "mean") == "sum"
+        sums = adds_up(self.loss)
+        # Labels count for more or less than their rows.
+        counted = None if sums else mean_of_labels(self.loss, y)
         self.optimizer.zero_grad()
         total: Tensor | None = None
         for start in range(0, rows, size):
             stop = min(start + size, rows)
-            loss = self.loss(self._part(x[start:stop]), y[start:stop])
-            if not adds_up:
-                loss = loss * ((stop - start) / rows)
+            output, target = self._part(x[start:stop]), y[start:stop]
+            if counted is not None:
+                loss = counted(output, target)
+            elif sums:
+                loss = self.loss(output, target)
+            else:
+                loss = self.loss(output, target) * ((stop - start) / rows)
             loss.backward()
             total = loss.detach() if total is None else total + loss.detach()
         if total is None:

@@ -13,8 +13,9 @@ from fastnn._grad_mode import no_grad
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    return [tensor.grad for tensor in tensors if tensor.grad is not None]
+    # One that is given twice, as a model's under two names may be, has one gradient.
+    tensors = {id(tensor): tensor for tensor in ([parameters] if isinstance(parameters, Tensor) else parameters)}
+    return [tensor.grad for tensor in tensors.values() if tensor.grad is not None]
 
 
 def _norm(gradient: Tensor, norm_type: float) -> float:

@@ -29,7 +29,9 @@ def add_grad_noise_(parameters: Tensor | Iterable[Tensor], std: float) -> None:
     std = check_number("add_grad_noise_", "std", std)
     if not 0 <= std < float("inf"):
         raise ValueError(f"add_grad_noise_: expected std of at least 0, and finite; got {std}")
-    for parameter in [parameters] if isinstance(parameters, Tensor) else parameters:
+    given = [parameters] if isinstance(parameters, Tensor) else parameters
+    # One that is given twice gets one noise.
+    for parameter in {id(parameter): parameter for parameter in given}.values():
         if parameter.grad is not None:
             parameter.grad.add_(_core.randn_like(parameter.grad) * std)
 

@@ -79,6 +79,42 @@ fn probabilities_of_one_class_give_the_loss_of_its_label() {
 }
 
 #[test]
+fn probabilities_of_any_rank_are_those_of_rows() {
+    for shape in [&[3][..], &[4, 3], &[2, 3, 5], &[2, 3, 2, 3]] {
+        let [n, c, d] = classes(shape);
+        let (x, t, w) = (noise(shape, 1), noise(shape, 2), weights(c));
+        let by_class = |v: &[f64], i: usize, j: usize| v[i / d * c * d + j * d + i % d];
+        let (logits, target) = (x.to_vec_f64(), t.to_vec_f64());
+        let loss = |i: usize| {
+            let log = (0..c).map(|j| by_class(&logits, i, j).exp()).sum::<f64>().ln();
+            let part = |j: usize| {
+                let t = (1.0 - EPS) * by_class(&target, i, j) + EPS / c as f64;
+                -(0.5 + j as f64 * 0.25) * t * (by_class(&logits, i, j) - log)
+            };
+            (0..c).map(part).sum::<f64>()
+        };
+        let each: Vec<f64> = (0..n * d).map(loss).collect();
+        let total: f64 = each.iter().sum();
+        for (reduction, expected) in REDUCTIONS.into_iter().zip([each, vec![total / (n * d) as f64], vec![total]]) {
+            close(&cross_entropy(&x, &t, Some(&w), reduction, -7, EPS).unwrap(), &expected, 1e-12);
+            gradcheck(&[x.clone(), t.clone()], |v| {
+                cross_entropy(&v[0], &v[1], Some(&to(&w, v[0].dtype())), reduction, -7, EPS)
+            });
+        }
+    }
+    let x = noise(&[2, 3, 4], 1);
+    let wrong = |target: &Tensor, weight: Option<&Tensor>, ignore| {
+        message(cross_entropy(&x, target, weight, Reduction::Mean, ignore, 0.0))
+    };
+    let expected = "cross_entropy: expected target of shape (2, 3, 4); got (2, 4, 3)";
+    assert_eq!(wrong(&noise(&[2, 4, 3], 1), None, -100), expected);
+    let expected = "cross_entropy: expected weight of shape (3,); got (4,)";
+    assert_eq!(wrong(&x, Some(&noise(&[4], 1)), -100), expected);
+    let expected = "cross_entropy: expected ignore_index below 0 with a target of probabilities; got 0";
+    assert_eq!(wrong(&x, None, 0), expected);
+}
+
+#[test]
 fn a_mean_over_nothing_is_nan() {
     let mean = |n: usize, y: &[i64]| {
         let target = Tensor::from_slice(y, &[n]);
