@@ -438,7 +438,7 @@ def test_what_the_code_does_not_refer_to_is_not_watched() -> None:
     holder.loss = scope["loss"]  # type: ignore[attr-defined]
     step = fnn.TrainStep(
         model := nn.Linear(WIDTH, WIDTH),
-        lambda output, y: holder.loss(output, y),  # type: ignore[attr-defined]
+        lambda output, y: holder.loss(output, y),  # type: ignore[attr-defined]  # noqa: PLW0108
         optim.SGD(model.parameters(), lr=0.1),
     )
     for i in range(4):
@@ -467,3 +467,17 @@ def test_objects_in_long_chains_and_circles_are_looked_at() -> None:
     circle["scale"] = 4.0
     assert [step(X, Y) for _ in range(3)] == [2 * value for value in first]
     assert step.reason is None
+
+
+def test_installed_packages_are_not_looked_at() -> None:
+    """Pytest rewrites an assert, which then refers to pytest's own variables."""
+
+    def loss(output: fnn.Tensor, y: fnn.Tensor) -> fnn.Tensor:
+        assert output.shape == y.shape
+        return F.mse_loss(output, y)
+
+    step = fnn.TrainStep(model := nn.Linear(WIDTH, WIDTH), loss, optim.SGD(model.parameters(), lr=0.1))
+    for _ in range(4):
+        step(X, Y)
+    assert step.reason is None
+    assert not {"ihook", "util"} & {place.key for place in step._watch.places}

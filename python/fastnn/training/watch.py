@@ -12,6 +12,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import length_hint
+from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -49,6 +50,13 @@ def _package(name: object) -> str:
 
 def _of_library(name: object) -> bool:
     return _package(name) in _LIBRARIES
+
+
+@functools.lru_cache(maxsize=1000)
+def _is_installed(package: str) -> bool:
+    """Whether a package lies where pip puts packages."""
+    file = getattr(sys.modules.get(package), "__file__", None) or ""
+    return not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
 
 
 class _Freezer:
@@ -131,7 +139,8 @@ class Watch:
     """The variables, attributes and containers that the code of a step refers to, as they are now.
 
     The code is looked at, not run: that of ``forward`` and of the losses, and of all functions, methods and objects
-    that they name, but for the libraries'.
+    that they name, but for the libraries': Python's, fastnn, NumPy, and installed packages that define no part of the
+    model.
 
     Args:
         roots: The models, the loss and the penalty.
@@ -190,9 +199,14 @@ class _Search:
         self.places: dict[tuple[int, str], tuple[Callable[[str, object], object], str]] = {}
         self.sources: list[object] = []
         self.modules: list[Module] = []
+        # The packages that define the model and the loss.
+        self._own: set[str] = set()
         self._seen: dict[int, object] = {}
         self._owners: list[tuple[object, Mapping[str, Any]]] = []
         roots = list(roots)
+        for root in roots:
+            self._own |= {_package(part.__module__) for part in (root.modules() if isinstance(root, Module) else ())}
+            self._own.add(_package(getattr(root, "__module__", None)))
         self._waiting = deque(roots)
         own = {module for root in roots if isinstance(root, Module) for module in root.modules()}
         self._follow_names()
@@ -200,6 +214,11 @@ class _Search:
         if "random" in self.names:
             self._waiting += (random.random.__self__, np.random.mtrand._rand)  # type: ignore[attr-defined]
             self._visit_waiting()
+
+    def _skips(self, name: object) -> bool:
+        """Whether code of this module is that of a library."""
+        package = _package(name)
+        return package in _LIBRARIES or (package not in self._own and _is_installed(package))
 
     def _follow_names(self) -> None:
         """Visit what owners have under the names that code uses; that may bring further names and owners."""
@@ -256,7 +275,7 @@ class _Search:
         elif isinstance(value, _RANDOM):
             self.sources.append(value)
         elif isinstance(value, types.ModuleType):
-            if not _of_library(value.__name__):
+            if not self._skips(value.__name__):
                 self._owners.append((value, vars(value)))
         elif isinstance(value, type):
             self._class(value)
@@ -268,7 +287,7 @@ class _Search:
             self._object(value)
 
     def _function(self, function: types.FunctionType) -> None:
-        if _of_library(function.__module__):
+        if self._skips(function.__module__):
             return
         names, variables = _names(function.__code__)
         self.names |= names
@@ -290,7 +309,7 @@ class _Search:
         for part in module.modules():
             self._seen[id(part)] = part
             own = vars(part)
-            if _of_library(type(part).__module__):
+            if self._skips(type(part).__module__):
                 lists = {name: value for name, value in own.items() if isinstance(value, list) and name[0] != "_"}
                 for name in lists:
                     self._place(part, own.get, name)
@@ -310,7 +329,7 @@ class _Search:
 
     def _class(self, kind: type) -> None:
         for base in kind.__mro__:
-            if not _of_library(base.__module__) and self._seen.get(-id(base)) is not base:
+            if not self._skips(base.__module__) and self._seen.get(-id(base)) is not base:
                 self._seen[-id(base)] = base
                 self._owners.append((base, base.__dict__))
 

@@ -163,6 +163,7 @@ pub struct FitDraws {
 /// that begins where the last fit of the same model ended, or, if the process was seeded since, where its generator stands.
 ///
 /// Returns whether there is anything to end: a thread that has a generator of its own goes on with it.
+#[must_use]
 pub fn begin_fit(main: bool, last: Option<FitDraws>) -> bool {
     OWN.with_borrow_mut(|own| {
         let has = own.training.map(|t| t.origin);
@@ -190,6 +191,7 @@ pub fn begin_fit(main: bool, last: Option<FitDraws>) -> bool {
 }
 
 /// End what [`begin_fit`] began.
+#[must_use]
 pub fn end_fit() -> Option<FitDraws> {
     OWN.with_borrow_mut(|own| {
         let Training { generator, origin } = own.training?;
@@ -267,6 +269,7 @@ pub fn state() -> (u64, u64) {
 /// beside each other then depends on no clock.
 ///
 /// Returns where the one that it was given before stood.
+#[must_use]
 pub fn set_own_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
     OWN.with_borrow_mut(|own| std::mem::replace(&mut own.given, state.map(Generator::at))).map(|g| g.state())
 }
