@@ -39,13 +39,13 @@ impl Groups {
 
     /// Channels of a group.
     #[must_use]
-    pub const fn channels(self) -> usize {
-        if self.groups == 0 { 0 } else { self.c / self.groups }
+    pub fn channels(self) -> usize {
+        self.c.checked_div(self.groups).unwrap_or(0)
     }
 
     /// Elements of a row.
     #[must_use]
-    pub const fn row(self) -> usize {
+    pub fn row(self) -> usize {
         self.channels() * self.l
     }
 }

@@ -31,7 +31,7 @@ fn means_count_what_they_are_told_to() {
 fn stretches_are_found() {
     let pooled = |n: usize, kernel: usize, stride: usize, padding: usize| {
         let range = |i: usize| ((i * stride).saturating_sub(padding), (i * stride + kernel - padding).min(n), 0.5);
-        Taps::means(n, (0..=(n + 2 * padding - kernel) / stride).map(range))
+        Taps::means("mean", n, (n + 2 * padding - kernel) / stride + 1, range).unwrap()
     };
     let found = |taps: &Taps| {
         let Stretch { from, to, period, step, before, after, .. } = taps.find_stretch();
@@ -41,16 +41,16 @@ fn stretches_are_found() {
     assert_eq!(found(&tiles).0, 0..0, "three outputs are not worth a loop");
     // All outputs, those at the borders as if zeros were there.
     assert_eq!(found(&pooled(12, 3, 2, 1)), (0..6, (1, 2), (1, 0)));
-    assert_eq!(found(&pooled(12, 3, 2, 1).transposed()), (0..12, (2, 1), (0, 1)));
+    assert_eq!(found(&pooled(12, 3, 2, 1).transposed("mean").unwrap()), (0..12, (2, 1), (0, 1)));
     assert_eq!(found(&pooled(9, 4, 1, 2)), (0..10, (1, 1), (2, 2)));
-    assert_eq!(found(&pooled(9, 4, 1, 2).transposed()), (0..9, (1, 1), (1, 1)));
-    assert_eq!(found(&pooled(9, 9, 1, 0).transposed()), (0..9, (1, 0), (0, 0)));
-    assert_eq!(pooled(9, 9, 1, 0).transposed().runs(), [0, 9]);
+    assert_eq!(found(&pooled(9, 4, 1, 2).transposed("mean").unwrap()), (0..9, (1, 1), (1, 1)));
+    assert_eq!(found(&pooled(9, 9, 1, 0).transposed("mean").unwrap()), (0..9, (1, 0), (0, 0)));
+    assert_eq!(pooled(9, 9, 1, 0).transposed("mean").unwrap().runs(), [0, 9]);
     // Not what has other weights or an end of its own.
-    let replicated = Taps::copies(6, [0, 0, 0, 1, 2, 3, 4, 5, 5].into_iter());
+    let replicated = Taps::copies("copy", 6, [0, 0, 0, 1, 2, 3, 4, 5, 5].into_iter()).unwrap();
     assert_eq!(found(&replicated), (2..8, (1, 1), (0, 0)));
     assert_eq!(replicated.runs(), [0, 3, 4, 5, 6, 7, 9]);
-    assert_eq!(found(&Taps::copies(4, [3, 1, 0, 2, 1].into_iter())), (0..0, (0, 0), (0, 0)));
+    assert_eq!(found(&Taps::copies("copy", 4, [3, 1, 0, 2, 1].into_iter()).unwrap()), (0..0, (0, 0), (0, 0)));
 }
 
 #[test]
@@ -71,9 +71,12 @@ fn planes_are_products_with_both_matrices() {
                     let (first, end) = ((i * stride).saturating_sub(padding), (i * stride + kernel - padding).min(n));
                     (first, end, 1.0 / (end - first) as f64)
                 };
-                Taps::means(n, (0..=(n + 2 * padding - kernel) / stride).map(range))
+                Taps::means("mean", n, (n + 2 * padding - kernel) / stride + 1, range).unwrap()
             };
-            for [rows, cols] in [[axis(height), axis(width)], [axis(height).transposed(), axis(width).transposed()]] {
+            for [rows, cols] in [
+                [axis(height), axis(width)],
+                [axis(height).transposed("mean").unwrap(), axis(width).transposed("mean").unwrap()],
+            ] {
                 let shape = [2, rows.inputs, cols.inputs];
                 let x = noise(&shape, 3);
                 let (r, c, values) = (matrix(&rows), matrix(&cols), x.to_vec_f64());
@@ -115,8 +118,8 @@ fn gradients_are_differences() {
 
 #[test]
 fn bits_do_not_depend_on_the_team() {
-    let rows = Taps::means(9, (0..4).map(|i| (2 * i, 2 * i + 3, 0.3)));
-    let cols = Taps::means(11, (0..5).map(|i| (2 * i, 2 * i + 2, 0.5)));
+    let rows = Taps::means("mean", 9, 4, |i| (2 * i, 2 * i + 3, 0.3)).unwrap();
+    let cols = Taps::means("mean", 11, 5, |i| (2 * i, 2 * i + 2, 0.5)).unwrap();
     same_bits_for_any_team(&Separable::new("avg_pool2d", 2, [rows, cols]), &[noise(&[5, 3, 9, 11], 1)]);
 }
 
@@ -132,4 +135,17 @@ fn what_cannot_be_is_named() {
         message_of([(0, 0), (-2, -2)], Outside::Replicate),
         "pad: expected padding that leaves something of (1, 3, 4); got (-2, -2)"
     );
+}
+
+#[test]
+fn tables_are_refused_before_they_are_made() {
+    let x = Tensor::zeros(&[1, 1, 4, 4], DType::F32);
+    let refused = adaptive_avg_pool(&x, "adaptive_avg_pool2d", 2, [1 << 40, 1]);
+    assert_eq!(
+        message(refused),
+        "adaptive_avg_pool2d: expected output_size in [1, 2147483647]; got (1099511627776, 1)"
+    );
+    // More taps than 32 bits can number.
+    let taps = Taps::means("mean", 1 << 20, 1 << 20, |_| (0, 1 << 20, 1.0));
+    assert!(matches!(taps, Err(Error::Memory(_))));
 }
