@@ -1,8 +1,12 @@
 use super::*;
 use crate::kernels::testing::{SIZES, assert_close, bits, on_all_levels, random, tolerance, transposed, wide};
 
-/// The order of a sum, spelled out.
+/// The order of a sum, spelled out: blocks of 512, added in double precision.
 fn sum_by_definition<T: Float>(x: &[T]) -> T {
+    T::from_f64(x.chunks(512).map(|block| block_by_definition(block).to_f64()).fold(0.0, |total, sum| total + sum))
+}
+
+fn block_by_definition<T: Float>(x: &[T]) -> T {
     let mut lanes = [T::ZERO; 16];
     for (i, &x) in x.iter().enumerate() {
         lanes[i % 16] += x;
@@ -73,6 +77,34 @@ fn blocks_and_padding_of_an_axis_are_kept_apart() {
     let mut at = [0; 4];
     argmax_axis(&x, axis, &mut at);
     assert_eq!(at, [2; 4]);
+}
+
+#[test]
+fn terms_one_after_another_make_the_same_sum() {
+    for n in SIZES {
+        let x = random::<f32>(n, 6);
+        let (mut sums, mut products) = (Running::default(), Running::default());
+        for &x in &x {
+            sums.add(x);
+            products.add_product(x, x);
+        }
+        assert_eq!(bits(&[sums.total(), products.total()]), bits(&[sum(&x), sum_sq(&x)]), "{n}");
+    }
+}
+
+#[test]
+fn long_sums_of_one_number_are_within_a_millionth() {
+    for n in [511, 513, 70_001, 1_000_007] {
+        for value in [0.1_f32, 0.7, 1.1] {
+            let x = vec![value; n];
+            let exact = f64::from(value) * n as f64;
+            let mut columns = [0.0; 1];
+            sum_columns(&x, n, 1, 1, &mut columns);
+            for found in [sum(&x), sum_flat(&x), columns[0]] {
+                assert!((f64::from(found) / exact - 1.0).abs() < 1e-6, "{n} times {value}: {found}, not {exact}");
+            }
+        }
+    }
 }
 
 #[test]
