@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import enable_grad, no_grad
+from fastnn._core import Tensor, Undo
+from fastnn._grad_mode import enable_grad
 from fastnn._types import check_at_least
 from fastnn.optim._line_search import Point, strong_wolfe
 from fastnn.optim._settings import at_least, one_of
@@ -143,16 +143,18 @@ class LBFGS(TensorOptimizer):
             raise TypeError("LBFGS.step: expected a closure that computes the loss and its gradients; got None")
         if grads is not None:
             raise TypeError("LBFGS.step: expected no grads, as the closure computes them")
-        group, kept = self.param_groups[0], self._slots[0].states[0]
+        group, kept, params = self.param_groups[0], self._slots[0].states[0], self._params
         self._check_settings(group)
-        search = _Search(self._params, group, closure, kept or self._new_state(self._params[0]))
-        with no_grad():
-            try:
-                first = search.run()
-            except BaseException:
-                search.restore()
-                raise
-        kept.update(search.state)
+        names = [f"parameter {number}" for number in range(len(params))]
+        _core.check_writable("LBFGS.step", names, params)
+        search = _Search(params, group, closure, kept or self._new_state(params[0]))
+        with Undo() as undo:
+            undo.grad_mode(False)
+            undo.values(params)
+            first = search.run()
+            found = [param.detach().clone() for param in params]
+        # One call: parameters and state belong together.
+        _core.assign("LBFGS.step", names, params, found, [(kept, *item) for item in search.state.items()])
         return first
 
     @property
@@ -175,8 +177,6 @@ class _Search:
         }
         self.sign = -1.0 if group["maximize"] else 1.0
         self.dtype = _wider(params)
-        with no_grad():
-            self.before = [param.clone() for param in params]
 
     def run(self) -> Any:
         group, state = self.group, self.state
@@ -284,9 +284,6 @@ class _Search:
 
     def is_flat(self, grad: Tensor) -> bool:
         return _largest(grad) <= float(self.group["tolerance_grad"])
-
-    def restore(self) -> None:
-        _assign(self.params, self.before)
 
 
 def _assign(params: list[Tensor], values: list[Tensor]) -> None:

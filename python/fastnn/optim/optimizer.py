@@ -22,6 +22,10 @@ Parameters: TypeAlias = (
 _IGNORED = ("foreach", "capturable", "differentiable", "fused")
 
 
+# A closure is called while gradients are recorded.
+_RECORDING = _core.GradMode(True)
+
+
 class Optimizer:
     """Parameters in groups, each with settings of its own, that are updated together.
 
@@ -139,37 +143,23 @@ class Optimizer:
 
         Raises:
             ValueError: A gradient of another shape, a number of gradients that is not that of the parameters, or a
-                setting out of range. Nothing of the group is changed then.
+                setting out of range. Nothing is changed then, in any group.
             TypeError: A gradient of another dtype.
         """
         if closure is None and grads is None:
-            for slots, group in zip(self._slots, self.param_groups):  # noqa: B905
-                slots.step(group)
+            self._update(None)
             return None
-        loss = None
-        if closure is not None:
-            previous = _core.set_grad_enabled(True)
-            try:
-                loss = closure()
-            finally:
-                _core.set_grad_enabled(previous)
-        if grads is None:
-            for slots, group in zip(self._slots, self.param_groups, strict=True):
-                slots.step(group)
-            return loss
-        total = sum(len(slots) for slots in self._slots)
-        if len(grads) != total:
-            raise ValueError(f"{type(self).__name__}.step: expected {total} gradients; got {len(grads)}")
-        start = 0
-        for slots, group in zip(self._slots, self.param_groups, strict=True):
-            slots.step(group, list(grads[start : start + len(slots)]))
-            start += len(slots)
+        loss = None if closure is None else _RECORDING.run(closure)
+        self._update(None if grads is None else list(grads))
         return loss
 
+    def _update(self, grads: list[Any] | None) -> None:
+        """Update all groups, or none; ``grads``, one for each parameter, stand in for the parameters' own."""
+        _core.step_slots(self._slots, self.param_groups, grads)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients; with ``set_to_none=False`` make them 0 in place."""
-        for slots in self._slots:
-            slots.zero_grad(set_to_none)
+        """Forget all gradients; with ``set_to_none=False`` make them 0 in place, or none if one is read-only."""
+        _core.zero_grads(self._slots, set_to_none)
 
     def _numbered(self) -> Iterator[tuple[int, Any, int]]:
         number = 0
