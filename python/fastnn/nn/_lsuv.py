@@ -71,10 +71,18 @@ def scale_layers(
     dtype = next((parameter.dtype for parameter in model.parameters()), _core.float32)
     inputs = (x if isinstance(x, Tensor) else _core.as_tensor(np.asarray(x))).detach().to(dtype)
 
-    weights = [(f"{name}.weight", m.weight) for name, m in model.named_modules() if _has_weights(m)]
+    layers_of_weights = [(name, module) for name, module in model.named_modules() if _has_weights(module)]
+    params = [
+        (f"{name}.{kind}" if name else kind, module._parameters[kind])
+        for name, module in layers_of_weights
+        for kind in ("weight", "bias")
+        if module._parameters.get(kind) is not None
+    ]
+    names, changed = [name for name, _ in params], [param for _, param in params if param is not None]
+    _core.check_writable("lsuv_", names, changed)
     with Undo() as undo:
         # New weights come to the layers at the end, all or none.
-        undo.values([weight for _, weight in weights])
+        undo.values(changed)
         undo.modes(list(model.modules()))
         undo.values(list(model.buffers()))
         undo.grad_mode(False)
@@ -94,6 +102,6 @@ def scale_layers(
                 if abs((std / target_std) ** 2 - 1) < tol:
                     break
                 layer.weight.mul_(target_std / std)
-        found = [weight.detach().clone() for _, weight in weights]
-    _core.assign("lsuv_", [name for name, _ in weights], [weight for _, weight in weights], found)
+        found = [param.detach().clone() for param in changed]
+    _core.assign("lsuv_", names, changed, found)
     return model

@@ -192,11 +192,14 @@ class Module:
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module under ``name``."""
+        self._check_module(name, module)
+        self._modules[name] = module
+        _bump_config()
+
+    def _check_module(self, name: str, module: object) -> None:
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
         self._check_name("module", name, self._modules)
-        self._modules[name] = module
-        _bump_config()
 
     def register_module(self, name: str, module: Module | None) -> None:
         """Do the same as :meth:`add_module`."""

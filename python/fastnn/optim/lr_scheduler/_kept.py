@@ -13,7 +13,7 @@ Kept: TypeAlias = "tuple[dict[str, Any], dict[int, dict[str, Any]], list[Kept]]"
 
 
 def keep(scheduler: Any) -> Kept:
-    """Return everything that a step changes. Schedules replace their values, and callable objects are theirs to keep."""
+    """Return everything that a step changes. Schedules replace their values; callable objects change their own."""
     inner = getattr(scheduler, "_schedulers", ())
     return dict(vars(scheduler)), _function_states(scheduler), [keep(one) for one in inner]
 
