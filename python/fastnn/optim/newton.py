@@ -14,6 +14,7 @@ from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import enable_grad, no_grad
 from fastnn._types import check_at_least, check_number, shape_of
 from fastnn.autograd import grad
+from fastnn.optim.optimizer import read_state_dict
 
 _Array = NDArray[np.float64]
 
@@ -341,24 +342,11 @@ class Newton:
             ValueError: A missing key, another number of groups or parameters, or a setting out of range. Nothing is
                 loaded then.
         """
-        for key in ("state", "param_groups"):
-            if key not in state_dict:
-                raise ValueError(
-                    f"load_state_dict: expected the keys 'state' and 'param_groups'; got {list(state_dict)}"
-                )
-        if len(state_dict["param_groups"]) != 1:
-            raise ValueError("loaded state dict has a different number of parameter groups")
-        saved = state_dict["param_groups"][0]
-        if len(saved["params"]) != len(self.param_groups[0]["params"]):
-            raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
-            )
+        (saved,), states = read_state_dict(state_dict, [len(self.param_groups[0]["params"])])
         group = {**self.param_groups[0], **{key: value for key, value in saved.items() if key != "params"}}
         _check(group)
-        # JSON makes strings of numbers.
-        state = state_dict["state"].get(0, state_dict["state"].get("0", {}))
-        if not isinstance(state, Mapping):
-            raise TypeError(f"Newton.load_state_dict: expected the state to be a dict; got {type(state).__name__}")
+        # All parameters have one state, under the number of the first.
+        state = states[saved["params"][0]]
         damping = check_number("Newton.load_state_dict", "damping", state.get("damping", group["damping"]))
         steps = state.get("step", 0)
         check_at_least("Newton.load_state_dict", "step", steps, 0)

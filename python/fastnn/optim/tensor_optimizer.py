@@ -89,7 +89,12 @@ def read_tensor(name: str, index: int, state: Mapping[str, Any], shape: tuple[in
     value = state.get(name)
     if value is None:
         raise ValueError(f"load_state_dict: expected '{name}' in the state of parameter {index}")
-    value = value.detach() if isinstance(value, Tensor) else _core.as_tensor(np.asarray(value))
+    try:
+        value = value.detach() if isinstance(value, Tensor) else _core.as_tensor(np.asarray(value))
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"load_state_dict: expected '{name}' of parameter {index} to be a tensor; got {value!r}"
+        ) from None
     if value.shape != shape:
         raise ValueError(f"load_state_dict: expected '{name}' of parameter {index} of shape {shape}; got {value.shape}")
     return value.to(dtype).clone()

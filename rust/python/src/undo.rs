@@ -206,6 +206,10 @@ impl Undo {
     fn values(&mut self, tensors: Vec<Bound<'_, Tensor>>) -> PyResult<()> {
         let mut kept = Vec::with_capacity(tensors.len());
         for tensor in tensors {
+            // Nobody changes what is read-only.
+            if !tensor.borrow().inner.storage().writable() {
+                continue;
+            }
             let value = tape::no_grad(|| ops::copy(&tensor.borrow().inner.detach())).raise()?;
             kept.push((tensor.unbind(), value));
         }
