@@ -26,7 +26,7 @@ def outside(request: pytest.FixtureRequest) -> Any:
 
 def decorators(mode: Any, on: bool) -> list[Any]:
     # The last acts from when it is made to when it decorates.
-    return [mode, mode(), lambda function: fnn.set_grad_enabled(on)(function)]
+    return [mode, mode(), lambda function: fnn.set_grad_enabled(on)(function)]  # noqa: PLW0108
 
 
 @pytest.mark.parametrize(("mode", "on"), MODES)
