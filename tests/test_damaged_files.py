@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -66,15 +67,17 @@ def lying(draw: random.Random) -> bytes:
         entry = header[key]
         what = draw.randrange(6)
         if what == 0 or not isinstance(entry, dict):
-            header[draw.choice(KEYS)] = draw.choice([entry, *NUMBERS])
+            header[draw.choice(KEYS)] = copy.deepcopy(draw.choice([entry, *NUMBERS]))
         elif what == 1:
-            entry["dtype"] = draw.choice(DTYPES)
+            entry["dtype"] = copy.deepcopy(draw.choice(DTYPES))
         elif what == 2:
-            entry["shape"] = [draw.choice(NUMBERS) for _ in range(draw.choice([0, 1, 2, 3, 40]))]
+            entry["shape"] = [copy.deepcopy(draw.choice(NUMBERS)) for _ in range(draw.choice([0, 1, 2, 3, 40]))]
         elif what == 3:
-            entry["data_offsets"] = [draw.choice(NUMBERS) for _ in range(draw.choice([0, 1, 2, 2, 2, 2, 3]))]
+            entry["data_offsets"] = [
+                copy.deepcopy(draw.choice(NUMBERS)) for _ in range(draw.choice([0, 1, 2, 2, 2, 2, 3]))
+            ]
         elif what == 4:
-            entry[draw.choice(["dtype", "shape", "data_offsets", "more"])] = draw.choice(NUMBERS)
+            entry[draw.choice(["dtype", "shape", "data_offsets", "more"])] = copy.deepcopy(draw.choice(NUMBERS))
         else:
             entry.pop(draw.choice(["dtype", "shape", "data_offsets"]), None)
     return encoded(header, data)
