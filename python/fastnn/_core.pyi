@@ -640,7 +640,7 @@ def assign(
     names: Sequence[str],
     targets: Sequence[Tensor],
     sources: Sequence[_Input],
-    items: Sequence[tuple[dict[Any, Any], Any, Any]] = [],
+    items: Sequence[tuple[dict[Any, Any], Any, Any]] | None = None,
     /,
 ) -> None: ...
 def avg_pool(

@@ -42,14 +42,14 @@ pub fn check_writable(what: &str, names: Vec<String>, tensors: Vec<PyRef<'_, Ten
 /// Copy each source into its target, whatever requires grad; or, if one can not be, none. Then set items of dicts, each
 /// given as (dict, key, value).
 #[pyfunction]
-#[pyo3(signature = (what, names, targets, sources, items=Vec::new(), /))]
+#[pyo3(signature = (what, names, targets, sources, items=None, /))]
 pub fn assign(
     py: Python<'_>,
     what: &str,
     names: Vec<String>,
     targets: Vec<PyRef<'_, Tensor>>,
     sources: Vec<Arg>,
-    items: Vec<(Bound<'_, PyDict>, Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+    items: Option<Vec<(Bound<'_, PyDict>, Bound<'_, PyAny>, Bound<'_, PyAny>)>>,
 ) -> PyResult<()> {
     check_lengths(what, &names, [targets.len(), sources.len()])?;
     let targets = inner(&targets);
@@ -77,7 +77,7 @@ pub fn assign(
             pairs.iter().try_for_each(|(target, source)| ops::copy_(target, source))
         })
     })?;
-    items.iter().try_for_each(|(dict, key, value)| dict.set_item(key, value))
+    items.iter().flatten().try_for_each(|(dict, key, value)| dict.set_item(key, value))
 }
 
 /// Multiply all tensors by a number in place; or, if one is read-only, none.
