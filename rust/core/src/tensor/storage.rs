@@ -17,6 +17,7 @@ pub struct Storage {
     bytes: usize,
     owner: Owner,
     version: AtomicU64,
+    rebased: AtomicU64,
     claimed: AtomicBool,
 }
 
@@ -45,6 +46,7 @@ impl Storage {
                 bytes,
                 owner: Owner::Ours(memory),
                 version: AtomicU64::new(0),
+                rebased: AtomicU64::new(0),
                 claimed: AtomicBool::new(false),
             };
         }
@@ -52,7 +54,14 @@ impl Storage {
         let ptr = unsafe { alloc(memory) };
         // Where a caller's wish can be that large, `room` has refused it before.
         assert!(!ptr.is_null(), "there is no memory for {bytes} bytes");
-        Self { ptr, bytes, owner: Owner::Ours(memory), version: AtomicU64::new(0), claimed: AtomicBool::new(false) }
+        Self {
+            ptr,
+            bytes,
+            owner: Owner::Ours(memory),
+            version: AtomicU64::new(0),
+            rebased: AtomicU64::new(0),
+            claimed: AtomicBool::new(false),
+        }
     }
 
     /// Memory of somebody else.
@@ -66,6 +75,7 @@ impl Storage {
             bytes,
             owner: Owner::Foreign { _keep: keep, writable },
             version: AtomicU64::new(0),
+            rebased: AtomicU64::new(0),
             claimed: AtomicBool::new(false),
         }
     }
@@ -106,6 +116,16 @@ impl Storage {
     /// Give the claim back.
     pub fn release(&self) {
         self.claimed.store(false, Ordering::Release);
+    }
+
+    /// How often an in-place change of it was put on the tape.
+    pub(super) fn rebased(&self) -> u64 {
+        self.rebased.load(Ordering::Acquire)
+    }
+
+    /// Note an in-place change that was put on the tape: views have to look for their place there again.
+    pub(super) fn rebase(&self) {
+        self.rebased.fetch_add(1, Ordering::Release);
     }
 
     /// Note an in-place change.
