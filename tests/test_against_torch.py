@@ -163,6 +163,19 @@ SCRIPTS = {
         t.nn.functional.binary_cross_entropy_with_logits(t.tensor(X), t.sigmoid(t.tensor(X))),
         t.nn.functional.kl_div(t.log_softmax(t.tensor(X), 1), t.softmax(t.tensor(X) * 2, 1), reduction="batchmean"),
     ]),
+    "cross entropies": lambda t: t.cat([
+        t.nn.functional.cross_entropy(x, y, t.linspace(0.5, 2, 3, dtype=t.float64), ignore_index=i, reduction=r, label_smoothing=e).flatten()
+        for r in ("none", "mean", "sum")
+        for e in (0.0, 0.3)
+        for x, y, i in (
+            (t.tensor(X[0, :3]), t.tensor(2), -1),
+            (t.tensor(X[:, :3]), t.tensor(Y), 1),
+            (t.tensor(X.reshape(5, 3, 4, 4)), t.tensor(np.arange(80).reshape(5, 4, 4) % 3), 2),
+            (t.tensor(X[0, :3]), t.softmax(t.tensor(X[1, :3]), 0), -100),
+            (t.tensor(X.reshape(5, 3, 16)), t.softmax(t.tensor(X[::-1].reshape(5, 3, 16)), 1), -100),
+            (t.tensor(X.reshape(5, 3, 4, 4)), t.softmax(t.tensor(X[::-1].reshape(5, 3, 4, 4)), 1), -100),
+        )
+    ]),
 }  # fmt: skip
 
 

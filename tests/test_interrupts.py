@@ -54,6 +54,11 @@ def run(action: Callable[[], Any], at: int | None = None) -> tuple[int, bool]:
         action()
     except KeyboardInterrupt:
         came_out = True
+    except RuntimeError as error:
+        # What Python's own `Thread.start` makes of an interrupt while it waits.
+        if str(error) != "release unlocked lock":
+            raise
+        came_out = True
     finally:
         sys.setprofile(None)
     return places, came_out

@@ -129,6 +129,12 @@ def test_misclassified_are_sorted_by_confidence():
     np.testing.assert_allclose(found.confidence, expected, rtol=1e-6)
 
 
+def test_ignored_labels_are_no_mistakes_and_nan_outputs_are():
+    logits = np.array([[3.0, 0, 0], [0, 9, 0], [np.nan, 1, 0], [0, 0, 2]], np.float32)
+    found = arrays.misclassified(nn.Identity(), logits, np.array([0, -100, 0, 1]))
+    assert found.rows.tolist() == [3, 2]
+
+
 def test_grid():
     images = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3)
     canvas = arrays.image_grid(images, columns=2, padding=1, pad_value=0.5)
@@ -227,6 +233,9 @@ def test_without_matplotlib(monkeypatch):
         (lambda: arrays.saliency(convolutional(), X, noise=-1), ValueError, "saliency: expected noise of at least 0; got -1"),
         (lambda: arrays.saliency(nn.Identity(), X), ValueError, "saliency: expected outputs of shape (n, classes); got (6, 3, 5, 4)"),
         (lambda: arrays.misclassified(dense(60), X, np.zeros(5, int)), ValueError, "misclassified: expected y of shape (6,), integers; got int64 of (5,)"),
+        (lambda: arrays.misclassified(nn.Identity(), np.eye(3), np.array([0, 1, 3])), ValueError, "misclassified: expected labels in [0, 3) or -100; got 3 at position 2"),
+        (lambda: arrays.misclassified(nn.Identity(), np.eye(3), np.array([0, -1, 2])), ValueError, "misclassified: expected labels in [0, 3) or -100; got -1 at position 1"),
+        (lambda: visualize.misclassified(nn.Flatten(), np.eye(3)[:, None, None], np.array([0, 1, 0]), classes=["a", "b"]), ValueError, "misclassified: expected names for classes up to 2; got 2 classes"),
         (lambda: visualize.misclassified(nn.Identity(), np.eye(3), np.arange(3)), ValueError, "misclassified: expected a misclassified image; got none"),
         (lambda: arrays.image_grid(X[0, 0]), ValueError, "image_grid: expected images of shape (n, h, w), or (n, c, h, w) with c 1 or 3; got (5, 4)"),
         (lambda: arrays.image_grid(X[:, :2]), ValueError, "image_grid: expected images of shape (n, h, w), or (n, c, h, w) with c 1 or 3; got (6, 2, 5, 4)"),

@@ -83,12 +83,14 @@ def _elementwise(name: str, run: Any, reference: Any, **kw: Any) -> Op:
     return Op(name, run, reference, ONE, **kw)
 
 
-def _labels(n: int, c: int) -> Array:
-    return np.arange(n) * 7 % c
+def _labels(*shape: int) -> Array:
+    """Class indices for logits (n, c), (n, c, *) or (c,)."""
+    kept = (*shape[:1], *shape[2:]) if len(shape) > 1 else ()
+    return np.arange(int(np.prod(kept))).reshape(kept) * 7 % shape[len(shape) > 1]
 
 
-def _class_weights(c: int) -> Array:
-    return np.linspace(0.5, 2.0, c)
+def _class_weights(*shape: int) -> Array:
+    return np.linspace(0.5, 2.0, shape[len(shape) > 1])
 
 
 _CONSTANTS: dict[Any, Any] = {}
@@ -270,7 +272,8 @@ def _loss(name: str, run: Any, reference: Any, shapes: Any, **kw: Any) -> list[O
     ]
 
 
-LOGITS = (((1, 2),), ((5, 3),), ((33, 17),), ((130, 10),))
+LOGITS = (((1, 2),), ((5, 3),), ((33, 17),), ((130, 10),), ((4,),), ((3, 5, 7),), ((2, 3, 4, 5),), ((2, 3, 2, 1, 3),))
+PROBABILITIES = tuple(shapes * 2 for shapes in LOGITS[1:])
 SAME = (((1,), (1,)), ((5, 3), (5, 3)), ((33, 17), (33, 17)))
 
 LOSSES = [
@@ -278,15 +281,18 @@ LOSSES = [
            lambda x, r: F.cross_entropy(x, _constant(_labels(*x.shape)), reduction=r),
            lambda x, r: ref.cross_entropy(x, _labels(*x.shape), reduction=r), LOGITS),
     *_loss("cross_entropy weight smoothing",
-           lambda x, r: F.cross_entropy(x, _constant(_labels(*x.shape)), weight=_as(x, _class_weights(x.shape[1])),
+           lambda x, r: F.cross_entropy(x, _constant(_labels(*x.shape)), weight=_as(x, _class_weights(*x.shape)),
                                         ignore_index=1, reduction=r, label_smoothing=0.3),
-           lambda x, r: ref.cross_entropy(x, _labels(*x.shape), _class_weights(x.shape[1]), 1, r, 0.3), LOGITS),
+           lambda x, r: ref.cross_entropy(x, _labels(*x.shape), _class_weights(*x.shape), 1, r, 0.3), LOGITS),
     *_loss("cross_entropy probabilities",
            lambda x, t, r: F.cross_entropy(x, t, reduction=r, label_smoothing=0.2),
-           lambda x, t, r: ref.cross_entropy(x, t, reduction=r, label_smoothing=0.2), SAME[1:], low=0.1, high=1.0),
+           lambda x, t, r: ref.cross_entropy(x, t, reduction=r, label_smoothing=0.2), PROBABILITIES, low=0.1, high=1.0),
+    *_loss("cross_entropy probabilities weight",
+           lambda x, t, r: F.cross_entropy(x, t, weight=_as(x, _class_weights(*x.shape)), reduction=r),
+           lambda x, t, r: ref.cross_entropy(x, t, _class_weights(*x.shape), reduction=r), PROBABILITIES, low=0.1, high=1.0),
     *_loss("nll_loss",
-           lambda x, r: F.nll_loss(x, _constant(_labels(*x.shape)), weight=_as(x, _class_weights(x.shape[1])), reduction=r),
-           lambda x, r: ref.nll_loss(x, _labels(*x.shape), _class_weights(x.shape[1]), r), LOGITS),
+           lambda x, r: F.nll_loss(x, _constant(_labels(*x.shape)), weight=_as(x, _class_weights(*x.shape)), reduction=r),
+           lambda x, r: ref.nll_loss(x, _labels(*x.shape), _class_weights(*x.shape), r), LOGITS),
     *_loss("mse_loss", lambda x, t, r: F.mse_loss(x, t, reduction=r), ref.mse_loss, SAME),
     *_loss("l1_loss", lambda x, t, r: F.l1_loss(x, t, reduction=r), ref.l1_loss, SAME, apart=0.03),
     *_loss("smooth_l1_loss", lambda x, t, r: F.smooth_l1_loss(x, t, reduction=r, beta=0.4),

@@ -319,7 +319,7 @@ def test_parameters_twice() -> None:
 
 def test_arrays_that_overlap() -> None:
     w = np.zeros(10)
-    with pytest.raises(ValueError, match=r"^SGD: expected parameters that share no memory$"):
+    with pytest.raises(ValueError, match=r"^SGD: expected parameters that share no memory; parameters 0 and 1 do$"):
         optim.SGD([w[:6], w[4:]])
 
 

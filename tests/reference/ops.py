@@ -137,18 +137,18 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Array:
-    c = logits.shape[1]
+    axis = min(1, logits.ndim - 1)
+    c = logits.shape[axis]
     w = np.ones(c) if weight is None else weight
-    logp = log_softmax(logits, 1)
+    # The classes last.
+    logp = np.moveaxis(log_softmax(logits, axis), axis, -1)
     if target.dtype.kind == "f":
-        smooth = (1 - label_smoothing) * target + label_smoothing / c
-        loss = -(smooth * w * logp).sum(axis=1)
-        return loss.sum() / len(loss) if reduction == "mean" else _reduced(loss, reduction)
+        smooth = (1 - label_smoothing) * np.moveaxis(target, axis, -1) + label_smoothing / c
+        return _reduced(-(smooth * w * logp).sum(axis=-1), reduction)
     counts = target != ignore_index
     label = np.where(counts, target, 0)
-    rows = np.arange(len(label))
-    nll = -w[label] * logp[rows, label]
-    smooth = -(w * logp).sum(axis=1)
+    nll = -w[label] * np.take_along_axis(logp, label[..., None], -1)[..., 0]
+    smooth = -(w * logp).sum(axis=-1)
     loss = np.where(counts, (1 - label_smoothing) * nll + label_smoothing / c * smooth, 0.0)
     if reduction == "mean":
         return np.asarray(loss.sum() / (w[label] * counts).sum())
@@ -156,8 +156,9 @@ def cross_entropy(
 
 
 def nll_loss(logp: Array, target: Array, weight: Array | None = None, reduction: str = "mean") -> Array:
-    w = np.ones(logp.shape[1]) if weight is None else weight
-    loss = -w[target] * logp[np.arange(len(target)), target]
+    axis = min(1, logp.ndim - 1)
+    w = np.ones(logp.shape[axis]) if weight is None else weight
+    loss = -w[target] * np.take_along_axis(np.moveaxis(logp, axis, -1), target[..., None], -1)[..., 0]
     return np.asarray(loss.sum() / w[target].sum()) if reduction == "mean" else _reduced(loss, reduction)
 
 

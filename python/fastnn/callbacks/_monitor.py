@@ -33,6 +33,8 @@ class Monitor:
     """
 
     def __init__(self, where: str, name: str, mode: str, min_delta: float = 0.0) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{where}: expected monitor to be the name of a measure; got {name!r}")
         if mode not in {"auto", "min", "max"}:
             raise ValueError(f"{where}: expected mode to be 'auto', 'min' or 'max'; got {mode!r}")
         if not check_number(where, "min_delta", min_delta) >= 0:

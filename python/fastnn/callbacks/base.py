@@ -78,6 +78,13 @@ class CallbackList:
         self.wants_batches = any(_overrides_batches(callback) for callback in self._callbacks)
 
         self.schedulers = [one for callback in self._callbacks for one in callback.batch_schedulers()]
+        for scheduler in self.schedulers:
+            if scheduler.optimizer is not trainer.optimizer:
+                # A schedule that is stepped, and sets the rates of somebody else.
+                raise ValueError(
+                    f"Trainer.fit: expected schedules of the trainer's optimizer; got {type(scheduler).__name__} of "
+                    f"another {type(scheduler.optimizer).__name__}"
+                )
 
     def fit_begin(self) -> None:
         for callback in self._callbacks:

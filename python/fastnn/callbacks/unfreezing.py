@@ -29,7 +29,7 @@ class GradualUnfreezing(Callback):
 
     Raises:
         ValueError: ``every`` is out of range, there is no group; in a fit: the model has parameters outside of its
-            children, and ``groups`` is None; or the optimizer lacks a parameter.
+            children, and ``groups`` is None; a module is not the model's; or the optimizer lacks a parameter.
         TypeError: A setting is of another type.
 
     Source:
@@ -45,6 +45,14 @@ class GradualUnfreezing(Callback):
 
     def on_fit_begin(self) -> None:
         self._running = _groups_of(self.trainer.model) if self.groups is None else self.groups
+        parts = set(self.trainer.model.modules())
+        for number, group in enumerate(self._running):
+            for module in group:
+                if module not in parts:
+                    raise ValueError(
+                        "GradualUnfreezing: expected groups of modules of the trainer's model; got "
+                        f"{type(module).__name__} of another in group {number}"
+                    )
         held = {id(p) for group in self.trainer.optimizer.param_groups for p in group["params"]}
         for number, group in enumerate(self._running):
             if any(id(p) not in held for module in group for p in module.parameters()):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from fastnn import _core
 from fastnn._core import Undo
 from fastnn._types import check_device
 
 _DEFAULT_SEED = 67280421310721
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+# Where the draws of the last fit in a thread other than the main one ended, by what was fitted.
+_ended: WeakKeyDictionary[Any, _core.FitDraws] = WeakKeyDictionary()
 
 
 class Generator:
@@ -69,6 +74,27 @@ def drawing_from(generator: Generator | None) -> Undo:
     if generator is None:
         return Undo()
     return Undo(lambda undo: undo.own_rng_state(generator._state, generator))
+
+
+def draws_alone(fit: _Function) -> _Function:
+    """Let a fit, a function whose first argument is what it fits, draw from a generator of its own.
+
+    It begins where the thread's generator stands, so that the numbers do not depend on what other threads draw
+    meanwhile. In the main thread it is the generator of the process, which goes on from there after the fit.
+    """
+
+    @functools.wraps(fit)
+    def fit_alone(fitted: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not _core.begin_fit_draws(_ended.get(fitted)):
+            return fit(fitted, *args, **kwargs)
+        try:
+            return fit(fitted, *args, **kwargs)
+        finally:
+            ended = _core.end_fit_draws()
+            if ended is not None:
+                _ended[fitted] = ended
+
+    return fit_alone  # type: ignore[return-value]
 
 
 def check_generator(where: str, generator: Any) -> Generator | None:

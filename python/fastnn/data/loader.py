@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from fastnn._types import check_at_least, check_number
+from fastnn import _core
+from fastnn._types import GREATEST, check_at_least, check_flag, check_number
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
 from fastnn.data.dataset import IterableDataset, get_items, rows_of
 from fastnn.data.generator import Drawn, Generator, check_generator, draw_seed, own_state
-from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 T_co = TypeVar("T_co", covariant=True)
 
 # Batch b draws from (seed, b * 2**32) on, and the samplers from (seed, 2**63) on.
 _DRAWS_A_BATCH = 32
 _OF_SAMPLERS = 1 << 63
+
+# As many as set_num_threads takes; a system starts no more.
+_MOST_WORKERS = 1024
 
 
 class WorkerInfo(NamedTuple):
@@ -60,9 +64,10 @@ class DataLoader(Generic[T_co]):
         dataset: Has ``__getitem__`` and ``__len__``; or an :class:`IterableDataset`.
         batch_size: Samples a batch, at least 1; ``None`` for samples as they are, unless there is a ``batch_sampler``.
         shuffle: Whether every pass has a new order.
-        sampler: Yields indices, instead of ``shuffle``.
+        sampler: Yields indices, instead of ``shuffle``; a :class:`WeightedRandomSampler` has a weight for each sample.
         batch_sampler: Yields lists of indices, instead of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``.
-        num_workers: Number of threads; 0 for the caller's. Of an :class:`IterableDataset` one thread reads.
+        num_workers: Number of threads, at most 1024; 0 for the caller's. Of an :class:`IterableDataset` one thread
+            reads.
         collate_fn: Makes a batch of a list of samples; :func:`default_collate` if ``None``, and without batches
             :func:`default_convert`.
         pin_memory: Accepted, and does nothing: there are no other devices.
@@ -106,11 +111,13 @@ class DataLoader(Generic[T_co]):
         in_order: bool = True,
     ) -> None:
         where = "DataLoader"
-        check_at_least(where, "num_workers", num_workers, 0)
-        if check_number(where, "timeout", timeout) < 0:
+        check_at_least(where, "num_workers", num_workers, 0, _MOST_WORKERS)
+        for name, flag in (("shuffle", shuffle or False), ("drop_last", drop_last)):
+            check_flag(where, name, flag)
+        if not check_number(where, "timeout", timeout) >= 0:
             raise ValueError(f"{where}: expected timeout of at least 0; got {timeout}")
         if prefetch_factor is not None:
-            check_at_least(where, "prefetch_factor", prefetch_factor, 1)
+            check_at_least(where, "prefetch_factor", prefetch_factor, 1, GREATEST)
         for name, given in (("prefetch_factor", prefetch_factor), ("persistent_workers", persistent_workers or None)):
             if given is not None and not num_workers:
                 raise ValueError(f"{where}: expected num_workers of at least 1 with {name}; got 0")
@@ -160,6 +167,9 @@ class DataLoader(Generic[T_co]):
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
+        if self.generator is None:
+            # In a thread of one's own the order does not depend on what others draw.
+            _core.begin_training_draws(0)
         seed = draw_seed(self.generator)
         if isinstance(self.dataset, IterableDataset):
             return self._read(seed)
@@ -234,6 +244,12 @@ def _check_combination(
                 raise ValueError(f"{where}: expected no {name} with an IterableDataset; got {given!r}")
     if sampler is not None and shuffle:
         raise ValueError(f"{where}: expected shuffle or sampler; got both")
+    size = len(dataset) if hasattr(dataset, "__len__") else None
+    if isinstance(sampler, WeightedRandomSampler) and size not in {None, len(sampler.weights)}:
+        raise ValueError(
+            f"{where}: expected a sampler with a weight for each of the {size} samples; "
+            f"got {len(sampler.weights)} weights"
+        )
     if batch_sampler is not None:
         for name, given in (
             ("batch_size", None if batch_size == 1 else batch_size),

@@ -68,9 +68,11 @@ def smallest(loss: Loss, outputs: NDArray[Any], y: NDArray[Any]) -> float:
         return 0.0
     # Outputs that are the logarithms of the smoothed labels; their entropy is the least cross entropy.
     classes = outputs.shape[1]
-    q = np.full(outputs.shape[:2], smoothing / classes)
+    q = np.full(outputs.shape, smoothing / classes)
     if y.dtype.kind in "iu":
-        q[np.arange(len(y)), np.asarray(y).ravel()] += 1 - smoothing
+        # Labels that are ignored are no class.
+        hot = np.expand_dims(y, 1) == np.arange(classes).reshape(-1, *[1] * (y.ndim - 1))
+        q += (1 - smoothing) * hot
     else:
         q += (1 - smoothing) * y
     return float(loss(_core.as_tensor(np.log(np.maximum(q, 1e-30)).astype(outputs.dtype)), _core.as_tensor(y)).item())

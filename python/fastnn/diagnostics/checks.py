@@ -21,8 +21,10 @@ from fastnn.diagnostics.report import Check, Diagnosis
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
 from fastnn.training import data
+from fastnn.training.assumptions import check_learns
 from fastnn.training.data import Types
 from fastnn.training.restored import restored
+from fastnn.training.weighing import reduction_of
 
 _WHERE = "diagnose"
 _GRADIENT_ROWS = 8
@@ -39,7 +41,7 @@ def check_model_and_loss(where: str, model: object, loss: object) -> None:
         raise TypeError(f"{where}: expected model to be an nn.Module; got {type(model).__name__}")
     if not callable(loss):
         raise TypeError(f"{where}: expected loss to be a function or a module; got {type(loss).__name__}")
-    if getattr(loss, "reduction", "mean") == "none":
+    if reduction_of(loss) == "none":
         raise ValueError(f"{where}: expected a loss with reduction 'mean' or 'sum'; got 'none'")
 
 
@@ -98,7 +100,7 @@ def diagnose(
         The checks: a sequence, also by name; ``str()`` is the table, ``plot()`` a picture.
 
     Raises:
-        ValueError: A setting is out of range, or lengths differ.
+        ValueError: A setting is out of range, lengths differ, or the optimizer trains nothing of the model.
         TypeError: Data or settings are of another type.
 
     Source:
@@ -109,6 +111,8 @@ def diagnose(
     check_model_and_loss(_WHERE, model, loss)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"{_WHERE}: expected optimizer to be an Optimizer; got {type(optimizer).__name__}")
+    if optimizer is not None:
+        check_learns(_WHERE, model, optimizer, loss)
     batch_size = data.check_batch_size(_WHERE, batch_size)
     check_at_least(_WHERE, "rows", rows, 1)
     check_at_least(_WHERE, "steps", steps, 10)

@@ -80,11 +80,9 @@ def _scale(columns: NDArray[np.float64]) -> Check:
 
 
 def _balance(y: NDArray[Any]) -> Check:
-    if y.ndim > 1 and y.shape[-1] > 1:
-        # One-hot or several labels a row.
-        counts = (y != 0).reshape(len(y), -1).sum(axis=0)
-    else:
-        counts = np.unique(y, return_counts=True)[1]
+    # Two dimensions are one-hot or several labels a row. Labels below 0 are those that a loss ignores.
+    by_column = y.ndim == 2 and y.shape[-1] > 1
+    counts = (y != 0).sum(axis=0) if by_column else np.unique(y[y >= 0], return_counts=True)[1]
     counts = counts[counts > 0]
     ratio = float(counts.max() / counts.min()) if len(counts) > 1 else float("inf")
     verdict = "problem" if len(counts) < 2 else graded(ratio, *_IMBALANCE)

@@ -20,6 +20,7 @@ from fastnn.training import data, evaluation
 from fastnn.training.data import Types
 from fastnn.training.restored import restored
 from fastnn.training.trainer import Trainer
+from fastnn.training.weighing import adds_up
 
 _WHERE = "bias_variance"
 _ADVICE = {
@@ -126,7 +127,8 @@ def bias_variance(
         high variance  val_loss - train_loss > gap,     by default 0.2 * baseline
 
     where the baseline is the loss of outputs that are the same for every row: ln C for C classes, the variance of y for
-    the squared error. Every size gets as many updates as all rows do in ``epochs``.
+    the squared error. Every size gets as many updates as all rows do in ``epochs``. Losses that are sums are divided by
+    the number of rows.
 
     Args:
         trainer: A function that returns a new trainer; or a trainer, which begins anew for each size, and is left with
@@ -166,11 +168,12 @@ def bias_variance(
     counts = _counts(sizes, len(x))
     with evaluation.evaluating(first.model), no_grad():
         outputs = next(evaluation.outputs(first.model, [validation[0]])).numpy()
-    nothing = baseline(first.loss, outputs, validation[1])
+    nothing = baseline(first.loss, outputs, validation[1]) / (len(outputs) if adds_up(first.loss) else 1)
     train_losses, val_losses = [], []
     with Undo() as undo:
         if isinstance(trainer, Trainer):
-            undo.call(_core.set_rng_state, _core.get_rng_state())
+            # A trainer leaves the generator where it was.
+            undo.own_rng_state(_core.get_rng_state())
         order = _core.permutation(len(x))
         updates = epochs * math.ceil(len(x) / batch_size)
         for number, count in enumerate(counts):
@@ -226,4 +229,8 @@ def _fit(
     trainer: Trainer, batch: data.Batch, validation: data.Batch, epochs: int, batch_size: int
 ) -> tuple[float, float]:
     trainer.fit(*batch, epochs=epochs, batch_size=batch_size, train_metrics=False, verbose=False)
-    return trainer.evaluate(*batch)["loss"], trainer.evaluate(*validation)["loss"]
+    losses = [trainer.evaluate(*rows)["loss"] for rows in (batch, validation)]
+    if adds_up(trainer.loss):
+        # Different numbers of rows are compared.
+        losses = [loss / len(rows[0]) for loss, rows in zip(losses, (batch, validation), strict=True)]
+    return losses[0], losses[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn.nn import functional
 from fastnn.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from fastnn.training import metrics
+from fastnn.training.weighing import known_loss
 
 
 def _softmax(output: Tensor) -> Tensor:
@@ -71,16 +72,12 @@ def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray
 
 def kind_of(loss: object) -> Kind:
     """Return what a loss, a module or a function, makes of outputs."""
-    for modules, function, kind in (
-        (CrossEntropyLoss, functional.cross_entropy, Kind("classes", _softmax, metrics.accuracy)),
-        (NLLLoss, functional.nll_loss, Kind("classes", _core.exp, metrics.accuracy)),
-        (
-            BCEWithLogitsLoss,
-            functional.binary_cross_entropy_with_logits,
-            Kind("binary", _core.sigmoid, metrics.binary_accuracy),
-        ),
-        (BCELoss, functional.binary_cross_entropy, Kind("binary", _itself, metrics.binary_accuracy)),
-    ):
-        if loss is function or isinstance(loss, modules):
-            return kind
+    known = known_loss(loss)
+    if isinstance(known, (CrossEntropyLoss, NLLLoss)):
+        score = partial(metrics.accuracy, ignore_index=known.ignore_index)
+        return Kind("classes", _softmax if isinstance(known, CrossEntropyLoss) else _core.exp, score)
+    if isinstance(known, BCEWithLogitsLoss):
+        return Kind("binary", _core.sigmoid, metrics.binary_accuracy)
+    if isinstance(known, BCELoss):
+        return Kind("binary", _itself, metrics.binary_accuracy)
     return Kind("numbers", _itself, metrics.r2)

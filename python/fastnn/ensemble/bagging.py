@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
+from fastnn.data.generator import draws_alone
 from fastnn.ensemble.base import MakeModel, MakeOptimizer
 from fastnn.ensemble.deep import DeepEnsemble
 from fastnn.training import History, Trainer, data
 from fastnn.training.data import Types
+from fastnn.training.given import count_classes
 from fastnn.training.metrics import MetricLike
+from fastnn.training.weights import sample_weights
 
 _BATCH = 1024
 
@@ -65,6 +69,7 @@ class BaggingEnsemble(DeepEnsemble):
         self.oob_score = math.nan
         self._samples: list[NDArray[np.int64]] = []
 
+    @draws_alone
     def fit(self, x: Any, y: Any = None, **options: Any) -> list[History]:
         """Train every member on its sample, one after another, and measure them out of bag.
 
@@ -101,6 +106,15 @@ class BaggingEnsemble(DeepEnsemble):
             weights = data.to_array(where, "sample_weight", weights)
             if weights.shape != (rows,):
                 raise ValueError(f"{where}: expected sample_weight of shape ({rows},); got {weights.shape}")
+            options["sample_weight"] = weights
+        if options.get("class_weight") is not None:
+            # By all rows: a sample may lack a class.
+            trainer = self.trainers[0]
+            types = Types.of(trainer.model, self.loss)
+            classes = partial(count_classes, trainer.model, self.loss, inputs, targets, types)
+            weights = sample_weights(
+                where, self.loss, targets, weights, options.pop("class_weight"), types.features, classes
+            )
             options["sample_weight"] = weights
         if self.counts is None:
             self._samples = [_core.randint(0, rows, (rows,)).numpy() for _ in self.members]

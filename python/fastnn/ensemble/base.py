@@ -170,7 +170,7 @@ def make_members(where: str, make_model: MakeModel, n: int) -> list[Module]:
     """Make the models of an ensemble.
 
     Raises:
-        ValueError: ``n`` is below 1, or a model is made twice.
+        ValueError: ``n`` is below 1, a model is made twice, or models share a parameter that is not frozen.
         TypeError: ``make_model`` can not be called, or returns something else.
     """
     check_at_least(where, "n", n, 1)
@@ -186,4 +186,13 @@ def make_members(where: str, make_model: MakeModel, n: int) -> list[Module]:
         if any(model is other for other in models):
             raise ValueError(f"{where}: expected make_model to return a new model each time; got the same one twice")
         models.append(model)
+    seen: dict[int, int] = {}
+    for number, model in enumerate(models):
+        for parameter in model.parameters():
+            first = seen.setdefault(id(parameter), number)
+            if first != number and parameter.requires_grad:
+                raise ValueError(
+                    f"{where}: expected make_model to return models with weights of their own; got a parameter of "
+                    f"shape {tuple(parameter.shape)} that models {first} and {number} share, and that is not frozen"
+                )
     return models

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fastnn.data.generator import draws_alone
 from fastnn.ensemble.base import Ensemble, MakeModel, MakeOptimizer, make_members
 from fastnn.training import History, Trainer
 from fastnn.training.metrics import MetricLike
@@ -57,6 +58,7 @@ class DeepEnsemble(Ensemble):
         self.trainers = [Trainer(model, loss, optimizer(model.parameters()), metrics) for model in self.members]
         self.histories: list[History] = []
 
+    @draws_alone
     def fit(self, x: Any, y: Any = None, **options: Any) -> list[History]:
         """Train every member, one after another. Ctrl-C ends the fit of all, and the ensemble can be used.
 

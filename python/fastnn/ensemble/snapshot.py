@@ -8,6 +8,7 @@ from typing import Any
 
 from fastnn._types import check_at_least
 from fastnn.callbacks import snapshot
+from fastnn.data.generator import draws_alone
 from fastnn.ensemble.base import Ensemble, MakeModel, MakeOptimizer, make_members
 from fastnn.nn.container import ModuleList
 from fastnn.training import History, Trainer
@@ -60,6 +61,7 @@ class SnapshotEnsemble(Ensemble):
         super().__init__((copy.deepcopy(model) for _ in range(keep or cycles)), loss)
         self.trainer = Trainer(model, loss, optimizer(model.parameters()), metrics)
 
+    @draws_alone
     def fit(self, x: Any, y: Any = None, **options: Any) -> History:
         """Train the model; the members are what it was at the end of each cycle.
 

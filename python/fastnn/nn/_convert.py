@@ -46,12 +46,15 @@ def convert(module: Module, dtype: Dtype) -> None:
             for parameter in module.parameters()
             if parameter.dtype != dtype and is_floating(parameter)
         ]
-        buffers = [
-            (part._buffers, name, buffer.to(dtype))
-            for part in module.modules()
-            for name, buffer in part._buffers.items()
-            if buffer is not None and buffer.dtype != dtype and is_floating(buffer)
-        ]
+        # A buffer that several modules share stays one.
+        converted: dict[int, tuple[Tensor, Tensor]] = {}
+        buffers = []
+        for part in module.modules():
+            for name, buffer in part._buffers.items():
+                if buffer is not None and buffer.dtype != dtype and is_floating(buffer):
+                    if id(buffer) not in converted:
+                        converted[id(buffer)] = buffer, buffer.to(dtype)
+                    buffers.append((part._buffers, name, converted[id(buffer)][1]))
     for parameter, value in parameters:
         parameter.grad = None
         parameter.data = value

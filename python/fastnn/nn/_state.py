@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastnn._types import shape_of
 
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
+    from fastnn.nn.parameter import Parameter
 
 # PyTorch's norms before 0.4.1 did not count batches, and a state without PyTorch's version numbers is taken for such.
 _MAY_BE_MISSING = {"num_batches_tracked"}
@@ -42,6 +44,52 @@ def collect(module: Module, destination: OrderedDict[str, Tensor], prefix: str, 
     for name, child in module._modules.items():
         if child is not None:
             child.state_dict(destination=destination, prefix=prefix + name + ".", keep_vars=keep_vars)
+
+
+def names_of(module: Module) -> list[tuple[list[str], Parameter]]:
+    """Return each parameter once, with all of its names: a shared one has several."""
+    found: dict[int, tuple[list[str], Parameter]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        found.setdefault(id(parameter), ([], parameter))[0].append(name)
+    return list(found.values())
+
+
+def chosen_by_patterns(
+    where: str, what: str, module: Module, patterns: Sequence[str], takes: Callable[[int, Parameter], bool]
+) -> list[tuple[Parameter, int]]:
+    """Return each parameter that a pattern is for, with the number of the first pattern that matches one of its names.
+
+    Args:
+        where: Who asks, for errors.
+        what: Name of the setting with the patterns.
+        module: Whose parameters.
+        patterns: Patterns of names, as in :mod:`fnmatch`.
+        takes: Whether a parameter is of a kind that the pattern of this number is for.
+
+    Raises:
+        ValueError: A pattern matches no parameter's name; or has no effect where others have, for those that it matches
+            are of another kind, or belong to patterns before it.
+    """
+    chosen: list[tuple[Parameter, int]] = []
+    matched: set[int] = set()
+    for names, parameter in names_of(module):
+        matching = [i for i, pattern in enumerate(patterns) if any(fnmatchcase(name, pattern) for name in names)]
+        matched.update(matching)
+        if matching and takes(matching[0], parameter):
+            chosen.append((parameter, matching[0]))
+    for i, pattern in enumerate(patterns):
+        if i not in matched:
+            raise ValueError(
+                f"{where}: expected every pattern{what} to match a parameter's name; {pattern!r} matches none"
+            )
+    used = {i for _, i in chosen}
+    for i, pattern in enumerate(patterns):
+        if used and i not in used:
+            raise ValueError(
+                f"{where}: expected every pattern{what} to be the first that matches some weight; "
+                f"{pattern!r} is for none"
+            )
+    return chosen
 
 
 def _as_tensor(value: Any) -> Tensor:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_number
-from fastnn.nn.functional._weighted import class_counts, weighted
+from fastnn.nn.functional._weighted import class_counts, row_counts, weighted
 from fastnn.nn.module import Module
 
 _cross_entropy = _core.cross_entropy
@@ -40,13 +47,54 @@ class Loss(Module):
     def forward(self, input: TensorLike, target: TensorLike, sample_weight: TensorLike | None = None) -> Tensor:
         if sample_weight is None:
             return self._loss(input, target, self.reduction)
-        losses, counts = self._loss(input, target, "none"), None
-        if isinstance(self, _ClassLoss):
-            counts = class_counts(_core.as_tensor(target), self.weight, self.ignore_index, losses.dtype)
+        losses = self._loss(input, target, "none")
+        counts = self._class_counts(_core.as_tensor(target), losses.dtype)
         return weighted(type(self).__name__, losses, sample_weight, self.reduction, counts)
+
+    def normalizer(self, target: TensorLike, sample_weight: TensorLike | None = None) -> float:
+        """Return the number that the loss of a batch has been divided by.
+
+        For batches b with losses L and normalizers N, the loss of all of them at once is::
+
+            (L[1] * N[1] + ... + L[B] * N[B]) / (N[1] + ... + N[B])
+
+        With class indices it is what all targets count for: the sum of their classes' weights, without those that are
+        ignored. With any other target it is the number of elements, and for ``"batchmean"`` and class probabilities
+        that of samples. ``sample_weight`` multiplies what each sample counts for.
+
+        Args:
+            target: The targets of a batch, ``(n, *)``.
+            sample_weight: What each sample counts for, ``(n,)``; ``None`` for 1.
+
+        Returns:
+            The normalizer: 0 where nothing counts, and 1 with ``"sum"`` and ``"none"``.
+
+        Raises:
+            ValueError: The target is a scalar.
+        """
+        if self.reduction in {"sum", "none"}:
+            return 1.0
+        each = self._row_counts(_as_array(target))
+        if sample_weight is not None:
+            return float(np.sum(each * _as_array(sample_weight).astype(np.float64)))
+        return float(np.sum(each)) if isinstance(each, np.ndarray) else each * len(_as_array(target))
+
+    def _row_counts(self, target: NDArray[Any]) -> float | NDArray[np.float64]:
+        """Return what each row of a target counts for in a mean; a number if all rows count for the same."""
+        if target.ndim == 0:
+            raise ValueError(f"{type(self).__name__}: expected targets of a batch, of shape (n, *); got a scalar")
+        return 1.0 if self.reduction == "batchmean" else float(math.prod(target.shape[1:]))
+
+    def _class_counts(self, target: Tensor, dtype: _core.dtype) -> Tensor | None:  # noqa: ARG002
+        """Return what each class index of a target counts for, as a tensor; ``None`` if there are none."""
+        return None
 
     def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}: expected a method _loss; got none")
+
+
+def _as_array(value: TensorLike) -> NDArray[Any]:
+    return np.asarray(value.detach().numpy() if isinstance(value, Tensor) else value)
 
 
 class _WeightedLoss(Loss):
@@ -65,6 +113,21 @@ class _ClassLoss(_WeightedLoss):
     takes_class_indices = True
     ignore_index: int
 
+    def _take_index(self, ignore_index: int) -> None:
+        try:
+            self.ignore_index = operator.index(ignore_index)
+        except TypeError:
+            name = type(self).__name__
+            raise TypeError(f"{name}: expected ignore_index to be an int; got {ignore_index!r}") from None
+
+    def _class_counts(self, target: Tensor, dtype: _core.dtype) -> Tensor | None:
+        return class_counts(target, self.weight, self.ignore_index, dtype)
+
+    def _row_counts(self, target: NDArray[Any]) -> float | NDArray[np.float64]:
+        if target.dtype.kind == "f" and target.ndim > 1:
+            return float(math.prod(target.shape[2:]))
+        return row_counts(target, None if self.weight is None else _as_array(self.weight), self.ignore_index)
+
 
 class CrossEntropyLoss(_ClassLoss):
     """Return the cross entropy of logits with class indices, or with class probabilities::
@@ -73,13 +136,14 @@ class CrossEntropyLoss(_ClassLoss):
 
     Args:
         weight: What each class counts for, ``(C,)``; ``None`` for 1.
-        ignore_index: A class index that counts for nothing.
-        reduction: ``"mean"``, over the targets' weights; ``"sum"`` or ``"none"``.
+        ignore_index: A class index that counts for nothing; below 0 with class probabilities.
+        reduction: ``"mean"``, over the targets' weights, or over the samples with class probabilities; ``"sum"`` or
+            ``"none"``.
         label_smoothing: ε in [0, 1]: q becomes ``(1 - ε) * q + ε / C``.
 
     Shapes:
-        x: Logits, ``(n, C)`` or ``(C,)``.
-        y: Class indices in [0, C), ``(n,)`` or ``()``; or probabilities, of the shape of ``x``.
+        x: Logits, ``(n, C)``, ``(C,)`` or ``(n, C, *)``.
+        y: Class indices in [0, C), ``(n,)``, ``()`` or ``(n, *)``; or probabilities, of the shape of ``x``.
 
     Raises:
         ValueError: A setting or a label is out of range, or shapes do not match.
@@ -101,7 +165,7 @@ class CrossEntropyLoss(_ClassLoss):
         super().__init__(weight, reduction)
         if not 0 <= check_number("CrossEntropyLoss", "label_smoothing", label_smoothing) <= 1:
             raise ValueError(f"CrossEntropyLoss: expected label_smoothing in [0, 1]; got {label_smoothing}")
-        self.ignore_index = ignore_index
+        self._take_index(ignore_index)
         self.label_smoothing = label_smoothing
 
     def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
@@ -117,13 +181,13 @@ class NLLLoss(_ClassLoss):
         reduction: ``"mean"``, over the targets' weights; ``"sum"`` or ``"none"``.
 
     Shapes:
-        x: Log-probabilities, ``(n, C)`` or ``(C,)``.
-        y: Class indices in [0, C), ``(n,)`` or ``()``.
+        x: Log-probabilities, ``(n, C)``, ``(C,)`` or ``(n, C, *)``.
+        y: Class indices in [0, C), ``(n,)``, ``()`` or ``(n, *)``.
     """
 
     def __init__(self, weight: TensorLike | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, reduction)
-        self.ignore_index = ignore_index
+        self._take_index(ignore_index)
 
     def _loss(self, input: TensorLike, target: TensorLike, reduction: str) -> Tensor:
         return _core.nll_loss(input, target, self.weight, self.ignore_index, reduction)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import check_number
+from fastnn.nn._state import chosen_by_patterns
 from fastnn.nn.container import ModuleList
 from fastnn.nn.module import Module
 
@@ -204,7 +204,8 @@ class PerLayer(Module):
     """Penalise each parameter of a model by the first of several patterns that its name matches.
 
     ``PerLayer({"0.*": L1(1e-3), "*": L2(1e-4)})`` is a penalty of the first layer, and another one of all others. A
-    parameter that no pattern matches goes free, as do biases, unless their penalty includes them.
+    parameter that no pattern matches goes free, as do biases, unless their penalty includes them. One with several
+    names is penalized once, by the first pattern that matches any of them.
 
     Args:
         penalties: Penalties by patterns of names, with ``*``, ``?`` and ``[...]``, as in :mod:`fnmatch`.
@@ -213,7 +214,7 @@ class PerLayer(Module):
         From a call with a model: a scalar.
 
     Raises:
-        ValueError: There are no patterns; or one of them matches no parameter of the model.
+        ValueError: There are no patterns; or one of them matches no parameter of the model, or none that it penalizes.
         TypeError: A value is none of the penalties, or the call is not with a model.
 
     Source:
@@ -236,26 +237,11 @@ class PerLayer(Module):
         """Return the penalty of a model, as a scalar."""
         if not isinstance(model, Module):
             raise TypeError(f"PerLayer: expected a module; got {type(model).__name__}")
-        chosen: list[Tensor] = []
-        terms: list[_Term] = []
-        unmatched = dict.fromkeys(self.patterns)
-        for name, parameter in model.named_parameters():
-            matching = [i for i, pattern in enumerate(self.patterns) if fnmatchcase(name, pattern)]
-            for i in matching:
-                unmatched.pop(self.patterns[i], None)
-            if not matching:
-                continue
-            penalty = self.penalties[matching[0]]
-            if penalty._takes(parameter):
-                chosen.append(parameter)
-                terms.append(penalty._term())
-        if unmatched:
-            raise ValueError(
-                f"PerLayer: expected every pattern to match a parameter's name; {next(iter(unmatched))!r} matches none"
-            )
+        penalties = list(self.penalties)
+        chosen = chosen_by_patterns("PerLayer", "", model, self.patterns, lambda i, p: penalties[i]._takes(p))
         if not chosen:
             raise ValueError("PerLayer: expected at least one parameter of 2 dimensions or more; got none")
-        return _core.penalty(chosen, terms)
+        return _core.penalty([parameter for parameter, _ in chosen], [penalties[i]._term() for _, i in chosen])
 
     def extra_repr(self) -> str:
         return f"patterns={self.patterns}"

@@ -147,7 +147,7 @@ def linear_survival(blocks: int, last: float = 0.5) -> list[float]:
         survival[l - 1] = 1 - l / L * (1 - last),    l = 1 … L
 
     Args:
-        blocks: Their number L, at least 1.
+        blocks: Their number L, in [1, 1000000].
         last: Probability of the last block, in [0, 1].
 
     Returns:
@@ -159,7 +159,7 @@ def linear_survival(blocks: int, last: float = 0.5) -> list[float]:
     Source:
         Huang et al. 2016, https://arxiv.org/abs/1603.09382, equation 4.
     """
-    check_at_least("linear_survival", "blocks", blocks, 1)
+    check_at_least("linear_survival", "blocks", blocks, 1, 1_000_000)
     check_probability("linear_survival", "last", last)
     return [1 - block / blocks * (1 - last) for block in range(1, blocks + 1)]
 

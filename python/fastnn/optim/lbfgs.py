@@ -154,9 +154,8 @@ class LBFGS(TensorOptimizer):
         if grads is not None:
             raise TypeError("LBFGS.step: expected no grads, as the closure computes them")
         group, kept, params = self.param_groups[0], self._slots[0].states[0], self._params
-        self._check_settings(group)
+        self._check()
         names = [f"parameter {number}" for number in range(len(params))]
-        _core.check_writable("LBFGS.step", names, params)
         search = _Search(params, group, closure, kept or self._new_state(params[0]))
         with Undo() as undo:
             undo.grad_mode(False)
@@ -166,6 +165,12 @@ class LBFGS(TensorOptimizer):
         # One call: parameters and state belong together.
         _core.assign("LBFGS.step", names, params, found, [(kept, *item) for item in search.state.items()])
         return first
+
+    def _check(self) -> None:
+        super()._check()
+        # All parameters are one vector, with those that have no gradient.
+        for index in range(len(self._slots[0])):
+            self._slots[0].check_target(index)
 
     @property
     def _params(self) -> list[Tensor]:

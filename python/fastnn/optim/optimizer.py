@@ -124,8 +124,15 @@ class Optimizer:
             raise ValueError("some parameters appear in more than one parameter group")
         if len({id(param) for param in params}) != len(params):
             raise ValueError("optimizer contains a parameter group with duplicate parameters")
+        for other in self._slots:
+            slots.check_apart(other)
         self.param_groups.append(group)
         self._slots.append(slots)
+
+    def _check(self) -> None:
+        """Refuse what the next step would refuse whatever the gradients, before anything is computed."""
+        for slots, group in zip(self._slots, self.param_groups, strict=True):
+            slots.check(group)
 
     def step(
         self,

@@ -103,6 +103,7 @@ class SAM(Optimizer):
             raise RuntimeError("SAM.first_step: expected second_step before the next first_step")
         for group in self.param_groups:
             _check(group)
+        self._check()
         with no_grad():
             scaled = [
                 (group, p, p.abs() * p.grad if group.get("adaptive", self.defaults["adaptive"]) else p.grad)
@@ -169,6 +170,7 @@ class SAM(Optimizer):
             raise TypeError("SAM.step: expected a closure that computes the loss and its gradients; got None")
         if grads is not None:
             raise TypeError("SAM.step: expected no grads, as the closure computes them")
+        self._check()
         with Undo() as undo:
             undo.grad_mode(True)
             undo.call(self._restore)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class TensorOptimizer(Optimizer):
             checked = []
             for number, (slots, group, part) in enumerate(groups):
                 try:
-                    checked.append(slots.check(group, part))
+                    checked.append(slots.checked(group, part))
                 except (TypeError, ValueError) as error:
                     if len(groups) == 1:
                         raise
@@ -132,10 +132,7 @@ class TensorSlots:
         self._name = type(optimizer).__name__
         self._optimizer = optimizer
         # The core checks the parameters and clears their gradients; for these every rule does the same.
-        try:
-            self._core = _core.Slots("SGD", params)
-        except (TypeError, ValueError) as error:
-            raise type(error)(str(error).replace("SGD:", f"{self._name}:", 1)) from None
+        self._core: _core.Slots = self._named(_core.Slots, "SGD", params)
         self._holds_arrays = any(isinstance(param, np.ndarray) for param in params)
         # An array and its tensor share their memory.
         self._params = [_core.from_numpy(p) if isinstance(p, np.ndarray) else p for p in params]
@@ -147,6 +144,26 @@ class TensorSlots:
     def validate(self, group: Mapping[str, Any]) -> None:
         """Refuse settings that are out of range."""
         self._optimizer._check_settings(group)
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Refuse settings, and parameters that learn but can not be changed in place."""
+        self.validate(group)
+        self._named(self._core.check)
+
+    def check_target(self, index: int) -> None:
+        """Refuse a parameter that can not be changed in place."""
+        self._named(self._core.check_target, index)
+
+    def check_apart(self, other: TensorSlots) -> None:
+        """Refuse parameters that share memory with those of another group."""
+        self._named(self._core.check_apart, other._core)
+
+    def _named(self, check: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of the core, whose errors name the rule that stands in for this one."""
+        try:
+            return check(*args)
+        except (TypeError, ValueError) as error:
+            raise type(error)(str(error).replace("SGD", self._name, 1)) from None
 
     def state(self, index: int) -> dict[str, Any]:
         """Return what is kept of a parameter; empty before its first update."""
@@ -160,7 +177,7 @@ class TensorSlots:
             for index, (param, state) in enumerate(zip(self._params, states, strict=True))
         ]
 
-    def check(
+    def checked(
         self, group: Mapping[str, Any], grads: Sequence[Tensor | NDArray[Any] | None] | None
     ) -> list[tuple[int, Tensor]]:
         """Refuse settings and gradients; return the gradients that there are, with their parameters' indices."""
@@ -169,11 +186,11 @@ class TensorSlots:
             if self._holds_arrays:
                 raise RuntimeError(f"{self._name}.step: expected grads, as parameters are arrays; got none")
             grads = [param.grad for param in self._params]
-        given = [(i, _core.as_tensor(grad)) for i, grad in enumerate(grads) if grad is not None]
+        # As they were before anything is updated, whichever parameter's turn comes first.
+        written = [*self._params, *(t for state in self.states for t in state.values() if isinstance(t, Tensor))]
+        given = [(i, _core.apart(grad, written)) for i, grad in enumerate(grads) if grad is not None]
         for index, grad in given:
             self._check(index, grad)
-        names = [f"parameter {index}" for index, _ in given]
-        _core.check_writable(f"{self._name}.step", names, [self._params[index] for index, _ in given])
         return given
 
     def updated(
@@ -198,6 +215,7 @@ class TensorSlots:
             raise TypeError(
                 f"{where}: expected gradient {index} of dtype {_short(param.dtype)}; got {_short(grad.dtype)}"
             )
+        self.check_target(index)
         state = self.states[index]
         if not state:
             return

@@ -15,6 +15,7 @@ from fastnn.training.data import Batch
 from fastnn.training.folding import fold
 from fastnn.training.metrics import Metric
 from fastnn.training.tta import View, averaged
+from fastnn.training.weighing import Total, Weighing
 
 
 def evaluating(model: Module) -> Undo:
@@ -57,22 +58,26 @@ def measure(
     batches: Iterable[Batch],
     views: Sequence[View] | None = None,
 ) -> dict[str, float]:
-    """Return the loss, a mean over batches weighted with their rows, and each metric of all rows.
+    """Return the loss and each metric of all rows, whatever the batches.
 
     With ``views`` they are those of the mean output over the views.
     """
-    total, rows = 0.0, 0
+    weighing = Weighing(loss)
+    total = Total(weighing)
     predicted: list[NDArray[Any]] = []
     expected: list[NDArray[Any]] = []
     with evaluating(model):
         for x, y in batches:
             output = averaged("Trainer.evaluate", model, x, views, None)
-            total += float(loss(output, _core.as_tensor(y)).item()) * len(x)
-            rows += len(x)
+            value, count = loss(output, _core.as_tensor(y)), weighing.batch(y)
+            total.add(float(value.item()), count)
+            if not count:
+                # Smoothed labels of classes of weight 0 have a loss, but nothing to divide it by.
+                total.add_sum(weighing.sum(output, y))
             if metrics:
                 predicted.append(np.asarray(output.detach().numpy()))
                 expected.append(y)
-    logs = {"loss": total / rows}
+    logs = {"loss": total.loss}
     if metrics:
         y_pred, y_true = np.concatenate(predicted), np.concatenate(expected)
         for name, metric in metrics.items():

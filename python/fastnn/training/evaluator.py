@@ -66,6 +66,9 @@ class Evaluator:
     ) -> dict[str, float]:
         """Measure loss and metrics, in evaluation mode; the mode is restored.
 
+        They are those of all rows at once, whatever the batches; but a loss that is a function, or a module of one's
+        own, is a mean over batches weighted with their rows. See :class:`Trainer`.
+
         Args:
             x: Inputs; or an iterable of (x, y), and then no ``y``.
             y: Targets.
@@ -74,10 +77,11 @@ class Evaluator:
             prefetch: As for :meth:`fit`.
 
         Returns:
-            ``loss``, the mean over rows, and every metric.
+            ``loss`` and every metric. With ``reduction="sum"`` the loss is the sum over all rows. A mean in which
+            nothing counts, since all labels are ignored, is NaN.
 
         Raises:
-            ValueError: Lengths differ, there are no rows, or ``batch_size`` is below 1.
+            ValueError: Lengths differ, there are no rows, or ``batch_size`` is below 1, or given with an iterable.
             TypeError: Data or settings are of another type.
         """
         where = "Trainer.evaluate"
@@ -86,6 +90,8 @@ class Evaluator:
         check_at_least(where, "prefetch", prefetch, 0)
         views = tta_views.resolve(where, tta)
         source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
+        if batch_size is not None and isinstance(source, IterableData):
+            raise ValueError(f"{where}: expected arrays with batch_size; got {type(x).__name__}")
         return self._measure(source, batch_size or rows_at_once(source), views)
 
     def predict(

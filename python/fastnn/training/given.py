@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn import _core
+from fastnn._core import Tensor
 from fastnn._types import check_at_least, check_number
 from fastnn.augment.transform import Transform
+from fastnn.nn.module import Module
 from fastnn.training import data
 from fastnn.training.augmentation import Augmentation
 from fastnn.training.batches import IterableData
 from fastnn.training.data import ArrayData, Batch, Types
+from fastnn.training.evaluation import evaluating
+from fastnn.training.weighing import known_loss
 from fastnn.training.weights import sample_weights
 
 _FIT = "Trainer.fit"
@@ -39,6 +44,7 @@ def arrays_or_batches(
 
 
 def training_data(
+    model: Module,
     loss: Callable[..., Any],
     types: Types,
     x: Any,
@@ -75,7 +81,13 @@ def training_data(
         validation = arrays_or_batches(_FIT, validation_data, None, types, "validation ", prefetch)
     training: ArrayData | IterableData
     if y is None:
-        _check_iterable(x, split=split, sample_weight=sample_weight, class_weight=class_weight)
+        _check_iterable(
+            x,
+            validation_split=split or None,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            drop_last=drop_last or None,
+        )
         if steps_per_epoch is not None:
             check_at_least(_FIT, "steps_per_epoch", steps_per_epoch, 1)
         training = IterableData(_FIT, x, types, steps_per_epoch, prefetch)
@@ -83,7 +95,8 @@ def training_data(
         if steps_per_epoch is not None:
             raise ValueError(f"{_FIT}: expected steps_per_epoch with an iterable only; got it with arrays")
         inputs, outputs = data.pair(_FIT, x, y, types, whole=False)
-        weights = sample_weights(_FIT, loss, outputs, sample_weight, class_weight, types.features)
+        classes = partial(count_classes, model, loss, inputs, outputs, types)
+        weights = sample_weights(_FIT, loss, outputs, sample_weight, class_weight, types.features, classes)
         kept = len(inputs) - math.ceil(len(inputs) * split)
         if not kept:
             raise ValueError(f"{_FIT}: expected validation_split to leave rows to train on; got {validation_split}")
@@ -112,17 +125,29 @@ def training_data(
     return training, validation
 
 
-def _check_iterable(x: Any, *, split: float, sample_weight: Any, class_weight: Any) -> None:
+def _check_iterable(x: Any, **arrays_only: Any) -> None:
     """Refuse what goes with arrays only."""
     if hasattr(x, "__array__"):
         raise ValueError(f"{_FIT}: expected targets y to go with the array x; got None")
-    for name, given in (
-        ("validation_split", split or None),
-        ("sample_weight", sample_weight),
-        ("class_weight", class_weight),
-    ):
+    for name, given in arrays_only.items():
         if given is not None:
             raise ValueError(f"{_FIT}: expected arrays with {name}; got {type(x).__name__}")
+
+
+def count_classes(model: Module, loss: object, x: NDArray[Any], y: NDArray[Any], types: Types) -> int | None:
+    """Return for how many classes the model has an output, for a loss of class indices; ``None`` if it is not known."""
+    known = known_loss(loss)
+    if known is None or not known.takes_class_indices:
+        return None
+    state = _core.get_rng_state()
+    try:
+        with evaluating(model):
+            output = model(_core.as_tensor(data.convert(x[:1], y[:1], types)[0]))
+    except Exception:  # noqa: BLE001  (such as for images that are only cropped later; the step will say what is wrong)
+        return None
+    finally:
+        _core.set_rng_state(state)
+    return int(output.shape[1]) if isinstance(output, Tensor) and output.dim() > 1 else None
 
 
 def _counting(weights: NDArray[Any] | None) -> NDArray[np.int64] | None:

@@ -19,9 +19,11 @@ from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ExponentialLR
 from fastnn.optim.lr_scheduler.scheduler import check_optimizer
 from fastnn.training import data
+from fastnn.training.assumptions import check_learns
 from fastnn.training.data import Types
 from fastnn.training.restored import restored
 from fastnn.training.step import TrainStep
+from fastnn.training.weighing import Weighing
 
 _WHERE = "lr_range_test"
 
@@ -113,7 +115,8 @@ def lr_range_test(
         model: The model; tested in training mode.
         loss: Called with the model's output and the targets; returns a scalar.
         optimizer: Of the model's parameters.
-        x: Inputs, ``(n, *)``; taken in an order drawn anew whenever all have had their turn.
+        x: Inputs, ``(n, *)``; taken in an order drawn anew whenever all have had their turn, without rows whose labels
+            are all ignored.
         y: Targets, n of them.
         start_lr: The first rate, above 0.
         end_lr: The last rate, above ``start_lr``.
@@ -126,7 +129,8 @@ def lr_range_test(
         Rates, losses, a suggestion and a plot.
 
     Raises:
-        ValueError: A setting is out of range, lengths differ, or the first loss is not finite.
+        ValueError: A setting is out of range, lengths differ, the optimizer trains nothing of the model, no row counts,
+            or the first loss is not finite.
         TypeError: Data or settings are of another type.
 
     Source:
@@ -136,6 +140,7 @@ def lr_range_test(
     if not isinstance(model, Module):
         raise TypeError(f"{_WHERE}: expected model to be an nn.Module; got {type(model).__name__}")
     check_optimizer(_WHERE, optimizer)
+    check_learns(_WHERE, model, optimizer, loss)
     if not 0 < check_number(_WHERE, "start_lr", start_lr) < math.inf:
         raise ValueError(f"{_WHERE}: expected start_lr above 0; got {start_lr}")
     if not start_lr < check_number(_WHERE, "end_lr", end_lr) < math.inf:
@@ -147,10 +152,13 @@ def lr_range_test(
         raise ValueError(f"{_WHERE}: expected diverge_factor above 1; got {diverge_factor}")
     batch_size = data.check_batch_size(_WHERE, batch_size)
     inputs, targets = data.pair(_WHERE, x, y, Types.of(model, loss))
-    batch_size = min(batch_size, len(inputs))
+    counting = Weighing(loss).counting(targets)
+    if not len(counting):
+        raise ValueError(f"{_WHERE}: expected a label that counts; got labels that are all ignored")
+    batch_size = min(batch_size, len(counting))
     with restored(model, optimizer):
         model.train()
-        order = _order(len(inputs), batch_size, num_iter)
+        order = counting[_order(len(counting), batch_size, num_iter)]
         lrs, raw = _sweep(TrainStep(model, loss, optimizer), (inputs, targets), order, batch_size, start_lr, end_lr)
     if not len(raw):
         raise ValueError(f"{_WHERE}: expected a finite loss at start_lr {start_lr}; got none")

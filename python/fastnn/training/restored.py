@@ -23,7 +23,7 @@ def restored(model: Module, optimizer: Optimizer | None = None) -> Undo:
         for module in model.modules():
             # A hook that came and went has changed how the next one is numbered, and plans look at all attributes.
             undo.set_item(module.__dict__, "_next_hook", module.__dict__["_next_hook"])
-        undo.call(_core.set_rng_state, _core.get_rng_state())
+        undo.own_rng_state(_core.get_rng_state())
         tensors = list({id(t): t for t in _tensors(model, optimizer)}.values())
         undo.values(tensors)
         # A new gradient is not to be added to the old one.

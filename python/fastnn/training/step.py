@@ -18,23 +18,30 @@ from fastnn.nn.module import Module
 from fastnn.optim import Newton, Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
-from fastnn.training.assumptions import obstacle, state_of
+from fastnn.training.assumptions import check_optimizes, obstacle, state_of
 from fastnn.training.treatment import MaxNorm, Penalty, Treatment
+from fastnn.training.watch import Watch
+from fastnn.training.weighing import adds_up, mean_of_labels
 
 _Data: TypeAlias = "tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]"
 """Inputs, targets and weights of all samples."""
+
+# After so many traces in a row that changed what they read, the step runs eagerly.
+_GIVEN_UP = 2
 
 
 class TrainStep:
     """Train on a batch: ``step(x, y)`` returns the loss before the update.
 
-    The first step on a batch of a new shape runs eagerly and is traced; the ops are then fused and placed in one
+    The first two steps on batches of a new shape run eagerly and are traced; the ops are then fused and placed in one
     arena, and every further step is one call, with the GIL released, that allocates nothing. The numbers are the same,
-    bit for bit. Settings of the optimizer are read at every step; a change of the model (a mode, an attribute,
-    ``requires_grad``) is noticed, and the next step is traced again. Python code in ``forward`` runs only while
-    tracing, so a number that it computes is fixed from then on.
+    bit for bit, and so are random ones: every op draws anew. Settings of the optimizer are read at every step. A change
+    of the model (a mode, an attribute, ``requires_grad``), or of a variable, attribute or container that the code of
+    ``forward`` or of the loss refers to, is noticed, and the next steps are traced again.
 
-    What cannot be planned runs eagerly, and ``reason`` says why. An optimizer that evaluates the loss itself, such as
+    What cannot be planned runs eagerly, and ``reason`` says why: where the second trace is not like the first, where
+    ``forward`` or the loss changes what it reads, draws random numbers of Python or NumPy, or reads values of the
+    batch. An optimizer that evaluates the loss itself, such as
     ``LBFGS`` or ``SAM``, gets a closure over the batch; the loss returned is the first that it evaluated.
 
     Args:
@@ -43,8 +50,9 @@ class TrainStep:
             scalar.
         optimizer: Of the model's parameters.
         accumulate: Into how many micro-batches a batch is split, at least 1. Forward and backward run on one after
-            another, and their gradients add up to that of the batch, for a loss whose ``reduction`` is the mean over
-            rows, or the sum; then comes one update. It takes less memory. Batch norm sees micro-batches.
+            another, and their gradients add up to that of the batch: exactly for the losses of ``fastnn.nn``, also with
+            class weights and ignored labels, and for any other that is the mean over rows, or the sum (``reduction``).
+            Then comes one update. It takes less memory. Batch norm sees micro-batches.
         penalty: Added to the loss, also to the one that is returned: called with the model, such as
             ``nn.penalties.L2(1e-4)``; or a dict of penalties by patterns of parameters' names, of which the first
             that matches counts (:class:`fastnn.nn.penalties.PerLayer`).
@@ -61,7 +69,7 @@ class TrainStep:
             beginning with the parameter itself after the first. In [0, 1). See :meth:`averages`.
 
     Raises:
-        ValueError: A setting is out of range, or a pattern matches no parameter.
+        ValueError: A setting is out of range, a pattern matches no parameter, or the optimizer has none of the model's.
         TypeError: A setting is of another type, or the optimizer is ``Newton``, which takes the loss without gradients.
 
     Attributes:
@@ -95,6 +103,7 @@ class TrainStep:
             raise TypeError(
                 "TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead"
             )
+        check_optimizes("TrainStep", model, optimizer, loss, penalty)
         self.model = model
         self._part = model
         self.loss = loss
@@ -115,11 +124,14 @@ class TrainStep:
         self._planner = _core.Planner()
         self._version = -1
         self._state: object = None
+        self._watch = Watch(())
+        # How many traces of forward and loss have changed what they read.
+        self._restless = 0
+        self._thread = 0
 
     def __call__(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None = None) -> float:
-        if self._version != _core.config_version():
-            self._look_again()
-        if self.reason is not None:
+        self._begin()
+        if self.reason is not None and self._is_eager():
             return self._run_eagerly(x, y, sample_weight)
         optimizer = self.optimizer
         loss = self._planner.step(x, y, sample_weight, optimizer._slots, optimizer.param_groups, self.stop_on_nonfinite)
@@ -159,8 +171,15 @@ class TrainStep:
             A loss for each batch; fewer if ``stop_on_nonfinite``, and then the last one is not finite.
 
         Raises:
+            ValueError: A schedule is that of another optimizer.
             Exception: That of a schedule which refuses to go on, after the last step that it has settings for.
         """
+        for scheduler in schedulers:
+            if scheduler.optimizer is not self.optimizer:
+                raise ValueError(
+                    "TrainStep.run_batches: expected schedules of the step's optimizer; got "
+                    f"{type(scheduler).__name__} of another {type(scheduler.optimizer).__name__}"
+                )
         losses: list[float] = []
         last = first_batch + n_batches
         batch = first_batch
@@ -201,6 +220,11 @@ class TrainStep:
         return before
 
     @property
+    def penalty(self) -> Any:
+        """The penalty that is added to the loss; ``None`` if there is none."""
+        return self._treatment.penalty
+
+    @property
     def part(self) -> Module:
         """What is called: the model, or a part of it."""
         return self._part
@@ -220,6 +244,8 @@ class TrainStep:
 
     def averages(self) -> dict[str, Tensor]:
         """Return the average of every parameter by its name, as ``ema`` keeps it; the tensors change with every step.
+
+        A parameter that the model has under several names has its one average under all of them.
 
         Raises:
             ValueError: There is no ``ema``.
@@ -270,26 +296,26 @@ class TrainStep:
     ) -> list[float] | None:
         """Run the batches that have their full size in one call, if there are any and they are planned."""
         whole = len(order) // batch_size
-        if self._version != _core.config_version():
-            self._look_again()
-        if whole == 0 or self.reason is not None:
+        self._begin()
+        if whole == 0 or self._is_eager():
             return None
         if not schedulers:
-            return self._run_planned(
-                data, order[: whole * batch_size], batch_size, augment, self.optimizer.param_groups
-            )
+            ahead_of_time = self.optimizer.param_groups
+            losses = self._run_planned(data, order[: whole * batch_size], batch_size, augment, ahead_of_time)
+            self._planner.raise_interruption()
+            return losses
         ahead = Ahead(self.optimizer, schedulers)
         with Undo() as undo:
             undo.call(ahead.settle)
+            # That of calls before.
+            self._planner.updated()
             settings = ahead.look(whole)
-            # Python sees a Ctrl-C only once the call has run to its end.
-            ahead.taken = ahead.steps
             try:
                 losses = self._run_planned(data, order[: ahead.steps * batch_size], batch_size, augment, settings)
-            except Exception:
-                ahead.taken = 0
-                raise
-            ahead.taken = 0 if losses is None else self._updated(losses)
+            finally:
+                # Counted there, since Python sees a Ctrl-C only once the call is over.
+                ahead.taken = self._planner.updated()
+        self._planner.raise_interruption()
         return losses
 
     def _run_planned(
@@ -307,51 +333,99 @@ class TrainStep:
         self.optimizer._opt_called = True
         return list(losses.tolist())
 
+    def _begin(self) -> None:
+        """Look for changes since the last step, and see to it that the thread has a generator to train with."""
+        if self._version != _core.config_version() or (self._watch.places and self._watch.changed() is not None):
+            self._look_again()
+        self._thread = _core.begin_training_draws(self._thread)
+
+    def _is_eager(self) -> bool:
+        # What forward changes may have been set up by the first step, so a second one is traced too.
+        return self.reason is not None and not 0 < self._restless < _GIVEN_UP
+
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
         self._version = _core.config_version()
-        penalty = state_of(self._treatment.penalty)
-        models = [state_of(model) for model in {self.model: None, self._part: None}]
-        state = models, state_of(self.loss), penalty, _core.is_anomaly_enabled()
-        if state != self._state:
-            self._state = state
+        if self._watch.changed() is not None or self._state_now() != self._state:
+            self._watch = Watch([self.model, self._part, self.loss, self._treatment.penalty])
+            self._state = self._state_now()
+            self._restless = 0
             self._planner.clear()
             self.reason = obstacle(self.model, self.optimizer)
 
+    def _state_now(self) -> object:
+        """All that a trace takes for granted, but for what is watched."""
+        roots = {self.model: None, self._part: None, **dict.fromkeys(self._watch.modules)}
+        penalty = state_of(self._treatment.penalty)
+        return [state_of(model) for model in roots], state_of(self.loss), penalty, _core.is_anomaly_enabled()
+
+    def _own_change(self) -> str | None:
+        """Return what the step that just ran has changed of what a trace takes for granted; that counts from now on."""
+        changed = self._watch.changed()
+        reason = None if changed is None else f"forward or loss changes {changed}, which it reads"
+        if self._version != _core.config_version():
+            self._version = _core.config_version()
+            if self._state_now() != self._state:
+                reason = "forward changes attributes of a module"
+        if reason is not None:
+            self._watch.refresh()
+            self._state = self._state_now()
+        return reason
+
     def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
+        optimizer._check()
         statistics = _Statistics(self.model)
+        draws = self._watch.draws()
+        self._treatment.follow()
         with Undo() as undo:
             # A step that fails leaves no trace of the forward pass either.
             undo.call(statistics.restore_unless_moved)
             with Undo() as tracing:
                 tracing.call(self._planner.abort)
                 try:
-                    batch = self._planner.start(x, y, sample_weight)
+                    batch = self._planner.start(*self._apart(x, y, sample_weight))
                 except Exception:
                     # Nothing was begun, or another thread has begun it.
                     tracing.keep()
                     raise
+                if batch is None:
+                    # Inside of another step, which is being traced.
+                    tracing.keep()
+                    undo.keep()
+                    return self._run_eagerly(x, y, sample_weight)
                 loss = self._differentiate(*batch)
                 tracing.keep()
-            self._treatment.follow()
             self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
-            if self._version != _core.config_version():
-                self._look_again()
-                if self._planner.describe() == "":
-                    self.reason = "forward changes attributes of a module"
+            changed = self._own_change()
+            # There is no use in a second trace of what can not be planned anyway.
+            self._restless = 0 if changed is None else self._restless + 1 if self.reason is None else _GIVEN_UP
+            if changed is None and self._watch.draws() != draws:
+                changed = "forward or loss draws random numbers of Python or NumPy"
+            if changed is not None:
+                self._planner.clear()
+                self.reason = self.reason or changed
             return self._update(loss, undo)
 
     def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
+        if isinstance(self.optimizer, Optimizer):
+            self.optimizer._check()
         by_closure = getattr(self.optimizer, "_needs_closure", False)
         statistics = _Statistics(self.model, by_closure)
-        weight = None if sample_weight is None else _tensor(sample_weight)
         with Undo() as undo:
             undo.call(statistics.restore_unless_moved)
-            batch = (_tensor(x), _tensor(y)) if weight is None else (_tensor(x), _tensor(y), weight)
-            return (
-                self._update_by_closure(batch, undo) if by_closure else self._update(self._differentiate(*batch), undo)
-            )
+            batch = [value for value in self._apart(x, y, sample_weight) if value is not None]
+            if by_closure:
+                return self._update_by_closure(batch, undo)
+            loss = self._differentiate(*batch)
+            if self._restless:
+                self._own_change()
+            return self._update(loss, undo)
+
+    def _apart(self, *batch: TensorLike | None) -> list[Any]:
+        """Return a batch, off the tape, as a step is given it, even where the step writes what the batch lies in."""
+        written = [*self.model.parameters(), *self.model.buffers()]
+        return [None if value is None else _core.apart(value, written) for value in batch]
 
     def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         if self.accumulate > 1:
@@ -370,14 +444,20 @@ class TrainStep:
         """Add up the gradients of micro-batches, and return the loss of the whole batch."""
         rows = len(x)
         size = max(1, -(-rows // self.accumulate))
-        adds_up = getattr(self.loss, "reduction", "mean") == "sum"
+        sums = adds_up(self.loss)
+        # Labels count for more or less than their rows.
+        counted = None if sums else mean_of_labels(self.loss, y)
         self.optimizer.zero_grad()
         total: Tensor | None = None
         for start in range(0, rows, size):
             stop = min(start + size, rows)
-            loss = self.loss(self._part(x[start:stop]), y[start:stop])
-            if not adds_up:
-                loss = loss * ((stop - start) / rows)
+            output, target = self._part(x[start:stop]), y[start:stop]
+            if counted is not None:
+                loss = counted(output, target)
+            elif sums:
+                loss = self.loss(output, target)
+            else:
+                loss = self.loss(output, target) * ((stop - start) / rows)
             loss.backward()
             total = loss.detach() if total is None else total + loss.detach()
         if total is None:
@@ -398,7 +478,7 @@ class TrainStep:
         self.optimizer.zero_grad()
         return value
 
-    def _update_by_closure(self, batch: tuple[Tensor, ...], undo: Undo) -> float:
+    def _update_by_closure(self, batch: Sequence[Tensor], undo: Undo) -> float:
         """Take the step of an optimizer that evaluates the loss itself; return its first value."""
         first: list[float] = []
 
@@ -432,7 +512,8 @@ class _Statistics:
     """
 
     def __init__(self, model: Module, tried: bool = False) -> None:
-        self._kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        # What can not be written is not changed by a step.
+        self._kept = [(buffer, buffer.clone()) for buffer in model.buffers() if _core.is_writable(buffer)]
         self._parameters = [(p, p.detach().clone() if tried else None, p._version) for p in model.parameters()]
 
     def restore_unless_moved(self) -> None:
@@ -446,7 +527,3 @@ def _has_moved(parameter: Tensor, value: Tensor | None, version: int) -> bool:
     if value is None:
         return parameter._version != version
     return not np.array_equal(parameter.detach().numpy(), value.numpy(), equal_nan=True)
-
-
-def _tensor(value: TensorLike) -> Tensor:
-    return value if isinstance(value, Tensor) else _core.as_tensor(value)

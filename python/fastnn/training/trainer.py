@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._core import Tensor, Undo
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_flag
 from fastnn.callbacks.base import Callback, CallbackList
+from fastnn.data.generator import draws_alone
 from fastnn.nn.module import Module
+from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.training import given, nonfinite
 from fastnn.training import metrics as metric_functions
+from fastnn.training.assumptions import check_learns, check_optimizes
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types
 from fastnn.training.evaluator import Evaluator, rows_at_once
@@ -28,6 +31,7 @@ from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
 from fastnn.training.treatment import MaxNorm, Penalty
 from fastnn.training.trunk import FrozenTrunk
+from fastnn.training.weighing import Total, Weighing, reduction_of
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 
@@ -35,23 +39,18 @@ OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
 _CHUNK_SECONDS = 0.025
 
 
-class _Epoch:
+class _Epoch(Total):
     """What an epoch has summed up."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, weighing: Weighing) -> None:
+        super().__init__(weighing)
         self.number = number
+        self.weighing = weighing
         self.batches = 0
-        self.rows = 0
-        self.total = 0.0
 
-    def add(self, loss: float, rows: int) -> None:
+    def add(self, loss: float, count: float) -> None:
+        super().add(loss, count)
         self.batches += 1
-        self.rows += rows
-        self.total += loss * rows
-
-    @property
-    def loss(self) -> float:
-        return self.total / self.rows if self.rows else math.nan
 
 
 class Trainer(Evaluator):
@@ -60,15 +59,20 @@ class Trainer(Evaluator):
     Args:
         model: The model; it is trained in place.
         loss: Called with the model's output and the targets; returns a scalar. Its reduction is
-            ``"mean"`` or ``"sum"``.
+            ``"mean"`` or ``"sum"``. With a loss of ``fastnn.nn``, or a function of ``fastnn.nn.functional``, the losses
+            of ``fit`` and :meth:`evaluate` are those of all rows at once, whatever the batches: class weights, ignored
+            labels and ``sample_weight`` count as they do in one batch, and ``"sum"`` is the sum over all rows. Of
+            another function or module, batches are weighted with their rows, or with what its method
+            ``normalizer(y, sample_weight=None)`` returns, and added up if its ``reduction`` is ``"sum"``.
         optimizer: Of the model's parameters.
         metrics: Names (``"accuracy"``, ``"binary_accuracy"``, ``"top_k"``, ``"top_3"``, ``"mse"``, ``"rmse"``,
             ``"mae"``, ``"r2"``), or functions of the arrays (y_pred, y_true); also a mapping of names and either.
         on_nonfinite: When a loss is NaN or infinite: ``"raise"`` a ValueError that names the layer it comes from, or
-            ``"stop"`` with a warning that does; the step changes nothing in either case. Or ``"ignore"`` it.
+            ``"stop"`` with a warning that does; the step changes nothing in either case. Or ``"ignore"`` it. A batch
+            in which nothing counts, since all its labels are ignored, has no loss: it is passed over.
         accumulate: Into how many micro-batches every batch is split, for memory's sake; see :class:`TrainStep`.
-        penalty: As for :class:`~fastnn.TrainStep`, and so are the settings below. The training loss includes it, that
-            of the validation does not.
+        penalty: As for :class:`~fastnn.TrainStep`, and so are the settings below. The training loss includes it, with
+            ``reduction="sum"`` once a batch; that of the validation does not.
         clip_grad_value: The greatest absolute value of an element of a gradient.
         clip_grad_norm: The greatest norm of all gradients together.
         grad_noise: Variance of noise on the gradients, or that and its decay.
@@ -81,7 +85,8 @@ class Trainer(Evaluator):
         step: The training step, for whoever wants to call it alone; ``step.reason`` says why it is not planned.
 
     Raises:
-        ValueError: An unknown metric or setting, or a loss with reduction ``"none"``.
+        ValueError: An unknown metric or setting, a loss with reduction ``"none"``, or an optimizer that has none of the
+            model's parameters. It may lack some, or have others too.
         TypeError: ``model`` is not a module, or ``loss`` can not be called.
     """
 
@@ -106,10 +111,11 @@ class Trainer(Evaluator):
             raise TypeError(f"Trainer: expected model to be an nn.Module; got {type(model).__name__}")
         if not callable(loss):
             raise TypeError(f"Trainer: expected loss to be a function or a module; got {type(loss).__name__}")
-        if getattr(loss, "reduction", "mean") == "none":
+        if reduction_of(loss) == "none":
             raise ValueError("Trainer: expected a loss with reduction 'mean' or 'sum'; got 'none'")
         if on_nonfinite not in {"raise", "stop", "ignore"}:
             raise ValueError(f"Trainer: expected on_nonfinite to be 'raise', 'stop' or 'ignore'; got {on_nonfinite!r}")
+        check_optimizes("Trainer", model, optimizer, loss, penalty)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -137,6 +143,7 @@ class Trainer(Evaluator):
 
     # Fit
 
+    @draws_alone
     def fit(
         self,
         x: Any,
@@ -163,6 +170,11 @@ class Trainer(Evaluator):
 
         The whole model is put into training mode, and every part back into its own afterwards.
 
+        A fit draws from a generator of its own, so that fits in several threads have the numbers that each has alone.
+        In the main thread it is that of the process. In another thread it begins where the thread's own stands, if it
+        was seeded there by ``fastnn.manual_seed``; else where that of the process stands, or where the last fit of this
+        trainer ended. Two fits begun after one seeding thus draw the same numbers.
+
         Args:
             x: Inputs, ``(n, *)``, anything NumPy makes an array of; they are converted to the model's type, their
                 values as they are. Large arrays of narrower numbers, such as images of uint8, and those that
@@ -171,11 +183,11 @@ class Trainer(Evaluator):
                 one, and then no ``y``.
             y: Targets, n of them.
             epochs: Number of the last epoch.
-            batch_size: Rows a batch; only with arrays.
+            batch_size: Rows a batch of arrays; an iterable has batches of its own.
             validation_data: A pair (x, y), or an iterable of such; measured after every epoch.
             validation_split: Share of the arrays, from their end, that is used for validation instead.
             shuffle: Whether arrays are taken in a new order every epoch, drawn from fastnn's generator.
-            drop_last: Whether a last, smaller batch of the arrays is left out.
+            drop_last: Whether a last, smaller batch is left out; only with arrays.
             callbacks: Told of every epoch.
             initial_epoch: Number of epochs that are done.
             steps_per_epoch: Batches that make an epoch; only with an iterable, which begins again when it ends.
@@ -184,7 +196,7 @@ class Trainer(Evaluator):
             sample_weight: What each row counts for in the loss, ``(n,)``, each at least 0, 0 leaving it out; only with
                 arrays.
             class_weight: What each class counts for: a mapping by class, where missing ones count for 1, or an array
-                ``(C,)``; only with arrays. It multiplies ``sample_weight``.
+                ``(C,)``; only with arrays and class indices ``(n,)``. It multiplies ``sample_weight``.
             augment: What changes every batch before its step: a transform of :mod:`fastnn.augment`, which runs where
                 the batch is gathered, without the GIL; or a function, called with the arrays (x, y), that returns
                 those to train on. White is 255 for a transform if ``x`` is uint8, else 1. Not for validation; not for
@@ -209,10 +221,23 @@ class Trainer(Evaluator):
             TypeError: Data or settings are of another type.
             RuntimeError: The model is being fitted already.
         """
+        for name in ("model", "loss", "optimizer"):
+            if getattr(self, name) is not getattr(self.step, name):
+                raise ValueError(
+                    f"Trainer.fit: expected the {name} that it was made with; make another Trainer for another"
+                )
+        for name, flag in (
+            ("shuffle", shuffle),
+            ("drop_last", drop_last),
+            ("cache_features", cache_features),
+            ("train_metrics", train_metrics or False),
+        ):
+            check_flag("Trainer.fit", name, flag)
         check_at_least("Trainer.fit", "epochs", epochs, 0)
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
         types = Types.of(self.model, self.loss)
         training, validation = given.training_data(
+            self.model,
             self.loss,
             types,
             x,
@@ -279,6 +304,7 @@ class Trainer(Evaluator):
             undo.call(progress.close)
             try:
                 callbacks.fit_begin()
+                check_learns("Trainer.fit", self.model, self.optimizer, self.loss, self.step.penalty)
                 trunk: FrozenTrunk | None = None
                 if cache_features and isinstance(training, ArrayData):
                     trunk = FrozenTrunk(self.model, training.x)
@@ -320,7 +346,7 @@ class Trainer(Evaluator):
     def _run_epoch(
         self, number: int, training: ArrayData | IterableData, callbacks: CallbackList, progress: Progress
     ) -> _Epoch:
-        epoch = _Epoch(number)
+        epoch = _Epoch(number, Weighing(self.loss))
         if isinstance(training, ArrayData):
             self._run_arrays(epoch, training, callbacks, progress)
         else:
@@ -338,15 +364,15 @@ class Trainer(Evaluator):
                 if callbacks.wants_batches:
                     callbacks.batch_begin(batch)
                 begin = time.perf_counter()
-                losses = self._run_piece(piece, arrays, callbacks)
+                losses, counts = self._run_piece(piece, arrays, callbacks, epoch.weighing)
                 seconds = time.perf_counter() - begin
-                for offset, loss in enumerate(losses):
-                    rows = arrays.rows(batch + offset)
-                    if not math.isfinite(loss) and self.on_nonfinite != "ignore":
+                for offset, (loss, count) in enumerate(zip(losses, counts)):  # noqa: B905  (one may have ended it)
+                    if self._fails(loss, count):
                         x, y = self._given(arrays).batch(order, batch + offset)
-                        self._nonfinite(epoch.number, batch + offset, loss, x, y, order[rows])
+                        rows = order[arrays.rows(batch + offset)]
+                        self._nonfinite(epoch.number, batch + offset, loss, x, y, rows)
                         return
-                    epoch.add(loss, rows.stop - rows.start)
+                    epoch.add(loss, count)
                 batch += piece.batches
                 progress.advance(piece.batches, epoch.loss)
                 if callbacks.wants_batches:
@@ -361,35 +387,57 @@ class Trainer(Evaluator):
         whole = None if self.running is None else self.running.training
         return whole if isinstance(whole, ArrayData) else arrays
 
-    def _run_piece(self, piece: Piece, arrays: ArrayData, callbacks: CallbackList) -> list[float]:
+    def _fails(self, loss: float, count: float) -> bool:
+        """Whether a loss ends the fit. That of a batch in which nothing counts is a mean over nothing, and does not."""
+        return not math.isfinite(loss) and self.on_nonfinite != "ignore" and bool(count)
+
+    def _run_piece(
+        self, piece: Piece, arrays: ArrayData, callbacks: CallbackList, weighing: Weighing
+    ) -> tuple[list[float], list[float]]:
+        """Run some batches; return the loss of each, up to the first that fails, and what each batch counts for."""
         x, y, weight, order = piece.x, piece.y, piece.sample_weight, piece.order
-        augment = arrays.augment
+        size, augment, schedulers = arrays.batch_size, arrays.augment, callbacks.schedulers
         transform = None if augment is None else augment.transform
-        if augment is None or transform is not None:
-            schedulers = callbacks.schedulers
-            losses = self.step.run_batches(
-                x, y, order, piece.first, piece.batches, arrays.batch_size, schedulers, weight, transform
-            )
-            return list(losses.tolist())
-        rows = order[piece.first * arrays.batch_size : (piece.first + 1) * arrays.batch_size]
-        loss = self.step(*augment(x[rows], y[rows]), None if weight is None else weight[rows])
-        if math.isfinite(loss) or not self.step.stop_on_nonfinite:
-            for scheduler in callbacks.schedulers:
-                scheduler.step()
-        return [loss]
+        if augment is not None and transform is None:
+            rows = order[piece.first * size : (piece.first + 1) * size]
+            inputs, targets = augment(x[rows], y[rows])
+            kept = None if weight is None else weight[rows]
+            count = weighing.batch(targets, kept)
+            loss = self.step(inputs, targets, kept)
+            if not self._fails(loss, count):
+                self._advance(schedulers)
+            return [loss], [count]
+        counts = weighing.batches(piece, size, transform is not None and transform._mix() is not None)
+        losses: list[float] = []
+        while len(losses) < piece.batches:
+            first, count = piece.first + len(losses), piece.batches - len(losses)
+            losses += self.step.run_batches(x, y, order, first, count, size, schedulers, weight, transform).tolist()
+            if self.step.stop_on_nonfinite and not math.isfinite(losses[-1]):
+                if self._fails(losses[-1], counts[len(losses) - 1]):
+                    break
+                self._advance(schedulers)
+        return losses, counts
+
+    def _advance(self, schedulers: Sequence[LRScheduler]) -> None:
+        """Step the schedules after a batch, also after one that changed nothing, since nothing in it counts."""
+        if schedulers:
+            self.optimizer._opt_called = True
+        for scheduler in schedulers:
+            scheduler.step()
 
     def _run_iterable(self, epoch: _Epoch, iterable: IterableData, callbacks: CallbackList, progress: Progress) -> None:
         with closing(iterable.epoch()) as batches:
             for batch, (x, y) in enumerate(batches):
                 if callbacks.wants_batches:
                     callbacks.batch_begin(batch)
-                loss = self.step(*((x, y) if iterable.augment is None else iterable.augment(x, y)))
-                if not math.isfinite(loss) and self.on_nonfinite != "ignore":
+                inputs, targets = (x, y) if iterable.augment is None else iterable.augment(x, y)
+                count = epoch.weighing.batch(targets)
+                loss = self.step(inputs, targets)
+                if self._fails(loss, count):
                     self._nonfinite(epoch.number, batch, loss, x, y, None)
                     return
-                for scheduler in callbacks.schedulers:
-                    scheduler.step()
-                epoch.add(loss, len(x))
+                self._advance(callbacks.schedulers)
+                epoch.add(loss, count)
                 progress.advance(1, epoch.loss)
                 if callbacks.wants_batches:
                     callbacks.batch_end(batch, {"loss": loss})

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import check_at_least, check_number, shape_of
+from fastnn.nn._state import chosen_by_patterns, names_of
 from fastnn.nn.module import Module
 from fastnn.nn.penalties import PerLayer
 
@@ -96,13 +97,14 @@ class Treatment:
         """Take the parameters that the optimizer has now."""
         params = self._parameters()
         names = _names(self._model, params)
-        self.core.follow(params, [self._limit(name, param) for name, param in zip(names, params, strict=True)])
+        self.core.follow(params, [self._limit(own, param) for own, param in zip(names, params, strict=True)])
         self._followed = params
 
-    def _limit(self, name: str, param: Tensor) -> float | None:
+    def _limit(self, names: list[str], param: Tensor) -> float | None:
         if param.dim() < 2:
             return None
-        return next((limit for pattern, limit in self._max_norm.items() if fnmatchcase(name, pattern)), None)
+        matching = (limit for pattern, limit in self._max_norm.items() if _matches(names, pattern))
+        return next(matching, None)
 
     def before(self) -> None:
         """Treat the gradients, before the optimizer's step."""
@@ -116,21 +118,26 @@ class Treatment:
             self.core.after(self._followed)
 
     def averages(self) -> dict[str, Tensor]:
-        """Return the averages by the parameters' names; the tensors change with every step."""
+        """Return the averages by the parameters' names, each under all of its names; they change with every step."""
+        return {name: average for names, average in self._averages() for name in names}
+
+    def _averages(self) -> list[tuple[list[str], Tensor]]:
         if self._ema is None:
             raise ValueError("TrainStep: expected ema to be set; got None")
         self.follow()
-        found: dict[str, Tensor] = {}
-        for i, name in enumerate(_names(self._model, self._followed)):
+        found: list[tuple[list[str], Tensor]] = []
+        for i, names in enumerate(_names(self._model, self._followed)):
             average = self.core.average(i)
             if average is not None:
-                found[name] = average
+                found.append((names, average))
         return found
+
+    def _averages_once(self) -> dict[str, Tensor]:
+        return {} if self._ema is None else {names[0]: average for names, average in self._averages()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of updates, and the averages if there are any."""
-        averages = {} if self._ema is None else self.averages()
-        return {"updates": self.core.done, "averages": averages}
+        return {"updates": self.core.done, "averages": self._averages_once()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned. Nothing is loaded if anything is wrong."""
@@ -141,7 +148,7 @@ class Treatment:
                 f"TrainStep.load_state_dict: expected the keys 'updates' and 'averages'; got {list(state)}"
             )
         check_at_least("TrainStep.load_state_dict", "updates", state["updates"], 0)
-        mine = {} if self._ema is None else self.averages()
+        mine = self._averages_once()
         if set(mine) != set(state["averages"]):
             raise ValueError(
                 f"TrainStep.load_state_dict: expected averages of {sorted(mine)}; got {sorted(state['averages'])}"
@@ -158,9 +165,14 @@ class Treatment:
         self.core.done = state["updates"]
 
 
-def _names(model: Module, params: list[Tensor]) -> list[str]:
-    names = {id(param): name for name, param in model.named_parameters()}
-    return [names.get(id(param), f"parameter {i}") for i, param in enumerate(params)]
+def _names(model: Module, params: list[Tensor]) -> list[list[str]]:
+    """Return all names of each parameter."""
+    found = {id(param): names for names, param in names_of(model)}
+    return [found.get(id(param), [f"parameter {i}"]) for i, param in enumerate(params)]
+
+
+def _matches(names: list[str], pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def _above_0(name: str, value: float | None) -> float | None:
@@ -203,10 +215,8 @@ def _max_norm(model: Module, value: MaxNorm | None) -> dict[str, float]:
         return {}
     patterns = value if isinstance(value, Mapping) else {"*": value}
     limits = {pattern: _above_0("max_norm", limit) for pattern, limit in patterns.items()}
-    names = [name for name, _ in model.named_parameters()]
-    for pattern in limits:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(
-                f"TrainStep: expected every pattern of max_norm to match a parameter's name; {pattern!r} matches none"
-            )
+    what, names = " of max_norm", list(limits)
+    chosen = chosen_by_patterns("TrainStep", what, model, names, lambda _, parameter: parameter.dim() >= 2)
+    if not chosen and isinstance(value, Mapping):
+        raise ValueError(f"TrainStep: expected max_norm for parameters of 2 dimensions or more; {names} match none")
     return {pattern: limit for pattern, limit in limits.items() if limit is not None}

@@ -263,7 +263,7 @@ def _settled(model: Module, trunk: list[_Step], probe: Tensor) -> tuple[list[_St
             expected.append(still)
     with Undo() as undo:
         undo.modes(list(model.modules()))
-        undo.call(_core.set_rng_state, _core.get_rng_state())
+        undo.own_rng_state(_core.get_rng_state())
         undo.values(list(model.buffers()))
         undo.grad_mode(False)
         model.train()

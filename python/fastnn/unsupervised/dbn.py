@@ -11,6 +11,7 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn._types import TensorLike, check_at_least
+from fastnn.data.generator import draws_alone
 from fastnn.nn.activation import Sigmoid
 from fastnn.nn.container import ModuleList, Sequential
 from fastnn.nn.linear import Linear
@@ -86,6 +87,7 @@ class DBN(Module):
             output = rbm.forward(output)
         return output
 
+    @draws_alone
     def pretrain(
         self, x: Any, epochs: int = 1, batch_size: int = 32, *, shuffle: bool = True, verbose: bool = True
     ) -> list[History]:

@@ -13,6 +13,7 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn._types import TensorLike, check_at_least, check_dtype, check_number
+from fastnn.data.generator import draws_alone
 from fastnn.nn import init
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -207,6 +208,7 @@ class RBM(Module):
             )
         return array
 
+    @draws_alone
     def fit(
         self,
         x: Any,

@@ -206,6 +206,10 @@ def misclassified(
     found = arrays.misclassified(model, images, y)
     if not len(found.rows):
         raise ValueError(f"{where}: expected a misclassified image; got none")
+    if classes is not None:
+        most = int(max(found.predicted.max(), found.expected.max()))
+        if most >= len(classes):
+            raise ValueError(f"{where}: expected names for classes up to {most}; got {len(classes)} classes")
     rows = found.rows[:limit]
 
     def name_of(label: int) -> object:

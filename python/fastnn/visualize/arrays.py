@@ -65,7 +65,7 @@ def feature_maps(model: Module, x: Any, layer: str | Module) -> NDArray[Any]:
     """
     where = "feature_maps"
     inputs = _inputs(where, model, x)
-    names = dict(model.named_modules())
+    names = dict(model.named_modules(remove_duplicate=False))
     if isinstance(layer, str):
         if layer not in names:
             raise ValueError(f"{where}: expected the name of a layer of the model; got {layer!r}")
@@ -203,13 +203,13 @@ def misclassified(model: Module, x: Any, y: Any) -> Misclassified:
     Args:
         model: Its outputs are logits, ``(n, classes)``.
         x: Inputs, ``(n, *)``; converted to the model's type.
-        y: Classes, ``(n,)``.
+        y: Classes, ``(n,)``. Rows of -100, which losses ignore, are left out.
 
     Returns:
-        Rows, classes and confidences, sorted by confidence, falling.
+        Rows, classes and confidences, sorted by confidence, falling; at the end rows with outputs that are NaN.
 
     Raises:
-        ValueError: Lengths differ, or outputs have another shape.
+        ValueError: Lengths differ, outputs have another shape, or a label is no class.
         TypeError: Data are of another type.
     """
     where = "misclassified"
@@ -226,8 +226,15 @@ def misclassified(model: Module, x: Any, y: Any) -> Misclassified:
         raise ValueError(f"{where}: expected outputs of shape (n, classes); got {logits.shape}")
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
+    counts = expected != -100
+    outside = counts & ((expected < 0) | (expected >= logits.shape[1]))
+    if outside.any():
+        first = int(outside.argmax())
+        raise ValueError(
+            f"{where}: expected labels in [0, {logits.shape[1]}) or -100; got {expected[first]} at position {first}"
+        )
     predicted = logits.argmax(axis=1)
-    rows = np.flatnonzero(predicted != expected)
+    rows = np.flatnonzero(counts & ((predicted != expected) | np.isnan(logits).any(axis=1)))
     confidence = probabilities[rows, predicted[rows]]
     order = np.argsort(-confidence, kind="stable")
     rows = rows[order]

@@ -1,4 +1,4 @@
-//! What can go wrong, in the three kinds that Python knows.
+//! What can go wrong, in the kinds that Python knows.
 
 use std::fmt;
 
@@ -17,6 +17,10 @@ pub enum Error {
     State(String),
     /// An index lies outside: `IndexError`.
     Index(String),
+    /// An integer is divided by 0: `ZeroDivisionError`.
+    ZeroDivision(String),
+    /// There is not that much memory: `MemoryError`.
+    Memory(String),
 }
 
 impl Error {
@@ -44,7 +48,12 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
-            Self::Value(m) | Self::Type(m) | Self::State(m) | Self::Index(m) => m,
+            Self::Value(m)
+            | Self::Type(m)
+            | Self::State(m)
+            | Self::Index(m)
+            | Self::ZeroDivision(m)
+            | Self::Memory(m) => m,
         }
     }
 }

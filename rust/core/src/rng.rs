@@ -196,10 +196,10 @@ fn below(draw: Draw, n: u32, index: u64) -> u32 {
 ///
 /// # Panics
 /// If `out` has 2³² elements or more.
-pub fn permute(draw: Draw, out: &mut [u32]) {
+pub fn permute<T: From<u32>>(draw: Draw, out: &mut [T]) {
     let n = u32::try_from(out.len()).expect("a permutation has fewer than 2^32 elements");
     for (i, out) in (0..n).zip(out.iter_mut()) {
-        *out = i;
+        *out = T::from(i);
     }
     for i in (1..n).rev() {
         out.swap(i as usize, below(draw, i + 1, u64::from(i)) as usize);
@@ -209,7 +209,7 @@ pub fn permute(draw: Draw, out: &mut [u32]) {
 /// A permutation of `0..n`, as [`permute`] writes it.
 #[must_use]
 pub fn permutation(draw: Draw, n: usize) -> Vec<u32> {
-    let mut out = vec![0; n];
+    let mut out = crate::reserve::filled(n, 0);
     permute(draw, &mut out);
     out
 }

@@ -2,11 +2,14 @@
 
 mod common;
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::{Model, NETS, Net, RULE};
-use fastnn_core::optim::{NAdam, Progress, Rule};
-use fastnn_core::{Float, Tensor, ops, threads};
+use fastnn_core::optim::{NAdam, Progress, Rule, Sgd};
+use fastnn_core::plan::{Parameter, Plan, trace};
+use fastnn_core::tensor::tape;
+use fastnn_core::{Error, Float, Result, Tensor, interrupt, ops, threads};
 
 /// The generator and the number of threads belong to the process.
 static PROCESS: Mutex<()> = Mutex::new(());
@@ -126,5 +129,75 @@ fn a_rule_for_each_step_of_a_call() {
     for threads in [1, 2, 3] {
         threads::set_num_threads(threads).unwrap();
         assert_eq!(with_rules(true), expected, "{threads} threads");
+    }
+}
+
+/// How often the host says that work goes on, before it does not.
+static LOOKS_LEFT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+fn host() -> Result<()> {
+    let left = LOOKS_LEFT.load(Ordering::Relaxed);
+    LOOKS_LEFT.store(left.saturating_sub(1), Ordering::Relaxed);
+    if left == 0 { Err(Error::state("the host has ended it")) } else { Ok(()) }
+}
+
+/// Long enough for the host to be asked, and with running statistics, which are written before it is asked again.
+const LONG: Net = Net { name: "long", widths: &[64, 128, 128, 4], batch: 4096, batch_norm: true, dropout: 0.25 };
+
+#[test]
+fn a_step_that_the_host_ends_changes_nothing() {
+    let _process = PROCESS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    interrupt::look_with(host);
+    for threads in [1, 2] {
+        threads::set_num_threads(threads).unwrap();
+        ops::random::manual_seed(5);
+        let mut model = Model::new::<f32>(LONG);
+        let mut plan = model.plan(&model.batch::<f32>(0)).unwrap();
+        let batch = model.batch::<f32>(1);
+        let rules = vec![(RULE, model.progress); model.params.len()];
+        let (before, drawn) = (bits(&model), ops::random::state());
+        LOOKS_LEFT.store(0, Ordering::Relaxed);
+        let ended = plan.step(&batch, &rules, false).unwrap_err();
+        assert_eq!(ended.message(), "the host has ended it");
+        assert_eq!((bits(&model), ops::random::state()), (before.clone(), drawn));
+        // Steps that were complete stay, and count.
+        LOOKS_LEFT.store(usize::MAX, Ordering::Relaxed);
+        let order: Vec<i64> = (0..3 * 4096).map(|i| i % 4096).collect();
+        let mut losses = [0.0; 3];
+        assert_eq!(plan.run_batches(&batch, &order, None, &rules, false, &mut losses).unwrap(), 3);
+        assert_ne!(bits(&model), before);
+    }
+}
+
+/// Labels of the batch that are no classes are found by one member for all; so are positions, which no stage of the step computes.
+#[test]
+fn every_member_of_the_team_meets_the_same_error() {
+    let _process = PROCESS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for threads in [1, 2, 3] {
+        threads::set_num_threads(threads).unwrap();
+        let weight = Tensor::from_slice(&[0.5_f32; 3 * 2000], &[3, 2000]);
+        weight.set_requires_grad(true).unwrap();
+        let index = |last: i64| Tensor::from_slice(&[0, 2, 1, last], &[4]);
+        let batch = [index(1)];
+        let drawn_from = ops::random::state();
+        trace::start();
+        let picked = ops::index_select(&weight, 0, &batch[0]).unwrap();
+        let loss = ops::sum(&ops::mul(&picked, &picked).unwrap(), None, false).unwrap();
+        tape::backward(&loss, None, false).unwrap();
+        let trace = trace::finish().unwrap();
+        let (state, grad) = (vec![], weight.grad().unwrap());
+        let rule: Rule = Sgd { lr: 0.25, ..Sgd::default() }.into();
+        let param = Parameter { value: weight.clone(), state, grad, position: 0, max_norm: None, average: None };
+        let mut plan = Plan::new(&trace, &batch, &loss, &[param], drawn_from, Arc::default()).unwrap();
+        let rules = [(rule, Progress::default())];
+        assert!(plan.step(&batch, &rules, false).unwrap().is_finite());
+        let before = weight.to_vec_f64();
+        for wrong in [3, -1, i64::MIN] {
+            let error = plan.step(&[index(wrong)], &rules, false).unwrap_err();
+            let message = format!("index_select: expected index in [0, 2] for dimension 0; got {wrong}");
+            assert_eq!(error.message(), message);
+            assert_eq!(weight.to_vec_f64(), before);
+        }
+        assert!(plan.step(&batch, &rules, false).unwrap().is_finite());
     }
 }

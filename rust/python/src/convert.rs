@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use fastnn_core::ops::Scalar;
 use fastnn_core::plan::trace;
-use fastnn_core::tensor::{Layout, Storage, room};
+use fastnn_core::tensor::{Keeper, Layout, Storage, room};
 use fastnn_core::{DType, Tensor as Core, ops};
 use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::intern;
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::{ffi, intern};
 
+use crate::arguments::{self, show};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::tensor::Tensor;
@@ -23,6 +25,25 @@ use crate::tensor::Tensor;
 /// Keeps a tensor's memory alive for an array that looks at it.
 #[pyclass(name = "_Memory", module = "fastnn", frozen)]
 struct Memory(#[allow(dead_code)] Arc<Storage>);
+
+/// A NumPy array whose memory a tensor shares. What its flags say may change at any time.
+struct Array {
+    _object: Py<PyAny>,
+    flags: *const c_int,
+}
+
+// SAFETY: the flags are only read, and live as long as the object.
+unsafe impl Send for Array {}
+// SAFETY: as above.
+unsafe impl Sync for Array {}
+
+impl Keeper for Array {
+    fn writable(&self) -> bool {
+        // SAFETY: a field of the object that is held; it is one word, whole whoever writes it.
+        let flags = unsafe { self.flags.read_volatile() };
+        flags & NPY_ARRAY_WRITEABLE != 0
+    }
+}
 
 /// Memory of a NumPy array that no one may free while the tensor lives.
 fn adopt(array: &Bound<'_, PyUntypedArray>, dtype: DType) -> Option<Core> {
@@ -49,10 +70,12 @@ fn adopt(array: &Bound<'_, PyUntypedArray>, dtype: DType) -> Option<Core> {
     let strides = shape.iter().zip(strides).map(|(&n, &s)| if n > 1 { s / size } else { 1 }).collect();
     let layout = Layout { shape: shape.into(), strides, offset: low.unsigned_abs() };
     let bytes = (high - low + 1) as usize * dtype.size();
-    let keep: Box<Py<PyAny>> = Box::new(array.clone().into_any().unbind());
+    // SAFETY: a field of the object, which the keeper holds.
+    let flags = unsafe { &raw const (*array.as_array_ptr()).fields.flags };
+    let keep = Box::new(Array { _object: array.clone().into_any().unbind(), flags });
     // SAFETY: from the lowest to the highest element the memory is the array's, which `keep` holds; the alignment was
     // checked above.
-    let storage = unsafe { Storage::foreign(data.offset(low * size), bytes, flags & NPY_ARRAY_WRITEABLE != 0, keep) };
+    let storage = unsafe { Storage::foreign(data.offset(low * size), bytes, keep) };
     Some(Core::from_storage(Arc::new(storage), layout, dtype))
 }
 
@@ -97,27 +120,50 @@ pub fn from_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Core> {
         .ok_or_else(|| value_error("expected an array that can be copied"))
 }
 
-/// A Python or NumPy number.
-pub fn scalar(object: &Bound<'_, PyAny>) -> Option<Scalar> {
+/// The error for an integer outside of int64.
+fn too_large(integer: &Bound<'_, PyAny>) -> PyErr {
+    value_error(format!("expected integers that int64 can hold; got {}", show(integer)))
+}
+
+/// A Python or NumPy number, if the object is one. An integer outside of int64 is an error, as in PyTorch.
+pub fn scalar(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
     if let Ok(x) = object.cast::<PyFloat>() {
-        return Some(Scalar::Float(x.value()));
+        return Ok(Some(Scalar::Float(x.value())));
     }
     if let Ok(x) = object.cast::<PyBool>() {
-        return Some(Scalar::Bool(x.is_true()));
+        return Ok(Some(Scalar::Bool(x.is_true())));
     }
     if object.is_instance_of::<PyInt>() {
-        return object.extract().ok().map(Scalar::Int).or_else(|| object.extract().ok().map(Scalar::Float));
+        return object.extract().map(|x| Some(Scalar::Int(x))).map_err(|_| too_large(object));
     }
     if is_numpy_scalar(object) {
-        let kind: String = object.getattr("dtype").ok()?.getattr("kind").ok()?.extract().ok()?;
-        return match kind.as_str() {
-            "f" => object.extract().ok().map(Scalar::Float),
-            "i" | "u" => object.extract().ok().map(Scalar::Int),
-            "b" => object.is_truthy().ok().map(Scalar::Bool),
+        let kind: Option<String> = object.getattr("dtype").and_then(|d| d.getattr("kind")?.extract()).ok();
+        return Ok(match kind.as_deref() {
+            Some("f") => object.extract().ok().map(Scalar::Float),
+            Some("i" | "u") => Some(Scalar::Int(object.extract().map_err(|_| too_large(object))?)),
+            Some("b") => object.is_truthy().ok().map(Scalar::Bool),
             _ => None,
-        };
+        });
     }
-    None
+    Ok(None)
+}
+
+/// The first number of nested lists that int64 cannot hold, if all of them are integers.
+fn first_too_large<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    fn search<'py>(object: &Bound<'py, PyAny>, found: &mut Option<Bound<'py, PyAny>>) -> bool {
+        if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
+            return object
+                .try_iter()
+                .is_ok_and(|mut items| items.all(|item| item.is_ok_and(|item| search(&item, found))));
+        }
+        if found.is_none() && object.extract::<i64>().is_err() {
+            *found = Some(object.clone());
+        }
+        // NumPy's integers, too.
+        object.hasattr(intern!(object.py(), "__index__")).unwrap_or(false)
+    }
+    let mut found = None;
+    if search(object, &mut found) { found } else { None }
 }
 
 /// An argument that is a number.
@@ -134,7 +180,7 @@ impl<'py> FromPyObject<'_, 'py> for Number {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Some(number) = scalar(&object) {
+        if let Some(number) = scalar(&object)? {
             return Ok(Self(number));
         }
         match object.cast::<Tensor>() {
@@ -149,10 +195,17 @@ fn is_numpy_scalar(object: &Bound<'_, PyAny>) -> bool {
     class.module().is_ok_and(|m| m.to_cow().is_ok_and(|m| m == "numpy")) && object.hasattr("dtype").unwrap_or(false)
 }
 
+/// Dimensions that an array can have.
+const MOST_DIMS: usize = 64;
+
 /// Whether the numbers in (nested) lists come with a dtype of their own.
 fn has_dtype(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let mut leaf = object.clone();
-    while leaf.is_instance_of::<PyList>() || leaf.is_instance_of::<PyTuple>() {
+    // Deeper ones, such as a list in itself, make no array.
+    for _ in 0..MOST_DIMS {
+        if !leaf.is_instance_of::<PyList>() && !leaf.is_instance_of::<PyTuple>() {
+            break;
+        }
         if leaf.len()? == 0 {
             return Ok(false);
         }
@@ -190,9 +243,19 @@ pub fn any_as(object: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<Core
     })?;
     let array = array.cast::<PyUntypedArray>()?;
     if array.dtype().kind() == b'O' {
+        if let Some(integer) = first_too_large(object) {
+            return Err(too_large(&integer));
+        }
         return Err(type_error(format!("expected a tensor, an array or numbers; got {}", type_name(object))));
     }
     let tensor = from_array(array)?;
+    // Where no integer type holds all of them, NumPy takes floats.
+    if tensor.dtype() == DType::F64
+        && tensor.to_vec_f64().iter().any(|x| x.abs() >= i64::MAX as f64)
+        && let Some(integer) = first_too_large(object)
+    {
+        return Err(too_large(&integer));
+    }
     if !own_dtype && tensor.dtype() == DType::F64 {
         return ops::cast(&tensor, wanted.unwrap_or(DType::F32)).raise();
     }
@@ -208,6 +271,21 @@ impl<'py> FromPyObject<'_, 'py> for Arg {
     #[inline]
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         any(&object).map(Self)
+    }
+}
+
+/// The items of a sequence: as many as come, whatever it says that its length is.
+pub struct Items<T>(pub Vec<T>);
+
+impl<'py, T: FromPyObjectOwned<'py>> FromPyObject<'_, 'py> for Items<T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        // SAFETY: asks whether the object's type has the slots of a sequence.
+        if object.is_instance_of::<PyString>() || unsafe { ffi::PySequence_Check(object.as_ptr()) } == 0 {
+            return Err(type_error(format!("expected a sequence; got {}", type_name(&object))));
+        }
+        object.try_iter()?.map(|item| item?.extract().map_err(Into::into)).collect::<PyResult<_>>().map(Self)
     }
 }
 
@@ -264,19 +342,19 @@ pub fn check_device(device: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
 }
 
 /// A shape given as one sequence or as separate integers: `zeros(2, 3)`, `zeros((2, 3))`.
-pub fn dims(args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
+pub fn dims(op: &str, name: &str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
     if args.len() == 1 {
         let only = args.get_item(0)?;
         if only.is_instance_of::<PyTuple>() || only.is_instance_of::<PyList>() {
-            return only.extract();
+            return arguments::read(&only, op, name);
         }
     }
-    args.extract::<Vec<i64>>()
+    arguments::read(args, op, name)
 }
 
 /// A shape without negative sizes, whose elements can be counted.
 pub fn shape(op: &str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<usize>> {
-    let sizes = dims(args)?;
+    let sizes = dims(op, "size", args)?;
     let numel = sizes.iter().try_fold(8usize, |n, &size| usize::try_from(size).ok().and_then(|s| n.checked_mul(s)));
     if numel.is_none_or(|n| n > isize::MAX as usize) {
         return Err(value_error(format!("{op}: expected sizes of at least 0 that fit in memory; got {sizes:?}")));

@@ -1,15 +1,21 @@
 //! New tensors: from data, filled, drawn.
 
-use fastnn_core::ops::{self, Scalar};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fastnn_core::ops::{self, Scalar, random};
+use fastnn_core::plan::trace;
 use fastnn_core::tensor::room;
 use fastnn_core::{DType, Result, Tensor as Core};
 use numpy::PyUntypedArray;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::arguments::{self, Given, named, show};
 use crate::convert::{self, Number, check_device};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name};
+use crate::gil;
 use crate::tensor::Tensor;
 
 /// The tensor, asking for its gradient if that is wanted.
@@ -73,7 +79,7 @@ fn make(
     tensor: impl FnOnce() -> Result<Core>,
 ) -> PyResult<Tensor> {
     check_device(device)?;
-    leaf(tensor().raise()?, requires_grad)
+    leaf(gil::held(tensor)?, requires_grad)
 }
 
 fn or_f32(dtype: Option<dtype::Arg>) -> DType {
@@ -102,8 +108,8 @@ of_shape! {
     ones: |shape, dtype| Ok(ops::ones(&shape, dtype)), "All elements 1.";
     // Zeros, so that no run depends on what lay in memory before.
     empty: |shape, dtype| Ok(Core::zeros(&shape, dtype)), "Elements that are yet to be written.";
-    rand: |shape, dtype| ops::random::rand(&shape, dtype), "Uniform numbers of [0, 1).";
-    randn: |shape, dtype| ops::random::randn(&shape, dtype), "Standard normal numbers.";
+    rand: |shape, dtype| random::rand(&shape, dtype), "Uniform numbers of [0, 1).";
+    randn: |shape, dtype| random::randn(&shape, dtype), "Standard normal numbers.";
 }
 
 macro_rules! of_the_shape_of {
@@ -127,8 +133,8 @@ of_the_shape_of! {
     zeros_like: |shape, dtype| Ok(Core::zeros(shape, dtype)), "Zeros in the shape and dtype of another tensor.";
     ones_like: |shape, dtype| Ok(ops::ones(shape, dtype)), "Ones in the shape and dtype of another tensor.";
     empty_like: |shape, dtype| Ok(Core::zeros(shape, dtype)), "A tensor like another, yet to be written.";
-    rand_like: |shape, dtype| ops::random::rand(shape, dtype), "Uniform numbers in the shape of another tensor.";
-    randn_like: |shape, dtype| ops::random::randn(shape, dtype), "Normal numbers in the shape of another tensor.";
+    rand_like: |shape, dtype| random::rand(shape, dtype), "Uniform numbers in the shape of another tensor.";
+    randn_like: |shape, dtype| random::randn(shape, dtype), "Normal numbers in the shape of another tensor.";
 }
 
 /// All elements one value.
@@ -179,27 +185,29 @@ pub fn arange(
 #[pyfunction]
 #[pyo3(signature = (start, end, steps, *, dtype=None, device=None, requires_grad=false))]
 pub fn linspace(
-    start: f64,
-    end: f64,
-    steps: usize,
+    start: Number,
+    end: Number,
+    steps: Given<usize>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    named!("linspace"; steps);
     room::check("linspace", &[steps], DType::F64).raise()?;
-    make(device, requires_grad, || Ok(ops::linspace(start, end, steps, or_f32(dtype))))
+    make(device, requires_grad, || Ok(ops::linspace(start.0, end.0, steps, or_f32(dtype))))
 }
 
 /// 1 on the diagonal of an `n × m` matrix.
 #[pyfunction]
 #[pyo3(signature = (n, m=None, *, dtype=None, device=None, requires_grad=false))]
 pub fn eye(
-    n: usize,
-    m: Option<usize>,
+    n: Given<usize>,
+    m: Option<Given<usize>>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    named!("eye"; n, m);
     room::check("eye", &[n, m.unwrap_or(n)], DType::F64).raise()?;
     make(device, requires_grad, || Ok(ops::eye(n, m.unwrap_or(n), or_f32(dtype))))
 }
@@ -213,8 +221,12 @@ pub fn randint(
     device: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Tensor> {
     let (low, high, size) = match args.len() {
-        2 => (0, args.get_item(0)?.extract()?, args.get_item(1)?),
-        3 => (args.get_item(0)?.extract()?, args.get_item(1)?.extract()?, args.get_item(2)?),
+        2 => (0, arguments::read(&args.get_item(0)?, "randint", "high")?, args.get_item(1)?),
+        3 => (
+            arguments::read(&args.get_item(0)?, "randint", "low")?,
+            arguments::read(&args.get_item(1)?, "randint", "high")?,
+            args.get_item(2)?,
+        ),
         n => {
             return Err(type_error(format!(
                 "randint: expected high and size, or low, high and size; got {n} arguments"
@@ -223,64 +235,137 @@ pub fn randint(
     };
     let shape = convert::shape("randint", &PyTuple::new(args.py(), [size])?)?;
     let dtype = dtype.map_or(DType::I64, |d| d.0);
-    make(device, false, || ops::cast(&ops::random::randint(low, high, &shape)?, dtype))
+    make(device, false, || ops::cast(&random::randint(low, high, &shape)?, dtype))
 }
 
 /// The numbers 0..n in random order, as a tensor.
 #[pyfunction]
 #[pyo3(signature = (n, *, dtype=None, device=None))]
-pub fn randperm(n: usize, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
+pub fn randperm(n: Given<usize>, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
+    named!("randperm"; n);
     let dtype = dtype.map_or(DType::I64, |d| d.0);
     room::check("randperm", &[n], DType::I64).raise()?;
-    make(device, false, || ops::cast(&ops::random::randperm(n)?, dtype))
+    make(device, false, || ops::cast(&random::randperm(n)?, dtype))
 }
 
 /// 1 with the probability at an element's place, else 0.
 #[pyfunction]
 #[pyo3(signature = (input, /))]
 pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
-    make(None, false, || ops::random::bernoulli(&input.0))
+    make(None, false, || random::bernoulli(&input.0))
 }
 
 /// The numbers 0..n in random order, as an array.
 #[pyfunction]
 #[pyo3(signature = (n, /))]
-pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
-    convert::to_array(py, &ops::random::randperm(n).raise()?)
+pub fn permutation(py: Python<'_>, n: Given<usize>) -> PyResult<Bound<'_, PyAny>> {
+    named!("permutation"; n);
+    room::check("permutation", &[n], DType::I64).raise()?;
+    trace::obstacle("a permutation was drawn as an array");
+    convert::to_array(py, &gil::held(|| random::randperm(n))?)
 }
 
-/// Begin all random draws again from a seed.
+/// Whether this is Python's main thread, whose draws come from the generator of the process.
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import(intern!(py, "threading"))?;
+    let main = threading.call_method0(intern!(py, "main_thread"))?.getattr(intern!(py, "ident"))?;
+    threading.call_method0(intern!(py, "get_ident"))?.eq(main)
+}
+
+/// Why a step that touches the state of the generator cannot be planned.
+const STATE: &str = "forward or loss reads or sets the state of a generator";
+
+/// Begin all random draws again from a seed: in the main thread those of the process, in another one its own.
 #[pyfunction]
 #[pyo3(signature = (seed, /))]
 pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
     let expected = || crate::error::type_error(format!("manual_seed: expected an int; got {}", type_name(seed)));
-    let seed = seed.call_method0("__index__").map_err(|_| expected())?;
+    let index = seed.call_method0("__index__").map_err(|_| expected())?;
     // Negative seeds are allowed, as in PyTorch.
-    let seed = seed
-        .extract::<u64>()
-        .or_else(|_| seed.extract::<i64>().map(|s| s as u64))
-        .map_err(|_| crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {seed}")))?;
-    ops::random::manual_seed(seed);
+    let value = index.extract::<u64>().or_else(|_| index.extract::<i64>().map(|s| s as u64)).map_err(|_| {
+        crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {}", show(&index)))
+    })?;
+    trace::obstacle(STATE);
+    if is_main_thread(seed.py())? {
+        random::manual_seed(value);
+    } else {
+        random::manual_seed_own(value);
+    }
     Ok(())
 }
 
 /// Where the random draws stand: the seed, and how many there were.
 #[pyfunction]
 pub fn get_rng_state() -> (u64, u64) {
-    ops::random::state()
+    trace::obstacle(STATE);
+    random::state()
+}
+
+/// A seed and a count of draws.
+fn generator(state: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
+    state.extract().map_err(|error| {
+        arguments::explain(error, "set_rng_state", "state", "a seed and a count, both of 64 bits", state)
+    })
 }
 
 /// Go on from where the random draws stood.
 #[pyfunction]
 #[pyo3(signature = (state, /))]
-pub fn set_rng_state(state: (u64, u64)) {
-    ops::random::set_state(state);
+pub fn set_rng_state(state: &Bound<'_, PyAny>) -> PyResult<()> {
+    let to = generator(state)?;
+    trace::obstacle(STATE);
+    if is_main_thread(state.py())? {
+        random::set_state(to);
+    } else {
+        random::set_state_own(to);
+    }
+    Ok(())
 }
 
-/// Let this thread draw from a generator of its own that stands at `state`, or with None from that of the process again.
-/// Returns where its own stood before, if it had one.
+/// Give this thread a generator of its own that stands at `state`, or with None take it away again.
+/// Returns where the one that it was given before stood, if it had one.
 #[pyfunction]
 #[pyo3(signature = (state, /))]
-pub fn set_own_rng_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
-    ops::random::set_own_state(state)
+pub fn set_own_rng_state(state: Option<&Bound<'_, PyAny>>) -> PyResult<Option<(u64, u64)>> {
+    let state = state.map(generator).transpose()?;
+    trace::obstacle(STATE);
+    Ok(random::set_own_state(state))
+}
+
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// A number that no other thread has or had.
+    static THREAD: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Let this thread, if it is not the main one, train with a generator of its own from now on. Returns the number of the
+/// thread; does nothing if that is `last`.
+#[pyfunction]
+#[pyo3(signature = (last, /))]
+pub fn begin_training_draws(py: Python<'_>, last: u64) -> PyResult<u64> {
+    let thread = THREAD.with(|&number| number);
+    if thread != last && !is_main_thread(py)? {
+        random::begin_training();
+    }
+    Ok(thread)
+}
+
+/// Where the draws of a fit ended, for the next one.
+#[pyclass(module = "fastnn._core", name = "FitDraws", frozen)]
+#[derive(Clone)]
+pub struct PyFitDraws(random::FitDraws);
+
+/// Let a fit in this thread draw from a generator of its own, which goes on from `last`. Returns whether there is anything to
+/// end.
+#[pyfunction]
+#[pyo3(signature = (last, /))]
+pub fn begin_fit_draws(py: Python<'_>, last: Option<PyRef<'_, PyFitDraws>>) -> PyResult<bool> {
+    Ok(random::begin_fit(is_main_thread(py)?, last.map(|last| last.0)))
+}
+
+/// End what `begin_fit_draws` began; returns what the next fit of the same model goes on from.
+#[pyfunction]
+pub fn end_fit_draws() -> Option<PyFitDraws> {
+    random::end_fit().map(PyFitDraws)
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use fastnn_core::Error;
-use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError, PyZeroDivisionError};
 use pyo3::prelude::*;
 
 /// The message of a core error that stands for a Python exception set aside by [`carry`].
@@ -19,6 +19,11 @@ pub fn carry(error: PyErr) -> Error {
     Error::state(CARRIED)
 }
 
+/// The exception that was set aside, where the core's error did not come back.
+pub fn carried() -> Option<PyErr> {
+    RAISED.take()
+}
+
 /// The exception for an error of the core.
 #[cold]
 pub fn to_py(error: Error) -> PyErr {
@@ -28,6 +33,8 @@ pub fn to_py(error: Error) -> PyErr {
         Error::Type(m) => PyTypeError::new_err(m),
         Error::State(m) => PyRuntimeError::new_err(m),
         Error::Index(m) => PyIndexError::new_err(m),
+        Error::ZeroDivision(m) => PyZeroDivisionError::new_err(m),
+        Error::Memory(m) => PyMemoryError::new_err(m),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A step of all groups of an optimizer: everything is checked, then everything is changed.
 
 use fastnn_core::optim::Rule;
+use fastnn_core::plan::trace;
 use fastnn_core::tensor::{layout::show, tape};
 use fastnn_core::{Result, Tensor as Core, ops};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -12,7 +13,7 @@ use crate::convert::Arg;
 use crate::error::{Raise, type_error, value_error};
 use crate::gil;
 use crate::optim::{PySlots, Slots};
-use crate::update::{self, Item};
+use crate::update::{self, Item, check_target};
 
 type Grads = SmallVec<[Option<Core>; 8]>;
 
@@ -50,7 +51,7 @@ fn borrowed<'py>(slots: &[Bound<'py, PySlots>]) -> PyResult<SmallVec<[PyRefMut<'
 }
 
 /// A parameter's gradient must have its shape and dtype, and the parameter must be writable.
-fn check(name: &str, i: usize, place: Place, param: &Core, grad: &Core) -> PyResult<()> {
+fn check(py: Python<'_>, name: &str, i: usize, place: Place, param: &Core, grad: &Core) -> PyResult<()> {
     if grad.shape() != param.shape() {
         return Err(value_error(format!(
             "{name}.step: expected gradient {i}{place} of shape {}; got {}",
@@ -65,12 +66,7 @@ fn check(name: &str, i: usize, place: Place, param: &Core, grad: &Core) -> PyRes
             grad.dtype()
         )));
     }
-    if !param.storage().writable() {
-        return Err(value_error(format!(
-            "{name}.step: expected parameter {i}{place} to be writable; got a read-only array"
-        )));
-    }
-    Ok(())
+    check_target(name, i, param).raise().map_err(|error| place.locate(py, error))
 }
 
 /// What a group's step is made of, once nothing can refuse it any more.
@@ -83,12 +79,12 @@ struct Ready {
 }
 
 impl Ready {
-    fn of(slots: &mut Slots, rule: &Rule, grads: &Grads) -> Result<Self> {
-        slots.follow(rule);
+    /// `meets`: whether a gradient lies in what the step writes; then it is taken as it was before.
+    fn of(slots: &Slots, rule: &Rule, grads: &Grads, meets: impl Fn(&Core) -> bool) -> Result<Self> {
         let mut ready = Self { items: SmallVec::new(), indices: SmallVec::new(), copies: Vec::new() };
         for (i, grad) in grads.iter().enumerate() {
             let Some(grad) = grad else { continue };
-            slots.ensure(i, rule);
+            let grad = if meets(grad) { ops::copy(grad)? } else { ops::contiguous(grad)? };
             let param = if slots.params[i].layout().is_contiguous() {
                 slots.params[i].clone()
             } else {
@@ -104,8 +100,17 @@ impl Ready {
 }
 
 fn run(groups: &mut [(&mut Slots, Rule, Grads)]) -> Result<()> {
+    for (slots, rule, grads) in groups.iter_mut() {
+        slots.follow(rule);
+        for i in (0..grads.len()).filter(|&i| grads[i].is_some()) {
+            slots.ensure(i, rule);
+        }
+        slots.find_written();
+    }
+    let meets = |grad: &Core| groups.iter().any(|(slots, _, _)| slots.writes(grad));
     let ready: SmallVec<[Ready; 2]> =
-        groups.iter_mut().map(|(slots, rule, grads)| Ready::of(slots, rule, grads)).collect::<Result<_>>()?;
+        groups.iter().map(|(slots, rule, grads)| Ready::of(slots, rule, grads, meets)).collect::<Result<_>>()?;
+    trace::obstacle("forward or loss takes a step of an optimizer");
     for ((slots, rule, _), ready) in groups.iter_mut().zip(&ready) {
         update::run(&ready.items);
         for &i in &ready.indices {
@@ -155,7 +160,7 @@ fn checked<'py>(
         };
         for (i, (param, grad)) in slots.slots.params.iter().zip(&grads).enumerate() {
             if let Some(grad) = grad {
-                check(rule.name(), i, place, param, grad)?;
+                check(py, rule.name(), i, place, param, grad)?;
             }
         }
         found.push((rule, grads));

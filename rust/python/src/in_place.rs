@@ -7,6 +7,7 @@ use fastnn_core::ops::{self, Scalar};
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::convert::{self, Number};
 use crate::error::Raise;
 use crate::gil;
@@ -28,6 +29,10 @@ pub const SUB: Change = Change { tensors: |x, b| ops::sub_(x, b, 1), scalar: |x,
 pub const MUL: Change = Change { tensors: ops::mul_, scalar: |x, s| ops::mul_scalar_(x, s) };
 /// target ← target / other.
 pub const DIV: Change = Change { tensors: ops::div_, scalar: |x, s| ops::div_scalar_(x, s) };
+/// target ← ⌊target / other⌋.
+pub const FLOOR_DIV: Change = Change { tensors: ops::floor_divide_, scalar: |x, s| ops::floor_divide_scalar_(x, s) };
+/// target ← target − ⌊target / other⌋ · other.
+pub const REMAINDER: Change = Change { tensors: ops::remainder_, scalar: |x, s| ops::remainder_scalar_(x, s) };
 
 /// target ← target ∘ other.
 pub fn arithmetic(slf: &Bound<'_, Tensor>, change: Change, other: &Operand) -> PyResult<()> {
@@ -79,6 +84,16 @@ impl Tensor {
         Ok(slf)
     }
 
+    fn floor_divide_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
+        arithmetic(&slf, FLOOR_DIV, &other)?;
+        Ok(slf)
+    }
+
+    fn remainder_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
+        arithmetic(&slf, REMAINDER, &other)?;
+        Ok(slf)
+    }
+
     #[pyo3(signature = (src, non_blocking=false))]
     fn copy_(slf: Bound<'_, Self>, src: convert::Arg, non_blocking: bool) -> PyResult<Bound<'_, Self>> {
         let _ = non_blocking;
@@ -98,30 +113,38 @@ impl Tensor {
         change(slf, |x| ops::clamp_(x, min.map(|n| n.0), max.map(|n| n.0)))
     }
 
-    #[pyo3(signature = (a=0.0, b=1.0))]
-    fn uniform_(slf: Bound<'_, Self>, a: f64, b: f64) -> PyResult<Bound<'_, Self>> {
+    #[pyo3(signature = (a=0.0.into(), b=1.0.into()), text_signature = "($self, a=0.0, b=1.0)")]
+    fn uniform_(slf: Bound<'_, Self>, a: Given<f64>, b: Given<f64>) -> PyResult<Bound<'_, Self>> {
+        named!("uniform_"; a, b);
         change(slf, |x| ops::random::uniform_(x, a, b))
     }
 
-    #[pyo3(signature = (mean=0.0, std=1.0))]
-    fn normal_(slf: Bound<'_, Self>, mean: f64, std: f64) -> PyResult<Bound<'_, Self>> {
+    #[pyo3(signature = (mean=0.0.into(), std=1.0.into()), text_signature = "($self, mean=0.0, std=1.0)")]
+    fn normal_(slf: Bound<'_, Self>, mean: Given<f64>, std: Given<f64>) -> PyResult<Bound<'_, Self>> {
+        named!("normal_"; mean, std);
         change(slf, |x| ops::random::normal_(x, mean, std))
     }
 
-    #[pyo3(signature = (p=0.5))]
-    fn bernoulli_(slf: Bound<'_, Self>, p: f64) -> PyResult<Bound<'_, Self>> {
+    #[pyo3(signature = (p=0.5.into()), text_signature = "($self, p=0.5)")]
+    fn bernoulli_(slf: Bound<'_, Self>, p: Given<f64>) -> PyResult<Bound<'_, Self>> {
+        named!("bernoulli_"; p);
         change(slf, |x| ops::random::bernoulli_(x, p))
     }
 }
 
 /// target ← target ± alpha · other.
 fn scaled(slf: Bound<'_, Tensor>, how: Change, other: Operand, alpha: Scalar) -> PyResult<Bound<'_, Tensor>> {
-    let other = match (alpha, other) {
-        (Scalar::Int(1), other) => other,
-        (_, Operand::Tensor(t)) => Operand::Tensor(ops::mul_scalar(&t, alpha).raise()?),
-        (Scalar::Int(a), Operand::Scalar(Scalar::Int(b))) => Operand::Scalar(Scalar::Int(a.wrapping_mul(b))),
-        (_, Operand::Scalar(s)) => Operand::Scalar(Scalar::Float(s.to_f64() * alpha.to_f64())),
-    };
-    arithmetic(&slf, how, &other)?;
+    arithmetic(&slf, how, &times(other, alpha)?)?;
     Ok(slf)
+}
+
+/// alpha · other.
+pub fn times(other: Operand, alpha: Scalar) -> PyResult<Operand> {
+    Ok(match (alpha.whole(), other) {
+        (Some(1), other) => other,
+        (_, Operand::Tensor(t)) => Operand::Tensor(ops::mul_scalar(&t, alpha).raise()?),
+        (Some(a), Operand::Scalar(Scalar::Int(b))) => Operand::Scalar(Scalar::Int(a.wrapping_mul(b))),
+        (Some(a), Operand::Scalar(Scalar::Bool(b))) => Operand::Scalar(Scalar::Int(a * i64::from(b))),
+        (_, Operand::Scalar(s)) => Operand::Scalar(Scalar::Float(s.to_f64() * alpha.to_f64())),
+    })
 }

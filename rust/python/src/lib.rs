@@ -3,6 +3,7 @@
 // Python's arguments come by value, and its methods have a `self`.
 #![allow(clippy::needless_pass_by_value, clippy::unused_self)]
 
+mod arguments;
 mod assign;
 mod augment;
 mod autograd;
@@ -23,6 +24,7 @@ mod losses;
 mod methods;
 mod operators;
 mod optim;
+mod plans;
 mod pooling;
 mod rbm;
 mod reduce;
@@ -55,9 +57,10 @@ mod core_module {
     use crate::conv::{conv, conv_transpose};
     #[pymodule_export]
     use crate::creation::{
-        arange, as_tensor, bernoulli, empty, empty_like, eye, from_numpy, full, full_like, get_rng_state, linspace,
-        manual_seed, ones, ones_like, permutation, rand, rand_like, randint, randn, randn_like, randperm,
-        set_own_rng_state, set_rng_state, tensor, zeros, zeros_like,
+        PyFitDraws, arange, as_tensor, begin_fit_draws, begin_training_draws, bernoulli, empty, empty_like,
+        end_fit_draws, eye, from_numpy, full, full_like, get_rng_state, linspace, manual_seed, ones, ones_like,
+        permutation, rand, rand_like, randint, randn, randn_like, randperm, set_own_rng_state, set_rng_state, tensor,
+        zeros, zeros_like,
     };
     #[pymodule_export]
     use crate::dtype::PyDType;
@@ -109,7 +112,7 @@ mod core_module {
     #[pymodule_export]
     use crate::step::{Planner, unplannable};
     #[pymodule_export]
-    use crate::tensor::Tensor;
+    use crate::tensor::{Tensor, apart, is_writable};
     #[pymodule_export]
     use crate::treatment::{PyTreatment, limit_row_norms, penalty, total_norm};
     #[pymodule_export]
@@ -117,6 +120,7 @@ mod core_module {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        fastnn_core::interrupt::look_with(crate::gil::look);
         for dtype in [DType::F32, DType::F64, DType::I64, DType::Bool] {
             module.add(dtype.name(), crate::dtype::object(module.py(), dtype)?)?;
         }

@@ -1,9 +1,11 @@
 //! The losses of `nn.functional`, by position.
 
 use fastnn_core::ops::{cross_entropy as cross, cross_entropy::Reduction, nll_loss as nll, point_loss as point};
+use fastnn_core::tensor::tape;
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::convert::Arg;
 use crate::error::value_error;
 use crate::gil;
@@ -23,8 +25,14 @@ fn compute(py: Python<'_>, x: &Core, loss: impl FnOnce() -> Result<Core> + Send)
     gil::run(py, x.numel(), loss).map(Tensor::from)
 }
 
-fn inner(arg: Option<&Arg>) -> Option<&Core> {
-    arg.map(|a| &a.0)
+/// A weight, which must want no gradient: it would get none.
+fn constant<'a>(op: &str, name: &str, arg: Option<&'a Arg>) -> PyResult<Option<&'a Core>> {
+    match arg {
+        Some(Arg(weight)) if weight.requires_grad() && tape::is_grad_enabled() => Err(value_error(format!(
+            "{op}: expected {name} that requires no gradient, for it has none; got one that does: detach it"
+        ))),
+        _ => Ok(arg.map(|a| &a.0)),
+    }
 }
 
 /// The cross entropy of logits, with labels or probabilities.
@@ -35,12 +43,13 @@ pub fn cross_entropy(
     input: Arg,
     target: Arg,
     weight: Option<Arg>,
-    ignore_index: i64,
+    ignore_index: Given<i64>,
     reduction: &str,
-    label_smoothing: f64,
+    label_smoothing: Given<f64>,
 ) -> PyResult<Tensor> {
+    named!("cross_entropy"; ignore_index, label_smoothing);
     let how = self::reduction("cross_entropy", reduction)?;
-    let weight = inner(weight.as_ref());
+    let weight = constant("cross_entropy", "weight", weight.as_ref())?;
     compute(py, &input.0, || cross::cross_entropy(&input.0, &target.0, weight, how, ignore_index, label_smoothing))
 }
 
@@ -52,11 +61,12 @@ pub fn nll_loss(
     input: Arg,
     target: Arg,
     weight: Option<Arg>,
-    ignore_index: i64,
+    ignore_index: Given<i64>,
     reduction: &str,
 ) -> PyResult<Tensor> {
+    named!("nll_loss"; ignore_index);
     let how = self::reduction("nll_loss", reduction)?;
-    let weight = inner(weight.as_ref());
+    let weight = constant("nll_loss", "weight", weight.as_ref())?;
     compute(py, &input.0, || nll::nll_loss(&input.0, &target.0, weight, how, ignore_index))
 }
 
@@ -65,7 +75,14 @@ macro_rules! of_two {
         #[doc = $text]
         #[pyfunction]
         #[pyo3(signature = (input, target, reduction, $($setting,)? /))]
-        pub fn $name(py: Python<'_>, input: Arg, target: Arg, reduction: &str $(, $setting: f64)?) -> PyResult<Tensor> {
+        pub fn $name(
+            py: Python<'_>,
+            input: Arg,
+            target: Arg,
+            reduction: &str
+            $(, $setting: Given<f64>)?
+        ) -> PyResult<Tensor> {
+            $(named!(stringify!($name); $setting);)?
             let how = self::reduction(stringify!($name), reduction)?;
             compute(py, &input.0, || point::$name(&input.0, &target.0, $($setting,)? how))
         }
@@ -89,7 +106,7 @@ pub fn binary_cross_entropy(
     reduction: &str,
 ) -> PyResult<Tensor> {
     let how = self::reduction("binary_cross_entropy", reduction)?;
-    let weight = inner(weight.as_ref());
+    let weight = constant("binary_cross_entropy", "weight", weight.as_ref())?;
     compute(py, &input.0, || point::binary_cross_entropy(&input.0, &target.0, weight, how))
 }
 
@@ -104,8 +121,10 @@ pub fn binary_cross_entropy_with_logits(
     reduction: &str,
     pos_weight: Option<Arg>,
 ) -> PyResult<Tensor> {
-    let how = self::reduction("binary_cross_entropy_with_logits", reduction)?;
-    let (weight, pos_weight) = (inner(weight.as_ref()), inner(pos_weight.as_ref()));
+    let op = "binary_cross_entropy_with_logits";
+    let how = self::reduction(op, reduction)?;
+    let weight = constant(op, "weight", weight.as_ref())?;
+    let pos_weight = constant(op, "pos_weight", pos_weight.as_ref())?;
     compute(py, &input.0, || point::binary_cross_entropy_with_logits(&input.0, &target.0, weight, pos_weight, how))
 }
 

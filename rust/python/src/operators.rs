@@ -27,7 +27,7 @@ impl Operand {
         if let Ok(tensor) = object.cast::<Tensor>() {
             return Ok(Some(Self::Tensor(tensor.borrow().inner.clone())));
         }
-        if let Some(number) = scalar(object) {
+        if let Some(number) = scalar(object)? {
             return Ok(Some(Self::Scalar(number)));
         }
         if let Ok(array) = object.cast::<PyUntypedArray>() {
@@ -89,6 +89,8 @@ mod table {
         MUL: mul, mul_scalar;
         DIV: div, div_scalar;
         POW: pow, pow_scalar;
+        FLOOR_DIV: floor_divide, floor_divide_scalar;
+        REMAINDER: remainder, remainder_scalar;
         EQ: eq, eq_scalar;
         NE: ne, ne_scalar;
         LT: lt, lt_scalar;
@@ -110,25 +112,6 @@ mod table {
     }
 }
 pub use table::*;
-
-/// ⌊a / b⌋, in the dtype of the operands.
-pub const FLOOR_DIV: Pair = Pair { tensors: floor_div, scalar: |x, s| floor_div(x, &s.tensor(s.promote(x.dtype()))) };
-/// a − ⌊a / b⌋ · b, which has the sign of b.
-pub const REMAINDER: Pair = Pair { tensors: remainder, scalar: |x, s| remainder(x, &s.tensor(s.promote(x.dtype()))) };
-
-fn floor_div(a: &Core, b: &Core) -> Result<Core> {
-    let dtype = ops::promote(a, b);
-    if dtype.is_float() {
-        return ops::floor(&ops::div(a, b)?);
-    }
-    // Exact below 2⁵³.
-    let wide = ops::div(&ops::cast(a, DType::F64)?, &ops::cast(b, DType::F64)?)?;
-    ops::cast(&ops::floor(&wide)?, dtype)
-}
-
-fn remainder(a: &Core, b: &Core) -> Result<Core> {
-    ops::sub(a, &ops::mul(&floor_div(a, b)?, b)?)
-}
 
 /// s ∘ x by way of a tensor for s.
 fn reflect(py: Python<'_>, pair: Pair, b: &Core, a: &Operand) -> PyResult<Core> {
@@ -213,7 +196,7 @@ impl Tensor {
         forward(other.py(), SUB, &self.inner, other)
     }
     fn __rsub__<'py>(&self, other: &Bound<'py, PyAny>) -> Answer<'py> {
-        match scalar(other) {
+        match scalar(other)? {
             Some(s) => wrap(other.py(), ops::rsub_scalar(&self.inner, s).raise()?),
             None => reflected(other.py(), SUB, &self.inner, other),
         }
@@ -222,7 +205,7 @@ impl Tensor {
         forward(other.py(), MUL, &self.inner, other)
     }
     fn __rmul__<'py>(&self, other: &Bound<'py, PyAny>) -> Answer<'py> {
-        match scalar(other) {
+        match scalar(other)? {
             Some(s) => wrap(other.py(), ops::mul_scalar(&self.inner, s).raise()?),
             None => reflected(other.py(), MUL, &self.inner, other),
         }
@@ -231,7 +214,7 @@ impl Tensor {
         forward(other.py(), DIV, &self.inner, other)
     }
     fn __rtruediv__<'py>(&self, other: &Bound<'py, PyAny>) -> Answer<'py> {
-        match scalar(other) {
+        match scalar(other)? {
             Some(s) => wrap(other.py(), ops::rdiv_scalar(&self.inner, s).raise()?),
             None => reflected(other.py(), DIV, &self.inner, other),
         }
@@ -257,7 +240,7 @@ impl Tensor {
     }
     fn __rpow__<'py>(&self, other: &Bound<'py, PyAny>, modulo: &Bound<'py, PyAny>) -> Answer<'py> {
         let _ = modulo;
-        match scalar(other) {
+        match scalar(other)? {
             Some(s) => wrap(other.py(), ops::rpow_scalar(&self.inner, s).raise()?),
             None => reflected(other.py(), POW, &self.inner, other),
         }
@@ -289,10 +272,10 @@ impl Tensor {
     }
 
     fn __ifloordiv__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::assign(slf, "//=", FLOOR_DIV, &other)
+        in_place::arithmetic(slf, in_place::FLOOR_DIV, &other)
     }
     fn __imod__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::assign(slf, "%=", REMAINDER, &other)
+        in_place::arithmetic(slf, in_place::REMAINDER, &other)
     }
     fn __ipow__(slf: &Bound<'_, Self>, other: Operand, modulo: &Bound<'_, PyAny>) -> PyResult<()> {
         let _ = modulo;

@@ -1,18 +1,22 @@
 //! The parameters of one group of an optimizer, with their state: all updated in one pass.
 
 use fastnn_core::optim::{Kind, Progress, Rule};
-use fastnn_core::tensor::{layout::show, tape};
+use fastnn_core::tensor::layout::show;
+use fastnn_core::tensor::overlap::{self, Pieces};
+use fastnn_core::tensor::tape;
 use fastnn_core::{DType, Error, Result, Tensor as Core, ops};
 use numpy::PyUntypedArray;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::arguments::{self, Given, named};
 use crate::convert;
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::rule::Reader;
 use crate::tensor::Tensor;
-use crate::update;
+use crate::update::{check_apart, check_target};
 
 /// Parameters and what an optimizer keeps of each.
 #[derive(Default)]
@@ -25,12 +29,14 @@ pub struct Slots {
     pub progress: Vec<Progress>,
     /// The names of the state tensors, of all parameters that have any.
     names: &'static [&'static str],
+    /// The memory of all parameters and their state; found anew when one of them is another tensor.
+    written: Option<Pieces>,
 }
 
 impl Slots {
     fn new(params: Vec<Core>) -> Self {
         let n = params.len();
-        Self { params, state: vec![Vec::new(); n], progress: vec![Progress::default(); n], names: &[] }
+        Self { params, state: vec![Vec::new(); n], progress: vec![Progress::default(); n], names: &[], written: None }
     }
 
     /// Follow a change of settings that changes which state there is.
@@ -39,6 +45,7 @@ impl Slots {
         if names == self.names {
             return;
         }
+        self.written = None;
         for i in 0..self.params.len() {
             if self.state[i].is_empty() && self.progress[i].updates == 0 {
                 continue;
@@ -57,8 +64,21 @@ impl Slots {
     /// Make the state of parameter `i` if there is none.
     pub fn ensure(&mut self, i: usize, rule: &Rule) {
         if self.state[i].len() != self.names.len() {
+            self.written = None;
             self.state[i] = (0..self.names.len()).map(|j| initial(&self.params[i], rule, j)).collect();
         }
+    }
+
+    /// Find the memory that a step writes, unless it is known.
+    pub fn find_written(&mut self) {
+        if self.written.is_none() {
+            self.written = Some(Pieces::of(self.params.iter().chain(self.state.iter().flatten())));
+        }
+    }
+
+    /// Whether a step writes where this tensor lies, after [`find_written`](Self::find_written).
+    pub fn writes(&self, tensor: &Core) -> bool {
+        self.written.as_ref().is_some_and(|written| written.meet(tensor))
     }
 
     /// Make the state of every parameter that has none. For the planned step.
@@ -104,8 +124,29 @@ impl PySlots {
         self.handles.iter().any(Option::is_none)
     }
 
+    fn updates_of(&self, index: usize) -> PyResult<u64> {
+        self.slots.progress.get(index).map(|progress| progress.updates).ok_or_else(|| {
+            crate::error::to_py(Error::index(format!(
+                "state: expected an index in [0, {}); got {index}",
+                self.slots.progress.len()
+            )))
+        })
+    }
+
     /// Take over what was assigned to a parameter's `data` since.
     pub fn refresh(&mut self, py: Python<'_>) -> PyResult<()> {
+        let now = |handle: &Option<Py<Tensor>>, was: &Core| {
+            handle.as_ref().map_or_else(|| was.clone(), |handle| handle.bind(py).borrow().inner.clone())
+        };
+        let same = |(handle, was): (&Option<Py<Tensor>>, &Core)| {
+            handle.as_ref().is_none_or(|handle| handle.bind(py).borrow().inner.id() == was.id())
+        };
+        if self.handles.iter().zip(&self.slots.params).all(same) {
+            return Ok(());
+        }
+        let all: Vec<Core> = self.handles.iter().zip(&self.slots.params).map(|(h, was)| now(h, was)).collect();
+        check_apart(&format!("{}.step", self.reader.kind.name()), &all)?;
+        self.slots.written = None;
         let mut changed: Vec<(usize, Core, Vec<Core>)> = Vec::new();
         for (i, handle) in self.handles.iter().enumerate() {
             let Some(handle) = handle else { continue };
@@ -134,6 +175,18 @@ impl PySlots {
         }
         Ok(())
     }
+}
+
+const BUSY: &str = "optimizer: expected one call at a time; another is running";
+
+/// The slots, to be changed: an error while another call, such as one in another thread, is at them.
+fn enter<'py>(slots: &Bound<'py, PySlots>) -> PyResult<PyRefMut<'py, PySlots>> {
+    slots.try_borrow_mut().map_err(|_| PyRuntimeError::new_err(BUSY))
+}
+
+/// As [`enter`], to be read.
+fn look<'py>(slots: &Bound<'py, PySlots>) -> PyResult<PyRef<'py, PySlots>> {
+    slots.try_borrow().map_err(|_| PyRuntimeError::new_err(BUSY))
 }
 
 fn parameter(name: &str, object: &Bound<'_, PyAny>) -> PyResult<(Core, Option<Py<Tensor>>)> {
@@ -176,9 +229,7 @@ impl PySlots {
             cores.push(core);
             handles.push(handle);
         }
-        if update::any_overlap(&cores) {
-            return Err(value_error(format!("{}: expected parameters that share no memory", kind.name())));
-        }
+        check_apart(kind.name(), &cores)?;
         Ok(Self { reader, slots: Slots::new(cores), handles })
     }
 
@@ -187,58 +238,97 @@ impl PySlots {
         self.rule(group)?.validate().raise()
     }
 
+    /// Refuse what the next step would refuse whatever the gradients: settings, and parameters that learn but can not be
+    /// changed in place. No settings are looked at without a group.
+    #[pyo3(signature = (group=None, /))]
+    fn check(slf: &Bound<'_, Self>, group: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        if let Some(group) = group {
+            this.rule(group)?.validate().raise()?;
+        }
+        this.refresh(slf.py())?;
+        let learning = this.slots.params.iter().enumerate().filter(|(_, param)| param.requires_grad());
+        learning.map(|(i, param)| check_target(this.reader.kind.name(), i, param)).collect::<Result<_>>().raise()
+    }
+
+    /// Refuse parameter `index` if it can not be changed in place.
+    #[pyo3(signature = (index, /))]
+    fn check_target(slf: &Bound<'_, Self>, index: usize) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        this.refresh(slf.py())?;
+        let Some(param) = this.slots.params.get(index) else { return Ok(()) };
+        check_target(this.reader.kind.name(), index, param).raise()
+    }
+
+    /// Refuse parameters that share memory with those of another group.
+    #[pyo3(signature = (other, /))]
+    fn check_apart(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
+        let (this, other) = (&*look(slf)?, &*look(other)?);
+        let all = [&this.slots.params[..], &other.slots.params].concat();
+        let name = this.reader.kind.name();
+        match overlap::first_shared(&all) {
+            Some((i, j)) => {
+                let j = j - this.slots.params.len().min(j);
+                Err(value_error(format!(
+                    "{name}: expected parameters that share no memory; parameter {j} of one group and {i} of another do"
+                )))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What is kept of parameter `index`, under PyTorch's names; empty before its first update.
-    fn state<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyDict>> {
+    fn state<'py>(slf: &Bound<'py, Self>, index: Given<usize>) -> PyResult<Bound<'py, PyDict>> {
+        named!("state"; index);
+        let (py, this) = (slf.py(), &*look(slf)?);
         let state = PyDict::new(py);
-        let steps = self.steps_of(index)?;
+        let steps = this.updates_of(index)?;
         if steps == 0 {
             return Ok(state);
         }
-        let kind = self.reader.kind;
+        let kind = this.reader.kind;
         if kind.counted() {
             state.set_item("step", Tensor::from(Core::full(&[], steps as f64, DType::F32)))?;
         }
         // In f64, unlike PyTorch's, so that a resumed run has the same bits.
-        for (name, value) in kind.scalars().iter().zip(self.slots.progress[index].scalars) {
+        for (name, value) in kind.scalars().iter().zip(this.slots.progress[index].scalars) {
             state.set_item(*name, Tensor::from(Core::full(&[], value, DType::F64)))?;
         }
-        for (name, tensor) in self.slots.names.iter().zip(&self.slots.state[index]) {
+        for (name, tensor) in this.slots.names.iter().zip(&this.slots.state[index]) {
             state.set_item(*name, Tensor::from(tensor.clone()))?;
         }
         Ok(state)
     }
 
     /// How often parameter `index` was updated.
-    fn steps_of(&self, index: usize) -> PyResult<u64> {
-        self.slots.progress.get(index).map(|progress| progress.updates).ok_or_else(|| {
-            crate::error::to_py(Error::index(format!(
-                "state: expected an index in [0, {}); got {index}",
-                self.slots.progress.len()
-            )))
-        })
+    fn steps_of(slf: &Bound<'_, Self>, index: Given<usize>) -> PyResult<u64> {
+        named!("state"; index);
+        look(slf)?.updates_of(index)
     }
 
     /// Read states as [`state`](Self::state) gives them, one for each parameter; all are checked first.
     #[pyo3(signature = (group, states, /))]
-    fn load(&mut self, group: &Bound<'_, PyDict>, states: Vec<Bound<'_, PyDict>>) -> PyResult<()> {
-        let rule = self.rule(group)?;
+    fn load(slf: &Bound<'_, Self>, group: &Bound<'_, PyDict>, states: Vec<Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = &mut *enter(slf)?;
+        let rule = this.rule(group)?;
         let names = rule.state_names();
-        if states.len() != self.slots.params.len() {
+        if states.len() != this.slots.params.len() {
             return Err(value_error(format!(
                 "load_state_dict: expected {} states; got {}",
-                self.slots.params.len(),
+                this.slots.params.len(),
                 states.len()
             )));
         }
         let mut loaded = Vec::with_capacity(states.len());
-        for (i, (state, param)) in states.iter().zip(&self.slots.params).enumerate() {
-            loaded.push(read(self.reader.kind, names, i, state, param)?);
+        for (i, (state, param)) in states.iter().zip(&this.slots.params).enumerate() {
+            loaded.push(read(this.reader.kind, names, i, state, param)?);
         }
+        this.slots.written = None;
         for (i, (progress, state)) in loaded.into_iter().enumerate() {
-            self.slots.progress[i] = progress;
-            self.slots.state[i] = state;
+            this.slots.progress[i] = progress;
+            this.slots.state[i] = state;
         }
-        self.slots.names = names;
+        this.slots.names = names;
         Ok(())
     }
 
@@ -284,7 +374,7 @@ fn read(
         tensors.push(copied.raise()?);
     }
     let number = |name: &str| match state.get_item(name)? {
-        Some(value) => value.extract::<f64>(),
+        Some(value) => arguments::read(&value, "load_state_dict", name),
         None => Err(missing(name)),
     };
     let mut progress =

@@ -8,7 +8,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::error::{Raise, value_error};
+use crate::arguments::{Given, explain, named};
+use crate::error::value_error;
+use crate::gil;
 use crate::tensor::Tensor;
 
 const BUSY: &str = "RBM: expected one thread at a time; it is running in another";
@@ -56,22 +58,28 @@ fn visible(name: &str) -> PyResult<Visible> {
     }
 }
 
-fn settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
-    let get = |name: &str| match given.get_item(name)? {
-        Some(value) => Ok(value),
+fn setting<'py, T: for<'a> FromPyObject<'a, 'py, Error = PyErr>>(
+    given: &Bound<'py, PyDict>,
+    name: &str,
+) -> PyResult<T> {
+    match given.get_item(name)? {
+        Some(value) => value.extract().map_err(|error| explain(error, "RBM", name, "a setting of its type", &value)),
         None => Err(value_error(format!("RBM: expected a setting {name}; got none"))),
-    };
+    }
+}
+
+fn settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
     Ok(Settings {
-        visible: visible(&get("visible")?.extract::<String>()?)?,
-        k: get("k")?.extract()?,
-        persistent: get("persistent")?.extract()?,
-        sample_visible: get("sample_visible")?.extract()?,
-        lr: get("lr")?.extract()?,
-        momentum: get("momentum")?.extract()?,
-        weight_decay: get("weight_decay")?.extract()?,
-        sparsity_target: get("sparsity_target")?.extract()?,
-        sparsity_cost: get("sparsity_cost")?.extract()?,
-        sparsity_decay: get("sparsity_decay")?.extract()?,
+        visible: visible(&setting::<String>(given, "visible")?)?,
+        k: setting(given, "k")?,
+        persistent: setting(given, "persistent")?,
+        sample_visible: setting(given, "sample_visible")?,
+        lr: setting(given, "lr")?,
+        momentum: setting(given, "momentum")?,
+        weight_decay: setting(given, "weight_decay")?,
+        sparsity_target: setting(given, "sparsity_target")?,
+        sparsity_cost: setting(given, "sparsity_cost")?,
+        sparsity_decay: setting(given, "sparsity_decay")?,
     })
 }
 
@@ -97,14 +105,17 @@ impl PyRbm {
         settings: &Bound<'_, PyDict>,
         x: &Tensor,
         order: PyReadonlyArray1<'_, i64>,
-        samples: usize,
+        samples: Given<usize>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        named!("RBM"; samples);
         let (state, settings, x) = (state(tensors)?, self::settings(settings)?, x.inner.detach());
-        let order = order.as_slice()?;
+        // A copy, which no other thread can change once it was checked.
+        let rows = order.as_slice()?.to_vec();
+        drop(order);
         let mut inner = self.lock()?;
         let rbm = &mut *inner;
-        let mut errors = vec![0.0; order.len().div_ceil(samples.max(1))];
-        let done = py.detach(|| rbm.train(&state, &settings, &x, order, samples, &mut errors)).raise()?;
+        let mut errors = vec![0.0; rows.len().div_ceil(samples.max(1))];
+        let done = gil::detached(py, || rbm.train(&state, &settings, &x, &rows, samples, &mut errors))?;
         errors.truncate(done);
         Ok(PyArray1::from_vec(py, errors))
     }
@@ -117,13 +128,14 @@ impl PyRbm {
         tensors: &Bound<'_, PyDict>,
         kind: &str,
         v: &Tensor,
-        steps: usize,
+        steps: Given<usize>,
         mean: &Tensor,
     ) -> PyResult<()> {
+        named!("RBM"; steps);
         let (state, visible) = (state(tensors)?, visible(kind)?);
         let (v, mean) = (v.inner.detach(), mean.inner.detach());
         let mut inner = self.lock()?;
         let rbm = &mut *inner;
-        py.detach(|| rbm.sample(&state, visible, &v, steps, &mean)).raise()
+        gil::detached(py, || rbm.sample(&state, visible, &v, steps, &mean))
     }
 }

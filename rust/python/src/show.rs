@@ -52,6 +52,7 @@ fn format_of(dtype: DType, shown: &[f64]) -> Format {
     }
 }
 
+/// A float or a mask; whole numbers may be larger than floats are exact.
 fn number(value: f64, format: &Format) -> String {
     if value.is_nan() {
         return "nan".into();
@@ -84,8 +85,7 @@ fn shown(n: usize, summarize: bool) -> Vec<Option<usize>> {
 
 struct Printer<'a> {
     tensor: &'a Tensor,
-    values: &'a dyn Fn(isize) -> f64,
-    format: Format,
+    text: &'a dyn Fn(isize) -> String,
     width: usize,
     summarize: bool,
 }
@@ -94,7 +94,7 @@ impl Printer<'_> {
     fn rows(&self, out: &mut String, dim: usize, offset: isize, indent: usize) {
         let layout = self.tensor.layout();
         if dim == layout.ndim() {
-            let _ = write!(out, "{:>width$}", number((self.values)(offset), &self.format), width = self.width);
+            let _ = write!(out, "{:>width$}", (self.text)(offset), width = self.width);
             return;
         }
         let last = dim + 1 == layout.ndim();
@@ -149,7 +149,13 @@ pub fn tensor(tensor: &Tensor) -> String {
     let format = format_of(tensor.dtype(), &all);
     // As in PyTorch, NaN and infinity do not make the columns wider.
     let counts = |x: &&f64| x.is_finite() && **x != 0.0;
-    let width = all.iter().filter(counts).map(|&x| number(x, &format).len()).max().unwrap_or(0);
+    let text = |offset: isize| match format {
+        // SAFETY: as above.
+        Format::Whole => unsafe { *view.ptr::<i64>().offset(offset) }.to_string(),
+        _ => number(values(offset), &format),
+    };
+    let shown = places.iter().zip(&all).filter(|(_, x)| counts(x)).map(|(&at, _)| text(at).len());
+    let width = shown.max().unwrap_or(0);
     let mut out = String::from("tensor(");
     if tensor.numel() == 0 {
         out.push_str("[]");
@@ -158,7 +164,7 @@ pub fn tensor(tensor: &Tensor) -> String {
         }
     } else {
         let width = if tensor.ndim() == 0 { 0 } else { width };
-        Printer { tensor, values: &values, format, width, summarize }.rows(&mut out, 0, 0, "tensor(".len());
+        Printer { tensor, text: &text, width, summarize }.rows(&mut out, 0, 0, "tensor(".len());
     }
     // The dtypes that the values show by themselves are not named.
     let named = match tensor.dtype() {

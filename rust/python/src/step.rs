@@ -3,19 +3,21 @@
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use fastnn_core::optim::{Progress, Rule, noise::TILE};
-use fastnn_core::plan::{Parameter, Plan, batch_of, trace};
-use fastnn_core::tensor::Meta;
-use fastnn_core::{Tensor as Core, ops};
+use fastnn_core::plan::{Fingerprint, Parameter, Plan, batch_of, trace};
+use fastnn_core::{Result, Tensor as Core, ops, reserve};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use smallvec::SmallVec;
 
+use crate::arguments::{Given, named};
 use crate::augment::PyAugment;
 use crate::convert;
-use crate::error::Raise;
+use crate::error::{Raise, carried};
+use crate::gil;
 use crate::optim::PySlots;
+use crate::plans::{Entry, Place, Plans};
 use crate::tensor::Tensor;
 use crate::treatment::PyTreatment;
 
@@ -24,21 +26,7 @@ const LONG: usize = 20_000;
 
 const BUSY: &str = "TrainStep: expected one thread at a time; it is running in another";
 
-/// A parameter of a plan: which of which group, and the tensors that the plan writes.
-struct Place {
-    group: usize,
-    index: usize,
-    param: u64,
-    state: SmallVec<[u64; 4]>,
-}
-
-/// A plan, and what it was made for.
-struct Entry {
-    batch: SmallVec<[Meta; 3]>,
-    seed: u64,
-    places: Vec<Place>,
-    plan: Plan,
-}
+const OF_ANOTHER: &str = "forward or loss takes a step of another TrainStep";
 
 /// A batch that is being traced.
 struct Tracing {
@@ -48,8 +36,12 @@ struct Tracing {
 
 #[derive(Default)]
 struct Inner {
-    entries: Vec<Entry>,
+    plans: Plans,
     tracing: Option<Tracing>,
+    /// What interrupted the last call behind steps that were complete.
+    interruption: Option<PyErr>,
+    /// How many updates it did.
+    updated: usize,
 }
 
 /// The plans of one `TrainStep`.
@@ -112,34 +104,12 @@ fn batch(x: &Bound<'_, PyAny>, y: &Bound<'_, PyAny>, weight: Option<&Bound<'_, P
     [Some(x), Some(y), weight].into_iter().flatten().map(one).collect()
 }
 
-impl Entry {
-    fn takes(&self, batch: &[Core], seed: u64) -> bool {
-        let fits =
-            |(meta, tensor): (&Meta, &Core)| meta.dtype == tensor.dtype() && meta.shape.as_slice() == tensor.shape();
-        self.seed == seed && self.batch.len() == batch.len() && self.batch.iter().zip(batch).all(fits)
-    }
-
-    /// Whether the optimizer still holds the tensors that the plan writes.
-    fn current(&self, groups: &Groups<'_>) -> bool {
-        self.places.iter().all(|place| {
-            let slots = &groups[place.group].0.slots;
-            slots.params[place.index].id() == place.param
-                && slots.state[place.index].iter().map(Core::id).eq(place.state.iter().copied())
-        })
-    }
-
-    /// The rule of every parameter, and how far it has come.
-    fn updates<'a>(&'a self, rules: &'a [Rule], groups: &'a Groups<'_>) -> impl Iterator<Item = (Rule, Progress)> + 'a {
-        self.places.iter().map(|p| (rules[p.group], groups[p.group].0.slots.progress[p.index]))
-    }
-
-    /// Count steps that had these updates: the same in all, or those of each step, one after another.
-    fn count(&self, updates: &[(Rule, Progress)], groups: &mut Groups<'_>, steps: usize) {
-        let each_step = if updates.len() == self.places.len() { 0 } else { self.places.len() };
-        for (i, place) in self.places.iter().enumerate() {
-            let progress = &mut groups[place.group].0.slots.progress[place.index];
-            (0..steps).for_each(|step| updates[step * each_step + i].0.advance(progress));
-        }
+/// Count steps that had these updates: the same in all, or those of each step, one after another.
+fn count(entry: &Entry, updates: &[(Rule, Progress)], groups: &mut Groups<'_>, steps: usize) {
+    let each_step = if updates.len() == entry.places.len() { 0 } else { entry.places.len() };
+    for (i, place) in entry.places.iter().enumerate() {
+        let progress = &mut groups[place.group].0.slots.progress[place.index];
+        (0..steps).for_each(|step| updates[step * each_step + i].0.advance(progress));
     }
 }
 
@@ -154,8 +124,8 @@ impl Planner {
 }
 
 /// Run a plan that needs this much work, without the GIL if it is long. Plans hold no Python objects but arrays kept alive.
-fn without_gil<R: Send>(py: Python<'_>, work: usize, run: impl FnOnce() -> R + Send) -> R {
-    if work >= LONG { py.detach(run) } else { run() }
+fn without_gil<R: Send>(py: Python<'_>, work: usize, run: impl FnOnce() -> Result<R> + Send) -> PyResult<R> {
+    if work >= LONG { gil::detached(py, run) } else { gil::held(run) }
 }
 
 #[pymethods]
@@ -167,26 +137,29 @@ impl Planner {
 
     /// Forget all plans: the model has changed.
     fn clear(&self) -> PyResult<()> {
-        self.lock()?.entries.clear();
+        self.lock()?.plans.clear();
         Ok(())
     }
 
-    /// Begin to trace a step on this batch; returns the tensors to run the model on.
+    /// Begin to trace a step on this batch; returns the tensors to run the model on, or None inside the trace of another.
     #[pyo3(signature = (x, y, weight, /))]
     fn start(
         &self,
         x: &Bound<'_, PyAny>,
         y: &Bound<'_, PyAny>,
         weight: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Vec<Tensor>> {
+    ) -> PyResult<Option<Vec<Tensor>>> {
         let batch = batch(x, y, weight)?;
         let mut inner = self.lock()?;
         if inner.tracing.is_some() {
             return Err(PyRuntimeError::new_err(BUSY));
         }
+        if trace::is_tracing() {
+            return Ok(None);
+        }
         trace::start();
         inner.tracing = Some(Tracing { batch: batch.clone(), drawn_from: ops::random::state() });
-        Ok(batch.into_iter().map(Tensor::from).collect())
+        Ok(Some(batch.into_iter().map(Tensor::from).collect()))
     }
 
     /// Give up tracing.
@@ -196,8 +169,8 @@ impl Planner {
         Ok(())
     }
 
-    /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. Returns why
-    /// it cannot be planned, if it cannot.
+    /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. A plan runs
+    /// once a second trace has done the same. Returns why it cannot be planned, if it cannot.
     #[pyo3(signature = (loss, slots, settings, treatment, /))]
     fn finish(
         &self,
@@ -227,12 +200,26 @@ impl Planner {
                 params.push(Parameter { value: value.clone(), state, grad, position, max_norm, average });
             }
         }
+        let wanted: Vec<Core> = std::iter::once(&loss.inner).chain(params.iter().map(|p| &p.grad)).cloned().collect();
+        let fingerprint = Fingerprint::new(&trace, &tracing.batch, &wanted, tracing.drawn_from);
+        let seed = tracing.drawn_from.0;
+        let same = |e: &Entry| e.takes(&tracing.batch, seed) && e.current(|group| &groups[group].0);
+        if let Some(entry) = inner.plans.find(same) {
+            let differs = entry.unproven.as_ref().and_then(|first| first.differs(&fingerprint));
+            let reason = trace.obstacle.or(differs.map(str::to_owned));
+            entry.unproven = None;
+            if reason.is_some() {
+                inner.plans.retain(|entry| !same(entry));
+            }
+            return Ok(reason);
+        }
         let treatment = Arc::clone(&treatment.settings);
-        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment) {
+        let plan = || Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment);
+        match reserve::guard("plan", plan) {
             Ok(plan) => {
                 let batch = tracing.batch.iter().map(Core::meta).collect();
-                let entry = Entry { batch, seed: tracing.drawn_from.0, places, plan };
-                inner.entries.push(entry);
+                inner.plans.retain(|entry| entry.current(|group| &groups[group].0));
+                inner.plans.add(Entry { batch, seed, places, plan, unproven: Some(fingerprint) });
                 Ok(None)
             }
             Err(reason) => Ok(Some(reason.message().to_owned())),
@@ -252,19 +239,20 @@ impl Planner {
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<f64>> {
+        trace::obstacle(OF_ANOTHER);
         let batch = batch(x, y, weight)?;
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
         let mut inner = self.lock()?;
         let seed = ops::random::state().0;
-        let Some(entry) = inner.entries.iter_mut().find(|e| e.takes(&batch, seed) && e.current(&groups)) else {
+        let Some(entry) = inner.plans.find(|e| e.takes(&batch, seed) && e.ready(|group| &groups[group].0)) else {
             return Ok(None);
         };
-        let updates: SmallVec<[_; 8]> = entry.updates(&rules, &groups).collect();
+        let updates: SmallVec<[_; 8]> = entry.updates(&rules, |group| &groups[group].0).collect();
         let plan = &mut entry.plan;
-        let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
+        let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop))?;
         if !stop || loss.is_finite() {
-            entry.count(&updates, &mut groups, 1);
+            count(entry, &updates, &mut groups, 1);
         }
         Ok(Some(loss))
     }
@@ -282,13 +270,15 @@ impl Planner {
         y: &Bound<'_, PyAny>,
         weight: Option<&Bound<'_, PyAny>>,
         order: PyReadonlyArray1<'_, i64>,
-        samples: usize,
+        samples: Given<usize>,
         augment: Option<&PyAugment>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
+        trace::obstacle(OF_ANOTHER);
         let data = batch(x, y, weight)?;
+        named!("run_batches"; samples);
         let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;
@@ -296,32 +286,57 @@ impl Planner {
         let seed = ops::random::state().0;
         let augment = augment.map(|augment| &augment.inner);
         let expected = batch_of(&data, samples, augment).raise()?;
-        let fits = |entry: &Entry| entry.seed == seed && entry.batch == expected && entry.current(&groups);
-        let Some(entry) = inner.entries.iter_mut().find(|e| fits(e)) else { return Ok(None) };
-        let mut order = order.as_slice()?;
-        let mut updates: Vec<_> = entry.updates(&rules, &groups).collect();
+        let fits =
+            |entry: &Entry| entry.seed == seed && entry.batch == expected && entry.ready(|group| &groups[group].0);
+        let inner = &mut *inner;
+        let Some(entry) = inner.plans.find(fits) else { return Ok(None) };
+        // A copy, which no other thread can change once it was checked.
+        let mut rows = order.as_slice()?.to_vec();
+        drop(order);
+        let mut updates: Vec<_> = entry.updates(&rules, |group| &groups[group].0).collect();
         if !later.is_empty() {
             let later = rules_ahead(&groups, &rules, &later);
             for rules in &later {
-                updates.extend(entry.updates(rules, &groups));
+                updates.extend(entry.updates(rules, |group| &groups[group].0));
             }
-            let steps = (later.len() + 1).min(order.len() / samples);
+            let steps = (later.len() + 1).min(rows.len() / samples);
             updates.truncate(steps * entry.places.len());
-            order = &order[..steps * samples];
+            rows.truncate(steps * samples);
         }
-        let mut losses = vec![0.0; order.len() / samples];
+        let mut losses = vec![0.0; rows.len() / samples];
         let plan = &mut entry.plan;
-        let done =
-            without_gil(py, LONG, || plan.run_batches(&data, order, augment, &updates, stop, &mut losses)).raise()?;
+        let work = || plan.run_batches(&data, &rows, augment, &updates, stop, &mut losses);
+        let run = py.detach(|| reserve::guard("step", work));
+        inner.interruption = carried();
+        let done = match run {
+            Err(_) if inner.interruption.is_some() => 0,
+            run => run.raise()?,
+        };
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
-        entry.count(&updates, &mut groups, updated);
+        count(entry, &updates, &mut groups, updated);
+        inner.updated = updated;
         Ok(Some(PyArray1::from_vec(py, losses)))
     }
 
     /// The stages of every plan, a line each.
     fn describe(&self) -> PyResult<String> {
-        Ok(self.lock()?.entries.iter().map(|e| e.plan.describe()).collect::<Vec<_>>().join("\n"))
+        Ok(self.lock()?.plans.describe())
+    }
+
+    /// How many plans there are, and how many bytes they work in together.
+    fn size(&self) -> PyResult<(usize, usize)> {
+        Ok(self.lock()?.plans.size())
+    }
+
+    /// How many updates the last `run_batches` did; asked again, 0.
+    fn updated(&self) -> PyResult<usize> {
+        Ok(std::mem::take(&mut self.lock()?.updated))
+    }
+
+    /// Raise what a signal's handler raised during the last `run_batches`, behind steps that were complete.
+    fn raise_interruption(&self) -> PyResult<()> {
+        self.lock()?.interruption.take().map_or(Ok(()), Err)
     }
 }
 

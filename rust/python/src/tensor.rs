@@ -1,5 +1,6 @@
 //! `fastnn.Tensor`: what it is, and its values in Python.
 
+use fastnn_core::tensor::overlap::Pieces;
 use fastnn_core::tensor::tape::{self, Keep};
 use fastnn_core::{Tensor as Core, ops};
 use pyo3::exceptions::PyRuntimeError;
@@ -7,10 +8,12 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::arguments::{Given, named};
 use crate::convert;
 use crate::dtype::{self, PyDType};
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::function;
+use crate::gil;
 
 /// An n-dimensional array that remembers how it was made.
 #[pyclass(subclass, module = "fastnn", weakref)]
@@ -63,6 +66,25 @@ impl GradFn {
     }
 }
 
+/// The tensor, off the tape; a copy if its memory is also that of one of the others, which are about to be written.
+#[pyfunction]
+#[pyo3(signature = (tensor, written, /))]
+#[allow(clippy::needless_pass_by_value)] // from Python
+pub fn apart(tensor: convert::Arg, written: Vec<PyRef<'_, Tensor>>) -> PyResult<Tensor> {
+    let tensor = tensor.0.detach();
+    if Pieces::of(written.iter().map(|t| &t.inner)).meet(&tensor) {
+        return tape::no_grad(|| ops::copy(&tensor)).raise().map(Tensor::from);
+    }
+    Ok(Tensor::from(tensor))
+}
+
+/// Whether the tensor's memory may be changed: not that of an array that is read-only now.
+#[pyfunction]
+#[pyo3(signature = (tensor, /))]
+pub fn is_writable(tensor: PyRef<'_, Tensor>) -> bool {
+    tensor.inner.storage().writable()
+}
+
 #[pymethods]
 impl Tensor {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -91,7 +113,8 @@ impl Tensor {
     }
 
     #[pyo3(signature = (dim=None))]
-    fn size<'py>(&self, py: Python<'py>, dim: Option<i64>) -> PyResult<Bound<'py, PyAny>> {
+    fn size<'py>(&self, py: Python<'py>, dim: Option<Given<i64>>) -> PyResult<Bound<'py, PyAny>> {
+        named!("size"; dim);
         let Some(dim) = dim else { return Ok(self.shape(py)?.into_any()) };
         let d = fastnn_core::tensor::layout::dim_index("size", dim, self.inner.ndim()).raise()?;
         self.shape(py)?.get_item(d)
@@ -272,7 +295,7 @@ impl Tensor {
     ) -> PyResult<()> {
         let (inner, gradient) = (slf.borrow().inner.clone(), gradient.map(|g| g.0));
         let keep = Keep { retain: retain_graph.unwrap_or(create_graph), create: create_graph };
-        slf.py().detach(|| tape::backward(&inner, gradient.as_ref(), keep)).raise()
+        gil::detached(slf.py(), || tape::backward(&inner, gradient.as_ref(), keep))
     }
 
     /// A copy on the tape.

@@ -6,13 +6,16 @@ use fastnn_core::kernels::penalty::Penalty;
 use fastnn_core::ops::penalty::rows;
 use fastnn_core::optim::noise::TILE;
 use fastnn_core::optim::treatment::{self, Around, Noise, Treatment};
+use fastnn_core::plan::trace;
 use fastnn_core::tensor::tape;
-use fastnn_core::{DType, Float, Result, Tensor as Core, ops, with_float};
+use fastnn_core::{DType, Float, Result, Tensor as Core, ops, reserve, with_float};
 use pyo3::prelude::*;
 
-use crate::convert::Arg;
+use crate::arguments::{Given, named};
+use crate::convert::{Arg, Items};
 use crate::error::{Raise, value_error};
 use crate::gil;
+use crate::methods::elements;
 use crate::tensor::Tensor;
 
 /// What is kept of a parameter.
@@ -68,9 +71,15 @@ fn total(clip_value: Option<f64>, grads: &[Core]) -> Result<f64> {
 impl PyTreatment {
     #[new]
     #[pyo3(signature = (clip_value, clip_norm, noise, ema, /))]
-    fn new(clip_value: Option<f64>, clip_norm: Option<f64>, noise: Option<(f64, f64)>, ema: Option<f64>) -> Self {
+    fn new(
+        clip_value: Option<Given<f64>>,
+        clip_norm: Option<Given<f64>>,
+        noise: Option<Given<(f64, f64)>>,
+        ema: Option<Given<f64>>,
+    ) -> PyResult<Self> {
+        named!("Treatment"; clip_value, clip_norm, noise, ema);
         let noise = noise.map(|(eta, gamma)| Noise { eta, gamma });
-        Self { settings: Arc::new(Treatment::new(clip_value, clip_norm, noise, ema)), kept: Vec::new() }
+        Ok(Self { settings: Arc::new(Treatment::new(clip_value, clip_norm, noise, ema)), kept: Vec::new() })
     }
 
     /// Take these parameters, with the greatest norms of their rows. Averages that there are go on.
@@ -102,36 +111,38 @@ impl PyTreatment {
     #[pyo3(signature = (params, /))]
     #[allow(clippy::needless_pass_by_value)] // from Python
     fn before(&self, params: Vec<PyRef<'_, Tensor>>) -> PyResult<()> {
+        trace::obstacle("forward or loss treats gradients");
         self.check(&params)?;
         let settings = &self.settings;
         let draw = settings.noise.map(|_| ops::random::next_gradient_draw());
         let grads: Vec<Core> = params.iter().filter_map(|p| p.inner.grad()).collect();
-        tape::no_grad(|| {
-            let norm = settings.clip_norm.map(|_| total(settings.clip_value, &grads)).transpose()?;
-            let mut position = 0;
-            // All new gradients first, so that an error leaves the old ones.
-            let mut all = Vec::with_capacity(params.len());
-            for param in &params {
-                if let Some(grad) = param.inner.grad() {
-                    let changed = with_float!(grad.dtype(), T => {
-                        let around: Around<T> = settings.at(0, draw, norm);
-                        if !around.changes_gradients() {
-                            continue;
-                        }
-                        let mut changed = ops::contiguous(&grad)?.view().slice::<T>().to_vec();
-                        around.gradient(&mut changed, position);
-                        tensor_of(&changed, grad.shape())
-                    });
-                    all.push((param, changed));
+        gil::held(|| {
+            tape::no_grad(|| {
+                let norm = settings.clip_norm.map(|_| total(settings.clip_value, &grads)).transpose()?;
+                let mut position = 0;
+                // All new gradients first, so that an error leaves the old ones.
+                let mut all = Vec::with_capacity(params.len());
+                for param in &params {
+                    if let Some(grad) = param.inner.grad() {
+                        let changed = with_float!(grad.dtype(), T => {
+                            let around: Around<T> = settings.at(0, draw, norm);
+                            if !around.changes_gradients() {
+                                continue;
+                            }
+                            let mut changed = reserve::copied(ops::contiguous(&grad)?.view().slice::<T>());
+                            around.gradient(&mut changed, position);
+                            tensor_of(&changed, grad.shape())
+                        });
+                        all.push((param, changed));
+                    }
+                    position += param.inner.numel().next_multiple_of(TILE);
                 }
-                position += param.inner.numel().next_multiple_of(TILE);
-            }
-            for (param, changed) in all {
-                param.inner.set_grad(Some(changed));
-            }
-            Ok(())
+                for (param, changed) in all {
+                    param.inner.set_grad(Some(changed));
+                }
+                Ok(())
+            })
         })
-        .raise()
     }
 
     /// After the optimizer's step: shorten rows, and take parameters that had a gradient into their averages.
@@ -139,27 +150,28 @@ impl PyTreatment {
     #[allow(clippy::needless_pass_by_value)] // from Python
     fn after(&self, params: Vec<PyRef<'_, Tensor>>) -> PyResult<()> {
         self.check(&params)?;
-        tape::no_grad(|| {
-            for (param, kept) in params.iter().map(|p| &p.inner).zip(&self.kept) {
-                if param.grad().is_none() {
-                    continue;
+        gil::held(|| {
+            tape::no_grad(|| {
+                for (param, kept) in params.iter().map(|p| &p.inner).zip(&self.kept) {
+                    if param.grad().is_none() {
+                        continue;
+                    }
+                    if let Some(max_norm) = kept.max_norm {
+                        limit_rows(param, max_norm)?;
+                    }
+                    let Some(average) = &kept.average else { continue };
+                    let moved = with_float!(param.dtype(), T => {
+                        let around: Around<T> = self.settings.at(0, None, None);
+                        let mut moved = reserve::copied(average.view().slice::<T>());
+                        around.average(ops::contiguous(&param.detach())?.view().slice::<T>(), &mut moved);
+                        tensor_of(&moved, average.shape())
+                    });
+                    ops::copy_(average, &moved)?;
                 }
-                if let Some(max_norm) = kept.max_norm {
-                    limit_rows(param, max_norm)?;
-                }
-                let Some(average) = &kept.average else { continue };
-                let moved = with_float!(param.dtype(), T => {
-                    let around: Around<T> = self.settings.at(0, None, None);
-                    let mut moved = average.view().slice::<T>().to_vec();
-                    around.average(ops::contiguous(&param.detach())?.view().slice::<T>(), &mut moved);
-                    tensor_of(&moved, average.shape())
-                });
-                ops::copy_(average, &moved)?;
-            }
-            self.settings.set_done(self.settings.done() + 1);
-            Ok(())
+                self.settings.set_done(self.settings.done() + 1);
+                Ok(())
+            })
         })
-        .raise()
     }
 
     /// The average of parameter `index`, which changes with every step.
@@ -183,7 +195,7 @@ impl PyTreatment {
 fn limit_rows(param: &Core, max_norm: f64) -> Result<()> {
     let cols = rows(param.shape()).1;
     let limited = with_float!(param.dtype(), T => {
-        let mut limited = ops::contiguous(&param.detach())?.view().slice::<T>().to_vec();
+        let mut limited = reserve::copied(ops::contiguous(&param.detach())?.view().slice::<T>());
         treatment::limit_rows(&mut limited, cols, max_norm);
         tensor_of(&limited, param.shape())
     });
@@ -193,7 +205,9 @@ fn limit_rows(param: &Core, max_norm: f64) -> Result<()> {
 /// Shorten the rows of a tensor that are longer than `max_norm`, in place.
 #[pyfunction]
 #[pyo3(signature = (tensor, max_norm, /))]
-pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: f64) -> PyResult<()> {
+pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: Given<f64>) -> PyResult<()> {
+    named!("limit_row_norms"; max_norm);
+    trace::read("a norm of rows");
     let param = &tensor.inner;
     gil::run(py, param.numel(), || tape::no_grad(|| limit_rows(param, max_norm)))
 }
@@ -202,8 +216,10 @@ pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: f64)
 #[pyfunction]
 #[pyo3(signature = (tensors, /))]
 #[allow(clippy::needless_pass_by_value)] // from Python
-pub fn total_norm(py: Python<'_>, tensors: Vec<Arg>) -> PyResult<f64> {
-    let numel = tensors.iter().map(|t| t.0.numel()).sum();
+pub fn total_norm(py: Python<'_>, tensors: Items<Arg>) -> PyResult<f64> {
+    let tensors = tensors.0;
+    trace::read("a norm of gradients");
+    let numel = elements(tensors.iter().map(|t| &t.0));
     gil::run(py, numel, || {
         tape::no_grad(|| {
             let floating = |t: &Core| if t.dtype().is_float() { Ok(t.detach()) } else { ops::cast(t, DType::F64) };
@@ -217,7 +233,8 @@ pub fn total_norm(py: Python<'_>, tensors: Vec<Arg>) -> PyResult<f64> {
 #[pyfunction]
 #[pyo3(signature = (tensors, penalties, /))]
 #[allow(clippy::needless_pass_by_value)] // from Python
-pub fn penalty(py: Python<'_>, tensors: Vec<Arg>, penalties: Vec<(String, f64, f64)>) -> PyResult<Tensor> {
+pub fn penalty(py: Python<'_>, tensors: Items<Arg>, penalties: Vec<(String, f64, f64)>) -> PyResult<Tensor> {
+    let tensors = tensors.0;
     if tensors.len() != penalties.len() {
         return Err(value_error(format!("penalty: expected {} penalties; got {}", tensors.len(), penalties.len())));
     }
@@ -230,6 +247,6 @@ pub fn penalty(py: Python<'_>, tensors: Vec<Arg>, penalties: Vec<(String, f64, f
         })
         .collect::<PyResult<Vec<_>>>()?;
     let tensors: Vec<&Core> = tensors.iter().map(|t| &t.0).collect();
-    let numel = tensors.iter().map(|t| t.numel()).sum();
+    let numel = elements(tensors.iter().copied());
     gil::run(py, numel, || ops::penalty::penalty(&tensors, &penalties)).map(Tensor::from)
 }

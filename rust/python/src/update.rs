@@ -3,9 +3,13 @@
 use fastnn_core::optim::{Progress, Rule, Step};
 use fastnn_core::simd::Flush;
 use fastnn_core::tensor::layout::show;
+use fastnn_core::tensor::overlap;
 use fastnn_core::threads;
 use fastnn_core::{DType, Error, Float, Result, Tensor as Core, ops};
+use pyo3::PyResult;
 use smallvec::SmallVec;
+
+use crate::error::value_error;
 
 /// A step's scalars in the parameter's type.
 enum Scalars {
@@ -21,32 +25,31 @@ pub struct Item {
     state: SmallVec<[Core; 3]>,
 }
 
-/// The addresses of a contiguous tensor.
-fn addresses(t: &Core) -> std::ops::Range<usize> {
-    let start = t.view().address().addr();
-    start..start + t.numel() * t.dtype().size()
+/// That a parameter can be updated in place.
+pub fn check_target(name: &str, i: usize, param: &Core) -> Result<()> {
+    if !param.storage().writable() {
+        return Err(Error::value(format!("{name}.step: expected parameter {i} to be writable; got a read-only array")));
+    }
+    if overlap::repeats(param.layout()) {
+        let shape = show(param.shape());
+        return Err(Error::value(format!(
+            "{name}.step: expected parameter {i} to have a place for each element; got an expanded one of shape {shape} (use \
+             clone())"
+        )));
+    }
+    Ok(())
 }
 
-fn overlap(a: &Core, b: &Core) -> bool {
-    let (a, b) = (addresses(a), addresses(b));
-    a.start < b.end && b.start < a.end
-}
-
-/// Whether any two contiguous ones share memory. Others are updated as copies.
-pub fn any_overlap(params: &[Core]) -> bool {
-    let mut ranges: Vec<_> =
-        params.iter().filter(|p| p.layout().is_contiguous() && p.numel() > 0).map(addresses).collect();
-    ranges.sort_by_key(|r| r.start);
-    ranges.windows(2).any(|w| w[0].end > w[1].start)
+/// That no two parameters share memory.
+pub fn check_apart(name: &str, params: &[Core]) -> PyResult<()> {
+    overlap::first_shared(params).map_or(Ok(()), |(i, j)| {
+        Err(value_error(format!("{name}: expected parameters that share no memory; parameters {i} and {j} do")))
+    })
 }
 
 impl Item {
-    /// The next update of a contiguous parameter.
-    pub fn new(rule: &Rule, progress: &Progress, param: Core, grad: &Core, state: &[Core]) -> Result<Self> {
-        let mut grad = ops::contiguous(grad)?;
-        if overlap(&param, &grad) || state.iter().any(|s| overlap(s, &grad)) {
-            grad = ops::copy(&grad)?;
-        }
+    /// The next update of a contiguous parameter with a contiguous gradient, in whose memory no update writes.
+    pub fn new(rule: &Rule, progress: &Progress, param: Core, grad: Core, state: &[Core]) -> Result<Self> {
         if let Some(bad) = state.iter().find(|s| s.shape() != param.shape() || s.dtype() != param.dtype()) {
             return Err(Error::value(format!(
                 "step: expected state of shape {}; got {}",

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike
@@ -63,5 +69,25 @@ def class_counts(target: Tensor, weight: Tensor | None, ignore_index: int, dtype
     kept = target != ignore_index
     if weight is None:
         return kept.to(dtype)
+    # What is no class is refused by the loss, in its own words.
+    kept = kept & (target >= 0) & (target < weight.shape[0])
     known = _core.where(kept, target, _core.zeros_like(target))
     return weight.index_select(0, known.reshape(-1)).reshape(target.shape) * kept.to(dtype)
+
+
+def row_counts(target: NDArray[Any], weight: NDArray[Any] | None, ignore_index: int) -> float | NDArray[np.float64]:
+    """Return what the class indices of each row count for together; a number if all rows count for the same.
+
+    Args:
+        target: Class indices, ``(n, *)``; those that are no class count for 0, for the loss refuses them.
+        weight: Of each class, ``(C,)``; ``None`` for 1.
+        ignore_index: The index that counts for nothing.
+    """
+    kept, inner = target != ignore_index, tuple(range(1, target.ndim))
+    if weight is None:
+        if np.count_nonzero(kept) == kept.size:
+            return float(math.prod(target.shape[1:]))
+        return np.asarray(kept.sum(axis=inner), dtype=np.float64)
+    kept &= (target >= 0) & (target < len(weight))
+    counts = weight.astype(np.float64)[np.where(kept, target, 0)] * kept
+    return np.asarray(counts.sum(axis=inner), dtype=np.float64)

@@ -26,19 +26,21 @@ def cross_entropy(
     """Return ``-sum over c of weight[c] * q[c] * log_softmax(x)[c]``.
 
     With class indices, q is 1 at the target, smoothed to ``(1 - ε) * q + ε / C``; ``"mean"`` divides by the sum of
-    the targets' weights. With class probabilities, q is those, smoothed likewise; ``"mean"`` divides by n.
+    the targets' weights. With class probabilities, q is those, smoothed likewise; ``"mean"`` divides by the number of
+    samples, ``n * d1 * ...``.
 
     Args:
         input: Logits, ``(n, C)``, ``(C,)`` or ``(n, C, *)``.
         target: Class indices in [0, C), int64, ``(n,)``, ``()`` or ``(n, *)``; or probabilities, of ``input``'s shape.
         weight: ``(C,)``; ``None`` for 1.
-        ignore_index: A target that counts for nothing.
-        reduction: How the rows are put together.
+        ignore_index: A target that counts for nothing; below 0 with class probabilities.
+        reduction: How the samples are put together.
         label_smoothing: ε, in [0, 1].
         sample_weight: What each sample counts for, ``(n,)``.
 
     Raises:
-        ValueError: A label out of range, or shapes that do not match.
+        ValueError: A label out of range, shapes that do not match, or a ``weight`` that requires a gradient: it has
+            none.
         TypeError: Targets of another type.
 
     Source:

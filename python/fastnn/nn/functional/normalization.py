@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least, is_floating
-
-# The smallest normal numbers.
-_TINY = {_core.float32: 2.0**-126, _core.float64: 2.0**-1022}
 
 
 def layer_norm(
@@ -125,27 +121,17 @@ def normalize(input: TensorLike, p: float = 2.0, dim: int | tuple[int, ...] = 1,
 
     Args:
         input: Any shape that has ``dim``.
-        p: Exponent of the norm, at least 1; ``math.inf`` for the largest magnitude.
+        p: Exponent of the norm; ``math.inf`` for the largest magnitude, 0 for how many are not 0.
         dim: The dimension, or several.
         eps: The least norm to divide by.
 
     Raises:
-        ValueError: ``p`` is below 1. PyTorch takes such exponents too.
         TypeError: ``x`` does not hold floating point numbers.
     """
-    if not p >= 1:
-        raise ValueError(f"normalize: expected p of at least 1; got {p}")
     x = _core.as_tensor(input)
     if not is_floating(x):
         raise TypeError(f"normalize: expected a floating-point tensor; got {x.dtype}")
-    if p == math.inf:
-        norm = x.abs().amax(dim, keepdim=True)
-    else:
-        powers = x * x if p == 2 else x.abs().pow(p)
-        # A root has no slope at 0; what is below `tiny` ends up below `eps`, where the norm no longer matters.
-        total = powers.sum(dim, keepdim=True).clamp(min=_TINY[x.dtype])
-        norm = total.sqrt() if p == 2 else total.pow(1 / p)
-    return x / norm.clamp(min=eps)
+    return x / x.norm(p, dim, keepdim=True).clamp(min=eps)
 
 
 def local_response_norm(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, shape_of
 
+# Sums of two, and with a size, are still int64.
+_MOST = 2**60
 _MODES = ("constant", "reflect", "replicate", "circular")
 
 
@@ -35,7 +38,11 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
     counts = list(pad)
     if len(counts) % 2 or not all(hasattr(n, "__index__") for n in counts):
         raise ValueError(f"pad: expected pairs of integers; got {tuple(counts)}")
-    pairs = [(int(before), int(after)) for before, after in zip(counts[::2], counts[1::2], strict=True)]
+    numbers = [operator.index(n) for n in counts]
+    for number in numbers:
+        if not -_MOST <= number <= _MOST:
+            raise ValueError(f"pad: expected padding in [{-_MOST}, {_MOST}]; got {number}")
+    pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
     if mode == "constant":
         return _core.pad(input, pairs, mode, False if value is None else value)
     if value:

@@ -204,11 +204,16 @@ def _lp_pool(
         return _core.max_pool(x.abs(), kernel, step, nothing, ones, ceil_mode)
     if norm_type == -math.inf:
         return -_core.max_pool(-x.abs(), kernel, step, nothing, ones, ceil_mode)
-    means = _core.avg_pool(x.pow(norm_type), kernel, step, nothing, ceil_mode, True, None)
-    sums = means * math.prod(kernel)
-    # The root has no slope at 0, so none is taken there.
-    empty = sums == 0
-    return sums.masked_fill(empty, 1.0).pow(1.0 / norm_type).masked_fill(empty, 0.0 if norm_type > 0 else math.inf)
+    # Below 1 the first derivative of a power is infinite at 0, and below 2 the second.
+    powers = x.pow(norm_type) if norm_type in (1, 2) or norm_type > 2 else _flat_power(x, norm_type)
+    means = _core.avg_pool(powers, kernel, step, nothing, ceil_mode, True, None)
+    return _flat_power(means * math.prod(kernel), 1.0 / norm_type)
+
+
+def _flat_power(x: Tensor, exponent: float) -> Tensor:
+    """Return ``x ** exponent``, with a gradient of 0 where ``x`` is 0."""
+    zero = x == 0
+    return x.masked_fill(zero, 1.0).pow(exponent).masked_fill(zero, 0.0 if exponent > 0 else math.inf)
 
 
 def lp_pool1d(

@@ -19,10 +19,10 @@ def gradients_of(where: str, parameters: Tensor | Iterable[Tensor]) -> tuple[lis
     Raises:
         TypeError: Something is no tensor.
     """
+    # One that is given twice, as a model's under two names may be, has one gradient.
+    tensors = {id(tensor): tensor for tensor in tensors_of(where, "parameters", parameters)}
     named = [
-        (f"gradient {number}", tensor.grad)
-        for number, tensor in enumerate(tensors_of(where, "parameters", parameters))
-        if tensor.grad is not None
+        (f"gradient {number}", tensor.grad) for number, tensor in enumerate(tensors.values()) if tensor.grad is not None
     ]
     return [name for name, _ in named], [grad for _, grad in named]
 

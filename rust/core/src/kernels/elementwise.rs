@@ -19,6 +19,10 @@ pub trait Number: Element {
     fn over(self, b: Self) -> Self;
     /// a to the power b; of integers, rounded towards 0.
     fn power(self, b: Self) -> Self;
+    /// ⌊a / b⌋; of integers, 0 where b is 0. Of floats rounded as Python does, from the remainder: exact where a / b is.
+    fn floor_over(self, b: Self) -> Self;
+    /// a − ⌊a / b⌋ · b, exactly: it has the sign of b. Of integers, 0 where b is 0.
+    fn modulo(self, b: Self) -> Self;
     /// −a
     fn negate(self) -> Self;
     /// |a|
@@ -53,6 +57,24 @@ macro_rules! float_number {
             #[inline(always)]
             fn power(self, b: Self) -> Self {
                 Float::pow(self, b)
+            }
+            #[inline(always)]
+            fn floor_over(self, b: Self) -> Self {
+                if b == 0.0 {
+                    return self / b;
+                }
+                let rest = self % b;
+                let quotient = (self - rest) / b - if rest != 0.0 && (rest < 0.0) != (b < 0.0) { 1.0 } else { 0.0 };
+                if quotient == 0.0 {
+                    return Float::copysign(0.0, self / b);
+                }
+                let floor = quotient.floor();
+                if quotient - floor > 0.5 { floor + 1.0 } else { floor }
+            }
+            #[inline(always)]
+            fn modulo(self, b: Self) -> Self {
+                let rest = self % b;
+                if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
             }
             #[inline(always)]
             fn negate(self) -> Self {
@@ -119,6 +141,22 @@ impl Number for i64 {
         }
     }
     #[inline(always)]
+    fn floor_over(self, b: Self) -> Self {
+        if b == 0 {
+            return 0;
+        }
+        let (quotient, rest) = (self.wrapping_div(b), self.wrapping_rem(b));
+        if rest != 0 && (rest < 0) != (b < 0) { quotient - 1 } else { quotient }
+    }
+    #[inline(always)]
+    fn modulo(self, b: Self) -> Self {
+        if b == 0 {
+            return 0;
+        }
+        let rest = self.wrapping_rem(b);
+        if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }
+    }
+    #[inline(always)]
     fn negate(self) -> Self {
         self.wrapping_neg()
     }
@@ -160,6 +198,14 @@ impl Number for u8 {
     #[inline(always)]
     fn power(self, b: Self) -> Self {
         self | (1 - b)
+    }
+    #[inline(always)]
+    fn floor_over(self, b: Self) -> Self {
+        self & b
+    }
+    #[inline(always)]
+    fn modulo(self, b: Self) -> Self {
+        self & (1 - b)
     }
     #[inline(always)]
     fn negate(self) -> Self {
@@ -243,6 +289,10 @@ zips! {
     Div for Number, |a, b| a.over(b) => T;
     /// a to the power b
     Pow for Number, |a, b| a.power(b) => T;
+    /// ⌊a / b⌋
+    FloorDiv for Number, |a, b| a.floor_over(b) => T;
+    /// a − ⌊a / b⌋ · b
+    Remainder for Number, |a, b| a.modulo(b) => T;
     /// The greater; NaN if either is.
     Maximum for Number, |a, b| if (b > a) | b.is_nan() { b } else { a } => T;
     /// The smaller; NaN if either is.

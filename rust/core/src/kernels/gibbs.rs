@@ -15,8 +15,8 @@
 
 use std::ops::Range;
 
-use super::reduce::{fold_pairs, tree};
-use crate::element::{Float, LANES};
+use super::reduce::sum_pairs;
+use crate::element::Float;
 use crate::rng::{self, Draw};
 use crate::simd;
 
@@ -171,9 +171,7 @@ simd! {
 
     /// Σ (x − y)².
     pub fn squared_distance<T: Float>(x: &[T], y: &[T]) -> T {
-        let mut acc = [[T::ZERO; LANES]];
-        fold_pairs(x, y, &mut acc, |[acc], x, y| [(x - y).mul_add(x - y, acc)]);
-        tree(acc[0], |a, b| a + b)
+        sum_pairs(x, y, |[acc], x, y| [(x - y).mul_add(x - y, acc)])[0]
     }
 }
 

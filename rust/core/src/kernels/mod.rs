@@ -17,6 +17,7 @@ pub mod matmul;
 pub mod max_pool;
 pub mod norm;
 pub mod penalty;
+pub mod position;
 pub mod reduce;
 pub mod separable;
 pub mod softmax;

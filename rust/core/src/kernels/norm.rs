@@ -19,6 +19,7 @@ mod groups;
 pub mod planes;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 pub use columns::{apply_columns, apply_columns_backward, backward_columns, forward_columns};
 pub use feature::{

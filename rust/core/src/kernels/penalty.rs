@@ -103,11 +103,16 @@ trait Row<T> {
 
 impl<T: Float, P: Term<T>> Row<T> for P {
     fn sum(&self, w: &[T]) -> T {
-        sum(*self, w)
+        total(w.chunks(BLOCK).map(|w| sum(*self, w)))
     }
     fn add_gradient(&self, w: &[T], grad: &mut [T]) -> T {
-        add_gradient(*self, w, grad)
+        total(w.chunks(BLOCK).zip(grad.chunks_mut(BLOCK)).map(|(w, grad)| add_gradient(*self, w, grad)))
     }
+}
+
+/// The sum of a row from those of its blocks, added in double precision.
+fn total<T: Float>(blocks: impl Iterator<Item = T>) -> T {
+    T::from_f64(blocks.map(Float::to_f64).sum())
 }
 
 #[derive(Clone, Copy)]
@@ -201,6 +206,8 @@ use with_term;
 
 /// Sums run in four times as many lanes as elsewhere, so that they do not wait for one another.
 const SUMS: usize = 4 * LANES;
+/// Elements of a block: 32 a lane, as in [`super::reduce`].
+const BLOCK: usize = 32 * SUMS;
 
 /// The lanes' sum.
 #[inline(always)]

@@ -4,14 +4,27 @@
 //! in this order, then lanes meet in a fixed tree: `l` with `l + 8`, then 4, 2, 1 apart. This holds however the elements lie in
 //! memory, so that an array and its transpose give the same bits.
 //!
+//! A sum does so for every [`BLOCK`] elements, and adds the blocks in their order in double precision: however long the axis is, no
+//! chain of additions in single precision is longer than 32, and the error is below 1e-6 of the sum of magnitudes.
+//!
 //! NaN is contagious, in extremes too, as in `PyTorch`: a maximum, a minimum and their positions are those of the first NaN
 //! if there is one. Of equal extremes, the first position counts.
+
+mod blocks;
+mod position;
+
+pub use blocks::Running;
+pub(crate) use blocks::{join, joined};
+pub use position::{argmax, argmax_axis, argmax_columns, argmin, argmin_axis, argmin_columns};
 
 use crate::element::{Float, LANES};
 use crate::simd;
 
+/// Elements of a block of a sum: 32 a lane. A chain of n additions of one number is off by up to 1.6e-8 · n in single precision.
+pub const BLOCK: usize = 32 * LANES;
+
 /// Elements of a partial sum of [`sum_flat`].
-pub const CHUNK: usize = 4096;
+pub const CHUNK: usize = 8 * BLOCK;
 
 /// One axis of an array: `outer` blocks, in each of which entry `i` of the axis is a run of `inner` elements from `i * stride`.
 ///
@@ -69,6 +82,8 @@ pub enum Reduction {
 
 /// A reduction: where a lane starts, how it takes an element, how two lanes meet.
 pub trait Fold<T>: Copy {
+    /// Whether this is a sum, which is taken in blocks.
+    const SUMS: bool = false;
     /// A lane without elements.
     fn start(self) -> T;
     /// The lane `acc` with element `x`.
@@ -78,11 +93,12 @@ pub trait Fold<T>: Copy {
 }
 
 macro_rules! fold {
-    ($(#[$meta:meta])* $name:ident, $start:expr, |$acc:ident, $x:ident| $step:expr, |$a:ident, $b:ident| $merge:expr) => {
+    ($(#[$meta:meta])* $name:ident, $sums:expr, $start:expr, |$acc:ident, $x:ident| $step:expr, |$a:ident, $b:ident| $merge:expr) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name;
         impl<T: Float> Fold<T> for $name {
+            const SUMS: bool = $sums;
             #[inline(always)]
             fn start(self) -> T {
                 $start
@@ -98,10 +114,10 @@ macro_rules! fold {
         }
     };
 }
-fold!(/** Σ x. */ Sum, T::ZERO, |acc, x| acc + x, |a, b| a + b);
-fold!(/** Σ x². */ SumSq, T::ZERO, |acc, x| x.mul_add(x, acc), |a, b| a + b);
-fold!(/** The maximum. */ Max, T::NEG_INFINITY, |acc, x| greater(acc, x), |a, b| greater(a, b));
-fold!(/** The minimum. */ Min, -T::NEG_INFINITY, |acc, x| less(acc, x), |a, b| less(a, b));
+fold!(/** Σ x. */ Sum, true, T::ZERO, |acc, x| acc + x, |a, b| a + b);
+fold!(/** Σ x². */ SumSq, true, T::ZERO, |acc, x| x.mul_add(x, acc), |a, b| a + b);
+fold!(/** The maximum. */ Max, false, T::NEG_INFINITY, |acc, x| greater(acc, x), |a, b| greater(a, b));
+fold!(/** The minimum. */ Min, false, -T::NEG_INFINITY, |acc, x| less(acc, x), |a, b| less(a, b));
 
 /// The greater, or the NaN; `a` if equal.
 #[inline(always)]
@@ -163,9 +179,40 @@ pub(crate) fn lanes<T: Float>(x: &[T], start: T, step: impl Fn(T, T) -> T) -> [T
     acc[0]
 }
 
+/// `N` sums over the pairs of `x` and `y`.
+#[inline(always)]
+pub(crate) fn sum_pairs<T: Float, const N: usize>(
+    x: &[T],
+    y: &[T],
+    step: impl Fn([T; N], T, T) -> [T; N] + Copy,
+) -> [T; N] {
+    let mut totals = [0.0; N];
+    for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
+        let mut acc = [[T::ZERO; LANES]; N];
+        fold_pairs(x, y, &mut acc, step);
+        join(&mut totals, trees(acc));
+    }
+    joined(totals)
+}
+
+/// The sum to which `step` adds what it makes of each element.
+#[inline(always)]
+pub(crate) fn sum_of<T: Float>(x: &[T], step: impl Fn(T, T) -> T + Copy) -> T {
+    sum_pairs(x, x, |[acc], x, _| [step(acc, x)])[0]
+}
+
+/// The reduction of `x`.
+#[inline(always)]
+fn fold_run<T: Float, F: Fold<T>>(fold: F, x: &[T]) -> T {
+    if F::SUMS {
+        return sum_of(x, |acc, x| fold.step(acc, x));
+    }
+    tree(lanes(x, fold.start(), |acc, x| fold.step(acc, x)), |a, b| fold.merge(a, b))
+}
+
 /// Fold the pairs of `x` and `y`, the first of which belongs to lane 0, into `N` sets of lanes.
 #[inline(always)]
-pub(crate) fn fold_pairs<T: Float, const N: usize>(
+fn fold_pairs<T: Float, const N: usize>(
     x: &[T],
     y: &[T],
     acc: &mut [[T; LANES]; N],
@@ -243,14 +290,19 @@ macro_rules! by_columns {
 }
 pub(crate) use by_columns;
 
-/// Fold `W` columns of which `x` holds the first from its start.
+/// Fold rows of `W` columns of which `x` holds the first from its start.
 #[inline(always)]
-pub(crate) fn fold_block<T: Float, const W: usize>(fold: impl Fold<T>, x: &[T], rows: usize, stride: usize) -> [T; W] {
+fn fold_rows_of_block<T: Float, const W: usize>(
+    fold: impl Fold<T>,
+    x: &[T],
+    rows: std::ops::Range<usize>,
+    stride: usize,
+) -> [T; W] {
     let mut lanes = [[fold.start(); W]; LANES];
     for (l, lane) in lanes.iter_mut().enumerate() {
         let mut acc = [fold.start(); W];
-        let mut row = l;
-        while row < rows {
+        let mut row = rows.start + l;
+        while row < rows.end {
             let x = window::<T, W>(x, row * stride);
             for k in 0..W {
                 acc[k] = fold.step(acc[k], x[k]);
@@ -260,6 +312,19 @@ pub(crate) fn fold_block<T: Float, const W: usize>(fold: impl Fold<T>, x: &[T], 
         *lane = acc;
     }
     tree_columns(lanes, |a, b| fold.merge(a, b))
+}
+
+/// Fold `W` columns of which `x` holds the first from its start.
+#[inline(always)]
+pub(crate) fn fold_block<T: Float, F: Fold<T>, const W: usize>(fold: F, x: &[T], rows: usize, stride: usize) -> [T; W] {
+    if !F::SUMS {
+        return fold_rows_of_block(fold, x, 0..rows, stride);
+    }
+    let mut totals = [0.0; W];
+    for start in (0..rows).step_by(BLOCK) {
+        join(&mut totals, fold_rows_of_block(fold, x, start..rows.min(start + BLOCK), stride));
+    }
+    joined(totals)
 }
 
 #[inline(always)]
@@ -279,14 +344,13 @@ fn fold_columns_block<T: Float, const W: usize>(
 simd! {
     /// The reduction of `x`.
     pub fn fold<T: Float, F: Fold<T>>(fold: F, x: &[T]) -> T {
-        tree(lanes(x, fold.start(), |acc, x| fold.step(acc, x)), |a, b| fold.merge(a, b))
+        fold_run(fold, x)
     }
 
     /// The reduction of every `len` neighbours of `x`, as many as `out` is long.
     pub fn fold_rows<T: Float, F: Fold<T>>(fold: F, x: &[T], len: usize, out: &mut [T]) {
         for (i, out) in out.iter_mut().enumerate() {
-            let x = &x[i * len..][..len];
-            *out = tree(lanes(x, fold.start(), |acc, x| fold.step(acc, x)), |a, b| fold.merge(a, b));
+            *out = fold_run(fold, &x[i * len..][..len]);
         }
     }
 
@@ -297,9 +361,7 @@ simd! {
 
     /// Σ x·y.
     pub fn dot<T: Float>(x: &[T], y: &[T]) -> T {
-        let mut acc = [[T::ZERO; LANES]];
-        fold_pairs(x, y, &mut acc, |[acc], x, y| [x.mul_add(y, acc)]);
-        tree(acc[0], |a, b| a + b)
+        sum_pairs(x, y, |[acc], x, y| [x.mul_add(y, acc)])[0]
     }
 }
 
@@ -345,68 +407,17 @@ pub fn sum_flat<T: Float>(x: &[T]) -> T {
     while span.checked_mul(CHUNK).is_some_and(|next| next < x.len()) {
         span *= CHUNK;
     }
-    let mut lanes = [T::ZERO; LANES];
-    for (i, x) in x.chunks(span).enumerate() {
-        lanes[i % LANES] += sum_flat(x);
+    let mut total = Running::default();
+    for x in x.chunks(span) {
+        total.add(sum_flat(x));
     }
-    tree(lanes, |a, b| a + b)
+    total.total()
 }
 
 /// Σ x of every [`CHUNK`] elements of `x`. A thread may take any run of whole chunks.
 pub fn chunk_sums<T: Float>(x: &[T], out: &mut [T]) {
     for (x, out) in x.chunks(CHUNK).zip(out) {
         *out = sum(x);
-    }
-}
-
-/// The first position of the maximum, or of the first NaN. 0 if there is no element.
-#[must_use]
-pub fn argmax<T: Float>(x: &[T]) -> usize {
-    position(x, max(x))
-}
-
-/// The first position of the minimum, or of the first NaN. 0 if there is no element.
-#[must_use]
-pub fn argmin<T: Float>(x: &[T]) -> usize {
-    position(x, min(x))
-}
-
-fn position<T: Float>(x: &[T], value: T) -> usize {
-    let found = if value.is_nan() { x.iter().position(|x| x.is_nan()) } else { x.iter().position(|&x| x == value) };
-    found.unwrap_or(0)
-}
-
-#[inline(always)]
-fn arg_block<T: Float, const W: usize>(
-    column: usize,
-    beats: impl Fn(T, T) -> bool,
-    x: &[T],
-    rows: usize,
-    stride: usize,
-    out: &mut [i64],
-) {
-    let mut best = *window::<T, W>(x, column);
-    let mut index = [0_i64; W];
-    for row in 1..rows {
-        let x = window::<T, W>(x, row * stride + column);
-        for k in 0..W {
-            let takes = beats(x[k], best[k]) | (x[k].is_nan() & !best[k].is_nan());
-            best[k] = if takes { x[k] } else { best[k] };
-            index[k] = if takes { row as i64 } else { index[k] };
-        }
-    }
-    *window_mut(out, column) = index;
-}
-
-simd! {
-    /// [`argmax`] of every column of the `rows × cols` matrix `x`, whose rows are `stride` apart. At least one row.
-    pub fn argmax_columns<T: Float>(x: &[T], rows: usize, cols: usize, stride: usize, out: &mut [i64]) {
-        by_columns!(cols, [16, 4, 1], arg_block::<T>(|a, b| a > b, x, rows, stride, out));
-    }
-
-    /// [`argmin`] of every column of the `rows × cols` matrix `x`, whose rows are `stride` apart. At least one row.
-    pub fn argmin_columns<T: Float>(x: &[T], rows: usize, cols: usize, stride: usize, out: &mut [i64]) {
-        by_columns!(cols, [16, 4, 1], arg_block::<T>(|a, b| a < b, x, rows, stride, out));
     }
 }
 
@@ -428,30 +439,6 @@ fn fold_axis<T: Float>(fold: impl Fold<T>, x: &[T], axis: Axis, out: &mut [T]) {
     for i in 0..axis.outer {
         let out = &mut out[i * axis.inner..][..axis.inner];
         fold_columns(fold, &x[i * axis.block()..], axis.len, axis.inner, axis.stride, out);
-    }
-}
-
-/// The positions of the maxima of `x` along `axis`, which is not empty.
-pub fn argmax_axis<T: Float>(x: &[T], axis: Axis, out: &mut [i64]) {
-    arg_axis(x, axis, out, argmax, argmax_columns);
-}
-
-/// The positions of the minima of `x` along `axis`, which is not empty.
-pub fn argmin_axis<T: Float>(x: &[T], axis: Axis, out: &mut [i64]) {
-    arg_axis(x, axis, out, argmin, argmin_columns);
-}
-
-type ArgColumns<T> = fn(&[T], usize, usize, usize, &mut [i64]);
-
-fn arg_axis<T: Float>(x: &[T], axis: Axis, out: &mut [i64], row: fn(&[T]) -> usize, columns: ArgColumns<T>) {
-    debug_assert_eq!(out.len(), axis.results());
-    for i in 0..axis.outer {
-        let x = &x[i * axis.block()..];
-        if axis.is_contiguous() {
-            out[i] = row(&x[..axis.len]) as i64;
-        } else {
-            columns(x, axis.len, axis.inner, axis.stride, &mut out[i * axis.inner..][..axis.inner]);
-        }
     }
 }
 

@@ -5,16 +5,17 @@
 //! ```
 //!
 //! First R makes lines of the width of x, as many as stay in cache, then C makes rows of y of them. Sums run in the order
-//! of the taps.
+//! of the taps, and in blocks where there are many.
+
+mod taps;
 
 use std::ops::Range;
 
+use taps::{CHAIN, empty_sum, one, over_taps};
+
 use super::vector::{Vector, registers};
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::tree;
 
-/// Outputs from which on a sum of neighbours is worth lanes.
-const LONG: usize = 16;
 /// Elements of the lines that are made before rows are made of them: what was written just now is read slowly, and what
 /// was written long ago has left the cache.
 const BLOCK: usize = 4096;
@@ -128,37 +129,6 @@ impl<T: Float> Map<'_, T> {
     }
 }
 
-/// What a sum begins with: with the 0 that changes no product, if there is any.
-#[inline(always)]
-fn empty_sum<T: Float>(at: &[u32]) -> T {
-    if at.is_empty() { T::ZERO } else { -T::ZERO }
-}
-
-/// Σ weight · input of one output.
-#[inline(always)]
-fn one<T: Float>(line: &[T], at: &[u32], weights: &[T]) -> T {
-    let n = at.len();
-    if n >= LONG && at[n - 1] as usize == at[0] as usize + n - 1 {
-        let (chunks, rest) = line[at[0] as usize..][..n].as_chunks::<LANES>();
-        let (chunk_weights, rest_weights) = weights.as_chunks::<LANES>();
-        let mut sums = [T::ZERO; LANES];
-        for (x, w) in chunks.iter().zip(chunk_weights) {
-            for l in 0..LANES {
-                sums[l] = w[l].mul_add(x[l], sums[l]);
-            }
-        }
-        for ((sum, &x), &w) in sums.iter_mut().zip(rest).zip(rest_weights) {
-            *sum = w.mul_add(x, *sum);
-        }
-        return tree(sums, |a, b| a + b);
-    }
-    let mut sum = empty_sum(at);
-    for (&at, &w) in at.iter().zip(weights) {
-        sum = w.mul_add(line[at as usize], sum);
-    }
-    sum
-}
-
 /// Some lines, and the rows of y that are made of them.
 struct Lines<'a, V: Vector> {
     /// The first element of the first line.
@@ -188,19 +158,16 @@ impl<V: Vector> Lines<'_, V> {
                 let taps = rows.starts.get_unchecked(i as usize..i as usize + 2);
                 let taps = taps[0] as usize..taps[1] as usize;
                 let (at, weights) = (rows.at.get_unchecked(taps.clone()), rows.weights.get_unchecked(taps));
-                let zero = V::splat(empty_sum(at));
                 for start in (0..whole).step_by(V::LANES) {
-                    let mut sum = zero;
-                    for (&at, &w) in at.iter().zip(weights) {
-                        sum = V::splat(w).mul_add(V::load(x.add(at as usize * width + start)), sum);
-                    }
+                    let sum = over_taps!(V, at, weights, |at, w, sum| {
+                        V::splat(w).mul_add(V::load(x.add(at as usize * width + start)), sum)
+                    });
                     sum.store(line.add(start));
                 }
                 if whole < width {
-                    let mut sum = zero;
-                    for (&at, &w) in at.iter().zip(weights) {
-                        sum = V::splat(w).mul_add(V::load_part(x.add(at as usize * width + whole), rest), sum);
-                    }
+                    let sum = over_taps!(V, at, weights, |at, w, sum| {
+                        V::splat(w).mul_add(V::load_part(x.add(at as usize * width + whole), rest), sum)
+                    });
                     sum.store(line.add(whole));
                 }
                 line = line.wrapping_add(self.pitch);
@@ -213,20 +180,27 @@ impl<V: Vector> Lines<'_, V> {
     unsafe fn sums<const STEP: usize>(line: *const V::Elem, at: &[u32], weights: &[V::Elem]) -> V {
         // SAFETY: what is read past the taps of outputs is in the room behind the lines.
         unsafe {
+            if STEP == 1 {
+                return over_taps!(V, at, weights, |at, w, sum| {
+                    V::splat(w).mul_add(V::load(line.wrapping_add(at as usize)), sum)
+                });
+            }
+            if at.len() > CHAIN {
+                return over_taps!(V, at, weights, |at, w, sum| {
+                    let source = line.wrapping_add(at as usize);
+                    V::splat(w).mul_add(V::load(source).deinterleave(V::load(source.add(V::LANES))).0, sum)
+                });
+            }
             let mut sum = V::splat(empty_sum(at));
             let mut k = 0;
             while k < at.len() {
                 let source = line.wrapping_add(*at.get_unchecked(k) as usize);
                 let w = V::splat(*weights.get_unchecked(k));
-                if STEP == 1 {
-                    sum = w.mul_add(V::load(source), sum);
-                } else {
-                    let (even, odd) = V::load(source).deinterleave(V::load(source.add(V::LANES)));
-                    sum = w.mul_add(even, sum);
-                    if k + 1 < at.len() && *at.get_unchecked(k + 1) == *at.get_unchecked(k) + 1 {
-                        k += 1;
-                        sum = V::splat(*weights.get_unchecked(k)).mul_add(odd, sum);
-                    }
+                let (even, odd) = V::load(source).deinterleave(V::load(source.add(V::LANES)));
+                sum = w.mul_add(even, sum);
+                if k + 1 < at.len() && *at.get_unchecked(k + 1) == *at.get_unchecked(k) + 1 {
+                    k += 1;
+                    sum = V::splat(*weights.get_unchecked(k)).mul_add(odd, sum);
                 }
                 k += 1;
             }

@@ -11,7 +11,10 @@
 //! As in `PyTorch`, an axis of −∞ only gives NaN, but −∞ as its logsumexp. An axis that is not contiguous is vectorised over
 //! the runs; so is a short contiguous one, which is turned in blocks of rows. All give the same bits.
 
-use super::reduce::{Axis, by_columns, fold_pairs, greater, lanes, opaque, tree, tree_columns, window, window_mut};
+use super::reduce::{
+    Axis, BLOCK, by_columns, greater, join, joined, lanes, opaque, sum_of, sum_pairs, tree, tree_columns, window,
+    window_mut,
+};
 use crate::element::{Float, LANES};
 use crate::simd;
 
@@ -72,39 +75,53 @@ pub(crate) fn block_max<T: Float, const W: usize>(x: &[T], len: usize, stride: u
 /// Σ e^(x − max) of a contiguous axis; the terms go to `terms`.
 #[inline(always)]
 pub(crate) fn row_exp_sum<T: Float>(x: &[T], max: T, terms: &mut [T]) -> T {
-    let mut acc = [T::ZERO; LANES];
-    let (x_blocks, x_rest) = x.as_chunks::<LANES>();
-    let (blocks, rest) = terms.as_chunks_mut::<LANES>();
-    for (x, terms) in x_blocks.iter().zip(blocks) {
-        for l in 0..LANES {
-            terms[l] = (x[l] - max).exp();
-            acc[l] += terms[l];
+    let mut total = [0.0];
+    for (x, terms) in x.chunks(BLOCK).zip(terms.chunks_mut(BLOCK)) {
+        let mut acc = [T::ZERO; LANES];
+        let (x_blocks, x_rest) = x.as_chunks::<LANES>();
+        let (blocks, rest) = terms.as_chunks_mut::<LANES>();
+        for (x, terms) in x_blocks.iter().zip(blocks) {
+            for l in 0..LANES {
+                terms[l] = (x[l] - max).exp();
+                acc[l] += terms[l];
+            }
         }
+        acc = opaque(acc);
+        for ((acc, &x), term) in acc.iter_mut().zip(x_rest).zip(rest) {
+            *term = (x - max).exp();
+            *acc += *term;
+        }
+        join(&mut total, [tree(acc, |a, b| a + b)]);
     }
-    acc = opaque(acc);
-    for ((acc, &x), term) in acc.iter_mut().zip(x_rest).zip(rest) {
-        *term = (x - max).exp();
-        *acc += *term;
-    }
-    tree(acc, |a, b| a + b)
+    joined(total)[0]
+}
+
+/// Σ e^(x − max) of a contiguous axis: the bits of [`row_exp_sum`].
+#[inline(always)]
+pub(crate) fn exp_sum<T: Float>(x: &[T], max: T) -> T {
+    sum_of(x, |acc, x| acc + (x - max).exp())
 }
 
 /// Σ e^(x − max) over the `len` entries of `W` columns. No closure gives the terms: one that is not inlined is compiled
 /// without the instructions of its caller.
 #[inline(always)]
 pub(crate) fn block_exp_sum<T: Float, const W: usize>(x: &[T], len: usize, stride: usize, max: &[T; W]) -> [T; W] {
-    let mut lanes = [[T::ZERO; W]; LANES];
-    for (l, lane) in lanes.iter_mut().enumerate() {
-        let mut i = l;
-        while i < len {
-            let terms = shifted_exp(window(x, i * stride), max);
-            for k in 0..W {
-                lane[k] += terms[k];
+    let mut totals = [0.0; W];
+    for start in (0..len).step_by(BLOCK) {
+        let mut lanes = [[T::ZERO; W]; LANES];
+        for (l, lane) in lanes.iter_mut().enumerate() {
+            let mut i = start + l;
+            while i < len.min(start + BLOCK) {
+                let terms = shifted_exp(window(x, i * stride), max);
+                for k in 0..W {
+                    lane[k] += terms[k];
+                }
+                i += LANES;
             }
-            i += LANES;
         }
+        join(&mut totals, tree_columns(lanes, |a, b| a + b));
     }
-    tree_columns(lanes, |a, b| a + b)
+    joined(totals)
 }
 
 /// ln of `W` neighbours.
@@ -137,19 +154,23 @@ fn softmax_block<T: Float, const W: usize>(
 ) {
     let x = &x[column..];
     let max = block_max::<T, W>(x, len, stride);
-    let mut lanes = [[T::ZERO; W]; LANES];
-    for (l, lane) in lanes.iter_mut().enumerate() {
-        let mut i = l;
-        while i < len {
-            let terms = shifted_exp(window(x, i * stride), &max);
-            *window_mut(y, i * y_stride + column) = terms;
-            for k in 0..W {
-                lane[k] += terms[k];
+    let mut totals = [0.0; W];
+    for start in (0..len).step_by(BLOCK) {
+        let mut lanes = [[T::ZERO; W]; LANES];
+        for (l, lane) in lanes.iter_mut().enumerate() {
+            let mut i = start + l;
+            while i < len.min(start + BLOCK) {
+                let terms = shifted_exp(window(x, i * stride), &max);
+                *window_mut(y, i * y_stride + column) = terms;
+                for k in 0..W {
+                    lane[k] += terms[k];
+                }
+                i += LANES;
             }
-            i += LANES;
         }
+        join(&mut totals, tree_columns(lanes, |a, b| a + b));
     }
-    let sum = tree_columns(lanes, |a, b| a + b);
+    let sum = joined::<T, W>(totals);
     for i in 0..len {
         let y = window_mut::<T, W>(y, i * y_stride + column);
         for k in 0..W {
@@ -219,18 +240,22 @@ fn backward_block<T: Float, const W: usize, const SOFTMAX: bool>(
     stride: usize,
     out: &mut [T],
 ) {
-    let mut lanes = [[T::ZERO; W]; LANES];
-    for (l, lane) in lanes.iter_mut().enumerate() {
-        let mut i = l;
-        while i < len {
-            let (grad, y) = (window::<T, W>(grad, i * stride + column), window::<T, W>(y, i * stride + column));
-            for k in 0..W {
-                lane[k] = backward_term::<T, SOFTMAX>(lane[k], grad[k], y[k]);
+    let mut totals = [0.0; W];
+    for start in (0..len).step_by(BLOCK) {
+        let mut lanes = [[T::ZERO; W]; LANES];
+        for (l, lane) in lanes.iter_mut().enumerate() {
+            let mut i = start + l;
+            while i < len.min(start + BLOCK) {
+                let (grad, y) = (window::<T, W>(grad, i * stride + column), window::<T, W>(y, i * stride + column));
+                for k in 0..W {
+                    lane[k] = backward_term::<T, SOFTMAX>(lane[k], grad[k], y[k]);
+                }
+                i += LANES;
             }
-            i += LANES;
         }
+        join(&mut totals, tree_columns(lanes, |a, b| a + b));
     }
-    let sum = tree_columns(lanes, |a, b| a + b);
+    let sum = joined::<T, W>(totals);
     for i in 0..len {
         let at = i * stride + column;
         let (grad, y, out) = (window::<T, W>(grad, at), window::<T, W>(y, at), window_mut::<T, W>(out, at));
@@ -260,9 +285,7 @@ fn log_softmax_backward_block<T: Float, const W: usize>(
 /// Backward of one contiguous axis.
 #[inline(always)]
 fn backward_row<T: Float, const SOFTMAX: bool>(grad: &[T], y: &[T], out: &mut [T]) {
-    let mut acc = [[T::ZERO; LANES]];
-    fold_pairs(grad, y, &mut acc, |[acc], grad, y| [backward_term::<T, SOFTMAX>(acc, grad, y)]);
-    let sum = tree(acc[0], |a, b| a + b);
+    let [sum] = sum_pairs(grad, y, |[acc], grad, y| [backward_term::<T, SOFTMAX>(acc, grad, y)]);
     for ((out, &grad), &y) in out.iter_mut().zip(grad).zip(y) {
         *out = backward_one::<T, SOFTMAX>(grad, y, sum);
     }
@@ -341,7 +364,7 @@ simd! {
         }
         for (x, out) in x.chunks_exact(len).zip(out) {
             let max = finite_or_zero(row_max(x));
-            *out = max + tree(lanes(x, T::ZERO, |acc, x| acc + (x - max).exp()), |a, b| a + b).ln();
+            *out = max + exp_sum(x, max).ln();
         }
     }
 

@@ -9,9 +9,10 @@
 use smallvec::smallvec;
 
 use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, is_over, second, shape_error};
-use crate::element::{Float, LANES};
+use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::kernels::activation::Activation;
+use crate::kernels::reduce::Running;
 use crate::tensor::layout::show;
 use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
@@ -221,22 +222,21 @@ impl Op for PreluGrad {
             let [outer, c, inner] = channels(inputs[1].shape(), w.len());
             // Whole channels, so that the order of a sum is fixed.
             for channel in run.team.share(c) {
-                let mut lanes = [T::ZERO; LANES];
+                let mut slope = Running::default();
                 for i in 0..outer {
                     let start = (i * c + channel) * inner;
                     // SAFETY: members have different channels.
                     let gx = unsafe { outputs[0].part::<T>(start..start + inner) };
-                    for (j, (out, (&g, &x))) in gx.iter_mut().zip(g[start..].iter().zip(&x[start..])).enumerate() {
+                    for (out, (&g, &x)) in gx.iter_mut().zip(g[start..].iter().zip(&x[start..])) {
                         *out = if x > T::ZERO { g } else { g * w[channel] };
                         if x <= T::ZERO || x.is_nan() {
-                            let lane = &mut lanes[(i * inner + j) % LANES];
-                            *lane = g.mul_add(x, *lane);
+                            slope.add_product(g, x);
                         }
                     }
                 }
                 // SAFETY: as above.
                 let gw = unsafe { outputs[1].part::<T>(channel..channel + 1) };
-                gw[0] = crate::kernels::reduce::sum(&lanes);
+                gw[0] = slope.total();
             }
         });
     }

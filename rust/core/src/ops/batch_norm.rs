@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::kernels::norm::planes::{Forward, Gate, Gradient, Planes, Then};
 use crate::kernels::norm::{self, Affine, AffineGrad, Moments, MomentsMut, Rows, Scaling};
 use crate::tensor::layout::show;
+use crate::tensor::overlap;
 use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::threads::Team;
@@ -223,6 +224,11 @@ pub(super) fn check_running(op: &str, running: [&Tensor; 2], c: usize, dtype: DT
         if !running.layout().is_contiguous() || (written && !running.storage().writable()) {
             return Err(Error::value(format!("{op}: expected a contiguous, writable {name}")));
         }
+    }
+    if written && overlap::share(running[0], running[1]) {
+        return Err(Error::value(format!(
+            "{op}: expected running_mean and running_var to share no memory; got two that do"
+        )));
     }
     Ok(())
 }

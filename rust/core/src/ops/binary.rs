@@ -6,12 +6,15 @@
 //! mul      y = a · b        grad_a = g · b           grad_b = g · a
 //! div      y = a / b        grad_a = g / b           grad_b = −g · y / b
 //! pow      y = aᵇ           grad_a = g · b · aᵇ⁻¹    grad_b = g · y · ln a
+//!
+//! floor_divide  y = ⌊a / b⌋           grad_a = 0     grad_b = 0
+//! remainder     y = a − ⌊a / b⌋ · b   grad_a = g     grad_b = −g · ⌊a / b⌋
 //! ```
 //! Gradients are summed over the dimensions along which an operand was stretched. Of `pow`, `grad_a` is 0 where b is 0,
 //! and `grad_b` is 0 where a is 0 and b is not negative.
 //!
-//! Operands of two dtypes are converted to the one that [`promote`] names. Integers wrap around. Of masks, `+` is *or*
-//! and `·` is *and*.
+//! Operands of two dtypes are converted to the one that [`promote`] names. Integers wrap around; to divide one by 0 is an error.
+//! Of masks, `+` is *or* and `·` is *and*.
 
 use smallvec::smallvec;
 
@@ -25,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::kernels::elementwise as kernels;
 use crate::tensor::layout::broadcast;
 use crate::tensor::tape::{self, Backward};
-use crate::tensor::{Meta, Tensor, View};
+use crate::tensor::{Meta, Tensor, View, for_each_offset};
 use crate::{with_element, with_float};
 
 /// Which arithmetic.
@@ -41,6 +44,10 @@ pub enum Arithmetic {
     Div,
     /// aᵇ
     Pow,
+    /// ⌊a / b⌋
+    FloorDiv,
+    /// a − ⌊a / b⌋ · b, which has the sign of b
+    Remainder,
 }
 
 impl Arithmetic {
@@ -51,6 +58,8 @@ impl Arithmetic {
             Self::Mul => "mul",
             Self::Div => "div",
             Self::Pow => "pow",
+            Self::FloorDiv => "floor_divide",
+            Self::Remainder => "remainder",
         }
     }
 
@@ -58,7 +67,7 @@ impl Arithmetic {
     pub(super) fn check_dtype(self, dtype: DType) -> Result<()> {
         let (fits, expected) = match self {
             Self::Add | Self::Mul => (true, ""),
-            Self::Sub | Self::Pow => (dtype != DType::Bool, "numbers"),
+            Self::Sub | Self::Pow | Self::FloorDiv | Self::Remainder => (dtype != DType::Bool, "numbers"),
             Self::Div => (dtype.is_float(), "a floating-point tensor"),
         };
         if fits { Ok(()) } else { Err(Error::dtype(format!("{}: expected {expected}; got {dtype}", self.name()))) }
@@ -73,6 +82,8 @@ impl Arithmetic {
             Self::Mul => with_element!(y.dtype(), T => zip::<T, _>(run.team, kernels::Mul, a, b, y)),
             Self::Div => with_float!(y.dtype(), T => zip::<T, _>(run.team, kernels::Div, a, b, y)),
             Self::Pow => with_element!(y.dtype(), T => zip::<T, _>(run.team, kernels::Pow, a, b, y)),
+            Self::FloorDiv => with_element!(y.dtype(), T => zip::<T, _>(run.team, kernels::FloorDiv, a, b, y)),
+            Self::Remainder => with_element!(y.dtype(), T => zip::<T, _>(run.team, kernels::Remainder, a, b, y)),
         }
     }
 
@@ -84,12 +95,31 @@ impl Arithmetic {
             Self::Mul => with_element!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Mul, y, b)),
             Self::Div => with_float!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Div, y, b)),
             Self::Pow => with_element!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Pow, y, b)),
+            Self::FloorDiv => with_element!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::FloorDiv, y, b)),
+            Self::Remainder => with_element!(y.dtype(), T => zip_in_place::<T, _>(run.team, kernels::Remainder, y, b)),
         }
+    }
+
+    /// That no integer is divided by 0.
+    pub(super) fn check_divisor(self, name: &str, a: &View<'_>, b: &View<'_>) -> Result<()> {
+        if b.dtype() != DType::I64 || !matches!(self, Self::FloorDiv | Self::Remainder) || a.numel() == 0 {
+            return Ok(());
+        }
+        let (first, mut zero) = (b.ptr::<i64>(), false);
+        for_each_offset(b.layout(), |offset| {
+            // SAFETY: the layout's offsets lie in its memory.
+            zero |= unsafe { *first.offset(offset) } == 0;
+        });
+        if zero { Err(Error::ZeroDivision(format!("{name}: expected divisors other than 0; got 0"))) } else { Ok(()) }
     }
 
     /// Roughly how many nanoseconds one element takes, times 8.
     pub(super) const fn work_per_8(self) -> usize {
-        if matches!(self, Self::Pow) { 64 } else { 4 }
+        match self {
+            Self::Pow => 64,
+            Self::FloorDiv | Self::Remainder => 32,
+            _ => 4,
+        }
     }
 }
 
@@ -116,6 +146,10 @@ impl Op for Binary {
         true
     }
 
+    fn check(&self, inputs: &[View<'_>]) -> Result<()> {
+        self.0.check_divisor(self.name(), &inputs[0], &inputs[1])
+    }
+
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         if is_over(inputs, outputs) {
             return self.0.run_in_place(run, &outputs[0], &inputs[1]);
@@ -125,9 +159,8 @@ impl Op for Binary {
 
     fn saves(&self) -> Saves {
         match self.0 {
-            Arithmetic::Add | Arithmetic::Sub => Saves::NONE,
-            Arithmetic::Mul => Saves::inputs(0b11),
-            Arithmetic::Div => Saves::inputs(0b11),
+            Arithmetic::Add | Arithmetic::Sub | Arithmetic::FloorDiv => Saves::NONE,
+            Arithmetic::Mul | Arithmetic::Remainder | Arithmetic::Div => Saves::inputs(0b11),
             Arithmetic::Pow => Saves { inputs: 0b11, outputs: 1 },
         }
     }
@@ -144,7 +177,8 @@ impl Op for Binary {
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let g = cx.grad();
         let grad_a = || match self.0 {
-            Arithmetic::Add | Arithmetic::Sub => Ok(g.clone()),
+            Arithmetic::Add | Arithmetic::Sub | Arithmetic::Remainder => Ok(g.clone()),
+            Arithmetic::FloorDiv => Ok(Tensor::zeros(g.shape(), g.dtype())),
             Arithmetic::Mul => mul(g, cx.input(1)),
             Arithmetic::Div => div(g, cx.input(1)),
             Arithmetic::Pow => {
@@ -157,6 +191,8 @@ impl Op for Binary {
             Arithmetic::Add => Ok(g.clone()),
             Arithmetic::Sub => neg(g),
             Arithmetic::Mul => mul(g, cx.input(0)),
+            Arithmetic::FloorDiv => Ok(Tensor::zeros(g.shape(), g.dtype())),
+            Arithmetic::Remainder => neg(&mul(g, &floor_divide(cx.input(0), cx.input(1))?)?),
             // The quotient once more, rather than the output, which may be changed in place.
             Arithmetic::Div => neg(&div(&mul(g, &div(cx.input(0), cx.input(1))?)?, cx.input(1))?),
             Arithmetic::Pow => {
@@ -270,116 +306,15 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     binary(Arithmetic::Pow, a, b)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::gradcheck::{between, gradcheck, uniform};
-    use crate::ops::{expand, permute};
-
-    type Case = (fn(&Tensor, &Tensor) -> Result<Tensor>, fn(f64, f64) -> f64);
-    const CASES: [Case; 5] =
-        [(add, |a, b| a + b), (sub, |a, b| a - b), (mul, |a, b| a * b), (div, |a, b| a / b), (pow, f64::powf)];
-
-    /// Pairs that broadcast: equal, stretched on either side, without dimensions, empty, one number of each.
-    const PAIRS: [(&[usize], &[usize]); 9] = [
-        (&[17], &[17]),
-        (&[3, 5], &[5]),
-        (&[5], &[3, 5]),
-        (&[3, 1], &[1, 33]),
-        (&[2, 1, 4], &[3, 1]),
-        (&[], &[2, 3]),
-        (&[2, 3], &[]),
-        (&[0, 3], &[1, 3]),
-        (&[1, 1], &[1]),
-    ];
-
-    #[test]
-    fn values_at_pairs_that_broadcast() {
-        for (a_shape, b_shape) in PAIRS {
-            let (a, b) = (between(0.5, 2.0, a_shape, 1), uniform(b_shape, 2));
-            for (op, f) in CASES {
-                let y = op(&a, &b).unwrap();
-                let full = broadcast("test", a_shape, b_shape).unwrap();
-                assert_eq!(y.shape(), full.as_slice());
-                let (wide_a, wide_b) = (expand(&a, &full).unwrap(), expand(&b, &full).unwrap());
-                let expected: Vec<f64> =
-                    wide_a.to_vec_f64().iter().zip(wide_b.to_vec_f64()).map(|(&a, b)| f(a, b)).collect();
-                crate::kernels::testing::assert_close(&y.to_vec_f64(), &expected, 1e-14);
-            }
-        }
-    }
-
-    #[test]
-    fn values_at_permuted_operands() {
-        let a = permute(&uniform(&[5, 2, 17], 1), &[2, 0, 1]).unwrap();
-        let b = uniform(&[17, 5, 2], 2);
-        let y = sub(&a, &b).unwrap();
-        let expected: Vec<f64> = a.to_vec_f64().iter().zip(b.to_vec_f64()).map(|(a, b)| a - b).collect();
-        assert_eq!(y.to_vec_f64(), expected);
-        let y = sub(&a, &a).unwrap();
-        assert_eq!(y.to_vec_f64(), vec![0.0; 170]);
-    }
-
-    #[test]
-    fn gradients() {
-        for (a_shape, b_shape) in PAIRS {
-            for (op, _) in CASES {
-                gradcheck(|x| op(&x[0], &x[1]), &[between(0.5, 2.0, a_shape, 3), between(0.5, 2.0, b_shape, 4)]);
-            }
-        }
-        gradcheck(|x| mul(&x[0], &x[0]), &[uniform(&[3], 5)]);
-    }
-
-    #[test]
-    fn power_has_no_nan_gradients_at_zero() {
-        let a = Tensor::from_slice(&[0.0, 0.0, 2.0], &[3]);
-        let b = Tensor::from_slice(&[0.0, 2.0, 0.0], &[3]);
-        a.set_requires_grad(true).unwrap();
-        b.set_requires_grad(true).unwrap();
-        crate::tensor::tape::backward(&pow(&a, &b).unwrap(), Some(&Tensor::full(&[3], 1.0, DType::F64)), false)
-            .unwrap();
-        assert_eq!(a.grad().unwrap().to_vec_f64(), [0.0, 0.0, 0.0]);
-        assert_eq!(b.grad().unwrap().to_vec_f64(), [0.0, 0.0, std::f64::consts::LN_2]);
-    }
-
-    #[test]
-    fn dtypes_are_promoted_as_in_torch() {
-        let of = |dtype, shape: &[usize]| Tensor::full(shape, 1.0, dtype);
-        let (array, number): (&[usize], &[usize]) = (&[2], &[]);
-        let cases = [
-            (DType::F32, array, DType::F64, array, DType::F64),
-            (DType::F32, array, DType::F64, number, DType::F32),
-            (DType::F64, number, DType::F32, array, DType::F32),
-            (DType::F32, number, DType::F64, number, DType::F64),
-            (DType::I64, array, DType::F64, number, DType::F64),
-            (DType::I64, array, DType::F32, array, DType::F32),
-            (DType::Bool, array, DType::I64, number, DType::I64),
-            (DType::I64, array, DType::Bool, number, DType::I64),
-            (DType::F32, array, DType::I64, number, DType::F32),
-        ];
-        for (a, a_shape, b, b_shape, expected) in cases {
-            let (a, b) = (of(a, a_shape), of(b, b_shape));
-            assert_eq!(promote(&a, &b), expected, "{a:?} and {b:?}");
-            assert_eq!(add(&a, &b).unwrap().dtype(), expected);
-        }
-    }
-
-    #[test]
-    fn integers_and_masks() {
-        let (a, b) = (Tensor::from_slice(&[7_i64, -7, i64::MAX], &[3]), Tensor::from_slice(&[2_i64, 2, 1], &[3]));
-        assert_eq!(add(&a, &b).unwrap().view().slice::<i64>(), [9, -5, i64::MIN]);
-        assert_eq!(mul(&a, &b).unwrap().view().slice::<i64>(), [14, -14, i64::MAX]);
-        let y = div(&a, &b).unwrap();
-        assert_eq!((y.dtype(), y.to_vec_f64()[1]), (DType::F32, -3.5));
-        let (p, q) = (Tensor::from_slice(&[1_u8, 1, 0], &[3]), Tensor::from_slice(&[1_u8, 0, 0], &[3]));
-        assert_eq!(add(&p, &q).unwrap().view().slice::<u8>(), [1, 1, 0]);
-        assert_eq!(mul(&p, &q).unwrap().view().slice::<u8>(), [1, 0, 0]);
-        assert_eq!(sub(&p, &q).unwrap_err(), Error::Type("sub: expected numbers; got bool".into()));
-    }
-
-    #[test]
-    fn shapes_that_do_not_fit_are_named() {
-        let error = mul(&uniform(&[3], 1), &uniform(&[2, 4], 2)).unwrap_err();
-        assert_eq!(error, Error::Value("mul: expected shapes that broadcast together; got (3,) and (2, 4)".into()));
-    }
+/// ⌊a / b⌋, of integers exactly.
+pub fn floor_divide(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    binary(Arithmetic::FloorDiv, a, b)
 }
+
+/// a − ⌊a / b⌋ · b, exactly: it has the sign of b.
+pub fn remainder(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    binary(Arithmetic::Remainder, a, b)
+}
+
+#[cfg(test)]
+mod tests;

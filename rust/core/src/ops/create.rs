@@ -1,8 +1,9 @@
 //! Tensors of known values.
 
-use super::Scalar;
+use super::{Scalar, contiguous};
 use crate::element::DType;
 use crate::error::{Error, Result};
+use crate::reserve;
 use crate::tensor::{Tensor, layout::show, room};
 use crate::with_element;
 
@@ -20,7 +21,7 @@ pub fn ones(shape: &[usize], dtype: DType) -> Tensor {
 }
 
 /// `start + i · step` for every i at which it is before `end`; int64 if all three are integers, else float32, unless a dtype
-/// is named. Element i is computed from i, in float64, so that errors do not add up.
+/// is named. Element i is computed from i, so that errors do not add up: of integers exactly, else in float64.
 pub fn arange(
     start: impl Into<Scalar>,
     end: impl Into<Scalar>,
@@ -31,36 +32,52 @@ pub fn arange(
     let (a, b, s) = (start.to_f64(), end.to_f64(), step.to_f64());
     if s == 0.0 || !(a.is_finite() && b.is_finite() && s.is_finite()) {
         return Err(Error::value(format!(
-            "arange: expected finite bounds and a step that is not 0; got {a}, {b}, {s}"
+            "arange: expected finite bounds and a step that is not 0; got {start}, {end}, {step}"
         )));
     }
-    if (b - a) * s < 0.0 {
-        return Err(Error::value(format!("arange: expected bounds in the direction of the step; got {a}, {b}, {s}")));
+    let integers = start.whole().zip(end.whole()).zip(step.whole()).map(|((start, end), step)| [start, end, step]);
+    let (against, n) = match integers.map(|all| all.map(i128::from)) {
+        Some([a, b, s]) => {
+            let n = (b - a).abs().unsigned_abs().div_ceil(s.unsigned_abs());
+            ((b - a).signum() * s.signum() < 0, usize::try_from(n).unwrap_or(usize::MAX))
+        }
+        None => ((b - a) * s < 0.0, ((b - a) / s).ceil() as usize),
+    };
+    if against {
+        return Err(Error::value(format!(
+            "arange: expected bounds in the direction of the step; got {start}, {end}, {step}"
+        )));
     }
-    let n = ((b - a) / s).ceil() as usize;
-    let whole = |s: Scalar| if let Scalar::Int(i) = s { Some(i) } else { None };
-    let integers = whole(start).zip(whole(end)).zip(whole(step));
     let dtype = dtype.unwrap_or(if integers.is_some() { DType::I64 } else { DType::F32 });
     room::check("arange", &[n], DType::I64)?;
     let value = |i: usize| match integers {
-        Some(((start, _), step)) => Scalar::Int(start + i as i64 * step),
+        // All numbers lie between the bounds, even if the product does not.
+        Some([start, _, step]) => Scalar::Int(start.wrapping_add((i as i64).wrapping_mul(step))),
         None => Scalar::Float(a + i as f64 * s),
     };
     Ok(with_element!(dtype, T => {
-        let values: Vec<T> = (0..n).map(|i| value(i).element()).collect();
+        let values: Vec<T> = reserve::collected((0..n).map(|i| value(i).element()));
         Tensor::from_slice(&values, &[n])
     }))
 }
 
-/// `steps` numbers from `start` to `end`, both included, at equal distances.
+/// `steps` numbers from `start` to `end`, both included, at equal distances; as int64 without their fractions, and exact if both
+/// ends are integers.
 #[must_use]
-pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Tensor {
+pub fn linspace(start: impl Into<Scalar>, end: impl Into<Scalar>, steps: usize, dtype: DType) -> Tensor {
+    let (start, end) = (start.into(), end.into());
+    if let (DType::I64, Some(start), Some(end)) = (dtype, start.whole(), end.whole()) {
+        let (start, end, last) = (i128::from(start), i128::from(end), steps.saturating_sub(1).max(1) as i128);
+        let values: Vec<i64> = (0..steps as i128).map(|i| ((start * last + i * (end - start)) / last) as i64).collect();
+        return Tensor::from_slice(&values, &[steps]);
+    }
+    let (start, end) = (start.to_f64(), end.to_f64());
     let step = if steps > 1 { (end - start) / (steps - 1) as f64 } else { 0.0 };
     // From both ends, so that each is exact.
     let value =
         |i: usize| if i < steps.div_ceil(2) { start + i as f64 * step } else { end - (steps - 1 - i) as f64 * step };
     with_element!(dtype, T => {
-        let values: Vec<T> = (0..steps).map(|i| Scalar::Float(value(i)).element()).collect();
+        let values: Vec<T> = reserve::collected((0..steps).map(|i| Scalar::Float(value(i)).element()));
         Tensor::from_slice(&values, &[steps])
     })
 }
@@ -69,7 +86,7 @@ pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Tensor {
 #[must_use]
 pub fn eye(n: usize, m: usize, dtype: DType) -> Tensor {
     with_element!(dtype, T => {
-        let mut values: Vec<T> = vec![T::default(); n * m];
+        let mut values: Vec<T> = reserve::filled(n * m, T::default());
         for i in 0..n.min(m) {
             values[i * m + i] = Scalar::Int(1).element();
         }
@@ -83,25 +100,27 @@ pub fn one_hot(labels: &Tensor, classes: Option<usize>) -> Result<Tensor> {
         return Err(Error::dtype(format!("one_hot: expected labels of dtype int64; got {}", labels.dtype())));
     }
     crate::plan::trace::read("one_hot()");
-    let labels_f64 = labels.to_vec_f64();
-    let greatest = labels_f64.iter().copied().fold(-1.0, f64::max);
+    let flat = contiguous(labels)?;
+    let view = flat.view();
+    let all = view.slice::<i64>();
     let classes = match classes {
         Some(classes) => classes,
-        None if labels_f64.is_empty() => {
+        None if all.is_empty() => {
             let shape = show(labels.shape());
             return Err(Error::value(format!(
                 "one_hot: expected num_classes for no labels; got labels of shape {shape}"
             )));
         }
-        None => (greatest + 1.0) as usize,
+        None => all.iter().fold(0, |most, &label| most.max(label.max(-1).wrapping_add(1) as u64 as usize)),
     };
-    room::check("one_hot", &[labels_f64.len(), classes], DType::I64)?;
-    let mut values = vec![0_i64; labels_f64.len() * classes];
-    for (i, &label) in labels_f64.iter().enumerate() {
-        if label < 0.0 || label >= classes as f64 {
+    room::check("one_hot", &[all.len(), classes], DType::I64)?;
+    let mut values = reserve::filled(all.len() * classes, 0_i64);
+    for (i, &label) in all.iter().enumerate() {
+        let class = usize::try_from(label).ok().filter(|&class| class < classes);
+        let Some(class) = class else {
             return Err(Error::index(format!("one_hot: expected labels in [0, {classes}); got {label}")));
-        }
-        values[i * classes + label as usize] = 1;
+        };
+        values[i * classes + class] = 1;
     }
     let shape: Vec<usize> = labels.shape().iter().copied().chain([classes]).collect();
     Ok(Tensor::from_slice(&values, &shape))

@@ -1,27 +1,33 @@
 //! Cross entropy from logits, with class labels or with probabilities as target.
 //!
 //! ```text
-//! p = log_softmax(logits)        logits: (n, c), (n, c, d…) or (c); labels: the same without c
+//! p = log_softmax(logits)        logits: (n, c), (n, c, d…) or (c); labels: the same without c; probabilities: the same
 //! l = (1 − ε) · (−w_y · p_y) + ε/c · Σⱼ (−wⱼ · pⱼ)              y the label, w the class weights, ε the smoothing
 //! l = −Σⱼ wⱼ · tⱼ · pⱼ,  t = (1 − ε) · target + ε/c             with probabilities
 //! ```
-//! The result is l, its sum, or its mean: Σ l / Σ `w_y` with labels, Σ l / n with probabilities. A sample whose label is
-//! `ignore_index` has no part in either sum; with none left, the mean is NaN, as in `PyTorch`.
+//! The result is l, its sum, or its mean: Σ l / Σ `w_y` with labels, and Σ l over the number of samples with
+//! probabilities. A sample whose label is `ignore_index` has no part in either sum; with none left, the mean is NaN, as in
+//! `PyTorch`.
 
 use std::ops::Range;
 
 use smallvec::smallvec;
 
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, float_dtype, second, shape_error};
-use crate::element::{DType, Float, LANES};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, contiguous, float_dtype, second, shape_error};
+use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::loss::{self, SampleLosses, SampleScales};
-use crate::kernels::reduce::{sum, sum_flat};
+use crate::kernels::position::{read_ref, within};
+use crate::kernels::reduce::{Running, sum_flat};
 use crate::tensor::layout::{Dims, show};
 use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
+
+mod probabilities;
+
+pub use probabilities::{CrossEntropySoft, CrossEntropySoftGrad};
 
 /// What becomes of the losses of all samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,24 +62,6 @@ pub struct CrossEntropyGrad {
     pub label_smoothing: f64,
 }
 
-/// Inputs logits (n, c) or (c), target of that shape, and class weights; outputs as those of [`CrossEntropy`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CrossEntropySoft {
-    /// What becomes of the losses.
-    pub reduction: Reduction,
-    /// As [`CrossEntropy::label_smoothing`].
-    pub label_smoothing: f64,
-}
-
-/// The gradients with respect to logits and target: inputs g, then those of [`CrossEntropySoft`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CrossEntropySoftGrad {
-    /// As [`CrossEntropySoft::reduction`].
-    pub reduction: Reduction,
-    /// As [`CrossEntropy::label_smoothing`].
-    pub label_smoothing: f64,
-}
-
 /// A label is neither a class nor to be left out.
 #[must_use]
 pub fn label_error(op: &str, label: i64, position: usize, classes: usize, ignore_index: i64) -> Error {
@@ -84,9 +72,9 @@ pub fn label_error(op: &str, label: i64, position: usize, classes: usize, ignore
 
 /// Refuse labels outside.
 pub fn check_labels(op: &str, labels: &[i64], classes: usize, ignore_index: i64) -> Result<()> {
-    let outside = |&&label: &&i64| label != ignore_index && !(0..classes as i64).contains(&label);
-    match labels.iter().enumerate().find(|(_, label)| outside(label)) {
-        Some((position, &label)) => Err(label_error(op, label, position, classes, ignore_index)),
+    let outside = |label: i64| label != ignore_index && within(label, classes).is_none();
+    match labels.iter().map(read_ref).enumerate().find(|&(_, label)| outside(label)) {
+        Some((position, label)) => Err(label_error(op, label, position, classes, ignore_index)),
         None => Ok(()),
     }
 }
@@ -145,11 +133,12 @@ pub fn label_weight<T: Float>(weight: &[T], ignore_index: i64, labels: &[i64]) -
     if weight.is_empty() {
         return T::from_f64(counted.count() as f64);
     }
-    let mut lanes = [T::ZERO; LANES];
-    for (i, &label) in labels.iter().enumerate().filter(|(_, label)| **label != ignore_index) {
-        lanes[i % LANES] += weight[label as usize];
+    let mut total = Running::default();
+    for label in labels.iter().map(read_ref).filter(|label| *label != ignore_index) {
+        // Others may have changed the label since it was checked.
+        total.add(within(label, weight.len()).map_or(T::ZERO, |class| weight[class]));
     }
-    sum(&lanes)
+    total.total()
 }
 
 /// Reduce the losses, complete once all have come here.
@@ -223,6 +212,10 @@ impl Op for CrossEntropy {
         infer_labels("cross_entropy", inputs, self.reduction)
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         check_labels("cross_entropy", inputs[1].slice(), classes(inputs[0].shape())[1], self.ignore_index)
     }
@@ -258,6 +251,9 @@ impl Op for CrossEntropy {
         inputs.extend((0..cx.input_meta.len()).map(|i| cx.input(i)));
         let mut grads: Grads = smallvec![None; cx.input_meta.len()];
         if cx.needs(0) {
+            // The memory of labels may be another's, who has changed them since.
+            let labels = contiguous(cx.input(1))?;
+            check_labels("cross_entropy", labels.view().slice(), classes(&cx.input_meta[0].shape)[1], ignore_index)?;
             grads[0] = Some(apply(CrossEntropyGrad { reduction, ignore_index, label_smoothing }, &inputs)?);
         }
         Ok(grads)
@@ -327,104 +323,6 @@ fn smoothing_fits(label_smoothing: f64) -> Result<()> {
     Err(Error::value(format!("cross_entropy: expected label_smoothing in [0, 1]; got {label_smoothing}")))
 }
 
-impl Op for CrossEntropySoft {
-    fn name(&self) -> &'static str {
-        "cross_entropy"
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
-        smoothing_fits(self.label_smoothing)?;
-        let dtype = float_dtype("cross_entropy", inputs)?;
-        let (logits, target) = (&inputs[0].shape, &inputs[1].shape);
-        if !(1..=2).contains(&logits.len()) {
-            return Err(shape_error("cross_entropy", "input of shape (n, c) for a target of probabilities", logits));
-        }
-        if logits != target {
-            return Err(shape_error("cross_entropy", &format!("target of shape {}", show(logits)), target));
-        }
-        weight_fits("cross_entropy", inputs.get(2), classes(logits)[1])?;
-        Ok(losses(Dims::from_slice(&logits[..logits.len() - 1]), dtype, self.reduction))
-    }
-
-    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        let each = outputs.last().expect("one output at least");
-        with_float!(inputs[0].dtype(), T => {
-            let (ce, dims) = kernel::<T>(inputs, -1, self.label_smoothing);
-            let (x, target) = (inputs[0].slice::<T>(), inputs[1].slice::<T>());
-            let (mut max, mut sums) = ([T::default(); BLOCK], [T::default(); BLOCK]);
-            blocks(run.team, dims, |first, samples| {
-                let (n, range) = (samples.len(), first..first + samples.len() * dims[1]);
-                // SAFETY: members have different samples.
-                let loss = unsafe { each.part::<T>(samples) };
-                let mut out = SampleLosses { loss, max: &mut max[..n], sum: &mut sums[..n] };
-                loss::soft_cross_entropy_rows(ce, &x[range.clone()], &target[range], &mut out);
-            });
-            reduce(run.team, self.reduction, || dims[0] as T, outputs);
-        });
-    }
-
-    fn saves(&self) -> Saves {
-        Saves::inputs(0b111)
-    }
-
-    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
-        let Self { reduction, label_smoothing } = *self;
-        let mut inputs = vec![cx.grad()];
-        inputs.extend((0..cx.input_meta.len()).map(|i| cx.input(i)));
-        let both = apply_many(std::sync::Arc::new(CrossEntropySoftGrad { reduction, label_smoothing }), &inputs)?;
-        let mut grads: Grads = both.into_iter().map(Some).collect();
-        grads.extend((2..cx.input_meta.len()).map(|_| None));
-        Ok(grads)
-    }
-
-    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
-        inputs[0].numel() * 3
-    }
-}
-
-impl Op for CrossEntropySoftGrad {
-    fn name(&self) -> &'static str {
-        "cross_entropy_soft_grad"
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
-        Ok(smallvec![inputs[1].clone(), inputs[2].clone()])
-    }
-
-    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
-        with_float!(outputs[0].dtype(), T => {
-            let (ce, dims) = kernel::<T>(&inputs[1..], -1, self.label_smoothing);
-            let [g, x, target] = [0, 1, 2].map(|i| inputs[i].slice::<T>());
-            let shared = shared_scale(g, self.reduction, || dims[0] as T);
-            let [mut unused, mut max, mut sums, mut scale] = [[T::default(); BLOCK]; 4];
-            blocks(run.team, dims, |first, samples| {
-                let (n, range) = (samples.len(), first..first + samples.len() * dims[1]);
-                scales(g, shared, samples, &mut scale[..n]);
-                let (x, target) = (&x[range.clone()], &target[range.clone()]);
-                // SAFETY: members have different rows.
-                let (gx, gt) = unsafe { (outputs[0].part::<T>(range.clone()), outputs[1].part::<T>(range)) };
-                let mut found = SampleLosses { loss: &mut unused[..n], max: &mut max[..n], sum: &mut sums[..n] };
-                loss::soft_cross_entropy_rows(ce, x, target, &mut found);
-                let found = SampleScales { scale: &scale[..n], max: &max[..n], sum: &sums[..n] };
-                loss::soft_cross_entropy_rows_backward(ce, x, target, found, gx);
-                loss::soft_cross_entropy_rows_backward_target(ce, x, found, gt);
-            });
-        });
-    }
-
-    fn saves(&self) -> Saves {
-        Saves::ALL
-    }
-
-    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
-        through(cx, |t| second::cross_entropy_soft(*self, t))
-    }
-
-    fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
-        inputs[1].numel() * 5
-    }
-}
-
 /// The loss of class labels (int64), or of a float target of probabilities.
 pub fn cross_entropy(
     logits: &Tensor,
@@ -434,13 +332,12 @@ pub fn cross_entropy(
     ignore_index: i64,
     label_smoothing: f64,
 ) -> Result<Tensor> {
+    if target.dtype().is_float() {
+        return probabilities::cross_entropy(logits, target, weight, reduction, ignore_index, label_smoothing);
+    }
     let inputs: Vec<&Tensor> = [logits, target].into_iter().chain(weight).collect();
-    let mut outputs = if target.dtype().is_float() {
-        apply_many(std::sync::Arc::new(CrossEntropySoft { reduction, label_smoothing }), &inputs)?
-    } else {
-        apply_many(std::sync::Arc::new(CrossEntropy { reduction, ignore_index, label_smoothing }), &inputs)?
-    };
-    Ok(outputs.swap_remove(0))
+    let op = CrossEntropy { reduction, ignore_index, label_smoothing };
+    Ok(apply_many(std::sync::Arc::new(op), &inputs)?.swap_remove(0))
 }
 
 #[cfg(test)]

@@ -56,8 +56,8 @@ impl Op for Dropout {
         });
     }
 
-    fn draws(&self) -> bool {
-        true
+    fn draw(&self) -> Option<Draw> {
+        Some(self.draw)
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {

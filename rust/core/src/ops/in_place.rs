@@ -5,6 +5,9 @@
 //! sub_      x ← x − α · b          fill_     x ← s
 //! mul_      x ← x · b              zero_     x ← 0
 //! div_      x ← x / b              clamp_    x ← x held to [min, max]
+//!
+//! floor_divide_   x ← ⌊x / b⌋
+//! remainder_      x ← x − ⌊x / b⌋ · b
 //! ```
 //! x keeps its shape and dtype: b must broadcast to the one and be of no higher kind than the other. What may not be
 //! changed is refused: a leaf that requires grad while gradients are recorded, a read-only array, an expanded tensor.
@@ -19,8 +22,9 @@ use super::scalar::with_view;
 use super::select::clamp_bounds;
 use super::walk::{map, map_in_place, zip_in_place};
 use super::{
-    Op, Outputs, Run, Scalar, add, add_scalar, apply_in_place, broadcast_to, cast, clamp, copy, div, div_scalar, full,
-    mul, mul_scalar, pow, pow_scalar, shape_error, sub, sub_scalar,
+    Op, Outputs, Run, Scalar, add, add_scalar, apply_in_place, broadcast_to, cast, clamp, copy, div, div_scalar,
+    floor_divide, floor_divide_scalar, full, mul, mul_scalar, pow, pow_scalar, remainder, remainder_scalar,
+    shape_error, sub, sub_scalar,
 };
 use crate::element::{DType, Element, Float};
 use crate::error::{Error, Result};
@@ -28,7 +32,7 @@ use crate::kernels::elementwise::{Map, Number, To, Zip};
 use crate::kernels::unary::{Clamp, Unary};
 use crate::plan::trace;
 use crate::tensor::layout::show;
-use crate::tensor::{Meta, Tensor, View, rebase, tape};
+use crate::tensor::{Meta, Tensor, View, overlap, rebase, tape};
 use crate::{with_element, with_float};
 
 /// y + α · b, of floats rounded once.
@@ -136,6 +140,20 @@ impl Op for InPlace {
         true
     }
 
+    fn check(&self, inputs: &[View<'_>]) -> Result<()> {
+        match self.change {
+            Change::Arithmetic(op) => op.check_divisor(self.name, &inputs[0], &inputs[1]),
+            Change::ArithmeticScalar(op, s) => {
+                with_view(s, inputs[0].dtype(), |b| op.check_divisor(self.name, &inputs[0], b))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn writes_all(&self) -> bool {
+        matches!(self.change, Change::Copy | Change::Fill(_))
+    }
+
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], _outputs: &[View<'_>]) {
         let x = &inputs[0];
         match self.change {
@@ -162,8 +180,8 @@ impl Op for InPlace {
 }
 
 /// That each element of x has a place of its own.
-fn check_target(op: &str, x: &Tensor) -> Result<()> {
-    if x.shape().iter().zip(&x.layout().strides).any(|(&n, &stride)| n > 1 && stride == 0) {
+pub(super) fn check_target(op: &str, x: &Tensor) -> Result<()> {
+    if overlap::repeats(x.layout()) {
         let shape = show(x.shape());
         return Err(Error::state(format!(
             "{op}: expected a tensor whose elements have places of their own; got an expanded one of shape {shape} (use \
@@ -198,7 +216,7 @@ fn number(op: &str, x: &Tensor, s: Scalar) -> Result<()> {
     if s.promote(x.dtype()) == x.dtype() {
         return Ok(());
     }
-    Err(Error::dtype(format!("{op}: expected a number that {} can hold; got {}", x.dtype(), s.to_f64())))
+    Err(Error::dtype(format!("{op}: expected a number that {} can hold; got {s}", x.dtype())))
 }
 
 /// Whether a change of x by the others has a gradient that must not be lost.
@@ -299,6 +317,8 @@ fn binary(op: Arithmetic, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Arithmetic::Mul => mul(a, b),
         Arithmetic::Div => div(a, b),
         Arithmetic::Pow => pow(a, b),
+        Arithmetic::FloorDiv => floor_divide(a, b),
+        Arithmetic::Remainder => remainder(a, b),
     }
 }
 
@@ -312,6 +332,16 @@ pub fn div_(x: &Tensor, b: &Tensor) -> Result<()> {
     arithmetic("div_", Arithmetic::Div, x, b)
 }
 
+/// x ← ⌊x / b⌋
+pub fn floor_divide_(x: &Tensor, b: &Tensor) -> Result<()> {
+    arithmetic("floor_divide_", Arithmetic::FloorDiv, x, b)
+}
+
+/// x ← x − ⌊x / b⌋ · b
+pub fn remainder_(x: &Tensor, b: &Tensor) -> Result<()> {
+    arithmetic("remainder_", Arithmetic::Remainder, x, b)
+}
+
 fn arithmetic_scalar(name: &'static str, op: Arithmetic, x: &Tensor, s: Scalar) -> Result<()> {
     check_target(name, x)?;
     number(name, x, s)?;
@@ -321,6 +351,8 @@ fn arithmetic_scalar(name: &'static str, op: Arithmetic, x: &Tensor, s: Scalar) 
         Arithmetic::Mul => mul_scalar(x, s),
         Arithmetic::Div => div_scalar(x, s),
         Arithmetic::Pow => pow_scalar(x, s),
+        Arithmetic::FloorDiv => floor_divide_scalar(x, s),
+        Arithmetic::Remainder => remainder_scalar(x, s),
     })
 }
 
@@ -342,6 +374,16 @@ pub fn mul_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
 /// x ← x / s, of floats.
 pub fn div_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
     arithmetic_scalar("div_", Arithmetic::Div, x, s.into())
+}
+
+/// x ← ⌊x / s⌋
+pub fn floor_divide_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
+    arithmetic_scalar("floor_divide_", Arithmetic::FloorDiv, x, s.into())
+}
+
+/// x ← x − ⌊x / s⌋ · s
+pub fn remainder_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
+    arithmetic_scalar("remainder_", Arithmetic::Remainder, x, s.into())
 }
 
 /// x ← b, converted to x's dtype and broadcast to its shape.
@@ -368,10 +410,14 @@ pub fn zero_(x: &Tensor) -> Result<()> {
     fill_with("zero_", x, Scalar::Int(0))
 }
 
-/// x ← x held to `[min, max]`, of floats; a bound may be missing.
+/// x ← x held to `[min, max]`; a bound may be missing.
 pub fn clamp_(x: &Tensor, min: Option<Scalar>, max: Option<Scalar>) -> Result<()> {
-    super::float_dtype("clamp_", &[x.meta()])?;
     check_target("clamp_", x)?;
+    if x.dtype() == DType::I64 {
+        [min, max].into_iter().flatten().try_for_each(|s| number("clamp_", x, s))?;
+        return copy_(x, &clamp(x, min, max)?);
+    }
+    super::float_dtype("clamp_", &[x.meta()])?;
     change(InPlace { name: "clamp_", change: Change::Clamp(min, max) }, x, &[], |x| clamp(x, min, max))
 }
 

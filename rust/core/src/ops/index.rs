@@ -29,7 +29,9 @@ use super::walk::Walk;
 use super::{Op, Outputs, Run, alias, apply, cast, permute, unsqueeze};
 use crate::element::DType;
 use crate::error::{Error, Result};
+use crate::kernels::position::{read, within};
 use crate::plan::trace;
+use crate::reserve;
 use crate::tensor::layout::{broadcast, dim_index, show};
 use crate::tensor::{Dims, Meta, Tensor, View};
 
@@ -55,7 +57,7 @@ fn check_range(op: &str, index: &View<'_>, low: i64, end: i64, dim: usize) -> Re
     Walk::new(index.shape(), [index.strides()]).run(&crate::threads::Team::SOLO, |at, n, step| {
         for i in 0..n as isize {
             // SAFETY: offsets of the layout.
-            let value = unsafe { *p.offset(at[0] + i * step[0]) };
+            let value = unsafe { read(p.offset(at[0] + i * step[0])) };
             if !(low..end).contains(&value) && wrong.is_none() {
                 wrong = Some(value);
             }
@@ -77,13 +79,17 @@ fn index_dtype(op: &str, dtype: DType) -> Result<()> {
 pub fn nonzero(x: &Tensor) -> Result<Vec<Tensor>> {
     trace::obstacle("the shape of nonzero() depends on values");
     let mask = cast(x, DType::Bool)?;
-    let flat: Vec<usize> = mask.to_vec_f64().iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(i, _)| i).collect();
+    let values = mask.to_vec_f64();
+    let found = || values.iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(i, _)| i);
+    let mut flat: Vec<usize> = reserve::with_capacity(found().count());
+    flat.extend(found());
+    drop(values);
     let mut step = x.numel();
     Ok(x.shape()
         .iter()
         .map(|&size| {
             step /= size.max(1);
-            let column: Vec<i64> = flat.iter().map(|&i| (i / step.max(1) % size) as i64).collect();
+            let column: Vec<i64> = reserve::collected(flat.iter().map(|&i| (i / step.max(1) % size) as i64));
             Tensor::from_slice(&column, &[column.len()])
         })
         .collect())
@@ -142,6 +148,10 @@ impl Op for Flatten {
         Ok(smallvec![Meta { shape, dtype: DType::I64 }])
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         for ((index, &size), &dim) in inputs.iter().zip(&self.sizes).zip(&self.first_dim) {
             check_range("index", index, -(size as i64), size as i64, dim)?;
@@ -163,9 +173,17 @@ impl Op for Flatten {
                 for i in 0..n as isize {
                     // SAFETY: offsets of the layouts; members of the team write different elements of y.
                     unsafe {
-                        let (place, y) = (*p.offset(at[0] + i * step[0]), py.offset(at[1] + i * step[1]));
-                        let place = if place < 0 { place + size } else { place };
-                        *y = if k == 0 { place } else { *y * size + place };
+                        let (place, y) = (read(p.offset(at[0] + i * step[0])), py.offset(at[1] + i * step[1]));
+                        let place = if place < 0 { place.wrapping_add(size) } else { place };
+                        // No position at all, if others have changed it since it was checked.
+                        let known = within(place, size as usize).is_some() && (k == 0 || *y >= 0);
+                        *y = if !known {
+                            -1
+                        } else if k == 0 {
+                            place
+                        } else {
+                            *y * size + place
+                        };
                     }
                 }
             });

@@ -52,12 +52,15 @@ use smallvec::{SmallVec, smallvec};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
+use crate::reserve;
+use crate::rng::Draw;
 use crate::simd::Flush;
+use crate::tensor::overlap::Pieces;
 use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View, room};
 use crate::threads::{self, Team};
 
-pub use binary::{Arithmetic, Binary, add, div, mul, pow, promote, sub};
+pub use binary::{Arithmetic, Binary, add, div, floor_divide, mul, pow, promote, remainder, sub};
 pub use compare::{
     eq, eq_scalar, ge, ge_scalar, gt, gt_scalar, isfinite, isinf, isnan, le, le_scalar, logical_and, logical_not,
     logical_or, logical_xor, lt, lt_scalar, ne, ne_scalar,
@@ -65,7 +68,8 @@ pub use compare::{
 pub use copy::{Copy, cast, contiguous, copy};
 pub use create::{arange, eye, full, linspace, one_hot, ones};
 pub use in_place::{
-    add_, add_scalar_, assign, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, sub_, sub_scalar_, zero_,
+    add_, add_scalar_, assign, clamp_, copy_, div_, div_scalar_, fill_, floor_divide_, floor_divide_scalar_, mul_,
+    mul_scalar_, remainder_, remainder_scalar_, sub_, sub_scalar_, zero_,
 };
 pub use index::{
     Index, gather, index, index_add, index_put_, index_select, narrow, nonzero, scatter_add, select, slice,
@@ -73,10 +77,12 @@ pub use index::{
 pub use join::{cat, chunk, split, split_sizes, stack, unbind};
 pub(crate) use put_view::put_view_node;
 pub use reduce::{
-    all, amax, amin, any, argmax, argmin, item, max, max_along, mean, min, min_along, prod, std, sum, sum_to, var,
+    all, amax, amin, any, argmax, argmin, item, max, max_along, mean, min, min_along, norm, norm_dtype, prod, std, sum,
+    sum_to, var,
 };
 pub use scalar::{
-    Scalar, add_scalar, div_scalar, mul_scalar, pow_scalar, rdiv_scalar, rpow_scalar, rsub_scalar, sub_scalar,
+    Scalar, add_scalar, div_scalar, floor_divide_scalar, mul_scalar, pow_scalar, rdiv_scalar, remainder_scalar,
+    rpow_scalar, rsub_scalar, sub_scalar,
 };
 pub use select::{clamp, masked_fill, maximum, maximum_scalar, minimum, minimum_scalar, where_};
 pub use shape::{
@@ -127,14 +133,19 @@ impl Saves {
     /// Whether input `i` is read.
     #[must_use]
     pub const fn input(self, i: usize) -> bool {
-        self.inputs >> i & 1 == 1
+        bit(self.inputs, i)
     }
 
     /// Whether output `i` is read.
     #[must_use]
     pub const fn output(self, i: usize) -> bool {
-        self.outputs >> i & 1 == 1
+        bit(self.outputs, i)
     }
+}
+
+/// Bit `i`; those that there are no bits for are as the last one.
+const fn bit(bits: u32, i: usize) -> bool {
+    bits >> if i < 31 { i } else { 31 } & 1 == 1
 }
 
 /// The circumstances in which an op runs.
@@ -160,6 +171,11 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         Ok(())
     }
 
+    /// Whether [`check`](Self::check) looks at anything.
+    fn checks(&self) -> bool {
+        false
+    }
+
     /// Compute the outputs. Every member of the team calls it and does its share. On return of the last member all
     /// outputs are complete; barriers inside are the op's own affair. Inputs are contiguous unless
     /// [`strided`](Op::strided); outputs always are.
@@ -181,6 +197,11 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         false
     }
 
+    /// Whether an op that is [`in_place`](Op::in_place) writes every element of its first input, and reads none.
+    fn writes_all(&self) -> bool {
+        false
+    }
+
     /// Whether output 0 may lie where input 0 does, if both have the same shape and nobody reads the input afterwards: their
     /// views then have one address.
     fn overwrites(&self, inputs: &[Meta]) -> bool {
@@ -198,9 +219,9 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         SmallVec::new()
     }
 
-    /// Whether it draws random numbers.
-    fn draws(&self) -> bool {
-        false
+    /// What it draws random numbers from, if it does. A plan adds [`Run::replay`] to the call number.
+    fn draw(&self) -> Option<Draw> {
+        None
     }
 
     /// What backward reads.
@@ -282,20 +303,25 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
         return Ok(finish(&op, inputs, outputs, input_meta, output_meta, recorded));
     }
 
-    // Copies stand on the tape and in the trace as ops of their own.
-    let copies: SmallVec<[Option<Tensor>; 3]> = inputs
-        .iter()
-        .map(|t| if op.strided() || t.layout().is_contiguous() { Ok(None) } else { copy(t).map(Some) })
-        .collect::<Result<_>>()?;
+    // Copies stand on the tape and in the trace as ops of their own. What lies where the op changes statistics is read before.
+    let changed = op.changed_outside();
+    let changed = if changed.is_empty() { None } else { Some(Pieces::of(changed)) };
+    let as_it_is = |t: &Tensor| {
+        (op.strided() || t.layout().is_contiguous()) && changed.as_ref().is_none_or(|changed| !changed.meet(t))
+    };
+    let copies: SmallVec<[Option<Tensor>; 3]> =
+        inputs.iter().map(|t| if as_it_is(t) { Ok(None) } else { copy(t).map(Some) }).collect::<Result<_>>()?;
     let ready: SmallVec<[&Tensor; 3]> = copies.iter().zip(inputs).map(|(c, t)| c.as_ref().unwrap_or(t)).collect();
 
     let views: SmallVec<[View<'_>; 3]> = ready.iter().map(|t| t.view()).collect();
     op.check(&views)?;
-    let outputs: SmallVec<[Tensor; 1]> = output_meta.iter().map(|m| Tensor::empty(&m.shape, m.dtype)).collect();
-    {
+    let outputs = reserve::guard(op.name(), || {
+        let outputs: SmallVec<[Tensor; 1]> = output_meta.iter().map(|m| Tensor::empty(&m.shape, m.dtype)).collect();
         let targets: SmallVec<[View<'_>; 1]> = outputs.iter().map(Tensor::view).collect();
         execute(&*op, &input_meta, &output_meta, &views, &targets);
-    }
+        drop(targets);
+        Ok(outputs)
+    })?;
     drop(views);
     trace::record(&op, &ready, &outputs);
     Ok(finish(&op, &ready, outputs, input_meta, output_meta, recorded))
@@ -333,6 +359,14 @@ fn finish(
     outputs
 }
 
+/// Refuse to write a read-only array.
+fn check_writable(op: &str, target: &Tensor) -> Result<()> {
+    if target.storage().writable() {
+        return Ok(());
+    }
+    Err(Error::value(format!("{op}: expected a writable tensor; got a read-only array")))
+}
+
 /// Run an op that changes its first input in memory, where the tape need not know: see [`in_place`].
 fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Result<()> {
     let op: Arc<dyn Op> = Arc::new(op);
@@ -342,15 +376,16 @@ fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Result<()
             op.name()
         )));
     }
-    if !target.storage().writable() {
-        return Err(Error::value(format!("{}: expected a writable tensor; got a read-only array", op.name())));
-    }
+    check_writable(op.name(), target)?;
     let inputs: SmallVec<[&Tensor; 3]> = std::iter::once(target).chain(others.iter().copied()).collect();
     let metas: SmallVec<[Meta; 3]> = inputs.iter().map(|t| t.meta()).collect();
     op.infer(&metas)?;
     let views: SmallVec<[View<'_>; 3]> = inputs.iter().map(|t| t.view()).collect();
     op.check(&views)?;
-    execute(&*op, &metas, &[], &views, &[]);
+    reserve::guard(op.name(), || {
+        execute(&*op, &metas, &[], &views, &[]);
+        Ok(())
+    })?;
     target.storage().bump();
     trace::record(&op, &inputs, &[]);
     Ok(())

@@ -8,9 +8,10 @@
 use smallvec::smallvec;
 
 use super::cross_entropy::{Reduction, check_labels, classes, infer_labels, label_weight, reduce, shared_scale};
-use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, second};
+use super::{Grads, Op, Outputs, Run, Saves, apply, apply_many, contiguous, second};
 use crate::element::Float;
 use crate::error::Result;
+use crate::kernels::position::{read_ref, within};
 use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
@@ -31,8 +32,16 @@ pub struct NllLossGrad {
     pub loss: NllLoss,
 }
 
-fn weight_at<T: Float>(weight: &[T], label: i64) -> T {
-    if weight.is_empty() { T::ONE } else { weight[label as usize] }
+fn weight_at<T: Float>(weight: &[T], label: usize) -> T {
+    if weight.is_empty() { T::ONE } else { weight[label] }
+}
+
+impl NllLoss {
+    /// The class of a sample that counts. Others may have changed the label since it was checked.
+    fn class(&self, label: &i64, classes: usize) -> Option<usize> {
+        let label = read_ref(label);
+        within(label, classes).filter(|_| label != self.ignore_index)
+    }
 }
 
 impl Op for NllLoss {
@@ -42,6 +51,10 @@ impl Op for NllLoss {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
         infer_labels("nll_loss", inputs, self.reduction)
+    }
+
+    fn checks(&self) -> bool {
+        true
     }
 
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
@@ -58,11 +71,9 @@ impl Op for NllLoss {
             // SAFETY: members have different samples.
             let losses = unsafe { each.part::<T>(mine.clone()) };
             for (i, loss) in mine.zip(losses) {
-                let label = labels[i];
-                *loss = if label == self.ignore_index {
-                    0.0
-                } else {
-                    -(weight_at(weight, label) * x[(i / inner * c + label as usize) * inner + i % inner])
+                *loss = match self.class(&labels[i], c) {
+                    Some(class) => -(weight_at(weight, class) * x[(i / inner * c + class) * inner + i % inner]),
+                    None => 0.0,
                 };
             }
             reduce(run.team, self.reduction, || label_weight(weight, self.ignore_index, labels), outputs);
@@ -79,6 +90,9 @@ impl Op for NllLoss {
         inputs.extend((0..cx.input_meta.len()).map(|i| cx.input(i)));
         let mut grads: Grads = smallvec![None; cx.input_meta.len()];
         if cx.needs(0) {
+            // The memory of labels may be another's, who has changed them since.
+            let labels = contiguous(cx.input(1))?;
+            check_labels("nll_loss", labels.view().slice(), classes(&cx.input_meta[0].shape)[1], self.ignore_index)?;
             grads[0] = Some(apply(NllLossGrad { loss: *self }, &inputs)?);
         }
         Ok(grads)
@@ -106,8 +120,8 @@ impl Op for NllLossGrad {
                 out.fill(T::ZERO);
                 for k in 0..inner {
                     let i = block * inner + k;
-                    if labels[i] != self.loss.ignore_index {
-                        out[labels[i] as usize * inner + k] = -(weight_at(weight, labels[i]) * shared.unwrap_or(g[i % g.len()]));
+                    if let Some(class) = self.loss.class(&labels[i], c) {
+                        out[class * inner + k] = -(weight_at(weight, class) * shared.unwrap_or(g[i % g.len()]));
                     }
                 }
             }

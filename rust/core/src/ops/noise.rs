@@ -45,8 +45,8 @@ impl Op for GaussianNoise {
         });
     }
 
-    fn draws(&self) -> bool {
-        true
+    fn draw(&self) -> Option<Draw> {
+        Some(self.draw)
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {

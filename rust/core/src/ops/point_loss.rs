@@ -104,8 +104,12 @@ impl Op for PointLossOp {
         Ok(smallvec![Meta::new(&[], dtype), Meta::new(&[inputs[0].numel().div_ceil(CHUNK)], dtype)])
     }
 
+    fn checks(&self) -> bool {
+        self.kind == PointLoss::Bce
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
-        if self.kind != PointLoss::Bce {
+        if !self.checks() {
             return Ok(());
         }
         with_float!(inputs[0].dtype(), T => {

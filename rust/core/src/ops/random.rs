@@ -1,131 +1,31 @@
-//! Random tensors, and the generator of the process.
+//! Random tensors, and the generators that they draw from.
 //!
 //! A draw is fixed when an op is made and lives in the op: the numbers are a function of it and of an element's
 //! row-major index, so that neither the team nor the layout shows.
 //!
 //! Where `PyTorch` differs: its numbers for a seed are others.
 
-use std::cell::RefCell;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-use std::sync::{Mutex, PoisonError};
+mod permutation;
+mod source;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::in_place::{change_on_tape, flows};
+pub use permutation::{RandPerm, permutation, randperm};
+pub use source::{
+    FitDraws, advance, augment_draw, begin_fit, begin_training, end_fit, gradient_draw, manual_seed, manual_seed_own,
+    next_draw, next_gradient_draw, reserve, set_own_state, set_state, set_state_own, state,
+};
+
+use super::in_place::{change_on_tape, check_target, flows};
 use super::put_view::overwritten;
 use super::walk::Walk;
-use super::{Op, Outputs, Run, apply, apply_in_place, float_dtype};
+use super::{Op, Outputs, Run, apply, apply_in_place, check_writable, float_dtype};
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
-use crate::rng::{self, Draw, Generator};
+use crate::rng::{self, Draw};
 use crate::tensor::layout::{Dims, row_major};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
-
-/// The stream of random tensors and masks.
-const TENSORS: u32 = 0;
-/// The stream of the data's order.
-const SHUFFLES: u32 = 1;
-/// The stream of noise on gradients.
-const GRADIENTS: u32 = 2;
-
-/// None until it is first asked.
-static GENERATOR: Mutex<Option<Generator>> = Mutex::new(None);
-
-thread_local! {
-    /// The generator of this thread alone, while it has one.
-    static OWN: RefCell<Option<Generator>> = const { RefCell::new(None) };
-}
-
-fn with_generator<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
-    OWN.with_borrow_mut(|own| match own {
-        Some(generator) => f(generator),
-        None => with_shared_generator(f),
-    })
-}
-
-fn with_shared_generator<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
-    let mut generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    // The hasher's keys are random: as in PyTorch, a process that sets no seed gets another one each time.
-    f(generator.get_or_insert_with(|| Generator::new(RandomState::new().hash_one(0))))
-}
-
-/// Begin again from `seed`.
-pub fn manual_seed(seed: u64) {
-    with_generator(|g| g.manual_seed(seed));
-}
-
-/// A draw that no other op has.
-#[must_use]
-pub fn next_draw() -> Draw {
-    with_generator(|g| g.next_call(TENSORS))
-}
-
-/// A draw for noise on gradients.
-#[must_use]
-pub fn next_gradient_draw() -> Draw {
-    with_generator(|g| g.next_call(GRADIENTS))
-}
-
-/// The draw that [`next_gradient_draw`] gives in a state of the generator.
-#[must_use]
-pub fn gradient_draw((seed, call): (u64, u64)) -> Draw {
-    Draw { seed, stream: GRADIENTS, call }
-}
-
-/// The draw that an augmented batch takes in a state of the generator; its streams are its own.
-#[must_use]
-pub fn augment_draw((seed, call): (u64, u64)) -> Draw {
-    Draw { seed, stream: 0, call }
-}
-
-/// The first of `calls` draws in a row that no other op has; the others have the calls that follow.
-#[must_use]
-pub fn reserve(calls: u64) -> Draw {
-    with_generator(|g| {
-        let first = g.next_call(TENSORS);
-        g.set_state((first.seed, first.call.wrapping_add(calls)));
-        first
-    })
-}
-
-/// (seed, number of draws so far).
-#[must_use]
-pub fn state() -> (u64, u64) {
-    with_generator(|g| g.state())
-}
-
-/// Let this thread draw from a generator of its own, which stands at a state; or, with `None`, from that of the process
-/// again. What threads draw beside each other then depends on no clock.
-///
-/// Returns where the one that it had of its own stood.
-pub fn set_own_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
-    OWN.replace(state.map(Generator::at)).map(|generator| generator.state())
-}
-
-/// Go on from a state.
-pub fn set_state(state: (u64, u64)) {
-    with_generator(|g| g.set_state(state));
-}
-
-/// The numbers 0..n in random order, for shuffling data.
-///
-/// # Panics
-/// If n is 2³² or more.
-#[must_use]
-pub fn permutation(n: usize) -> Vec<u32> {
-    rng::permutation(with_generator(|g| g.next_call(SHUFFLES)), n)
-}
-
-/// [`permutation`] as an int64 tensor.
-pub fn randperm(n: usize) -> Result<Tensor> {
-    if u32::try_from(n).is_err() {
-        return Err(Error::value(format!("randperm: expected n below 2**32; got {n}")));
-    }
-    let order: Vec<i64> = permutation(n).into_iter().map(i64::from).collect();
-    Ok(Tensor::from_slice(&order, &[n]))
-}
 
 /// How numbers are distributed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -149,7 +49,7 @@ pub enum Distribution {
         /// In [0, 1].
         p: f64,
     },
-    /// Whole numbers, evenly over low..high; exact while `high - low` is far below 2⁵³.
+    /// Whole numbers, evenly over low..high, as far as 64 bits can be: 53 where `high - low` is at most 2⁵³.
     Integers {
         /// The least number.
         low: i64,
@@ -159,6 +59,16 @@ pub enum Distribution {
 }
 
 impl Distribution {
+    /// What errors call the op that fills a tensor with it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Uniform { .. } => "uniform_",
+            Self::Normal { .. } => "normal_",
+            Self::Bernoulli { .. } => "bernoulli_",
+            Self::Integers { .. } => "random_",
+        }
+    }
+
     /// Refuse parameters that make no distribution; `op` names the caller.
     fn check(self, op: &str) -> Result<()> {
         let wrong = match self {
@@ -210,6 +120,16 @@ crate::simd! {
 
 fn integers(low: i64, high: i64, draw: Draw, first: usize, out: &mut [i64]) {
     let width = high.wrapping_sub(low) as u64;
+    if width > 1 << 53 {
+        // More numbers than a float64 has below 1: the 64 bits of the two words of which it would be made.
+        for (position, out) in (first..).zip(out) {
+            let words = draw.block((position / 2) as u64);
+            let [low_half, high_half] = [0, 1].map(|half| u64::from(words[position % 2 * 2 + half]));
+            let product = u128::from(low_half | high_half << 32) * u128::from(width);
+            *out = low.wrapping_add((product >> 64) as i64);
+        }
+        return;
+    }
     let mut unit = [0.0_f64; BUFFER];
     for (i, out) in out.chunks_mut(BUFFER).enumerate() {
         rng::uniform(draw, first + i * BUFFER, &mut unit[..out.len()]);
@@ -264,8 +184,8 @@ impl Op for Random {
         });
     }
 
-    fn draws(&self) -> bool {
-        true
+    fn draw(&self) -> Option<Draw> {
+        Some(self.draw)
     }
 
     fn differentiable(&self) -> bool {
@@ -288,12 +208,7 @@ pub struct RandomFill {
 
 impl Op for RandomFill {
     fn name(&self) -> &'static str {
-        match self.distribution {
-            Distribution::Uniform { .. } => "uniform_",
-            Distribution::Normal { .. } => "normal_",
-            Distribution::Bernoulli { .. } => "bernoulli_",
-            Distribution::Integers { .. } => "random_",
-        }
+        self.distribution.name()
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Outputs> {
@@ -309,8 +224,12 @@ impl Op for RandomFill {
         true
     }
 
-    fn draws(&self) -> bool {
+    fn writes_all(&self) -> bool {
         true
+    }
+
+    fn draw(&self) -> Option<Draw> {
+        Some(self.draw)
     }
 
     fn differentiable(&self) -> bool {
@@ -359,6 +278,10 @@ impl Op for Bernoulli {
         Ok(smallvec![Meta { shape: inputs[0].shape.clone(), dtype }])
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         with_float!(inputs[0].dtype(), T => {
             match inputs[0].slice::<T>().iter().find(|p| !(0.0..=1.0).contains(&p.to_f64())) {
@@ -382,8 +305,8 @@ impl Op for Bernoulli {
         });
     }
 
-    fn draws(&self) -> bool {
-        true
+    fn draw(&self) -> Option<Draw> {
+        Some(self.draw)
     }
 
     fn differentiable(&self) -> bool {
@@ -423,14 +346,16 @@ pub fn bernoulli(p: &Tensor) -> Result<Tensor> {
 }
 
 fn fill(x: &Tensor, distribution: Distribution) -> Result<()> {
-    let op = RandomFill { distribution, draw: Draw { seed: 0, stream: TENSORS, call: 0 } };
-    distribution.check(op.name())?;
-    op.infer(&[x.meta()])?;
-    let fill = |x: &Tensor| apply_in_place(RandomFill { draw: next_draw(), ..op }, x, &[]);
+    let name = distribution.name();
+    distribution.check(name)?;
+    // What is refused takes no call of the generator.
+    check_target(name, x)?;
+    check_writable(name, x)?;
+    let fill = |x: &Tensor| apply_in_place(RandomFill { distribution, draw: next_draw() }, x, &[]);
     if !flows(x, &[]) {
         return fill(x);
     }
-    change_on_tape(op.name(), x, |x| {
+    change_on_tape(name, x, |x| {
         let new = Tensor::empty(x.shape(), x.dtype());
         fill(&new)?;
         overwritten(x, &new)
@@ -453,4 +378,4 @@ pub fn bernoulli_(x: &Tensor, p: f64) -> Result<()> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

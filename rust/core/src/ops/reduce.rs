@@ -12,16 +12,18 @@
 //! and the same for `min`; `argmax`, `argmin`, `any` and `all` have no gradient. A NaN is the greatest and the smallest; of
 //! equal elements the first is found. Integers and masks are summed and multiplied as int64.
 //!
-//! The order of a sum is fixed by the shape ([`crate::kernels::reduce`]): 16 lanes along a dimension; chunks of
+//! The order of a sum is fixed by the shape ([`crate::kernels::reduce`]): 16 lanes along a dimension, in blocks of 512; chunks of
 //! 4096, which the team shares, where one number comes of all elements.
 
 mod dims;
 mod extreme;
+mod norm;
 #[cfg(test)]
 mod tests;
 mod variance;
 
 pub use extreme::{argmax, argmin, max_along, min_along};
+pub use norm::{norm, norm_dtype};
 pub use variance::{std, var};
 
 use std::ops::Range;

@@ -6,9 +6,14 @@
 //! mul_scalar   y = x · s    grad_x = g · s          rpow_scalar   y = sˣ       grad_x = g · y · ln s
 //! div_scalar   y = x / s    grad_x = g / s
 //! pow_scalar   y = xˢ       grad_x = g · s · xˢ⁻¹, and 0 if s is 0
+//!
+//! floor_divide_scalar  y = ⌊x / s⌋    grad_x = 0
+//! remainder_scalar     y = x − ⌊x / s⌋ · s    grad_x = g
 //! ```
 //! The tensor keeps its dtype, unless the number is of a higher kind: a float makes float32 of an integer tensor, and an
 //! integer makes int64 of a mask.
+
+use std::fmt;
 
 use smallvec::smallvec;
 
@@ -54,6 +59,16 @@ impl From<f64> for Scalar {
     }
 }
 
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(x) => f.write_str(if *x { "True" } else { "False" }),
+            Self::Int(x) => x.fmt(f),
+            Self::Float(x) => x.fmt(f),
+        }
+    }
+}
+
 impl Scalar {
     /// The value as a float.
     #[must_use]
@@ -62,6 +77,16 @@ impl Scalar {
             Self::Bool(x) => f64::from(u8::from(x)),
             Self::Int(x) => x as f64,
             Self::Float(x) => x,
+        }
+    }
+
+    /// The value, if it is no float.
+    #[must_use]
+    pub fn whole(self) -> Option<i64> {
+        match self {
+            Self::Bool(x) => Some(x.into()),
+            Self::Int(x) => Some(x),
+            Self::Float(_) => None,
         }
     }
 
@@ -166,6 +191,13 @@ impl Op for WithScalar {
         true
     }
 
+    fn check(&self, inputs: &[View<'_>]) -> Result<()> {
+        with_view(self.value, inputs[0].dtype(), |s| {
+            let (a, b) = if self.reversed { (s, &inputs[0]) } else { (&inputs[0], s) };
+            self.op.check_divisor(self.name(), a, b)
+        })
+    }
+
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let (x, y) = (&inputs[0], &outputs[0]);
         with_view(self.value, y.dtype(), |s| {
@@ -186,7 +218,9 @@ impl Op for WithScalar {
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let (g, s) = (cx.grad(), self.value);
         let grad = match (self.op, self.reversed) {
-            (Arithmetic::Add, _) | (Arithmetic::Sub, false) => g.clone(),
+            (Arithmetic::Add, _) | (Arithmetic::Sub | Arithmetic::Remainder, false) => g.clone(),
+            (Arithmetic::FloorDiv, _) => Tensor::zeros(g.shape(), g.dtype()),
+            (Arithmetic::Remainder, true) => unreachable!("a number's remainder by a tensor is that of two tensors"),
             (Arithmetic::Sub, true) => neg(g)?,
             (Arithmetic::Mul, _) => mul_scalar(g, s)?,
             (Arithmetic::Div, false) => div_scalar(g, s)?,
@@ -306,9 +340,19 @@ pub fn pow_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
         return apply(PowScalar { exponent, gradient: false }, &[&cast(x, dtype)?]);
     }
     if s.to_f64() < 0.0 {
-        return Err(Error::value(format!("pow: expected an exponent of integers of at least 0; got {}", s.to_f64())));
+        return Err(Error::value(format!("pow: expected an exponent of integers of at least 0; got {s}")));
     }
     with_scalar(Arithmetic::Pow, x, s, false)
+}
+
+/// ⌊x / s⌋
+pub fn floor_divide_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::FloorDiv, x, s.into(), false)
+}
+
+/// x − ⌊x / s⌋ · s
+pub fn remainder_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
+    with_scalar(Arithmetic::Remainder, x, s.into(), false)
 }
 
 /// sˣ
@@ -317,75 +361,4 @@ pub fn rpow_scalar(x: &Tensor, s: impl Into<Scalar>) -> Result<Tensor> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::gradcheck::{between, gradcheck};
-    use crate::ops::permute;
-
-    type Case = (fn(&Tensor, Scalar) -> Result<Tensor>, fn(f64, f64) -> f64);
-    const CASES: [Case; 8] = [
-        (add_scalar, |x, s| x + s),
-        (sub_scalar, |x, s| x - s),
-        (rsub_scalar, |x, s| s - x),
-        (mul_scalar, |x, s| x * s),
-        (div_scalar, |x, s| x / s),
-        (rdiv_scalar, |x, s| s / x),
-        (pow_scalar, f64::powf),
-        (rpow_scalar, |x, s| s.powf(x)),
-    ];
-
-    #[test]
-    fn values_and_gradients() {
-        for shape in [vec![], vec![17], vec![3, 5], vec![0, 2]] {
-            for (op, f) in CASES {
-                for s in [1.7, 2.0, 3.0, 0.5] {
-                    let x = between(0.5, 2.0, &shape, 1);
-                    let expected: Vec<f64> = x.to_vec_f64().iter().map(|&x| f(x, s)).collect();
-                    let y = op(&x, s.into()).unwrap();
-                    crate::kernels::testing::assert_close(&y.to_vec_f64(), &expected, 1e-14);
-                    gradcheck(|x| op(&x[0], s.into()), &[x]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn permuted_tensors() {
-        let x = permute(&between(0.5, 2.0, &[3, 7], 1), &[1, 0]).unwrap();
-        for (op, f) in CASES {
-            let expected: Vec<f64> = x.to_vec_f64().iter().map(|&x| f(x, 1.7)).collect();
-            let y = op(&x, 1.7.into()).unwrap();
-            crate::kernels::testing::assert_close(&y.to_vec_f64(), &expected, 1e-14);
-        }
-    }
-
-    #[test]
-    fn the_tensor_keeps_its_dtype_unless_the_number_is_of_a_higher_kind() {
-        let cases = [
-            (DType::F32, Scalar::Float(2.0), DType::F32),
-            (DType::F32, Scalar::Int(2), DType::F32),
-            (DType::I64, Scalar::Int(2), DType::I64),
-            (DType::I64, Scalar::Float(2.0), DType::F32),
-            (DType::Bool, Scalar::Int(2), DType::I64),
-            (DType::Bool, Scalar::Bool(true), DType::Bool),
-        ];
-        for (dtype, s, expected) in cases {
-            assert_eq!(mul_scalar(&Tensor::full(&[2], 1.0, dtype), s).unwrap().dtype(), expected);
-        }
-        let x = Tensor::from_slice(&[i64::MAX - 1], &[1]);
-        assert_eq!(add_scalar(&x, 1).unwrap().view().slice::<i64>(), [i64::MAX]);
-        assert_eq!(div_scalar(&x, 2).unwrap().dtype(), DType::F32);
-        let error = pow_scalar(&x, -1).unwrap_err();
-        assert_eq!(error.message(), "pow: expected an exponent of integers of at least 0; got -1");
-    }
-
-    #[test]
-    fn powers_of_zero_and_to_zero_have_gradient_zero() {
-        for (op, s, at) in [(CASES[6].0, 0.0, 0.0), (CASES[7].0, 0.0, 2.0)] {
-            let x = Tensor::from_slice(&[at], &[]);
-            x.set_requires_grad(true).unwrap();
-            crate::tensor::tape::backward(&op(&x, s.into()).unwrap(), None, false).unwrap();
-            assert_eq!(x.grad().unwrap().to_vec_f64(), [0.0]);
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use crate::data::augment::{Mixed, Pipeline, Shape, Worker, mix_images, mix_label
 use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::image::{Pixel, Sampled};
+use crate::kernels::position::{read_ref, within};
 use crate::ops::random;
 use crate::tensor::{Meta, Storage, Tensor};
 use crate::threads::Team;
@@ -33,6 +34,15 @@ pub(super) enum Batches<'a> {
 unsafe impl Sync for Batches<'_> {}
 
 impl Batches<'_> {
+    /// The bytes of each tensor of a gathered batch like this; one more for images that are yet to be mixed.
+    pub(super) fn room<'m>(&self, batch: &'m [Meta]) -> impl Iterator<Item = usize> + 'm {
+        let tensors = match self {
+            Self::Given(_) => 0,
+            Self::Rows(rows) => batch.len() + usize::from(rows.mixes()),
+        };
+        batch.iter().chain(&batch[..1]).map(|meta| meta.numel() * meta.dtype.size()).take(tensors)
+    }
+
     /// How many calls of the generator a batch takes.
     pub(super) fn draws(&self) -> u64 {
         match self {
@@ -70,6 +80,8 @@ pub(super) struct Rows<'a> {
     order: &'a [i64],
     samples: usize,
     augment: Option<Augment<'a>>,
+    /// Whether a step writes nothing of the data, so that rows which lie together need no copy.
+    apart: bool,
 }
 
 struct Augment<'a> {
@@ -149,10 +161,8 @@ impl<'a> Rows<'a> {
                 let classes = pipeline.mix().filter(|_| labels).map(|_| batch[1].shape[1]);
                 if let Some(classes) = classes {
                     let labels = data[1].view().slice::<i64>();
-                    if let Some(&row) =
-                        order.iter().find(|&&r| labels[r as usize] < 0 || labels[r as usize] >= classes as i64)
-                    {
-                        let label = labels[row as usize];
+                    let label = |&row: &i64| read_ref(&labels[row as usize]);
+                    if let Some(label) = order.iter().map(label).find(|&label| within(label, classes).is_none()) {
                         return Err(Error::value(format!("mixup: expected targets in [0, {classes}); got {label}")));
                     }
                 }
@@ -160,7 +170,12 @@ impl<'a> Rows<'a> {
             }
             None => None,
         };
-        Ok(Self { data, row_bytes, order, samples, augment })
+        Ok(Self { data, row_bytes, order, samples, augment, apart: true })
+    }
+
+    /// With rows that are copied before each step, unless they lie apart from what it writes.
+    pub(super) fn apart(self, apart: bool) -> Self {
+        Self { apart, ..self }
     }
 
     /// The numbers of all rows.
@@ -193,10 +208,10 @@ impl<'a> Rows<'a> {
             team.barrier();
             return;
         }
-        let together = order.windows(2).all(|w| w[1] == w[0] + 1);
+        let together = self.apart && order.windows(2).all(|w| w[1] == w[0] + 1);
         for (k, to) in gathered.iter().enumerate().take(self.data.len()) {
             if together {
-                // SAFETY: row numbers were checked.
+                // SAFETY: row numbers were checked, and nobody else has the memory they are in.
                 pointers.push(unsafe { self.data[k].view().address().add(order[0] as usize * self.row_bytes[k]) });
                 continue;
             }
@@ -276,13 +291,14 @@ impl<'a> Rows<'a> {
         if let Some(classes) = classes {
             let labels = y.view().slice::<i64>();
             let weights = self.data.get(2).map(|weights| weights.view().slice::<T>());
-            let label = |r: usize| labels[order[r] as usize];
+            let label = |r: usize| read_ref(&labels[order[r] as usize]);
             let weight = |r: usize| weights.map_or(1.0, |w| w[order[r] as usize].to_f64());
             for r in team.share(self.samples) {
                 let first = gathered[1].ptr().cast::<T>();
                 // SAFETY: the storage has room for `samples` rows of `classes`; shares are disjoint.
                 let out = unsafe { std::slice::from_raw_parts_mut(first.add(r * classes), classes) };
-                mix_labels(mixed, r, label, weight, out).expect("labels were checked");
+                // One that others have changed since it was checked has no part in the target.
+                let _ = mix_labels(mixed, r, label, weight, out);
             }
             return;
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::repeat::Renewed;
 use super::trace::Trace;
 use crate::error::{Error, Result};
 use crate::ops::Op;
@@ -61,7 +62,7 @@ impl Graph {
     /// Build it from a trace, keeping only what the `wanted` tensors and in-place changes need. Returns the values of
     /// the wanted tensors with it.
     pub fn new(trace: &Trace, batch: &[Tensor], wanted: &[Tensor]) -> Result<(Self, Vec<ValueId>)> {
-        let mut builder = Builder { trace, graph: Self::default(), ids: HashMap::new() };
+        let mut builder = Builder { trace, graph: Self::default(), ids: HashMap::new(), renewed: Renewed::default() };
         for (i, tensor) in batch.iter().enumerate() {
             let id = builder.push(tensor, Layout::contiguous(tensor.shape()), Source::Batch(i));
             builder.ids.insert(tensor.id(), id);
@@ -142,6 +143,7 @@ struct Builder<'a> {
     graph: Graph,
     /// Tensor id → value.
     ids: HashMap<u64, ValueId>,
+    renewed: Renewed,
 }
 
 impl Builder<'_> {
@@ -163,6 +165,9 @@ impl Builder<'_> {
 
     fn step(&mut self, step: &super::trace::Step) -> Result<()> {
         let inputs: Vec<ValueId> = step.inputs.iter().map(|t| self.value(t)).collect();
+        let values = &self.graph.values;
+        let is_outside = |i: usize| matches!(values[inputs[i]].source, Source::Outside(_));
+        self.renewed.check(self.trace, step, is_outside)?;
         // An op that draws a tensor of random numbers has no inputs.
         if let ([output], [from, ..]) = (step.outputs.as_slice(), step.inputs.as_slice())
             && step.op.view(from.layout()).is_some()

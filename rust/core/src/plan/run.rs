@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::halt::Exit;
 use super::memory::Memory;
-use super::program::{CrossEntropyStage, Penalties, Program, Rows, Stage};
+use super::program::{CrossEntropyStage, Home, Penalties, Program, Rows, Stage};
 use super::rows;
 use super::update::{run_norms, run_updates, run_weight};
 use crate::element::Float;
@@ -44,27 +45,46 @@ const NARROW: usize = 2 * ROW_GRANULE;
 
 /// Run one step. The caller meets the team before and after. An error is that of an op which looks at values, such as
 /// labels computed in the step; all members see the same one at the same stage, and no parameter was changed.
-pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
+pub fn step(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>, exit: &Exit<'_>) -> Result<()> {
     let Some(dtype) = program.dtype else {
-        return stages::<f32>(program, memory, team, step);
+        return stages::<f32>(program, memory, team, step, exit);
     };
-    with_float!(dtype, T => stages::<T>(program, memory, team, step))
+    with_float!(dtype, T => stages::<T>(program, memory, team, step, exit))
 }
 
-fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &Step<'_>) -> Result<()> {
-    for (barrier, stage) in &program.stages {
+fn stages<T: Float>(
+    program: &Program,
+    memory: &Memory<'_>,
+    team: &Team,
+    step: &Step<'_>,
+    exit: &Exit<'_>,
+) -> Result<()> {
+    for (i, (barrier, stage)) in program.stages.iter().enumerate() {
+        // A stage has two places at which to end: its barrier, and a check behind it.
+        let [before, at] = [2 * (exit.first + i), 2 * (exit.first + i) + 1];
         if *barrier {
+            let may_end = i <= exit.undoable;
+            if let (true, Some(watch)) = (may_end, exit.watch) {
+                exit.halt.decide(before, watch.look());
+            }
             team.barrier();
+            if may_end {
+                exit.halt.decided(before)?;
+            }
         }
         // All members see the same loss: it was complete before the last barrier.
         if step.stop && stage.updates() && !loss(program, memory).is_finite() {
             continue;
         }
         match stage {
-            Stage::Op { op, inputs, outputs, .. } => {
-                let inputs: smallvec::SmallVec<[View<'_>; 4]> = inputs.iter().map(|o| memory.view(o)).collect();
+            Stage::Op { op, inputs: operands, outputs, .. } => {
+                let inputs: smallvec::SmallVec<[View<'_>; 4]> = operands.iter().map(|o| memory.view(o)).collect();
                 let outputs: smallvec::SmallVec<[View<'_>; 4]> = outputs.iter().map(|o| memory.view(o)).collect();
-                op.check(&inputs)?;
+                if op.checks() {
+                    // Others may change it, and members that disagree would wait for each other for ever.
+                    let shared = operands.iter().any(|o| !matches!(program.buffers[o.buffer].home, Home::Arena(_)));
+                    if shared { exit.halt.agree(at, team, || op.check(&inputs))? } else { op.check(&inputs)? }
+                }
                 op.run(&Run { team, replay: step.replay }, &inputs, &outputs);
             }
             Stage::ToFeatures { from, to, samples, features } => {
@@ -89,8 +109,14 @@ fn stages<T: Float>(program: &Program, memory: &Memory<'_>, team: &Team, step: &
             Stage::Weight(weight) => run_weight::<T>(weight, memory, team, step),
             Stage::CrossEntropy(stage) => {
                 if !stage.labels_checked {
-                    let labels = memory.view(&stage.labels);
-                    cross_entropy::check_labels("cross_entropy", labels.slice(), stage.classes, stage.ignore_index)?;
+                    let check = || {
+                        let labels = memory.view(&stage.labels);
+                        cross_entropy::check_labels("cross_entropy", labels.slice(), stage.classes, stage.ignore_index)
+                    };
+                    match program.buffers[stage.labels.buffer].home {
+                        Home::Arena(_) => check()?,
+                        _ => exit.halt.agree(at, team, check)?,
+                    }
                 }
                 run_cross_entropy::<T>(stage, memory, team);
             }

@@ -9,6 +9,8 @@ pub struct Statistics {
     /// The tensors.
     pub tensors: Vec<Tensor>,
     copies: Vec<Storage>,
+    /// How many of the first stages change nothing outside besides these.
+    pub undoable: usize,
 }
 
 impl Statistics {
@@ -28,7 +30,14 @@ impl Statistics {
             }
         }
         let copies = tensors.iter().map(|t| Storage::alloc(t.storage().bytes())).collect();
-        Self { tensors, copies }
+        let kept = |tensor: &Tensor| tensors.iter().any(|t| t.storage().ptr() == tensor.storage().ptr());
+        let lasting = |buffer: &usize| match &program.buffers[*buffer].home {
+            Home::Outside(tensor) => !kept(tensor),
+            _ => false,
+        };
+        let undoable =
+            program.stages.iter().position(|(_, stage)| stage.updates() || stage.touches().writes.iter().any(lasting));
+        Self { copies, undoable: undoable.unwrap_or(program.stages.len()), tensors }
     }
 
     /// Remember them as they are. One thread, while nobody writes them.

@@ -25,6 +25,8 @@ pub struct Trace {
     pub steps: Vec<Step>,
     /// Why the step cannot be planned, if it cannot.
     pub obstacle: Option<String>,
+    /// The id of the first tensor that was made since the trace began.
+    first_id: u64,
     /// Detached tensors, and what they were detached from.
     same: HashMap<u64, u64>,
 }
@@ -38,6 +40,12 @@ impl Trace {
         }
         id
     }
+
+    /// Whether the memory of a tensor was made since the trace began.
+    #[must_use]
+    pub fn is_new(&self, tensor: &Tensor) -> bool {
+        tensor.storage().born() >= self.first_id
+    }
 }
 
 thread_local! {
@@ -46,7 +54,7 @@ thread_local! {
 
 /// Start to record what runs on this thread.
 pub fn start() {
-    TRACE.set(Some(Trace::default()));
+    TRACE.set(Some(Trace { first_id: Tensor::next_id(), ..Trace::default() }));
 }
 
 /// Stop recording.

@@ -3,6 +3,7 @@
 pub mod anomaly;
 pub mod layout;
 mod lineage;
+pub mod overlap;
 pub mod room;
 mod storage;
 pub mod tape;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use layout::{Dims, Layout, Strides};
 pub use lineage::rebase;
-pub use storage::Storage;
+pub use storage::{Keeper, Storage};
 pub use view::View;
 
 use crate::element::{DType, Element};
@@ -155,6 +156,11 @@ impl Tensor {
         self.0.id
     }
 
+    /// The id of the next tensor that is made.
+    pub(crate) fn next_id() -> u64 {
+        NEXT_ID.load(Ordering::Relaxed)
+    }
+
     /// The memory.
     #[must_use]
     pub fn storage(&self) -> &Arc<Storage> {
@@ -216,7 +222,7 @@ impl Tensor {
     /// All elements in row-major order, converted to f64: for tests and messages.
     #[must_use]
     pub fn to_vec_f64(&self) -> Vec<f64> {
-        let mut out = Vec::with_capacity(self.numel());
+        let mut out = crate::reserve::with_capacity(self.numel());
         crate::with_element!(self.dtype(), T => {
             let ptr = self.view().ptr::<T>();
             for_each_offset(self.layout(), |offset| {

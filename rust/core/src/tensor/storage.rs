@@ -1,9 +1,10 @@
 //! The memory behind tensors: our own, aligned to a cache line, or somebody else's that is kept alive.
 
 use std::alloc::{Layout as Memory, alloc, dealloc};
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::reserve::exhausted;
 
 /// Bytes to which owned memory is aligned: a cache line and an AVX-512 register.
 pub const ALIGNMENT: usize = 64;
@@ -19,15 +20,19 @@ pub struct Storage {
     version: AtomicU64,
     rebased: AtomicU64,
     claimed: AtomicBool,
+    /// The id of the first tensor that was made after it.
+    born: u64,
+}
+
+/// An object that keeps somebody else's memory alive.
+pub trait Keeper: Send + Sync {
+    /// Whether the memory may be written now.
+    fn writable(&self) -> bool;
 }
 
 enum Owner {
     Ours(Memory),
-    /// An object that keeps the memory alive, and whether the memory may be written.
-    Foreign {
-        _keep: Box<dyn Any + Send + Sync>,
-        writable: bool,
-    },
+    Foreign(Box<dyn Keeper>),
 }
 
 // SAFETY: the pointer is to memory that lives as long as the storage; the type's contract above says who may write.
@@ -36,10 +41,11 @@ unsafe impl Send for Storage {}
 unsafe impl Sync for Storage {}
 
 impl Storage {
-    /// Uninitialised memory of our own; whoever asks for it writes every element before anyone reads.
+    /// Uninitialised memory of our own; whoever asks for it writes every element before anyone reads. Unwinds as
+    /// [`exhausted`] where there is none.
     #[must_use]
     pub fn alloc(bytes: usize) -> Self {
-        let memory = Memory::from_size_align(spare::rounded(bytes), ALIGNMENT).expect("size fits in memory");
+        let Ok(memory) = Memory::from_size_align(spare::rounded(bytes), ALIGNMENT) else { exhausted(bytes) };
         if let Some(ptr) = spare::take(memory.size()).or_else(|| large::take(memory.size())) {
             return Self {
                 ptr,
@@ -48,12 +54,14 @@ impl Storage {
                 version: AtomicU64::new(0),
                 rebased: AtomicU64::new(0),
                 claimed: AtomicBool::new(false),
+                born: super::Tensor::next_id(),
             };
         }
         // SAFETY: the size is not zero.
         let ptr = unsafe { alloc(memory) };
-        // Where a caller's wish can be that large, `room` has refused it before.
-        assert!(!ptr.is_null(), "there is no memory for {bytes} bytes");
+        if ptr.is_null() {
+            exhausted(bytes);
+        }
         Self {
             ptr,
             bytes,
@@ -61,7 +69,13 @@ impl Storage {
             version: AtomicU64::new(0),
             rebased: AtomicU64::new(0),
             claimed: AtomicBool::new(false),
+            born: super::Tensor::next_id(),
         }
+    }
+
+    /// The id of the first tensor that was made after this memory.
+    pub(crate) fn born(&self) -> u64 {
+        self.born
     }
 
     /// Memory of somebody else.
@@ -69,14 +83,15 @@ impl Storage {
     /// # Safety
     /// `ptr` must be valid for `bytes` bytes, and aligned for the elements, for as long as `keep` lives.
     #[must_use]
-    pub unsafe fn foreign(ptr: *mut u8, bytes: usize, writable: bool, keep: Box<dyn Any + Send + Sync>) -> Self {
+    pub unsafe fn foreign(ptr: *mut u8, bytes: usize, keep: Box<dyn Keeper>) -> Self {
         Self {
             ptr,
             bytes,
-            owner: Owner::Foreign { _keep: keep, writable },
+            owner: Owner::Foreign(keep),
             version: AtomicU64::new(0),
             rebased: AtomicU64::new(0),
             claimed: AtomicBool::new(false),
+            born: super::Tensor::next_id(),
         }
     }
 
@@ -92,13 +107,19 @@ impl Storage {
         self.bytes
     }
 
-    /// Whether it may be changed: false for a read-only array.
+    /// Whether it may be changed: false for an array that is read-only now.
     #[must_use]
     pub fn writable(&self) -> bool {
         match &self.owner {
             Owner::Ours(_) => true,
-            Owner::Foreign { writable, .. } => *writable,
+            Owner::Foreign(keeper) => keeper.writable(),
         }
+    }
+
+    /// Whether it is somebody else's memory.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.owner, Owner::Foreign(_))
     }
 
     /// How often it was changed in place.

@@ -11,8 +11,11 @@
 //! Reduction over samples is the caller's: `scale` holds the gradient of each sample's loss, 1/n for a mean.
 
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{by_columns, fold_pairs, lanes, sum, tree, tree_columns, window, window_mut};
-use crate::kernels::softmax::{SHORT, Turned, block_exp_sum, block_max, logs, row_max, turn, turn_back};
+use crate::kernels::position::{read_ref, within};
+use crate::kernels::reduce::{
+    BLOCK, Running, by_columns, join, joined, sum, sum_of, sum_pairs, tree_columns, window, window_mut,
+};
+use crate::kernels::softmax::{SHORT, Turned, block_exp_sum, block_max, exp_sum, logs, row_max, turn, turn_back};
 use crate::kernels::unary::c;
 use crate::simd;
 
@@ -52,6 +55,13 @@ pub struct SampleScales<'a, T> {
 }
 
 impl<T: Float> CrossEntropy<'_, T> {
+    /// A label as it is used: one that is no class, which others have written since labels were checked, is left out.
+    #[inline(always)]
+    fn known(&self, label: &i64) -> i64 {
+        let label = read_ref(label);
+        if within(label, self.classes).is_some() { label } else { self.ignore_index }
+    }
+
     #[inline(always)]
     fn weight(&self, class: usize) -> T {
         if self.weight.is_empty() { T::ONE } else { self.weight[class] }
@@ -91,20 +101,25 @@ fn forward_samples<T: Float, const W: usize>(
     stride: usize,
     labels: &[i64; W],
 ) -> [[T; W]; 3] {
+    let labels = labels.each_ref().map(|label| ce.known(label));
     let max = block_max::<T, W>(x, ce.classes, stride);
     let sum = block_exp_sum::<T, W>(x, ce.classes, stride, &max);
     let log = logs(sum);
     let smooth = if ce.smoothing == 0.0 {
         [T::ZERO; W]
     } else {
-        let mut lanes = [[T::ZERO; W]; LANES];
-        for j in 0..ce.classes {
-            let (x, weight, lane) = (window::<T, W>(x, j * stride), ce.weight(j), &mut lanes[j % LANES]);
-            for k in 0..W {
-                lane[k] += weight * (x[k] - max[k] - log[k]);
+        let mut totals = [0.0; W];
+        for start in (0..ce.classes).step_by(BLOCK) {
+            let mut lanes = [[T::ZERO; W]; LANES];
+            for j in start..ce.classes.min(start + BLOCK) {
+                let (x, weight, lane) = (window::<T, W>(x, j * stride), ce.weight(j), &mut lanes[j % LANES]);
+                for k in 0..W {
+                    lane[k] += weight * (x[k] - max[k] - log[k]);
+                }
             }
+            join(&mut totals, tree_columns(lanes, |a, b| a + b));
         }
-        tree_columns(lanes, |a, b| a + b)
+        joined(totals)
     };
     let mut loss = [T::ZERO; W];
     for k in 0..W {
@@ -126,6 +141,7 @@ fn backward_samples<T: Float, const W: usize>(
     total: T,
     (out, out_stride): (&mut [T], usize),
 ) {
+    let labels = labels.each_ref().map(|label| ce.known(label));
     let spread = ce.spread();
     let mut share = [T::ZERO; W];
     for k in 0..W {
@@ -231,21 +247,23 @@ simd! {
             }
             return;
         }
-        for (i, (x, &label)) in x.chunks_exact(classes).zip(labels).enumerate() {
+        for (i, (x, label)) in x.chunks_exact(classes).zip(labels).enumerate() {
+            let label = ce.known(label);
             let max = row_max(x);
-            let sum = tree(lanes(x, T::ZERO, |acc, x| acc + (x - max).exp()), |a, b| a + b);
+            let sum = exp_sum(x, max);
             let log = sum.ln();
-            let mut smooth = [[T::ZERO; LANES]];
-            if ce.smoothing != 0.0 && ce.weight.is_empty() {
-                fold_pairs(x, x, &mut smooth, |[acc], x, _| [acc + (x - max - log)]);
-            } else if ce.smoothing != 0.0 {
-                fold_pairs(x, ce.weight, &mut smooth, |[acc], x, weight| [acc + weight * (x - max - log)]);
-            }
+            let smooth = if ce.smoothing == 0.0 {
+                T::ZERO
+            } else if ce.weight.is_empty() {
+                sum_of(x, |acc, x| acc + (x - max - log))
+            } else {
+                sum_pairs(x, ce.weight, |[acc], x, weight| [acc + weight * (x - max - log)])[0]
+            };
             (out.max[i], out.sum[i]) = (max, sum);
             out.loss[i] = if label == ce.ignore_index {
                 T::ZERO
             } else {
-                ce.loss(label, x[label as usize] - max - log, tree(smooth[0], |a, b| a + b))
+                ce.loss(label, x[label as usize] - max - log, smooth)
             };
         }
     }
@@ -268,7 +286,8 @@ simd! {
             }
             return;
         }
-        for (i, ((x, &label), out)) in x.chunks_exact(classes).zip(labels).zip(out.chunks_exact_mut(classes)).enumerate() {
+        for (i, ((x, label), out)) in x.chunks_exact(classes).zip(labels).zip(out.chunks_exact_mut(classes)).enumerate() {
+            let label = ce.known(label);
             if label == ce.ignore_index {
                 out.fill(T::ZERO);
                 continue;
@@ -290,13 +309,13 @@ simd! {
         let (keep, spread) = (c::<T>(1.0 - ce.smoothing), ce.spread());
         for (i, (x, target)) in x.chunks_exact(ce.classes).zip(target.chunks_exact(ce.classes)).enumerate() {
             let max = row_max(x);
-            let sum = tree(lanes(x, T::ZERO, |acc, x| acc + (x - max).exp()), |a, b| a + b);
+            let sum = exp_sum(x, max);
             let log = sum.ln();
-            let mut acc = [T::ZERO; LANES];
+            let mut total = Running::default();
             for (j, (&x, &target)) in x.iter().zip(target).enumerate() {
-                acc[j % LANES] += ce.weight(j) * target.mul_add(keep, spread) * (x - max - log);
+                total.add(ce.weight(j) * target.mul_add(keep, spread) * (x - max - log));
             }
-            (out.loss[i], out.max[i], out.sum[i]) = (-tree(acc, |a, b| a + b), max, sum);
+            (out.loss[i], out.max[i], out.sum[i]) = (-total.total(), max, sum);
         }
     }
 
@@ -308,11 +327,11 @@ simd! {
         let rows = x.chunks_exact(ce.classes).zip(target.chunks_exact(ce.classes)).zip(out.chunks_exact_mut(ce.classes));
         for (i, ((x, target), out)) in rows.enumerate() {
             let (scale, max, sum) = (samples.scale[i], samples.max[i], samples.sum[i]);
-            let mut share = [T::ZERO; LANES];
+            let mut share = Running::default();
             for (j, &target) in target.iter().enumerate() {
-                share[j % LANES] += ce.weight(j) * target.mul_add(keep, spread);
+                share.add(ce.weight(j) * target.mul_add(keep, spread));
             }
-            let share = tree(share, |a, b| a + b);
+            let share = share.total();
             for (j, ((out, &x), &target)) in out.iter_mut().zip(x).zip(target).enumerate() {
                 let cold = -(ce.weight(j) * target.mul_add(keep, spread));
                 *out = scale * gradient((x - max).exp() / sum, share, cold);

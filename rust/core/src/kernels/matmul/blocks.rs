@@ -31,6 +31,11 @@ const CHUNK: usize = 400;
 /// Chunks are equally long, so that no short one is left; one this much longer than [`CHUNK`] is not divided.
 const CHUNK_SLACK: usize = 112;
 
+/// Chunks of an inner dimension of `k` steps.
+pub(super) fn chunks(k: usize) -> usize {
+    if k <= CHUNK + CHUNK_SLACK { 1 } else { k.div_ceil(CHUNK) }
+}
+
 /// A that is read for this many panels is packed. A copy waits for memory, which a product of few panels hides.
 const PANELS_TO_PACK_A: usize = 8;
 /// The same for A read by columns if its steps are aliasing: every panel then reads A from L2 or beyond.
@@ -98,13 +103,12 @@ impl Plan {
             _ => Access::Transposed,
         };
         let row_block = if b_bytes > B_BYTES_IN_L2 { ROW_BLOCK } else { SHORT_ROW_BLOCK };
-        let chunks = if p.k <= CHUNK + CHUNK_SLACK { 1 } else { p.k.div_ceil(CHUNK) };
-        Self { a, b, tiles, tiles_per_block: row_block / max_rows, chunks, panel }
+        Self { a, b, tiles, tiles_per_block: row_block / max_rows, chunks: chunks(p.k), panel }
     }
 }
 
 /// Part `i` of `0..len` in `parts` parts whose lengths differ by at most 1.
-fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
+pub(super) fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
     len * i / parts..len * (i + 1) / parts
 }
 

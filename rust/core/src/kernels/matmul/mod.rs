@@ -1,7 +1,8 @@
 //! Products of matrices.
 //!
-//! Every element of C is one chain of fused multiply-adds, the inner index ascending, from 0 or from C's old value. So
-//! the blocking, the tile, the instruction set and the number of threads leave no trace in the bits.
+//! The inner dimension is cut into chunks of some hundred steps, by its length alone. Over a chunk, every element of C is one
+//! chain of fused multiply-adds from 0, the inner index ascending; the chunks' sums, and C's old value before them, are added in
+//! their order. So the tile, the instruction set and the number of threads leave no trace in the bits.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -59,7 +60,7 @@ pub struct Product<T> {
     pub c: *mut T,
     /// From one row of C to the next.
     pub ldc: usize,
-    /// Whether the sums start at C's old values instead of 0.
+    /// Whether the sums are added to C's old values.
     pub accumulate: bool,
     /// Whether each block of rows that `on_rows` gets is written at `c`, over the one before: for a product whose rows
     /// are used up at once, and need no memory of their own. Room for [`ROW_BLOCK`] rows is enough then.

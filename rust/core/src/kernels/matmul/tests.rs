@@ -1,4 +1,4 @@
-//! Every product against one chain of multiply-adds per element, bit for bit, at every level.
+//! Every product against one chain of multiply-adds per element and chunk, bit for bit, at every level.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -91,12 +91,16 @@ impl<T: Float> Case<T> {
         let mut c = self.c.clone();
         for i in 0..m {
             for j in 0..n {
-                let mut sum = if self.accumulate { c[i * self.ldc + j] } else { T::ZERO };
-                for p in 0..k {
-                    let a = self.a[i * self.a_strides.0 + p * self.a_strides.1];
-                    sum = a.mul_add(self.b[p * self.b_strides.0 + j * self.b_strides.1], sum);
+                let mut total = self.accumulate.then_some(c[i * self.ldc + j]);
+                let chunks = blocks::chunks(k);
+                for chunk in 0..chunks {
+                    let sum = blocks::part(k, chunks, chunk).fold(T::ZERO, |sum, p| {
+                        let a = self.a[i * self.a_strides.0 + p * self.a_strides.1];
+                        a.mul_add(self.b[p * self.b_strides.0 + j * self.b_strides.1], sum)
+                    });
+                    total = Some(total.map_or(sum, |total| total + sum));
                 }
-                c[i * self.ldc + j] = sum;
+                c[i * self.ldc + j] = total.expect("a chunk");
             }
         }
         c

@@ -23,7 +23,7 @@ pub(super) struct Tile<T> {
     pub ldc: usize,
     /// Lanes of the last register that are columns of C.
     pub last: usize,
-    /// Whether the sums start at C's old values instead of 0.
+    /// Whether the sums are added to C's old values.
     pub accumulate: bool,
 }
 
@@ -120,14 +120,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize, const COLUMNS:
     unsafe {
         let mask = V::first(t.last);
         let mut sums = [[V::zero(); ACROSS]; ROWS];
-        if t.accumulate {
-            for (r, sums) in sums.iter_mut().enumerate() {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    let src = t.c.add(r * t.ldc + v * V::LANES);
-                    *sum = if TAIL && v == ACROSS - 1 { V::load_part(src, mask) } else { V::load(src) };
-                }
-            }
-        } else if t.depth >= MIN_DEPTH_TO_PREFETCH {
+        if t.depth >= MIN_DEPTH_TO_PREFETCH {
             for r in 0..ROWS {
                 for v in 0..ACROSS {
                     prefetch(t.c.wrapping_add(r * t.ldc + v * V::LANES));
@@ -151,7 +144,13 @@ unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize, const COLUMNS:
         for (r, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 let dst = t.c.add(r * t.ldc + v * V::LANES);
-                if TAIL && v == ACROSS - 1 { sum.store_part(dst, mask) } else { sum.store(dst) }
+                if TAIL && v == ACROSS - 1 {
+                    let sum = if t.accumulate { V::load_part(dst, mask).add(sum) } else { sum };
+                    sum.store_part(dst, mask);
+                } else {
+                    let sum = if t.accumulate { V::load(dst).add(sum) } else { sum };
+                    sum.store(dst);
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::feature::{Line, Slope, count, moments};
 use super::{Affine, AffineGrad, MomentsMut, Rows, Scaling, at_block};
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{Sum, by_columns, fold_block, tree_columns, window, window_mut};
+use crate::kernels::reduce::{BLOCK, Sum, by_columns, fold_block, join, joined, tree_columns, window, window_mut};
 use crate::simd;
 
 /// Lines for `W` columns.
@@ -39,24 +39,29 @@ fn moments_block<T: Float, const W: usize>(
     out: &mut MomentsMut<'_, T>,
 ) -> ([T; W], [T; W]) {
     let x = &x[column..];
-    let mut mean = fold_block::<T, W>(Sum, x, shape.rows, shape.stride);
+    let mut mean = fold_block::<T, Sum, W>(Sum, x, shape.rows, shape.stride);
     for mean in &mut mean {
         *mean = *mean / count(shape.rows);
     }
-    let mut lanes = [[T::ZERO; W]; LANES];
-    for (l, lane) in lanes.iter_mut().enumerate() {
-        let mut acc = [T::ZERO; W];
-        let mut row = l;
-        while row < shape.rows {
-            let x = window::<T, W>(x, row * shape.stride);
-            for k in 0..W {
-                acc[k] = (x[k] - mean[k]).mul_add(x[k] - mean[k], acc[k]);
+    let mut squares = [0.0; W];
+    for start in (0..shape.rows).step_by(BLOCK) {
+        let end = shape.rows.min(start + BLOCK);
+        let mut lanes = [[T::ZERO; W]; LANES];
+        for (l, lane) in lanes.iter_mut().enumerate() {
+            let mut acc = [T::ZERO; W];
+            let mut row = start + l;
+            while row < end {
+                let x = window::<T, W>(x, row * shape.stride);
+                for k in 0..W {
+                    acc[k] = (x[k] - mean[k]).mul_add(x[k] - mean[k], acc[k]);
+                }
+                row += LANES;
             }
-            row += LANES;
+            *lane = acc;
         }
-        *lane = acc;
+        join(&mut squares, tree_columns(lanes, |a, b| a + b));
     }
-    let squares = tree_columns(lanes, |a, b| a + b);
+    let squares = joined::<T, W>(squares);
     let mut inv_std = [T::ZERO; W];
     let mut var_unbiased = [T::ZERO; W];
     for k in 0..W {
@@ -140,24 +145,30 @@ fn slope_block<T: Float, const W: usize>(
     out: &mut AffineGrad<'_, T>,
 ) -> SlopeBlock<T, W> {
     let mean = *window::<T, W>(scaling.mean, column);
-    let mut plain = [[T::ZERO; W]; LANES];
-    let mut tilted = [[T::ZERO; W]; LANES];
-    for l in 0..LANES {
-        let (mut plain_acc, mut tilted_acc) = ([T::ZERO; W], [T::ZERO; W]);
-        let mut row = l;
-        while row < shape.rows {
-            let at = row * shape.stride + column;
-            let (dy, x) = (window::<T, W>(dy, at), window::<T, W>(x, at));
-            for k in 0..W {
-                plain_acc[k] += dy[k];
-                tilted_acc[k] = dy[k].mul_add(x[k] - mean[k], tilted_acc[k]);
+    let mut totals = [[0.0; W]; 2];
+    for start in (0..shape.rows).step_by(BLOCK) {
+        let end = shape.rows.min(start + BLOCK);
+        let mut plain = [[T::ZERO; W]; LANES];
+        let mut tilted = [[T::ZERO; W]; LANES];
+        for l in 0..LANES {
+            let (mut plain_acc, mut tilted_acc) = ([T::ZERO; W], [T::ZERO; W]);
+            let mut row = start + l;
+            while row < end {
+                let at = row * shape.stride + column;
+                let (dy, x) = (window::<T, W>(dy, at), window::<T, W>(x, at));
+                for k in 0..W {
+                    plain_acc[k] += dy[k];
+                    tilted_acc[k] = dy[k].mul_add(x[k] - mean[k], tilted_acc[k]);
+                }
+                row += LANES;
             }
-            row += LANES;
+            plain[l] = plain_acc;
+            tilted[l] = tilted_acc;
         }
-        plain[l] = plain_acc;
-        tilted[l] = tilted_acc;
+        join(&mut totals[0], tree_columns(plain, |a, b| a + b));
+        join(&mut totals[1], tree_columns(tilted, |a, b| a + b));
     }
-    let (plain, tilted) = (tree_columns(plain, |a, b| a + b), tree_columns(tilted, |a, b| a + b));
+    let [plain, tilted] = [joined::<T, W>(totals[0]), joined::<T, W>(totals[1])];
     let (inv_std, weight) = (window::<T, W>(scaling.inv_std, column), at_block::<T, W>(scaling.weight, column, T::ONE));
     let zero = [T::ZERO; W];
     let mut block = SlopeBlock { mean, scale: zero, grad_mean: zero, tilt: zero };

@@ -1,8 +1,8 @@
 //! One feature: its samples, its statistics, and the maps that they make.
 
 use super::Moments;
-use crate::element::{Float, LANES};
-use crate::kernels::reduce::{fold_pairs, trees};
+use crate::element::Float;
+use crate::kernels::reduce::{sum_of, sum_pairs};
 use crate::simd;
 
 /// Some samples of one feature: `count` runs of `len`, `stride` apart.
@@ -35,14 +35,6 @@ impl Samples {
     }
 }
 
-/// `N` sums over the pairs of `x` and `y`.
-#[inline(always)]
-fn sum_samples<T: Float, const N: usize>(x: &[T], y: &[T], step: impl Fn([T; N], T, T) -> [T; N] + Copy) -> [T; N] {
-    let mut acc = [[T::ZERO; LANES]; N];
-    fold_pairs(x, y, &mut acc, step);
-    trees(acc)
-}
-
 #[inline(always)]
 pub(super) fn count<T: Float>(n: usize) -> T {
     T::from_f64(n as f64)
@@ -60,8 +52,8 @@ pub(super) fn moments<T: Float>(mean: T, squares: T, n: usize, eps: T) -> Moment
 
 #[inline(always)]
 fn feature_moments<T: Float>(x: &[T], eps: T) -> Moments<T> {
-    let mean = sum_samples(x, x, |[acc], x, _| [acc + x])[0] / count(x.len());
-    let [squares] = sum_samples(x, x, |[acc], x, _| [(x - mean).mul_add(x - mean, acc)]);
+    let mean = sum_of(x, |acc, x| acc + x) / count(x.len());
+    let squares = sum_of(x, |acc, x| (x - mean).mul_add(x - mean, acc));
     moments(mean, squares, x.len(), eps)
 }
 
@@ -121,7 +113,7 @@ impl<T: Float> Slope<T> {
 /// Σ dy and Σ dy·(x − μ).
 #[inline(always)]
 fn feature_sums<T: Float>(dy: &[T], x: &[T], mean: T) -> [T; 2] {
-    sum_samples(dy, x, |[plain, tilted], dy, x| [plain + dy, dy.mul_add(x - mean, tilted)])
+    sum_pairs(dy, x, |[plain, tilted], dy, x| [plain + dy, dy.mul_add(x - mean, tilted)])
 }
 
 #[inline(always)]

@@ -6,15 +6,16 @@
 //! ```
 
 use super::feature::{Line, Samples, apply_line, count, moments};
-use super::planes::sum_unit;
+use super::unit::sum_unit;
 use super::{Affine, AffineGrad, Moments, MomentsMut, Scaling, at};
 use crate::element::Float;
+use crate::kernels::reduce::{join, joined};
 use crate::simd;
 
 /// Columns of which the gradients of weight and bias are made at once: what is read and written then stays in the first cache.
 const COLUMNS: usize = 512;
-/// Rows that are summed one after another, before their sum joins the others'.
-const ROWS: usize = 64;
+/// Rows that are summed one after another, before their sum joins the others' in double precision.
+const ROWS: usize = 32;
 
 /// A packed array of `(n, c, l)`, the channels of each sample being in `groups`. A group of a sample is a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Groups {
     /// Channels of a group.
     #[must_use]
     pub const fn channels(self) -> usize {
-        self.c / self.groups
+        if self.groups == 0 { 0 } else { self.c / self.groups }
     }
 
     /// Elements of a row.
@@ -167,8 +168,7 @@ fn weight_columns<T: Float>(
     out: &mut AffineGrad<'_, T>,
 ) {
     let width = out.weight.len();
-    out.weight.fill(T::ZERO);
-    out.bias.fill(T::ZERO);
+    let mut totals = [[0.0; COLUMNS]; 2];
     let (mut plain, mut tilted) = ([T::ZERO; COLUMNS], [T::ZERO; COLUMNS]);
     for first in (0..shape.n).step_by(ROWS) {
         let (plain, tilted) = (&mut plain[..width], &mut tilted[..width]);
@@ -189,11 +189,15 @@ fn weight_columns<T: Float>(
             let at = row * shape.c;
             add_rows([&dy[at..]], [&x[at..]], [of(row)], (&mut *plain, &mut *tilted));
         }
-        for (out, &sum) in out.bias.iter_mut().zip(&*plain) {
-            *out += sum;
+        for (totals, sums) in totals.iter_mut().zip([&*plain, &*tilted]) {
+            for (total, &sum) in totals.iter_mut().zip(sums) {
+                *total += sum.to_f64();
+            }
         }
-        for (out, &sum) in out.weight.iter_mut().zip(&*tilted) {
-            *out += sum;
+    }
+    for (totals, sums) in totals.iter().zip([&mut *out.bias, &mut *out.weight]) {
+        for (sum, &total) in sums.iter_mut().zip(totals) {
+            *sum = T::from_f64(total);
         }
     }
 }
@@ -250,15 +254,15 @@ simd! {
                     *dx = slope.at(dy, x);
                 }
             } else {
-                let mut total = [T::ZERO; 2];
+                let mut total = [0.0; 2];
                 for (j, (dy, x)) in dy.chunks_exact(shape.l).zip(x.chunks_exact(shape.l)).enumerate() {
                     let [plain, tilted] = plain_sums(dy, x, mean);
                     let weight = at(scaling.weight, channel + j, T::ONE);
-                    total = [plain.mul_add(weight, total[0]), tilted.mul_add(weight, total[1])];
+                    join(&mut total, [plain * weight, tilted * weight]);
                     sums.weight[row * channels + j] = tilted * inv_std;
                     sums.bias[row * channels + j] = plain;
                 }
-                let slope = RowSlope::new(total, k, mean, inv_std, centered);
+                let slope = RowSlope::new(joined(total), k, mean, inv_std, centered);
                 let runs = dy.chunks_exact(shape.l).zip(x.chunks_exact(shape.l)).zip(dx.chunks_exact_mut(shape.l));
                 for (j, ((dy, x), dx)) in runs.enumerate() {
                     let weight = at(scaling.weight, channel + j, T::ONE);

@@ -2,7 +2,8 @@
 //!
 //! A channel is cut into units, by its shape alone: several planes where they are small, pieces of one where it is large. Every
 //! unit is summed over 32 virtual lanes (element i of a plane or piece in lane i mod 32) and a fixed tree, and units are
-//! joined in their order, in double precision. So members may share units as they like.
+//! joined in their order, in double precision. So members may share units as they like. Lanes that have taken about 32 elements go on
+//! in double precision, too.
 //!
 //! ```text
 //! unit:     μ_u = Σ x / k_u,   s_u = Σ (x − μ_u)²
@@ -14,14 +15,11 @@
 //! Source: Chan, Golub & `LeVeque` 1983, "Algorithms for computing the sample variance", equation 2.1.
 
 use super::feature::{Line, Samples, Slope};
+use super::unit::{fetch_next, sum_unit};
 use super::{Affine, Moments, Scaling, at};
 use crate::element::{Float, LANES};
-use crate::kernels::reduce::{opaque, trees};
-use crate::kernels::vector::prefetch;
 use crate::simd;
 
-/// Virtual lanes: two of AVX-512's vectors of f32, so that an addition need not wait for the one before.
-const WIDE: usize = 2 * LANES;
 /// Elements that small planes are gathered to.
 const GATHERED: usize = 1024;
 /// Elements of a piece of a large plane.
@@ -98,70 +96,6 @@ enum UnitGate<T> {
     Open,
     Output,
     Line(Line<T>),
-}
-
-/// N sums over a unit of triples of `x`, `y` and `z`, of which the first `FAR` come from memory.
-#[inline(always)]
-pub(super) fn sum_unit<const FAR: usize, const N: usize, T: Float>(
-    [x, y, z]: [&[T]; 3],
-    samples: Samples,
-    step: impl Fn([T; N], [T; 3]) -> [T; N] + Copy,
-) -> [T; N] {
-    let mut acc = [[T::ZERO; WIDE]; N];
-    for i in 0..samples.count {
-        let [x, y, z] = [samples.run(x, i), samples.run(y, i), samples.run(z, i)];
-        let (xs, x_rest) = x.as_chunks::<WIDE>();
-        let (ys, y_rest) = y.as_chunks::<WIDE>();
-        let (zs, z_rest) = z.as_chunks::<WIDE>();
-        let mut registers = acc;
-        for ((x, y), z) in xs.iter().zip(ys).zip(zs) {
-            for of in &[x, y, z][..FAR] {
-                fetch_next(&of[..LANES], samples.len);
-                fetch_next(&of[LANES..], samples.len);
-            }
-            for l in 0..WIDE {
-                let lane = step(std::array::from_fn(|n| registers[n][l]), [x[l], y[l], z[l]]);
-                for n in 0..N {
-                    registers[n][l] = lane[n];
-                }
-            }
-        }
-        acc = opaque(registers);
-        let (xs, x_rest) = x_rest.as_chunks::<LANES>();
-        let (ys, y_rest) = y_rest.as_chunks::<LANES>();
-        let (zs, z_rest) = z_rest.as_chunks::<LANES>();
-        for ((x, y), z) in xs.iter().zip(ys).zip(zs) {
-            for l in 0..LANES {
-                let lane = step(std::array::from_fn(|n| acc[n][l]), [x[l], y[l], z[l]]);
-                for n in 0..N {
-                    acc[n][l] = lane[n];
-                }
-            }
-            acc = opaque(acc);
-        }
-        let first = xs.len() * LANES;
-        for (l, ((&x, &y), &z)) in (first..).zip(x_rest.iter().zip(y_rest).zip(z_rest)) {
-            let lane = step(std::array::from_fn(|n| acc[n][l]), [x, y, z]);
-            for n in 0..N {
-                acc[n][l] = lane[n];
-            }
-        }
-    }
-    // (`map` on an array would leave its closure a function of its own, without the caller's instructions.)
-    let mut sums = [[T::ZERO; LANES]; N];
-    for n in 0..N {
-        for l in 0..LANES {
-            sums[n][l] = acc[n][l] + acc[n][l + LANES];
-        }
-    }
-    trees(sums)
-}
-
-/// Fetch the same place in the run after this one, which the next unit has: hardware stops at the end of a page, which a plane
-/// often is.
-#[inline(always)]
-fn fetch_next<T>(x: &[T], len: usize) {
-    prefetch(x.as_ptr().wrapping_add(len));
 }
 
 #[inline(always)]

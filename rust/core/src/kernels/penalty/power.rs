@@ -4,7 +4,7 @@
 use crate::element::{DType, Float};
 use crate::kernels::vector::{Vector, registers};
 
-use super::{Row, SUMS, tree};
+use super::{BLOCK, Row, SUMS, tree};
 
 /// `factor · |w|^y` with the sign of w, by tables with 16 entries, to 5e-6 of it. It is 0 for w below 2⁻⁹⁵.
 #[derive(Debug, PartialEq)]
@@ -105,21 +105,26 @@ fn fit<const N: usize>(y: f64, start: f64, nodes: [f64; N]) -> [f64; N] {
 
 impl<T: Float> Row<T> for Table<f32> {
     fn sum(&self, w: &[T]) -> T {
-        let mut total = 0.0;
-        sum(self, singles(w), &mut total);
-        T::from_f64(f64::from(total))
+        super::total(singles(w).chunks(BLOCK).map(|w| {
+            let mut total = 0.0;
+            sum(self, w, &mut total);
+            T::from_f64(f64::from(total))
+        }))
     }
 
     fn add_gradient(&self, w: &[T], grad: &mut [T]) -> T {
-        let (mut total, w, grad) = (0.0, singles(w), singles_mut(grad));
-        add_gradient(self, w, grad, &mut total);
-        // Tables have neither NaN nor ∞; a sum has, if an element has.
-        if !f32::is_finite(total) {
-            for (&w, grad) in w.iter().zip(grad).filter(|(w, _)| !f32::is_finite(**w)) {
-                *grad += if w.is_nan() { w } else { self.at_infinity.copysign(w) };
+        let blocks = singles(w).chunks(BLOCK).zip(singles_mut(grad).chunks_mut(BLOCK));
+        super::total(blocks.map(|(w, grad)| {
+            let mut total = 0.0;
+            add_gradient(self, w, grad, &mut total);
+            // Tables have neither NaN nor ∞; a sum has, if an element has.
+            if !f32::is_finite(total) {
+                for (&w, grad) in w.iter().zip(grad).filter(|(w, _)| !f32::is_finite(**w)) {
+                    *grad += if w.is_nan() { w } else { self.at_infinity.copysign(w) };
+                }
             }
-        }
-        T::from_f64(f64::from(total))
+            T::from_f64(f64::from(total))
+        }))
     }
 }
 

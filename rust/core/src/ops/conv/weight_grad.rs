@@ -59,7 +59,7 @@ impl Cut {
         let winograd = winograd::fits(&op.settings, &[g[1], channels.0, op.kernel.0, op.kernel.1], g);
         let taps = op.kernel.0 * op.kernel.1;
         let mut slices = x[0].min(SLICES);
-        while slices > 1 && slices * channels.0 * taps * g[1] > ROOM {
+        while slices > 1 && slices.saturating_mul(channels.0).saturating_mul(taps).saturating_mul(g[1]) > ROOM {
             slices /= 2;
         }
         Self { n: x[0], slices, groups, channels, taps, winograd }
@@ -82,7 +82,8 @@ impl ConvGradWeight {
         let area = slide.output.0 * slide.output.1;
         let (window, channels) = (&slide.parts[0], part.channels.len());
         let direct = slide.is_identity();
-        let rows = rows_of_block::<T>(window, channels);
+        // As many as for all channels: where a sum is cut must not depend on the team.
+        let rows = rows_of_block::<T>(window, cut.channels.0);
         let deep = channels * taps;
         let lens =
             if direct { [0, 0] } else { [channels * slide.frame.len(), deep * odd_lines::<T>(rows * window.x.output)] };
@@ -133,7 +134,7 @@ impl ConvGradWeight {
         let cut = Cut::new(self, inputs[0].shape(), inputs[1].shape());
         let slide = self.settings.forward(image_of(inputs[1].shape()), self.kernel);
         let sums = &outputs[1];
-        // Where there are fewer slices than members, a slice's channels are shared: each is a chain of its own.
+        // Where there are fewer slices than members, a slice's channels are shared: each has sums of its own.
         let units = cut.slices * cut.groups;
         let parts = if units == 0 { 1 } else { team.size().div_ceil(units).clamp(1, cut.channels.0.max(1)) };
         for task in team.share(units * parts) {

@@ -5,6 +5,7 @@ use smallvec::smallvec;
 
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::Number;
+use crate::kernels::position::{read_ref, within};
 use crate::ops::shape::reshape_to;
 use crate::ops::{Grads, Op, Outputs, Run, Saves, apply};
 use crate::tensor::layout::{dim_index, show};
@@ -42,6 +43,10 @@ impl Op for IndexSelect {
         Ok(smallvec![Meta { shape, dtype: inputs[0].dtype }])
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         check_range("index_select", &inputs[1], 0, inputs[0].shape()[self.dim] as i64, self.dim)
     }
@@ -49,6 +54,9 @@ impl Op for IndexSelect {
     fn run(&self, run: &Run<'_>, inputs: &[View<'_>], outputs: &[View<'_>]) {
         let (outer, size, inner) = around(inputs[0].shape(), self.dim);
         let index = inputs[1].slice::<i64>();
+        let entry = |run: usize| {
+            within(read_ref(&index[run % index.len()]), size).map(|entry| run / index.len() * size + entry)
+        };
         with_element!(outputs[0].dtype(), T => {
             let x = inputs[0].slice::<T>();
             let runs = run.team.share(outer * index.len());
@@ -56,12 +64,14 @@ impl Op for IndexSelect {
             let y = unsafe { outputs[0].part::<T>(runs.start * inner..runs.end * inner) };
             if inner == 1 {
                 for (run, y) in runs.zip(y) {
-                    *y = x[run / index.len() * size + index[run % index.len()] as usize];
+                    *y = entry(run).map(|from| x[from]).unwrap_or_default();
                 }
             } else if inner > 1 {
                 for (run, y) in runs.zip(y.chunks_exact_mut(inner)) {
-                    let from = run / index.len() * size + index[run % index.len()] as usize;
-                    y.copy_from_slice(&x[from * inner..][..inner]);
+                    match entry(run) {
+                        Some(from) => y.copy_from_slice(&x[from * inner..][..inner]),
+                        None => y.fill(T::default()),
+                    }
                 }
             }
         });
@@ -116,6 +126,10 @@ impl Op for IndexAdd {
         Ok(smallvec![Meta { shape, dtype: src.dtype }])
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         let shape = self.zeros.as_deref().unwrap_or_else(|| inputs[0].shape());
         check_range("index_add", &inputs[inputs.len() - 2], 0, shape[self.dim] as i64, self.dim)
@@ -137,8 +151,8 @@ impl Op for IndexAdd {
                 None => part.copy_from_slice(&inputs[0].slice::<T>()[mine.start * inner..mine.end * inner]),
             }
             for o in 0..outer {
-                for (i, &entry) in index.iter().enumerate() {
-                    let entry = o * size + entry as usize;
+                for (i, entry) in index.iter().map(read_ref).enumerate() {
+                    let Some(entry) = within(entry, size).map(|entry| o * size + entry) else { continue };
                     if mine.contains(&entry) {
                         let to = &mut part[(entry - mine.start) * inner..][..inner];
                         for (to, &from) in to.iter_mut().zip(&src[(o * index.len() + i) * inner..]) {
@@ -166,4 +180,26 @@ impl Op for IndexAdd {
 pub fn index_add(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor) -> Result<Tensor> {
     let dim = dimension("index_add", x, dim)?;
     apply(IndexAdd { dim, zeros: None }, &[x, index, src])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck::run_unchecked;
+
+    #[test]
+    fn entries_that_have_left_the_tensor_are_passed_over() {
+        let index = Tensor::from_slice(&[1_i64, -1, 2, i64::MAX], &[4]);
+        for (inner, dim) in [(1, 0), (3, 0)] {
+            let x = Tensor::from_slice(&(1..=2 * inner).map(|i| i as f64).collect::<Vec<_>>(), &[2, inner]);
+            let picked = run_unchecked(&IndexSelect { dim }, &[&x, &index])[0].to_vec_f64();
+            assert_eq!(picked[..inner], x.to_vec_f64()[inner..]);
+            assert_eq!(picked[inner..], vec![0.0; 3 * inner]);
+            let src = Tensor::full(&[4, inner], 8.0, x.dtype());
+            let sums = run_unchecked(&IndexAdd { dim, zeros: None }, &[&x, &index, &src])[0].to_vec_f64();
+            let expected: Vec<f64> =
+                (0..2 * inner).map(|i| (i + 1) as f64 + if i < inner { 0.0 } else { 8.0 }).collect();
+            assert_eq!(sums, expected);
+        }
+    }
 }

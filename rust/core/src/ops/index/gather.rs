@@ -5,6 +5,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Number, To};
+use crate::kernels::position::{read, within};
 use crate::ops::shape::reshape_to;
 use crate::ops::walk::{Walk, map};
 use crate::ops::{Grads, Op, Outputs, Run, Saves, apply, cat};
@@ -46,6 +47,10 @@ impl Op for Gather {
         Ok(smallvec![Meta { shape: inputs[1].shape.clone(), dtype: inputs[0].dtype }])
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         check_range("gather", &inputs[1], 0, inputs[0].shape()[self.dim] as i64, self.dim)
     }
@@ -60,16 +65,17 @@ impl Op for Gather {
             return;
         }
         let (strides, along) = without_dim(x.layout(), self.dim);
+        let size = x.shape()[self.dim];
         let walk = Walk::new(y.shape(), [&strides, index.strides(), y.strides()]);
         with_element!(y.dtype(), T => {
             let (px, pi, py) = (x.ptr::<T>(), index.ptr::<i64>(), y.ptr::<T>());
             walk.run(run.team, |at, n, step| {
                 for i in 0..n as isize {
-                    // SAFETY: offsets of the layouts, the index being checked; members of the team write different
-                    // elements of y.
+                    // SAFETY: offsets of the layouts; members of the team write different elements of y.
                     unsafe {
-                        let place = *pi.offset(at[1] + i * step[1]) as isize;
-                        *py.offset(at[2] + i * step[2]) = *px.offset(at[0] + i * step[0] + place * along);
+                        let place = within(read(pi.offset(at[1] + i * step[1])), size);
+                        let value = place.map(|place| *px.offset(at[0] + i * step[0] + place as isize * along));
+                        *py.offset(at[2] + i * step[2]) = value.unwrap_or_default();
                     }
                 }
             });
@@ -124,6 +130,10 @@ impl Op for ScatterAdd {
         Ok(smallvec![Meta { shape, dtype: src.dtype }])
     }
 
+    fn checks(&self) -> bool {
+        true
+    }
+
     fn check(&self, inputs: &[View<'_>]) -> Result<()> {
         let shape = self.zeros.as_deref().unwrap_or_else(|| inputs[0].shape());
         check_range("scatter_add", &inputs[inputs.len() - 2], 0, shape[self.dim] as i64, self.dim)
@@ -151,15 +161,17 @@ impl Op for ScatterAdd {
             let (lines, count) = (without(index.shape(), self.dim), index.shape()[self.dim]);
             let strides = [index, src, y].map(|v| without(v.strides(), self.dim));
             let along = [index, src, y].map(|v| v.strides()[self.dim]);
+            let size = y.shape()[self.dim];
             let (pi, ps, py) = (index.ptr::<i64>(), src.ptr::<T>(), y.ptr::<T>());
             Walk::new(&lines, [&strides[0], &strides[1], &strides[2]]).run(run.team, |at, n, step| {
                 for i in 0..count as isize {
                     for line in 0..n as isize {
-                        // SAFETY: offsets of the layouts, the index being checked; lines are of one member each.
+                        // SAFETY: offsets of the layouts; lines are of one member each.
                         unsafe {
-                            let place = *pi.offset(at[0] + line * step[0] + i * along[0]) as isize;
+                            let place = read(pi.offset(at[0] + line * step[0] + i * along[0]));
+                            let Some(place) = within(place, size) else { continue };
                             let value = *ps.offset(at[1] + line * step[1] + i * along[1]);
-                            let target = py.offset(at[2] + line * step[2] + place * along[2]);
+                            let target = py.offset(at[2] + line * step[2] + place as isize * along[2]);
                             *target = (*target).plus(value);
                         }
                     }
@@ -211,4 +223,23 @@ pub fn scatter_add(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor) -> Result
 /// [`scatter_add`] to zeros.
 pub(in crate::ops) fn scatter_into_zeros(shape: &[usize], dim: usize, index: &Tensor, src: &Tensor) -> Result<Tensor> {
     apply(ScatterAdd { dim, zeros: Some(Dims::from_slice(shape)) }, &[index, src])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradcheck::run_unchecked;
+
+    #[test]
+    fn positions_that_have_left_the_tensor_are_passed_over() {
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]);
+        let index = Tensor::from_slice(&[0_i64, -1, i64::MAX, 2, 3, i64::MIN], &[2, 3]);
+        let picked = run_unchecked(&Gather { dim: 1 }, &[&x, &index]);
+        assert_eq!(picked[0].to_vec_f64(), [1.0, 0.0, 0.0, 6.0, 0.0, 0.0]);
+        let src = Tensor::from_slice(&[10.0, 20.0, 30.0, 40.0, 50.0, 60.0], &[2, 3]);
+        let sums = run_unchecked(&ScatterAdd { dim: 1, zeros: None }, &[&x, &index, &src]);
+        assert_eq!(sums[0].to_vec_f64(), [11.0, 2.0, 3.0, 4.0, 5.0, 46.0]);
+        let sums = run_unchecked(&ScatterAdd { dim: 1, zeros: Some(Dims::from_slice(&[2, 3])) }, &[&index, &src]);
+        assert_eq!(sums[0].to_vec_f64(), [10.0, 0.0, 0.0, 0.0, 0.0, 40.0]);
+    }
 }

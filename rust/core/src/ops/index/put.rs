@@ -6,6 +6,7 @@ use super::{Index, index, index_select};
 use crate::element::DType;
 use crate::error::Result;
 use crate::kernels::elementwise::To;
+use crate::kernels::position::{read_ref, within};
 use crate::ops::in_place::{change_on_tape, flows};
 use crate::ops::shape::reshape_to;
 use crate::ops::walk::map;
@@ -26,11 +27,9 @@ fn put(run: &Run<'_>, x: &View<'_>, places: &View<'_>, values: &View<'_>) {
     let numel = x.numel();
     with_element!(x.dtype(), T => {
         let p = x.ptr::<T>();
-        for (&place, &value) in places.slice::<i64>().iter().zip(values.slice::<T>()) {
-            let (mut rest, mut offset) = (place as usize, 0);
-            if rest >= numel {
-                continue;
-            }
+        for (place, &value) in places.slice::<i64>().iter().map(read_ref).zip(values.slice::<T>()) {
+            let Some(mut rest) = within(place, numel) else { continue };
+            let mut offset = 0;
             for (&size, &stride) in x.shape().iter().zip(x.strides()).rev() {
                 offset += (rest % size) as isize * stride;
                 rest /= size;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::gradcheck::{gradcheck, uniform};
+use crate::ops::gradcheck::{gradcheck, run_unchecked, uniform};
 use crate::ops::{add, mul};
 
 fn integers(values: &[i64], shape: &[usize]) -> Tensor {
@@ -201,4 +201,17 @@ fn nonzero_lists_positions_by_dimension() {
     let found: Vec<Vec<f64>> = nonzero(&x).unwrap().iter().map(Tensor::to_vec_f64).collect();
     assert_eq!(found, [[0.0, 1.0, 2.0], [1.0, 1.0, 1.0]]);
     assert_eq!(nonzero(&counted(&[0, 2])).unwrap()[1].shape(), [0]);
+}
+
+#[test]
+fn positions_that_have_left_the_tensor_are_not_written() {
+    let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]);
+    let rows = integers(&[0, 7, -3, 1], &[4]);
+    let columns = integers(&[-1, 0, 0, i64::MIN], &[4]);
+    let op = Flatten { sizes: Dims::from_slice(&[2, 3]), first_dim: SmallVec::from_slice(&[0, 1]) };
+    let places = &run_unchecked(&op, &[&rows, &columns])[0];
+    assert_eq!(places.view().slice::<i64>(), [2, -1, -1, -1]);
+    let values = Tensor::full(&[4], 9.0, x.dtype());
+    run_unchecked(&Put, &[&x, places, &values]);
+    assert_eq!(x.to_vec_f64(), [1.0, 2.0, 9.0, 4.0, 5.0, 6.0]);
 }

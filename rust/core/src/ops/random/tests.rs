@@ -1,4 +1,4 @@
-use std::sync::MutexGuard;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
 use crate::ops::gradcheck_nn::{message, noise, same_bits_for_any_team};
@@ -43,6 +43,80 @@ fn a_thread_with_a_generator_of_its_own_leaves_the_shared_one_alone() {
     manual_seed(11);
     assert_eq!(set_own_state(None), Some((11, 0)));
     assert_eq!(state(), (7, 3));
+}
+
+/// Run in a thread of its own, which is not the main one.
+fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| scope.spawn(f).join().unwrap())
+}
+
+#[test]
+fn a_fit_in_the_main_thread_has_the_generator_of_the_process_to_itself() {
+    let _guard = seeded(7);
+    let _ = next_draw();
+    assert!(begin_fit(true, None));
+    assert!(!begin_fit(true, None), "a fit inside of a fit");
+    assert_eq!(next_draw(), Draw { seed: 7, stream: 0, call: 1 });
+    // Another thread draws far away, but a fit begins where this one did.
+    let beside: Vec<Draw> = (0..2).map(|_| elsewhere(next_draw)).collect();
+    assert!(beside.iter().all(|draw| draw.call >= 1 << 62) && beside[0] != beside[1]);
+    let begun = elsewhere(|| (begin_fit(false, None), state(), end_fit().is_some()));
+    assert_eq!(begun, (true, (7, 1), true));
+    let _ = next_draw();
+    assert!(end_fit().is_none());
+    assert_eq!((state(), elsewhere(state)), ((7, 3), (7, 3)));
+    // Seeding during a fit counts afterwards.
+    assert!(begin_fit(true, None));
+    manual_seed(9);
+    assert!(end_fit().is_none());
+    assert_eq!(elsewhere(state), (9, 0));
+}
+
+#[test]
+fn a_fit_in_another_thread_goes_on_from_the_last_until_the_process_is_seeded() {
+    let _guard = seeded(7);
+    let fit = |last| {
+        elsewhere(|| {
+            assert!(begin_fit(false, last));
+            let draw = next_draw();
+            (draw.seed, draw.call, end_fit())
+        })
+    };
+    let (seed, call, ended) = fit(None);
+    assert_eq!((seed, call, state()), (7, 0, (7, 0)));
+    assert_eq!((fit(None).1, fit(ended).1), (0, 1));
+    manual_seed(8);
+    let (seed, call, _) = fit(ended);
+    assert_eq!((seed, call), (8, 0));
+}
+
+#[test]
+fn a_thread_that_trains_or_is_seeded_keeps_a_generator() {
+    let _guard = seeded(7);
+    let trained = elsewhere(|| {
+        let shared = next_draw().call;
+        begin_training();
+        let own = next_draw().call;
+        begin_training();
+        assert!(!begin_fit(false, None));
+        (shared, own, next_draw().call)
+    });
+    assert_eq!((trained, state()), ((0, 1, 2), (7, 1)));
+    let seeded = elsewhere(|| {
+        begin_training();
+        manual_seed_own(3);
+        begin_training();
+        assert!(!begin_fit(false, None));
+        let _ = next_draw();
+        state()
+    });
+    assert_eq!((seeded, state()), ((3, 1), (7, 1)));
+    let during = elsewhere(|| {
+        assert!(begin_fit(false, None));
+        manual_seed_own(4);
+        (end_fit().is_none(), state())
+    });
+    assert_eq!((during, state()), ((true, (4, 0)), (7, 1)));
 }
 
 #[test]
@@ -98,6 +172,17 @@ fn bits_do_not_depend_on_the_team_and_a_replay_draws_anew() {
     };
     assert_eq!(run(DRAW, 4), run(Draw { call: 9, ..DRAW }, 0));
     assert_ne!(run(DRAW, 4), run(DRAW, 0));
+}
+
+#[test]
+fn a_permutation_is_that_of_its_draw_for_any_team() {
+    let _guard = seeded(5);
+    let expected: Vec<f64> = permutation(301).into_iter().map(f64::from).collect();
+    manual_seed(5);
+    assert_eq!(randperm(301).unwrap().to_vec_f64(), expected);
+    same_bits_for_any_team(&RandPerm { n: 301, draw: DRAW }, &[]);
+    assert_eq!(randperm(0).unwrap().shape(), [0]);
+    assert_eq!(message(randperm(1 << 32)), "randperm: expected n below 2**32; got 4294967296");
 }
 
 #[test]

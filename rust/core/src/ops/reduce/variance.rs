@@ -27,6 +27,7 @@ struct Variance {
 struct Deviations<T>(T);
 
 impl<T: Float> Fold<T> for Deviations<T> {
+    const SUMS: bool = true;
     #[inline(always)]
     fn start(self) -> T {
         T::ZERO

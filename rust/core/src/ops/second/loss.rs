@@ -83,7 +83,7 @@ pub(in crate::ops) fn cross_entropy_soft(op: CrossEntropySoftGrad, inputs: &[Ten
     let scale = match op.reduction {
         Reduction::None => unsqueeze(g, -1)?,
         Reduction::Sum => g.clone(),
-        Reduction::Mean => div_scalar(g, if dim == 0 { 1.0 } else { x.shape()[0] as f64 })?,
+        Reduction::Mean => div_scalar(g, (x.numel() / x.shape()[dim]) as f64)?,
     };
     let total = sum(&share, Some(&[-1]), true)?;
     let grad_x = sub(&mul(&softmax(x, -1)?, &total)?, &share)?;

@@ -37,7 +37,8 @@ impl<T: Lanes> Gradient<'_, T> {
         // From one phase to the next, of transformed tiles and of sums.
         let phase = padded(channels);
         let [from, to] = images(scheme, self.settings, false, self.image, self.result);
-        let grid = Grid::new::<T>(scheme, from, to, phases.len() * phase + padded(out));
+        // Blocks as for all channels: where a sum is cut must not depend on the team.
+        let grid = Grid::new::<T>(scheme, from, to, phases.len() * padded(self.all) + padded(out));
         let (from, to) = (grid.apart::<T>(phases.len() * phase), grid.apart::<T>(padded(out)));
         let place = apart(phases.len() * phase * out);
         let lens = [grid.frame(), places * from.place, places * to.place, places * place];
