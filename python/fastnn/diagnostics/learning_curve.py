@@ -5,16 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastnn import _core
+from fastnn._core import Undo
 from fastnn._grad_mode import no_grad
 from fastnn._types import check_at_least, check_number
-from fastnn.data.generator import own_state
 from fastnn.diagnostics.baseline import baseline
 from fastnn.diagnostics.report import new_figure, saved
 from fastnn.training import data, evaluation
@@ -170,21 +169,22 @@ def bias_variance(
     with evaluation.evaluating(first.model), no_grad():
         outputs = next(evaluation.outputs(first.model, [validation[0]])).numpy()
     nothing = baseline(first.loss, outputs, validation[1]) / (len(outputs) if adds_up(first.loss) else 1)
-    # A trainer leaves the generator where it was.
-    with own_state(_core.get_rng_state()) if isinstance(trainer, Trainer) else nullcontext():
+    train_losses, val_losses = [], []
+    with Undo() as undo:
+        if isinstance(trainer, Trainer):
+            # A trainer leaves the generator where it was.
+            undo.own_rng_state(_core.get_rng_state())
         order = _core.permutation(len(x))
         updates = epochs * math.ceil(len(x) / batch_size)
-        train_losses, val_losses = [], []
         for number, count in enumerate(counts):
             rows = np.sort(order[:count])
             batch = np.ascontiguousarray(x[rows]), np.ascontiguousarray(y[rows])
             more = max(1, round(updates / math.ceil(count / batch_size)))
             if isinstance(trainer, Trainer):
-                history, averages = trainer.history, copy.deepcopy(trainer.step.state_dict())
-                with restored(trainer.model, trainer.optimizer):
+                with restored(trainer.model, trainer.optimizer) as back:
+                    back.call(trainer.step.load_state_dict, copy.deepcopy(trainer.step.state_dict()))
+                    back.set_attr(trainer, "history", trainer.history)
                     measured = _fit(trainer, batch, validation, more, batch_size)
-                trainer.history = history
-                trainer.step.load_state_dict(averages)
             else:
                 measured = _fit(first if number == 0 else _made(trainer), batch, validation, more, batch_size)
             train_losses.append(measured[0])

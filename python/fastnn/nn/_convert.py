@@ -40,16 +40,24 @@ def parse(where: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Dtype | 
 def convert(module: Module, dtype: Dtype) -> None:
     """Convert floating point parameters and buffers; parameters stay the same objects."""
     with no_grad():
-        for parameter in module.parameters():
-            if parameter.dtype != dtype and is_floating(parameter):
-                parameter.grad = None
-                parameter.data = parameter.detach().to(dtype)
+        # All new memory first.
+        parameters = [
+            (parameter, parameter.detach().to(dtype))
+            for parameter in module.parameters()
+            if parameter.dtype != dtype and is_floating(parameter)
+        ]
         # A buffer that several modules share stays one.
         converted: dict[int, tuple[Tensor, Tensor]] = {}
+        buffers = []
         for part in module.modules():
             for name, buffer in part._buffers.items():
                 if buffer is not None and buffer.dtype != dtype and is_floating(buffer):
                     if id(buffer) not in converted:
                         converted[id(buffer)] = buffer, buffer.to(dtype)
-                    part._buffers[name] = converted[id(buffer)][1]
+                    buffers.append((part._buffers, name, converted[id(buffer)][1]))
+    for parameter, value in parameters:
+        parameter.grad = None
+        parameter.data = value
+    for registry, name, value in buffers:
+        registry[name] = value
     _core.bump_config()

@@ -66,6 +66,8 @@ class Dropout(Module):
         weights behind the layer scaled, which comes to the same.
     """
 
+    _drops_at_random = True
+
     p: float
     inplace: bool
     scaling: Scaling
@@ -89,6 +91,8 @@ class Dropout(Module):
 
 
 class _DropoutBase(Module):
+    _drops_at_random = True
+
     p: float
     inplace: bool
 

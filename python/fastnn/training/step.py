@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
+from fastnn._core import Tensor, Undo
 from fastnn._types import TensorLike, check_at_least
 from fastnn.augment.transform import Transform
 from fastnn.nn.module import Module
@@ -305,14 +305,16 @@ class TrainStep:
             self._planner.raise_interruption()
             return losses
         ahead = Ahead(self.optimizer, schedulers)
-        # That of calls before.
-        self._planner.updated()
-        try:
+        with Undo() as undo:
+            undo.call(ahead.settle)
+            # That of calls before.
+            self._planner.updated()
             settings = ahead.look(whole)
-            losses = self._run_planned(data, order[: ahead.steps * batch_size], batch_size, augment, settings)
-        finally:
-            # Counted there, since Python sees a Ctrl-C only once the call is over.
-            ahead.settle(self._planner.updated())
+            try:
+                losses = self._run_planned(data, order[: ahead.steps * batch_size], batch_size, augment, settings)
+            finally:
+                # Counted there, since Python sees a Ctrl-C only once the call is over.
+                ahead.taken = self._planner.updated()
         self._planner.raise_interruption()
         return losses
 
@@ -376,42 +378,49 @@ class TrainStep:
         statistics = _Statistics(self.model)
         draws = self._watch.draws()
         self._treatment.follow()
-        batch = self._planner.start(*self._apart(x, y, sample_weight))
-        if batch is None:
-            # Inside of another step, which is being traced.
-            return self._run_eagerly(x, y, sample_weight)
-        try:
-            loss = self._differentiate(*batch)
-        except BaseException:
-            self._planner.abort()
-            statistics.restore()
-            raise
-        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
-        changed = self._own_change()
-        # There is no use in a second trace of what can not be planned anyway.
-        self._restless = 0 if changed is None else self._restless + 1 if self.reason is None else _GIVEN_UP
-        if changed is None and self._watch.draws() != draws:
-            changed = "forward or loss draws random numbers of Python or NumPy"
-        if changed is not None:
-            self._planner.clear()
-            self.reason = self.reason or changed
-        return self._update(loss, statistics)
+        with Undo() as undo:
+            # A step that fails leaves no trace of the forward pass either.
+            undo.call(statistics.restore_unless_moved)
+            with Undo() as tracing:
+                tracing.call(self._planner.abort)
+                try:
+                    batch = self._planner.start(*self._apart(x, y, sample_weight))
+                except Exception:
+                    # Nothing was begun, or another thread has begun it.
+                    tracing.keep()
+                    raise
+                if batch is None:
+                    # Inside of another step, which is being traced.
+                    tracing.keep()
+                    undo.keep()
+                    return self._run_eagerly(x, y, sample_weight)
+                loss = self._differentiate(*batch)
+                tracing.keep()
+            self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
+            changed = self._own_change()
+            # There is no use in a second trace of what can not be planned anyway.
+            self._restless = 0 if changed is None else self._restless + 1 if self.reason is None else _GIVEN_UP
+            if changed is None and self._watch.draws() != draws:
+                changed = "forward or loss draws random numbers of Python or NumPy"
+            if changed is not None:
+                self._planner.clear()
+                self.reason = self.reason or changed
+            return self._update(loss, undo)
 
     def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         if isinstance(self.optimizer, Optimizer):
             self.optimizer._check()
-        statistics = _Statistics(self.model)
-        try:
+        by_closure = getattr(self.optimizer, "_needs_closure", False)
+        statistics = _Statistics(self.model, by_closure)
+        with Undo() as undo:
+            undo.call(statistics.restore_unless_moved)
             batch = [value for value in self._apart(x, y, sample_weight) if value is not None]
-            if getattr(self.optimizer, "_needs_closure", False):
-                return self._update_by_closure(batch, statistics)
+            if by_closure:
+                return self._update_by_closure(batch, undo)
             loss = self._differentiate(*batch)
-        except BaseException:
-            statistics.restore()
-            raise
-        if self._restless:
-            self._own_change()
-        return self._update(loss, statistics)
+            if self._restless:
+                self._own_change()
+            return self._update(loss, undo)
 
     def _apart(self, *batch: TensorLike | None) -> list[Any]:
         """Return a batch, off the tape, as a step is given it, even where the step writes what the batch lies in."""
@@ -459,22 +468,17 @@ class TrainStep:
             total = total + penalty.detach()
         return total
 
-    def _update(self, loss: Tensor, statistics: _Statistics) -> float:
+    def _update(self, loss: Tensor, undo: Undo) -> float:
         value = float(loss.item())
         if not self.stop_on_nonfinite or math.isfinite(value):
-            try:
-                self._treatment.before()
-                self.optimizer.step()
-            except BaseException:
-                statistics.restore()
-                raise
+            self._treatment.before()
+            self.optimizer.step()
             self._treatment.after()
-        else:
-            statistics.restore()
+            undo.keep()
         self.optimizer.zero_grad()
         return value
 
-    def _update_by_closure(self, batch: Sequence[Tensor], statistics: _Statistics) -> float:
+    def _update_by_closure(self, batch: Sequence[Tensor], undo: Undo) -> float:
         """Take the step of an optimizer that evaluates the loss itself; return its first value."""
         first: list[float] = []
 
@@ -487,12 +491,10 @@ class TrainStep:
             self._treatment.before()
             return loss
 
-        try:
+        with suppress(_NotFiniteError):
             self.optimizer.step(closure)
-        except _NotFiniteError:
-            statistics.restore()
-        else:
             self._treatment.after()
+            undo.keep()
         self.optimizer.zero_grad()
         return first[0]
 
@@ -502,13 +504,26 @@ class _NotFiniteError(Exception):
 
 
 class _Statistics:
-    """A model's buffers as they were before a step, to undo one that fails."""
+    """A model's buffers as they were before a step, to undo one that fails.
 
-    def __init__(self, model: Module) -> None:
+    Args:
+        model: The model.
+        tried: Whether parameters are moved and moved back within the step, so that only their values tell.
+    """
+
+    def __init__(self, model: Module, tried: bool = False) -> None:
         # What can not be written is not changed by a step.
         self._kept = [(buffer, buffer.clone()) for buffer in model.buffers() if _core.is_writable(buffer)]
+        self._parameters = [(p, p.detach().clone() if tried else None, p._version) for p in model.parameters()]
 
-    def restore(self) -> None:
-        with no_grad():
-            for buffer, kept in self._kept:
-                buffer.copy_(kept)
+    def restore_unless_moved(self) -> None:
+        """Restore them unless the parameters have moved since, to which the new ones belong then."""
+        if not any(_has_moved(*parameter) for parameter in self._parameters):
+            names = [f"buffer {number}" for number in range(len(self._kept))]
+            _core.assign("TrainStep", names, [buffer for buffer, _ in self._kept], [kept for _, kept in self._kept])
+
+
+def _has_moved(parameter: Tensor, value: Tensor | None, version: int) -> bool:
+    if value is None:
+        return parameter._version != version
+    return not np.array_equal(parameter.detach().numpy(), value.numpy(), equal_nan=True)

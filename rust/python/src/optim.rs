@@ -1,7 +1,6 @@
 //! The parameters of one group of an optimizer, with their state: all updated in one pass.
 
 use fastnn_core::optim::{Kind, Progress, Rule};
-use fastnn_core::plan::trace;
 use fastnn_core::tensor::layout::show;
 use fastnn_core::tensor::overlap::{self, Pieces};
 use fastnn_core::tensor::tape;
@@ -15,10 +14,9 @@ use pyo3::types::PyDict;
 use crate::arguments::{self, Given, named};
 use crate::convert;
 use crate::error::{Raise, type_error, type_name, value_error};
-use crate::gil;
 use crate::rule::Reader;
 use crate::tensor::Tensor;
-use crate::update::{self, Item, check_apart, check_target};
+use crate::update::{check_apart, check_target};
 
 /// Parameters and what an optimizer keeps of each.
 #[derive(Default)]
@@ -42,7 +40,7 @@ impl Slots {
     }
 
     /// Follow a change of settings that changes which state there is.
-    fn follow(&mut self, rule: &Rule) {
+    pub fn follow(&mut self, rule: &Rule) {
         let names = rule.state_names();
         if names == self.names {
             return;
@@ -64,11 +62,23 @@ impl Slots {
     }
 
     /// Make the state of parameter `i` if there is none.
-    fn ensure(&mut self, i: usize, rule: &Rule) {
+    pub fn ensure(&mut self, i: usize, rule: &Rule) {
         if self.state[i].len() != self.names.len() {
             self.written = None;
             self.state[i] = (0..self.names.len()).map(|j| initial(&self.params[i], rule, j)).collect();
         }
+    }
+
+    /// Find the memory that a step writes, unless it is known.
+    pub fn find_written(&mut self) {
+        if self.written.is_none() {
+            self.written = Some(Pieces::of(self.params.iter().chain(self.state.iter().flatten())));
+        }
+    }
+
+    /// Whether a step writes where this tensor lies, after [`find_written`](Self::find_written).
+    pub fn writes(&self, tensor: &Core) -> bool {
+        self.written.as_ref().is_some_and(|written| written.meet(tensor))
     }
 
     /// Make the state of every parameter that has none. For the planned step.
@@ -79,48 +89,6 @@ impl Slots {
             self.ensure(i, rule);
         }
     }
-
-    /// Update every parameter that has a gradient. All is checked first.
-    fn step(&mut self, rule: &Rule, grads: &[Option<Core>]) -> Result<()> {
-        for (i, (param, grad)) in self.params.iter().zip(grads).enumerate() {
-            if let Some(grad) = grad {
-                check(rule.name(), i, param, grad)?;
-            }
-        }
-        self.follow(rule);
-        let mut items: smallvec::SmallVec<[Item; 4]> = smallvec::SmallVec::new();
-        let mut copies: Vec<(usize, Core)> = Vec::new();
-        for i in (0..grads.len()).filter(|&i| grads[i].is_some()) {
-            self.ensure(i, rule);
-        }
-        let written =
-            self.written.get_or_insert_with(|| Pieces::of(self.params.iter().chain(self.state.iter().flatten())));
-        for (i, grad) in grads.iter().enumerate() {
-            let Some(grad) = grad else { continue };
-            // As it was before anything is updated, whichever parameter's turn comes first.
-            let grad = if written.meet(grad) { ops::copy(grad)? } else { ops::contiguous(grad)? };
-            let param = if self.params[i].layout().is_contiguous() {
-                self.params[i].clone()
-            } else {
-                let copy = ops::contiguous(&self.params[i].detach())?;
-                copies.push((i, copy.clone()));
-                copy
-            };
-            items.push(Item::new(rule, &self.progress[i], param, grad, &self.state[i])?);
-        }
-        for (progress, _) in self.progress.iter_mut().zip(grads).filter(|(_, grad)| grad.is_some()) {
-            rule.advance(progress);
-        }
-        trace::obstacle("forward or loss takes a step of an optimizer");
-        update::run(&items);
-        for (i, copy) in copies {
-            ops::copy_(&self.params[i], &copy)?;
-        }
-        for item in &items {
-            item.param().storage().bump();
-        }
-        Ok(())
-    }
 }
 
 fn initial(param: &Core, rule: &Rule, j: usize) -> Core {
@@ -128,24 +96,6 @@ fn initial(param: &Core, rule: &Rule, j: usize) -> Core {
         0.0 => Core::zeros(param.shape(), param.dtype()),
         value => Core::full(param.shape(), value, param.dtype()),
     }
-}
-
-fn check(name: &str, i: usize, param: &Core, grad: &Core) -> Result<()> {
-    if grad.shape() != param.shape() {
-        return Err(Error::value(format!(
-            "{name}.step: expected gradient {i} of shape {}; got {}",
-            show(param.shape()),
-            show(grad.shape())
-        )));
-    }
-    if grad.dtype() != param.dtype() {
-        return Err(Error::dtype(format!(
-            "{name}.step: expected gradient {i} of dtype {}; got {}",
-            param.dtype(),
-            grad.dtype()
-        )));
-    }
-    check_target(name, i, param)
 }
 
 /// The slots of one parameter group.
@@ -162,6 +112,16 @@ impl PySlots {
     /// The settings of a group as the core's rule.
     pub fn rule(&self, group: &Bound<'_, PyDict>) -> PyResult<Rule> {
         self.reader.rule(group)
+    }
+
+    /// The optimizer's rule, without settings.
+    pub fn kind(&self) -> Kind {
+        self.reader.kind
+    }
+
+    /// Whether a parameter is an array, which has no gradient of its own.
+    pub fn holds_arrays(&self) -> bool {
+        self.handles.iter().any(Option::is_none)
     }
 
     fn updates_of(&self, index: usize) -> PyResult<u64> {
@@ -187,14 +147,15 @@ impl PySlots {
         let all: Vec<Core> = self.handles.iter().zip(&self.slots.params).map(|(h, was)| now(h, was)).collect();
         check_apart(&format!("{}.step", self.reader.kind.name()), &all)?;
         self.slots.written = None;
+        let mut changed: Vec<(usize, Core, Vec<Core>)> = Vec::new();
         for (i, handle) in self.handles.iter().enumerate() {
             let Some(handle) = handle else { continue };
             let now = &handle.bind(py).borrow().inner;
-            let was = &self.slots.params[i];
+            let (was, state) = (&self.slots.params[i], &self.slots.state[i]);
             if now.id() == was.id() {
                 continue;
             }
-            if now.shape() != was.shape() && !self.slots.state[i].is_empty() {
+            if now.shape() != was.shape() && !state.is_empty() {
                 return Err(value_error(format!(
                     "{}.step: expected parameter {i} of shape {}; got {}",
                     self.reader.kind.name(),
@@ -202,12 +163,15 @@ impl PySlots {
                     show(now.shape())
                 )));
             }
-            if now.dtype() != was.dtype() {
-                for state in &mut self.slots.state[i] {
-                    *state = tape::no_grad(|| ops::cast(state, now.dtype())).raise()?;
-                }
-            }
-            self.slots.params[i] = now.clone();
+            let cast = |state: &Core| {
+                if now.dtype() == was.dtype() { Ok(state.clone()) } else { ops::cast(state, now.dtype()) }
+            };
+            let state = tape::no_grad(|| state.iter().map(cast).collect::<Result<_>>()).raise()?;
+            changed.push((i, now.clone(), state));
+        }
+        for (i, param, state) in changed {
+            self.slots.params[i] = param;
+            self.slots.state[i] = state;
         }
         Ok(())
     }
@@ -311,56 +275,6 @@ impl PySlots {
             }
             None => Ok(()),
         }
-    }
-
-    /// Update all parameters that have a gradient, with the settings of `group` as they are now.
-    #[pyo3(signature = (group, grads=None, /))]
-    fn step(
-        slf: &Bound<'_, Self>,
-        group: &Bound<'_, PyDict>,
-        grads: Option<Vec<Option<convert::Arg>>>,
-    ) -> PyResult<()> {
-        let (py, this) = (slf.py(), &mut *enter(slf)?);
-        let rule = this.rule(group)?;
-        rule.validate().raise()?;
-        this.refresh(py)?;
-        let grads: smallvec::SmallVec<[Option<Core>; 8]> = if let Some(grads) = grads {
-            if grads.len() != this.slots.params.len() {
-                return Err(value_error(format!(
-                    "{}.step: expected {} gradients; got {}",
-                    rule.name(),
-                    this.slots.params.len(),
-                    grads.len()
-                )));
-            }
-            grads.into_iter().map(|g| g.map(|g| g.0)).collect()
-        } else {
-            if this.handles.iter().any(Option::is_none) {
-                return Err(PyRuntimeError::new_err(format!(
-                    "{}.step: expected grads, as parameters are arrays; got none",
-                    rule.name()
-                )));
-            }
-            this.slots.params.iter().map(Core::grad).collect()
-        };
-        let numel = this.slots.params.iter().map(Core::numel).sum();
-        let slots = &mut this.slots;
-        gil::run(py, numel, || tape::no_grad(|| slots.step(&rule, &grads)))
-    }
-
-    /// Forget the gradients, or zero them in place.
-    #[pyo3(signature = (set_to_none=true))]
-    fn zero_grad(slf: &Bound<'_, Self>, set_to_none: bool) -> PyResult<()> {
-        let this = &mut *enter(slf)?;
-        this.refresh(slf.py())?;
-        for param in &this.slots.params {
-            if set_to_none {
-                param.set_grad(None);
-            } else if let Some(grad) = param.grad() {
-                tape::no_grad(|| ops::zero_(&grad)).raise()?;
-            }
-        }
-        Ok(())
     }
 
     /// What is kept of parameter `index`, under PyTorch's names; empty before its first update.

@@ -10,12 +10,38 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
+from fastnn._types import check_number
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def gradients_of(where: str, parameters: Tensor | Iterable[Tensor]) -> tuple[list[str], list[Tensor]]:
+    """Return the gradients that there are, each once, and what they are called in messages.
+
+    Raises:
+        TypeError: Something is no tensor.
+    """
     # One that is given twice, as a model's under two names may be, has one gradient.
-    tensors = {id(tensor): tensor for tensor in ([parameters] if isinstance(parameters, Tensor) else parameters)}
-    return [tensor.grad for tensor in tensors.values() if tensor.grad is not None]
+    tensors = {id(tensor): tensor for tensor in tensors_of(where, "parameters", parameters)}
+    named = [
+        (f"gradient {number}", tensor.grad) for number, tensor in enumerate(tensors.values()) if tensor.grad is not None
+    ]
+    return [name for name, _ in named], [grad for _, grad in named]
+
+
+def tensors_of(where: str, name: str, tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """Return one tensor, or several, as a list.
+
+    Raises:
+        TypeError: Something is no tensor.
+    """
+    if isinstance(tensors, Tensor):
+        return [tensors]
+    if not isinstance(tensors, Iterable):
+        raise TypeError(f"{where}: expected {name} to be tensors; got {type(tensors).__name__}")
+    found = list(tensors)
+    for one in found:
+        if not isinstance(one, Tensor):
+            raise TypeError(f"{where}: expected {name} to be tensors; got {type(one).__name__}")
+    return found
 
 
 def _norm(gradient: Tensor, norm_type: float) -> float:
@@ -41,10 +67,10 @@ def get_total_norm(
     Raises:
         ValueError: The norm is not finite, and ``error_if_nonfinite``; or ``norm_type`` is out of range.
     """
-    norm_type = float(norm_type)
+    norm_type = check_number("get_total_norm", "norm_type", norm_type)
     if not norm_type > 0:
         raise ValueError(f"get_total_norm: expected norm_type above 0; got {norm_type}")
-    given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    given = tensors_of("get_total_norm", "tensors", tensors)
     norms = np.array([] if norm_type == 2.0 else [_norm(tensor, norm_type) for tensor in given])
     if norm_type == 2.0:
         total = _core.total_norm(given)
@@ -84,18 +110,21 @@ def clip_grad_norm_(
         The norm before scaling.
 
     Raises:
-        ValueError: The norm is not finite, and ``error_if_nonfinite``; or ``norm_type`` is out of range.
+        ValueError: The norm is not finite, and ``error_if_nonfinite``; ``norm_type`` is out of range; or a gradient is
+            read-only. Nothing is scaled then.
+        TypeError: An argument is of another type.
 
     Source:
         Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, Algorithm 1; the 1e-6 is PyTorch's.
     """
-    gradients = _gradients(parameters)
+    max_norm = check_number("clip_grad_norm_", "max_norm", max_norm)
+    names, gradients = gradients_of("clip_grad_norm_", parameters)
     total = get_total_norm(gradients, norm_type, error_if_nonfinite)
-    scale = float(max_norm) / (total.item() + 1e-6)
+    _core.check_writable("clip_grad_norm_", names, gradients)
+    scale = max_norm / (total.item() + 1e-6)
     # A norm that is NaN makes all gradients NaN, as in PyTorch.
     if not scale >= 1.0:
-        for gradient in gradients:
-            gradient.mul_(scale)
+        _core.scale_all("clip_grad_norm_", names, gradients, scale)
     return total
 
 
@@ -111,7 +140,12 @@ def clip_grad_value_(
         parameters: One or several; those without a gradient are skipped.
         clip_value: The greatest absolute value.
         foreach: Accepted for PyTorch's sake.
+
+    Raises:
+        ValueError: A gradient is read-only. None is changed then.
+        TypeError: An argument is of another type.
     """
-    clip_value = float(clip_value)
-    for gradient in _gradients(parameters):
-        gradient.clamp_(-clip_value, clip_value)
+    clip_value = check_number("clip_grad_value_", "clip_value", clip_value)
+    names, gradients = gradients_of("clip_grad_value_", parameters)
+    clipped = [gradient.clamp(-clip_value, clip_value) for gradient in gradients]
+    _core.assign("clip_grad_value_", names, gradients, clipped)

@@ -8,6 +8,7 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn._types import shape_of
+from fastnn.nn.utils.clip_grad import tensors_of
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
@@ -28,16 +29,17 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
 
     Raises:
         TypeError: ``vec`` is not a tensor.
-        ValueError: It has another length; nothing is copied.
+        ValueError: It has another length, or a parameter is read-only; nothing is copied.
     """
     if not isinstance(vec, Tensor):
         raise TypeError(f"expected Tensor, but got: {type(vec).__name__}")
-    targets = list(parameters)
+    targets = tensors_of("vector_to_parameters", "parameters", parameters)
     size = sum(target.numel() for target in targets)
     if shape_of(vec) != (size,):
         raise ValueError(f"vector_to_parameters: expected a vector of shape ({size},); got {shape_of(vec)}")
+    parts = []
     start = 0
     for target in targets:
-        end = start + target.numel()
-        target.copy_(vec[start:end].reshape(*shape_of(target)))
-        start = end
+        parts.append(vec[start : start + target.numel()].reshape(*shape_of(target)))
+        start += target.numel()
+    _core.assign("vector_to_parameters", [f"parameter {number}" for number in range(len(targets))], targets, parts)
