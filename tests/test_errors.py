@@ -281,5 +281,5 @@ def test_nothing_panics(
         result = FUNCTIONS[name](*tensors, n)
         if isinstance(result, fnn.Tensor) and result.requires_grad:
             result.sum().backward()
-    except (ValueError, TypeError, IndexError, RuntimeError, OverflowError):
+    except (ValueError, TypeError, IndexError, RuntimeError):
         pass

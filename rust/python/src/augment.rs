@@ -13,6 +13,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::arguments::{Given, explain, named};
 use crate::error::{Raise, type_error, value_error};
 
 /// Transforms of images, one after another, and what mixes them afterwards.
@@ -23,7 +24,9 @@ pub struct PyAugment {
 
 fn get<'py, T: for<'a> FromPyObject<'a, 'py, Error = PyErr>>(settings: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {
     match settings.get_item(name)? {
-        Some(value) => value.extract(),
+        Some(value) => {
+            value.extract().map_err(|error| explain(error, "Augment", name, "a setting of its type", &value))
+        }
         None => Err(value_error(format!("Augment: expected a setting {name}; got none"))),
     }
 }
@@ -127,9 +130,9 @@ fn mix(settings: &Bound<'_, PyDict>) -> PyResult<Mix> {
 }
 
 /// One image: channels, rows, columns.
-type Dims = (usize, usize, usize);
+type Dims = [usize; 3];
 
-fn shape((c, h, w): Dims) -> Shape {
+fn shape([c, h, w]: Dims) -> Shape {
     Shape { c, h, w }
 }
 
@@ -194,7 +197,8 @@ type PyMixed = (f64, Vec<u32>, Option<(usize, usize, usize, usize)>);
 impl PyAugment {
     #[new]
     #[pyo3(signature = (specs, mix, white=None, /))]
-    fn new(specs: Vec<Bound<'_, PyDict>>, mix: Option<Bound<'_, PyDict>>, white: Option<f64>) -> PyResult<Self> {
+    fn new(specs: Vec<Bound<'_, PyDict>>, mix: Option<Bound<'_, PyDict>>, white: Option<Given<f64>>) -> PyResult<Self> {
+        named!("Augment"; white);
         let specs = specs.iter().map(spec).collect::<PyResult<_>>()?;
         let mix = mix.as_ref().map(self::mix).transpose()?;
         Ok(Self { inner: Pipeline::new(specs, mix).with_white(white) })
@@ -208,7 +212,8 @@ impl PyAugment {
 
     /// Channels, rows and columns that such an image ends up with.
     #[pyo3(signature = (image, /))]
-    fn shape(&self, image: Dims) -> PyResult<Dims> {
+    fn shape(&self, image: Given<Dims>) -> PyResult<(usize, usize, usize)> {
+        named!("Augment"; image);
         let Shape { c, h, w } = self.inner.shape(shape(image)).raise()?;
         Ok((c, h, w))
     }
@@ -219,8 +224,8 @@ impl PyAugment {
     fn run(
         &self,
         py: Python<'_>,
-        n: usize,
-        image: Dims,
+        n: Given<usize>,
+        image: Given<Dims>,
         x: &Bound<'_, PyUntypedArray>,
         out: &Bound<'_, PyUntypedArray>,
         y: Option<Bound<'_, PyUntypedArray>>,
@@ -228,6 +233,7 @@ impl PyAugment {
         weight: Option<Bound<'_, PyUntypedArray>>,
         weight_out: Option<Bound<'_, PyUntypedArray>>,
     ) -> PyResult<()> {
+        named!("Augment"; n, image);
         let from = shape(image);
         let mixed = if let Ok(x) = x.cast::<PyArrayDyn<f32>>() {
             images(py, &self.inner, n, from, x, out)?
@@ -257,7 +263,8 @@ impl PyAugment {
     /// What the next call of `run` will draw: for every image, the transforms that are done to it, by name and number in
     /// the pipeline, with their numbers.
     #[pyo3(signature = (n, image, /))]
-    fn drawn<'py>(&self, py: Python<'py>, n: usize, image: Dims) -> PyResult<Bound<'py, PyList>> {
+    fn drawn<'py>(&self, py: Python<'py>, n: Given<usize>, image: Given<Dims>) -> PyResult<Bound<'py, PyList>> {
+        named!("Augment"; n, image);
         let draw = random::augment_draw(random::state());
         self.inner.shape(shape(image)).raise()?;
         let all = PyList::empty(py);
@@ -277,7 +284,8 @@ impl PyAugment {
 
     /// How the next call of `run` will mix n images.
     #[pyo3(signature = (n, image, /))]
-    fn mixed(&self, n: usize, image: Dims) -> PyResult<Option<PyMixed>> {
+    fn mixed(&self, n: Given<usize>, image: Given<Dims>) -> PyResult<Option<PyMixed>> {
+        named!("Augment"; n, image);
         let draw = random::augment_draw(random::state());
         let to = self.inner.shape(shape(image)).raise()?;
         let mixed = self.inner.mixed(draw, n, to);

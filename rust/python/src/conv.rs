@@ -3,6 +3,7 @@
 use fastnn_core::ops::conv::{Settings, conv as convolve, conv_transpose as spread};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::convert::Arg;
 use crate::gil;
 use crate::tensor::Tensor;
@@ -29,11 +30,12 @@ pub fn conv(
     input: Arg,
     weight: Arg,
     bias: Option<Arg>,
-    stride: Vec<usize>,
-    padding: Vec<(usize, usize)>,
-    dilation: Vec<usize>,
-    groups: usize,
+    stride: Given<Vec<usize>>,
+    padding: Given<Vec<(usize, usize)>>,
+    dilation: Given<Vec<usize>>,
+    groups: Given<usize>,
 ) -> PyResult<Tensor> {
+    named!("conv"; stride, padding, dilation, groups);
     let (settings, bias) = (settings(&stride, &padding, &dilation, groups), bias.as_ref().map(|b| &b.0));
     let run = || convolve(&input.0, &weight.0, bias, stride.len(), settings);
     gil::run(py, work(&input, &weight), run).map(Tensor::from)
@@ -48,12 +50,13 @@ pub fn conv_transpose(
     input: Arg,
     weight: Arg,
     bias: Option<Arg>,
-    stride: Vec<usize>,
-    padding: Vec<usize>,
-    output_padding: Vec<usize>,
-    groups: usize,
-    dilation: Vec<usize>,
+    stride: Given<Vec<usize>>,
+    padding: Given<Vec<usize>>,
+    output_padding: Given<Vec<usize>>,
+    groups: Given<usize>,
+    dilation: Given<Vec<usize>>,
 ) -> PyResult<Tensor> {
+    named!("conv_transpose"; stride, padding, output_padding, groups, dilation);
     let both: Vec<(usize, usize)> = padding.iter().map(|&p| (p, p)).collect();
     let (settings, bias) = (settings(&stride, &both, &dilation, groups), bias.as_ref().map(|b| &b.0));
     let more =

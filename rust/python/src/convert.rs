@@ -16,6 +16,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
 
+use crate::arguments::{self, show};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::tensor::Tensor;
@@ -97,6 +98,19 @@ pub fn from_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Core> {
         .ok_or_else(|| value_error("expected an array that can be copied"))
 }
 
+/// An integer: int64 where it fits, else float64. None beyond that.
+fn integer(object: &Bound<'_, PyAny>) -> Option<Scalar> {
+    object.extract().ok().map(Scalar::Int).or_else(|| object.extract().ok().map(Scalar::Float))
+}
+
+/// Refuse an integer that no number of a tensor can hold.
+pub fn check_holds(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    if object.is_instance_of::<PyInt>() && object.extract::<f64>().is_err() {
+        return Err(value_error(format!("expected a number that float64 can hold; got {}", show(object))));
+    }
+    Ok(())
+}
+
 /// A Python or NumPy number.
 pub fn scalar(object: &Bound<'_, PyAny>) -> Option<Scalar> {
     if let Ok(x) = object.cast::<PyFloat>() {
@@ -106,13 +120,13 @@ pub fn scalar(object: &Bound<'_, PyAny>) -> Option<Scalar> {
         return Some(Scalar::Bool(x.is_true()));
     }
     if object.is_instance_of::<PyInt>() {
-        return object.extract().ok().map(Scalar::Int).or_else(|| object.extract().ok().map(Scalar::Float));
+        return integer(object);
     }
     if is_numpy_scalar(object) {
         let kind: String = object.getattr("dtype").ok()?.getattr("kind").ok()?.extract().ok()?;
         return match kind.as_str() {
             "f" => object.extract().ok().map(Scalar::Float),
-            "i" | "u" => object.extract().ok().map(Scalar::Int),
+            "i" | "u" => integer(object),
             "b" => object.is_truthy().ok().map(Scalar::Bool),
             _ => None,
         };
@@ -139,7 +153,10 @@ impl<'py> FromPyObject<'_, 'py> for Number {
         }
         match object.cast::<Tensor>() {
             Ok(tensor) => ops::item(&tensor.borrow().inner).map(Self).raise(),
-            Err(_) => Err(type_error(format!("expected a number; got {}", type_name(&object)))),
+            Err(_) => {
+                check_holds(&object)?;
+                Err(type_error(format!("expected a number; got {}", type_name(&object))))
+            }
         }
     }
 }
@@ -259,19 +276,19 @@ pub fn check_device(device: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
 }
 
 /// A shape given as one sequence or as separate integers: `zeros(2, 3)`, `zeros((2, 3))`.
-pub fn dims(args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
+pub fn dims(op: &str, name: &str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
     if args.len() == 1 {
         let only = args.get_item(0)?;
         if only.is_instance_of::<PyTuple>() || only.is_instance_of::<PyList>() {
-            return only.extract();
+            return arguments::read(&only, op, name);
         }
     }
-    args.extract::<Vec<i64>>()
+    arguments::read(args, op, name)
 }
 
 /// A shape without negative sizes, whose elements can be counted.
 pub fn shape(op: &str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<usize>> {
-    let sizes = dims(args)?;
+    let sizes = dims(op, "size", args)?;
     let numel = sizes.iter().try_fold(8usize, |n, &size| usize::try_from(size).ok().and_then(|s| n.checked_mul(s)));
     if numel.is_none_or(|n| n > isize::MAX as usize) {
         return Err(value_error(format!("{op}: expected sizes of at least 0 that fit in memory; got {sizes:?}")));

@@ -7,6 +7,7 @@ use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::arguments::{self, Given, named, show};
 use crate::convert::{self, Number, check_device};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name};
@@ -178,13 +179,14 @@ pub fn arange(
 #[pyfunction]
 #[pyo3(signature = (start, end, steps, *, dtype=None, device=None, requires_grad=false))]
 pub fn linspace(
-    start: f64,
-    end: f64,
-    steps: usize,
+    start: Given<f64>,
+    end: Given<f64>,
+    steps: Given<usize>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    named!("linspace"; start, end, steps);
     room::check("linspace", &[steps], DType::F64).raise()?;
     make(device, requires_grad, || Ok(ops::linspace(start, end, steps, or_f32(dtype))))
 }
@@ -193,12 +195,13 @@ pub fn linspace(
 #[pyfunction]
 #[pyo3(signature = (n, m=None, *, dtype=None, device=None, requires_grad=false))]
 pub fn eye(
-    n: usize,
-    m: Option<usize>,
+    n: Given<usize>,
+    m: Option<Given<usize>>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    named!("eye"; n, m);
     room::check("eye", &[n, m.unwrap_or(n)], DType::F64).raise()?;
     make(device, requires_grad, || Ok(ops::eye(n, m.unwrap_or(n), or_f32(dtype))))
 }
@@ -212,8 +215,12 @@ pub fn randint(
     device: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Tensor> {
     let (low, high, size) = match args.len() {
-        2 => (0, args.get_item(0)?.extract()?, args.get_item(1)?),
-        3 => (args.get_item(0)?.extract()?, args.get_item(1)?.extract()?, args.get_item(2)?),
+        2 => (0, arguments::read(&args.get_item(0)?, "randint", "high")?, args.get_item(1)?),
+        3 => (
+            arguments::read(&args.get_item(0)?, "randint", "low")?,
+            arguments::read(&args.get_item(1)?, "randint", "high")?,
+            args.get_item(2)?,
+        ),
         n => {
             return Err(type_error(format!(
                 "randint: expected high and size, or low, high and size; got {n} arguments"
@@ -228,7 +235,8 @@ pub fn randint(
 /// The numbers 0..n in random order, as a tensor.
 #[pyfunction]
 #[pyo3(signature = (n, *, dtype=None, device=None))]
-pub fn randperm(n: usize, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
+pub fn randperm(n: Given<usize>, dtype: Option<dtype::Arg>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
+    named!("randperm"; n);
     let dtype = dtype.map_or(DType::I64, |d| d.0);
     room::check("randperm", &[n], DType::I64).raise()?;
     make(device, false, || ops::cast(&ops::random::randperm(n)?, dtype))
@@ -244,7 +252,9 @@ pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
 /// The numbers 0..n in random order, as an array.
 #[pyfunction]
 #[pyo3(signature = (n, /))]
-pub fn permutation(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
+pub fn permutation(py: Python<'_>, n: Given<usize>) -> PyResult<Bound<'_, PyAny>> {
+    named!("permutation"; n);
+    room::check("permutation", &[n], DType::I64).raise()?;
     convert::to_array(py, &ops::random::randperm(n).raise()?)
 }
 
@@ -255,10 +265,9 @@ pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
     let expected = || crate::error::type_error(format!("manual_seed: expected an int; got {}", type_name(seed)));
     let seed = seed.call_method0("__index__").map_err(|_| expected())?;
     // Negative seeds are allowed, as in PyTorch.
-    let seed = seed
-        .extract::<u64>()
-        .or_else(|_| seed.extract::<i64>().map(|s| s as u64))
-        .map_err(|_| crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {seed}")))?;
+    let seed = seed.extract::<u64>().or_else(|_| seed.extract::<i64>().map(|s| s as u64)).map_err(|_| {
+        crate::error::value_error(format!("manual_seed: expected a seed of 64 bits; got {}", show(&seed)))
+    })?;
     ops::random::manual_seed(seed);
     Ok(())
 }
@@ -269,17 +278,25 @@ pub fn get_rng_state() -> (u64, u64) {
     ops::random::state()
 }
 
+/// A seed and a count of draws.
+fn generator(state: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
+    state.extract().map_err(|error| {
+        arguments::explain(error, "set_rng_state", "state", "a seed and a count, both of 64 bits", state)
+    })
+}
+
 /// Go on from where the random draws stood.
 #[pyfunction]
 #[pyo3(signature = (state, /))]
-pub fn set_rng_state(state: (u64, u64)) {
-    ops::random::set_state(state);
+pub fn set_rng_state(state: &Bound<'_, PyAny>) -> PyResult<()> {
+    ops::random::set_state(generator(state)?);
+    Ok(())
 }
 
 /// Let this thread draw from a generator of its own that stands at `state`, or with None from that of the process again.
 /// Returns where its own stood before, if it had one.
 #[pyfunction]
 #[pyo3(signature = (state, /))]
-pub fn set_own_rng_state(state: Option<(u64, u64)>) -> Option<(u64, u64)> {
-    ops::random::set_own_state(state)
+pub fn set_own_rng_state(state: Option<&Bound<'_, PyAny>>) -> PyResult<Option<(u64, u64)>> {
+    Ok(ops::random::set_own_state(state.map(generator).transpose()?))
 }

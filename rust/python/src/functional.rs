@@ -4,6 +4,7 @@ use fastnn_core::ops::{self, activation, batch_norm as norm, group_norm as group
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::convert::Arg;
 use crate::error::value_error;
 use crate::gil;
@@ -18,7 +19,8 @@ macro_rules! activations {
         $(#[doc = $text]
         #[pyfunction]
         #[pyo3(signature = (input, $($setting,)* /))]
-        pub fn $name(py: Python<'_>, input: Arg, $($setting: $t),*) -> PyResult<Tensor> {
+        pub fn $name(py: Python<'_>, input: Arg, $($setting: Given<$t>),*) -> PyResult<Tensor> {
+            $(named!(stringify!($name); $setting);)*
             unary(py, &input.0, |x| activation::$name(x, $($setting),*))
         })+
     };
@@ -71,14 +73,16 @@ pub fn prelu(py: Python<'_>, input: Arg, weight: Arg) -> PyResult<Tensor> {
 /// eˣ / Σ eˣ along a dimension.
 #[pyfunction]
 #[pyo3(signature = (input, dim, /))]
-pub fn softmax(py: Python<'_>, input: Arg, dim: i64) -> PyResult<Tensor> {
+pub fn softmax(py: Python<'_>, input: Arg, dim: Given<i64>) -> PyResult<Tensor> {
+    named!("softmax"; dim);
     unary(py, &input.0, |x| soft::softmax(x, dim))
 }
 
 /// The logarithm of softmax.
 #[pyfunction]
 #[pyo3(signature = (input, dim, /))]
-pub fn log_softmax(py: Python<'_>, input: Arg, dim: i64) -> PyResult<Tensor> {
+pub fn log_softmax(py: Python<'_>, input: Arg, dim: Given<i64>) -> PyResult<Tensor> {
+    named!("log_softmax"; dim);
     unary(py, &input.0, |x| soft::log_softmax(x, dim))
 }
 
@@ -116,9 +120,10 @@ pub fn batch_norm(
     weight: Option<Arg>,
     bias: Option<Arg>,
     training: bool,
-    momentum: f64,
-    eps: f64,
+    momentum: Given<f64>,
+    eps: Given<f64>,
 ) -> PyResult<Tensor> {
+    named!("batch_norm"; momentum, eps);
     let running = running_statistics("batch_norm", running_mean, running_var)?;
     let running = running.as_ref().map(|(mean, var)| (mean, var));
     let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
@@ -132,11 +137,12 @@ pub fn batch_norm(
 pub fn layer_norm(
     py: Python<'_>,
     input: Arg,
-    normalized_shape: Vec<usize>,
+    normalized_shape: Given<Vec<usize>>,
     weight: Option<Arg>,
     bias: Option<Arg>,
-    eps: f64,
+    eps: Given<f64>,
 ) -> PyResult<Tensor> {
+    named!("layer_norm"; normalized_shape, eps);
     let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
     unary(py, &input.0, |x| groups::layer_norm(x, &normalized_shape, weight, bias, eps))
 }
@@ -147,10 +153,11 @@ pub fn layer_norm(
 pub fn rms_norm(
     py: Python<'_>,
     input: Arg,
-    normalized_shape: Vec<usize>,
+    normalized_shape: Given<Vec<usize>>,
     weight: Option<Arg>,
-    eps: Option<f64>,
+    eps: Option<Given<f64>>,
 ) -> PyResult<Tensor> {
+    named!("rms_norm"; normalized_shape, eps);
     let weight = weight.as_ref().map(|w| &w.0);
     unary(py, &input.0, |x| groups::rms_norm(x, &normalized_shape, weight, eps))
 }
@@ -161,11 +168,12 @@ pub fn rms_norm(
 pub fn group_norm(
     py: Python<'_>,
     input: Arg,
-    num_groups: usize,
+    num_groups: Given<usize>,
     weight: Option<Arg>,
     bias: Option<Arg>,
-    eps: f64,
+    eps: Given<f64>,
 ) -> PyResult<Tensor> {
+    named!("group_norm"; num_groups, eps);
     let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
     unary(py, &input.0, |x| groups::group_norm(x, num_groups, weight, bias, eps))
 }
@@ -182,9 +190,10 @@ pub fn instance_norm(
     weight: Option<Arg>,
     bias: Option<Arg>,
     use_input_stats: bool,
-    momentum: f64,
-    eps: f64,
+    momentum: Given<f64>,
+    eps: Given<f64>,
 ) -> PyResult<Tensor> {
+    named!("instance_norm"; momentum, eps);
     let running = running_statistics("instance_norm", running_mean, running_var)?;
     let running = running.as_ref().map(|(mean, var)| (mean, var));
     let (weight, bias) = (weight.as_ref().map(|w| &w.0), bias.as_ref().map(|b| &b.0));
@@ -203,7 +212,8 @@ pub fn bilinear(py: Python<'_>, input1: Arg, input2: Arg, weight: Arg, bias: Opt
 /// Zero elements with probability p, and scale the others up if `rescale`.
 #[pyfunction]
 #[pyo3(signature = (input, p, training, rescale=true, /))]
-pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool, rescale: bool) -> PyResult<Tensor> {
+pub fn dropout(py: Python<'_>, input: Arg, p: Given<f64>, training: bool, rescale: bool) -> PyResult<Tensor> {
+    named!("dropout"; p);
     let drop = if rescale { ops::dropout::dropout } else { ops::dropout::mask };
     unary(py, &input.0, |x| drop(x, p, training))
 }
@@ -211,6 +221,7 @@ pub fn dropout(py: Python<'_>, input: Arg, p: f64, training: bool, rescale: bool
 /// `x + std · z`, z being new standard normal numbers.
 #[pyfunction]
 #[pyo3(signature = (input, std, /))]
-pub fn gaussian_noise(py: Python<'_>, input: Arg, std: f64) -> PyResult<Tensor> {
+pub fn gaussian_noise(py: Python<'_>, input: Arg, std: Given<f64>) -> PyResult<Tensor> {
+    named!("gaussian_noise"; std);
     unary(py, &input.0, |x| ops::noise::gaussian_noise(x, std))
 }

@@ -9,6 +9,7 @@ use fastnn_core::tensor::tape;
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::convert::{self, Number};
 use crate::error::Raise;
 use crate::gil;
@@ -137,20 +138,23 @@ impl Tensor {
         change(slf, None, |old| ops::clamp(old, min, max), |x| ops::clamp_(x, min, max))
     }
 
-    #[pyo3(signature = (a=0.0, b=1.0))]
-    fn uniform_(slf: Bound<'_, Self>, a: f64, b: f64) -> PyResult<Bound<'_, Self>> {
+    #[pyo3(signature = (a=0.0.into(), b=1.0.into()), text_signature = "($self, a=0.0, b=1.0)")]
+    fn uniform_(slf: Bound<'_, Self>, a: Given<f64>, b: Given<f64>) -> PyResult<Bound<'_, Self>> {
+        named!("uniform_"; a, b);
         change(slf, None, fresh(move |x| ops::random::uniform_(x, a, b)), move |x| ops::random::uniform_(x, a, b))
     }
 
-    #[pyo3(signature = (mean=0.0, std=1.0))]
-    fn normal_(slf: Bound<'_, Self>, mean: f64, std: f64) -> PyResult<Bound<'_, Self>> {
+    #[pyo3(signature = (mean=0.0.into(), std=1.0.into()), text_signature = "($self, mean=0.0, std=1.0)")]
+    fn normal_(slf: Bound<'_, Self>, mean: Given<f64>, std: Given<f64>) -> PyResult<Bound<'_, Self>> {
+        named!("normal_"; mean, std);
         change(slf, None, fresh(move |x| ops::random::normal_(x, mean, std)), move |x| {
             ops::random::normal_(x, mean, std)
         })
     }
 
-    #[pyo3(signature = (p=0.5))]
-    fn bernoulli_(slf: Bound<'_, Self>, p: f64) -> PyResult<Bound<'_, Self>> {
+    #[pyo3(signature = (p=0.5.into()), text_signature = "($self, p=0.5)")]
+    fn bernoulli_(slf: Bound<'_, Self>, p: Given<f64>) -> PyResult<Bound<'_, Self>> {
+        named!("bernoulli_"; p);
         change(slf, None, fresh(move |x| ops::random::bernoulli_(x, p)), move |x| ops::random::bernoulli_(x, p))
     }
 }

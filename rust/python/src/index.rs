@@ -4,18 +4,29 @@ use fastnn_core::ops::{self, Index};
 use fastnn_core::plan::trace;
 use fastnn_core::tensor::tape;
 use fastnn_core::{DType, Tensor as Core};
-use pyo3::exceptions::{PyIndexError, PyRuntimeError};
+use pyo3::exceptions::{PyIndexError, PyOverflowError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyEllipsis, PyInt, PySlice, PyTuple};
+use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PySlice, PyTuple};
 
+use crate::arguments::{self, Given, named, show};
 use crate::convert;
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::gil;
 use crate::operators::Operand;
 use crate::tensor::Tensor;
 
+/// A bound of a slice; beyond 64 bits it is as good as the greatest, as for Python's lists.
 fn bound(value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
-    if value.is_none() { Ok(None) } else { value.call_method0("__index__")?.extract().map(Some) }
+    if value.is_none() {
+        return Ok(None);
+    }
+    match value.extract() {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+            Ok(Some(if value.lt(0)? { i64::MIN } else { i64::MAX }))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn item(object: &Bound<'_, PyAny>) -> PyResult<Index> {
@@ -23,7 +34,10 @@ fn item(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         return Ok(Index::NewAxis);
     }
     if object.is_instance_of::<PyInt>() && !object.is_instance_of::<PyBool>() {
-        return object.extract().map(Index::At);
+        return object
+            .extract()
+            .map(Index::At)
+            .map_err(|_| PyIndexError::new_err(format!("index {} is out of bounds of any dimension", show(object))));
     }
     if object.is_instance_of::<PySlice>() {
         let (start, stop) = (bound(&object.getattr("start")?)?, bound(&object.getattr("stop")?)?);
@@ -51,7 +65,7 @@ fn item(object: &Bound<'_, PyAny>) -> PyResult<Index> {
             tensor.dtype()
         )));
     }
-    if tensor.dtype() == DType::I64 && tensor.ndim() == 0 && !object.is_instance_of::<pyo3::types::PyList>() {
+    if tensor.dtype() == DType::I64 && tensor.ndim() == 0 && !object.is_instance_of::<PyList>() {
         return match ops::item(&tensor).raise()? {
             ops::Scalar::Int(i) => Ok(Index::At(i)),
             _ => Err(type_error("an index is an integer")),
@@ -112,23 +126,28 @@ impl Tensor {
         Ok(ops::item(&ops::any(&found, None, false).raise()?).raise()?.to_f64() != 0.0)
     }
 
-    fn gather(&self, py: Python<'_>, dim: i64, index: convert::Arg) -> PyResult<Self> {
+    fn gather(&self, py: Python<'_>, dim: Given<i64>, index: convert::Arg) -> PyResult<Self> {
+        named!("gather"; dim);
         gil::run(py, index.0.numel(), || ops::gather(&self.inner, dim, &index.0)).map(Self::from)
     }
 
-    fn scatter_add(&self, py: Python<'_>, dim: i64, index: convert::Arg, src: convert::Arg) -> PyResult<Self> {
+    fn scatter_add(&self, py: Python<'_>, dim: Given<i64>, index: convert::Arg, src: convert::Arg) -> PyResult<Self> {
+        named!("scatter_add"; dim);
         gil::run(py, self.inner.numel(), || ops::scatter_add(&self.inner, dim, &index.0, &src.0)).map(Self::from)
     }
 
-    fn index_select(&self, py: Python<'_>, dim: i64, index: convert::Arg) -> PyResult<Self> {
+    fn index_select(&self, py: Python<'_>, dim: Given<i64>, index: convert::Arg) -> PyResult<Self> {
+        named!("index_select"; dim);
         gil::run(py, self.inner.numel(), || ops::index_select(&self.inner, dim, &index.0)).map(Self::from)
     }
 
-    fn select(&self, dim: i64, index: i64) -> PyResult<Self> {
+    fn select(&self, dim: Given<i64>, index: Given<i64>) -> PyResult<Self> {
+        named!("select"; dim, index);
         ops::select(&self.inner, dim, index).raise().map(Self::from)
     }
 
-    fn narrow(&self, dim: i64, start: i64, length: usize) -> PyResult<Self> {
+    fn narrow(&self, dim: Given<i64>, start: Given<i64>, length: Given<usize>) -> PyResult<Self> {
+        named!("narrow"; dim, start, length);
         ops::narrow(&self.inner, dim, start, length).raise().map(Self::from)
     }
 
@@ -146,22 +165,31 @@ impl Tensor {
         Ok(Bound::new(py, Self::from(rows))?.into_any())
     }
 
-    #[pyo3(signature = (split_size, dim=0))]
-    fn split<'py>(&self, py: Python<'py>, split_size: &Bound<'py, PyAny>, dim: i64) -> PyResult<Bound<'py, PyTuple>> {
-        let parts = match split_size.extract::<usize>() {
-            Ok(size) => ops::split(&self.inner, size, dim),
-            Err(_) => ops::split_sizes(&self.inner, &split_size.extract::<Vec<usize>>()?, dim),
+    #[pyo3(signature = (split_size, dim=0.into()), text_signature = "($self, split_size, dim=0)")]
+    fn split<'py>(
+        &self,
+        py: Python<'py>,
+        split_size: &Bound<'py, PyAny>,
+        dim: Given<i64>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        named!("split"; dim);
+        let parts = if split_size.is_instance_of::<PyTuple>() || split_size.is_instance_of::<PyList>() {
+            ops::split_sizes(&self.inner, &arguments::read::<Vec<usize>>(split_size, "split", "split_size")?, dim)
+        } else {
+            ops::split(&self.inner, arguments::read(split_size, "split", "split_size")?, dim)
         };
         tuple(py, parts.raise()?)
     }
 
-    #[pyo3(signature = (chunks, dim=0))]
-    fn chunk<'py>(&self, py: Python<'py>, chunks: usize, dim: i64) -> PyResult<Bound<'py, PyTuple>> {
+    #[pyo3(signature = (chunks, dim=0.into()), text_signature = "($self, chunks, dim=0)")]
+    fn chunk<'py>(&self, py: Python<'py>, chunks: Given<usize>, dim: Given<i64>) -> PyResult<Bound<'py, PyTuple>> {
+        named!("chunk"; chunks, dim);
         tuple(py, ops::chunk(&self.inner, chunks, dim).raise()?)
     }
 
-    #[pyo3(signature = (dim=0))]
-    fn unbind<'py>(&self, py: Python<'py>, dim: i64) -> PyResult<Bound<'py, PyTuple>> {
+    #[pyo3(signature = (dim=0.into()), text_signature = "($self, dim=0)")]
+    fn unbind<'py>(&self, py: Python<'py>, dim: Given<i64>) -> PyResult<Bound<'py, PyTuple>> {
+        named!("unbind"; dim);
         let d = fastnn_core::tensor::layout::dim_index("unbind", dim, self.inner.ndim()).raise()?;
         let n =
             *self.inner.shape().get(d).ok_or_else(|| value_error("unbind: expected a dimension; got a 0-d tensor"))?;

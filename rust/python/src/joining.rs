@@ -4,6 +4,7 @@ use fastnn_core::{ops, tensor::Tensor as Core};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::arguments::{Given, named};
 use crate::convert::{self, Arg};
 use crate::error::{Raise, value_error};
 use crate::gil;
@@ -27,15 +28,17 @@ fn join(
 
 /// The tensors one after another along a dimension that they have.
 #[pyfunction]
-#[pyo3(signature = (tensors, dim=0))]
-pub fn cat(py: Python<'_>, tensors: Vec<Arg>, dim: i64) -> PyResult<Tensor> {
+#[pyo3(signature = (tensors, dim=0.into()), text_signature = "(tensors, dim=0)")]
+pub fn cat(py: Python<'_>, tensors: Vec<Arg>, dim: Given<i64>) -> PyResult<Tensor> {
+    named!("cat"; dim);
     join(py, "cat", &tensors, dim, ops::cat)
 }
 
 /// The tensors one after another along a new dimension.
 #[pyfunction]
-#[pyo3(signature = (tensors, dim=0))]
-pub fn stack(py: Python<'_>, tensors: Vec<Arg>, dim: i64) -> PyResult<Tensor> {
+#[pyo3(signature = (tensors, dim=0.into()), text_signature = "(tensors, dim=0)")]
+pub fn stack(py: Python<'_>, tensors: Vec<Arg>, dim: Given<i64>) -> PyResult<Tensor> {
+    named!("stack"; dim);
     join(py, "stack", &tensors, dim, ops::stack)
 }
 
@@ -80,8 +83,9 @@ pub fn matmul(py: Python<'_>, input: Arg, other: Arg) -> PyResult<Tensor> {
 
 /// The mask whose row i is 1 at `labels[i]`, as int64.
 #[pyfunction]
-#[pyo3(signature = (tensor, num_classes=-1))]
-pub fn one_hot(tensor: Arg, num_classes: i64) -> PyResult<Tensor> {
+#[pyo3(signature = (tensor, num_classes=(-1).into()), text_signature = "(tensor, num_classes=-1)")]
+pub fn one_hot(tensor: Arg, num_classes: Given<i64>) -> PyResult<Tensor> {
+    named!("one_hot"; num_classes);
     ops::one_hot(&tensor.0, usize::try_from(num_classes).ok()).raise().map(Tensor::from)
 }
 

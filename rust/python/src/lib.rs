@@ -3,6 +3,7 @@
 // Python's arguments come by value, and its methods have a `self`.
 #![allow(clippy::needless_pass_by_value, clippy::unused_self)]
 
+mod arguments;
 mod augment;
 mod autograd;
 mod conv;

@@ -4,6 +4,7 @@ use fastnn_core::ops::{cross_entropy as cross, cross_entropy::Reduction, nll_los
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::convert::Arg;
 use crate::error::value_error;
 use crate::gil;
@@ -35,10 +36,11 @@ pub fn cross_entropy(
     input: Arg,
     target: Arg,
     weight: Option<Arg>,
-    ignore_index: i64,
+    ignore_index: Given<i64>,
     reduction: &str,
-    label_smoothing: f64,
+    label_smoothing: Given<f64>,
 ) -> PyResult<Tensor> {
+    named!("cross_entropy"; ignore_index, label_smoothing);
     let how = self::reduction("cross_entropy", reduction)?;
     let weight = inner(weight.as_ref());
     compute(py, &input.0, || cross::cross_entropy(&input.0, &target.0, weight, how, ignore_index, label_smoothing))
@@ -52,9 +54,10 @@ pub fn nll_loss(
     input: Arg,
     target: Arg,
     weight: Option<Arg>,
-    ignore_index: i64,
+    ignore_index: Given<i64>,
     reduction: &str,
 ) -> PyResult<Tensor> {
+    named!("nll_loss"; ignore_index);
     let how = self::reduction("nll_loss", reduction)?;
     let weight = inner(weight.as_ref());
     compute(py, &input.0, || nll::nll_loss(&input.0, &target.0, weight, how, ignore_index))
@@ -65,7 +68,14 @@ macro_rules! of_two {
         #[doc = $text]
         #[pyfunction]
         #[pyo3(signature = (input, target, reduction, $($setting,)? /))]
-        pub fn $name(py: Python<'_>, input: Arg, target: Arg, reduction: &str $(, $setting: f64)?) -> PyResult<Tensor> {
+        pub fn $name(
+            py: Python<'_>,
+            input: Arg,
+            target: Arg,
+            reduction: &str
+            $(, $setting: Given<f64>)?
+        ) -> PyResult<Tensor> {
+            $(named!(stringify!($name); $setting);)?
             let how = self::reduction(stringify!($name), reduction)?;
             compute(py, &input.0, || point::$name(&input.0, &target.0, $($setting,)? how))
         }

@@ -6,6 +6,7 @@ use fastnn_core::{DType, Tensor as Core};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::arguments::{Dims, Given, named};
 use crate::convert::{self, Number};
 use crate::dtype;
 use crate::error::{Raise, value_error};
@@ -68,20 +69,17 @@ pairs! {
     logical_xor: LOGICAL_XOR,
 }
 
-/// What `reshape(2, 3)` and `reshape((2, 3))` ask for.
-fn sizes(args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
-    convert::dims(args)
-}
-
 #[pymethods]
 impl Tensor {
-    #[pyo3(signature = (other, *, alpha=1.0))]
-    fn add(slf: &Bound<'_, Self>, other: Operand, alpha: f64) -> PyResult<Self> {
+    #[pyo3(signature = (other, *, alpha=1.0.into()), text_signature = "($self, other, *, alpha=1.0)")]
+    fn add(slf: &Bound<'_, Self>, other: Operand, alpha: Given<f64>) -> PyResult<Self> {
+        named!("add"; alpha);
         scaled(slf, other, alpha, operators::ADD)
     }
 
-    #[pyo3(signature = (other, *, alpha=1.0))]
-    fn sub(slf: &Bound<'_, Self>, other: Operand, alpha: f64) -> PyResult<Self> {
+    #[pyo3(signature = (other, *, alpha=1.0.into()), text_signature = "($self, other, *, alpha=1.0)")]
+    fn sub(slf: &Bound<'_, Self>, other: Operand, alpha: Given<f64>) -> PyResult<Self> {
+        named!("sub"; alpha);
         scaled(slf, other, alpha, operators::SUB)
     }
 
@@ -126,12 +124,12 @@ impl Tensor {
 
     #[pyo3(signature = (*shape))]
     fn reshape(&self, shape: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        ops::reshape(&self.inner, &sizes(shape)?).raise().map(Self::from)
+        ops::reshape(&self.inner, &convert::dims("reshape", "shape", shape)?).raise().map(Self::from)
     }
 
     #[pyo3(signature = (*shape))]
     fn view(&self, shape: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        ops::view(&self.inner, &sizes(shape)?).raise().map(Self::from)
+        ops::view(&self.inner, &convert::dims("view", "shape", shape)?).raise().map(Self::from)
     }
 
     fn view_as(&self, other: convert::Arg) -> PyResult<Self> {
@@ -139,36 +137,40 @@ impl Tensor {
         ops::view(&self.inner, &shape).raise().map(Self::from)
     }
 
-    #[pyo3(signature = (start_dim=0, end_dim=-1))]
-    fn flatten(&self, start_dim: i64, end_dim: i64) -> PyResult<Self> {
+    #[pyo3(signature = (start_dim=0.into(), end_dim=(-1).into()), text_signature = "($self, start_dim=0, end_dim=-1)")]
+    fn flatten(&self, start_dim: Given<i64>, end_dim: Given<i64>) -> PyResult<Self> {
+        named!("flatten"; start_dim, end_dim);
         ops::flatten(&self.inner, start_dim, end_dim).raise().map(Self::from)
     }
 
     fn ravel(&self) -> PyResult<Self> {
-        self.flatten(0, -1)
+        ops::flatten(&self.inner, 0, -1).raise().map(Self::from)
     }
 
     #[pyo3(signature = (dim=None))]
-    fn squeeze(&self, dim: Option<Dims>) -> PyResult<Self> {
+    fn squeeze(&self, dim: Option<Given<Dims>>) -> PyResult<Self> {
+        named!("squeeze"; dim);
         ops::squeeze(&self.inner, dim.as_ref().map(|d| d.0.as_slice())).raise().map(Self::from)
     }
 
-    fn unsqueeze(&self, dim: i64) -> PyResult<Self> {
+    fn unsqueeze(&self, dim: Given<i64>) -> PyResult<Self> {
+        named!("unsqueeze"; dim);
         ops::unsqueeze(&self.inner, dim).raise().map(Self::from)
     }
 
     #[pyo3(signature = (*dims))]
     fn permute(&self, dims: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        ops::permute(&self.inner, &sizes(dims)?).raise().map(Self::from)
+        ops::permute(&self.inner, &convert::dims("permute", "dims", dims)?).raise().map(Self::from)
     }
 
-    fn transpose(&self, dim0: i64, dim1: i64) -> PyResult<Self> {
+    fn transpose(&self, dim0: Given<i64>, dim1: Given<i64>) -> PyResult<Self> {
+        named!("transpose"; dim0, dim1);
         ops::transpose(&self.inner, dim0, dim1).raise().map(Self::from)
     }
 
     #[pyo3(signature = (*sizes))]
     fn expand(&self, sizes: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        ops::expand_keeping(&self.inner, &convert::dims(sizes)?).raise().map(Self::from)
+        ops::expand_keeping(&self.inner, &convert::dims("expand", "sizes", sizes)?).raise().map(Self::from)
     }
 
     fn expand_as(&self, other: convert::Arg) -> PyResult<Self> {
@@ -183,7 +185,7 @@ impl Tensor {
 
     #[getter(mT)]
     fn transposed_matrix(&self) -> PyResult<Self> {
-        self.transpose(-2, -1)
+        ops::transpose(&self.inner, -2, -1).raise().map(Self::from)
     }
 
     fn contiguous(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -273,20 +275,6 @@ fn scaled(slf: &Bound<'_, Tensor>, other: Operand, alpha: f64, pair: operators::
         Operand::Scalar(s) => Operand::Scalar(ops::Scalar::Float(s.to_f64() * alpha)),
     };
     pair.run(slf.py(), &slf.borrow().inner, &other).map(Tensor::from)
-}
-
-/// One dimension or several.
-pub struct Dims(pub Vec<i64>);
-
-impl<'py> FromPyObject<'_, 'py> for Dims {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        match object.extract::<i64>() {
-            Ok(dim) => Ok(Self(vec![dim])),
-            Err(_) => object.extract().map(Self),
-        }
-    }
 }
 
 /// The tensors of a list.

@@ -33,6 +33,7 @@ impl Operand {
         if let Ok(array) = object.cast::<PyUntypedArray>() {
             return convert::from_array(array).map(|t| Some(Self::Tensor(t)));
         }
+        convert::check_holds(object)?;
         Ok(None)
     }
 

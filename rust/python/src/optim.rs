@@ -8,6 +8,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::arguments::{self, Given, named};
 use crate::convert;
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::gil;
@@ -274,9 +275,10 @@ impl PySlots {
     }
 
     /// What is kept of parameter `index`, under PyTorch's names; empty before its first update.
-    fn state<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyDict>> {
+    fn state<'py>(&self, py: Python<'py>, index: Given<usize>) -> PyResult<Bound<'py, PyDict>> {
+        named!("state"; index);
         let state = PyDict::new(py);
-        let steps = self.steps_of(index)?;
+        let steps = self.steps_of(index.into())?;
         if steps == 0 {
             return Ok(state);
         }
@@ -295,7 +297,8 @@ impl PySlots {
     }
 
     /// How often parameter `index` was updated.
-    fn steps_of(&self, index: usize) -> PyResult<u64> {
+    fn steps_of(&self, index: Given<usize>) -> PyResult<u64> {
+        named!("state"; index);
         self.slots.progress.get(index).map(|progress| progress.updates).ok_or_else(|| {
             crate::error::to_py(Error::index(format!(
                 "state: expected an index in [0, {}); got {index}",
@@ -370,7 +373,7 @@ fn read(
         tensors.push(copied.raise()?);
     }
     let number = |name: &str| match state.get_item(name)? {
-        Some(value) => value.extract::<f64>(),
+        Some(value) => arguments::read(&value, "load_state_dict", name),
         None => Err(missing(name)),
     };
     let mut progress =

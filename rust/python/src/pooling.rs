@@ -6,6 +6,7 @@ use fastnn_core::ops::separable::{self, Divisor, Interpolation, Outside};
 use fastnn_core::{Result, Tensor as Core, ops};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::convert::{Arg, Number};
 use crate::error::value_error;
 use crate::gil;
@@ -49,12 +50,13 @@ fn max_pooling(
 pub fn max_pool(
     py: Python<'_>,
     input: Arg,
-    kernel_size: Vec<usize>,
-    stride: Vec<usize>,
-    padding: Vec<usize>,
-    dilation: Vec<usize>,
+    kernel_size: Given<Vec<usize>>,
+    stride: Given<Vec<usize>>,
+    padding: Given<Vec<usize>>,
+    dilation: Given<Vec<usize>>,
     ceil_mode: bool,
 ) -> PyResult<Tensor> {
+    named!("max_pool"; kernel_size, stride, padding, dilation);
     let pooling = max_pooling(&kernel_size, &stride, &padding, &dilation, ceil_mode)?;
     gil::run(py, input.0.numel(), || greatest::max_pool(&input.0, &pooling)).map(Tensor::from)
 }
@@ -65,12 +67,13 @@ pub fn max_pool(
 pub fn max_pool_with_indices(
     py: Python<'_>,
     input: Arg,
-    kernel_size: Vec<usize>,
-    stride: Vec<usize>,
-    padding: Vec<usize>,
-    dilation: Vec<usize>,
+    kernel_size: Given<Vec<usize>>,
+    stride: Given<Vec<usize>>,
+    padding: Given<Vec<usize>>,
+    dilation: Given<Vec<usize>>,
     ceil_mode: bool,
 ) -> PyResult<(Tensor, Tensor)> {
+    named!("max_pool"; kernel_size, stride, padding, dilation);
     let pooling = max_pooling(&kernel_size, &stride, &padding, &dilation, ceil_mode)?;
     both(py, &input.0, || greatest::max_pool_with_indices(&input.0, &pooling))
 }
@@ -78,7 +81,8 @@ pub fn max_pool_with_indices(
 /// The greatest of as many windows as asked for, and where it is.
 #[pyfunction]
 #[pyo3(signature = (input, output_size, /))]
-pub fn adaptive_max_pool(py: Python<'_>, input: Arg, output_size: Vec<usize>) -> PyResult<(Tensor, Tensor)> {
+pub fn adaptive_max_pool(py: Python<'_>, input: Arg, output_size: Given<Vec<usize>>) -> PyResult<(Tensor, Tensor)> {
+    named!("adaptive_max_pool"; output_size);
     let dims = output_size.len();
     let name = if dims == 1 { "adaptive_max_pool1d" } else { "adaptive_max_pool2d" };
     let output = pair(&output_size, 1)?;
@@ -91,10 +95,11 @@ pub fn adaptive_max_pool(py: Python<'_>, input: Arg, output_size: Vec<usize>) ->
 pub fn fractional_max_pool2d(
     py: Python<'_>,
     input: Arg,
-    kernel_size: [usize; 2],
-    output_size: [usize; 2],
+    kernel_size: Given<[usize; 2]>,
+    output_size: Given<[usize; 2]>,
     samples: Arg,
 ) -> PyResult<(Tensor, Tensor)> {
+    named!("fractional_max_pool2d"; kernel_size, output_size);
     both(py, &input.0, || greatest::fractional_max_pool(&input.0, kernel_size, output_size, &samples.0))
 }
 
@@ -105,13 +110,14 @@ pub fn fractional_max_pool2d(
 pub fn avg_pool(
     py: Python<'_>,
     input: Arg,
-    kernel_size: Vec<usize>,
-    stride: Vec<usize>,
-    padding: Vec<usize>,
+    kernel_size: Given<Vec<usize>>,
+    stride: Given<Vec<usize>>,
+    padding: Given<Vec<usize>>,
     ceil_mode: bool,
     count_include_pad: bool,
-    divisor_override: Option<i64>,
+    divisor_override: Option<Given<i64>>,
 ) -> PyResult<Tensor> {
+    named!("avg_pool"; kernel_size, stride, padding, divisor_override);
     let ones = vec![1; kernel_size.len()];
     let name = if kernel_size.len() == 1 { "avg_pool1d" } else { "avg_pool2d" };
     let pooling = Pooling { name, ..max_pooling(&kernel_size, &stride, &padding, &ones, ceil_mode)? };
@@ -122,7 +128,8 @@ pub fn avg_pool(
 /// The mean of as many windows as asked for.
 #[pyfunction]
 #[pyo3(signature = (input, output_size, /))]
-pub fn adaptive_avg_pool(py: Python<'_>, input: Arg, output_size: Vec<usize>) -> PyResult<Tensor> {
+pub fn adaptive_avg_pool(py: Python<'_>, input: Arg, output_size: Given<Vec<usize>>) -> PyResult<Tensor> {
+    named!("adaptive_avg_pool"; output_size);
     let dims = output_size.len();
     let name = if dims == 1 { "adaptive_avg_pool1d" } else { "adaptive_avg_pool2d" };
     let output = pair(&output_size, 1)?;
@@ -135,11 +142,12 @@ pub fn adaptive_avg_pool(py: Python<'_>, input: Arg, output_size: Vec<usize>) ->
 pub fn interpolate(
     py: Python<'_>,
     input: Arg,
-    output_size: Vec<usize>,
-    scales: Option<Vec<f64>>,
+    output_size: Given<Vec<usize>>,
+    scales: Option<Given<Vec<f64>>>,
     mode: &str,
     align_corners: bool,
 ) -> PyResult<Tensor> {
+    named!("interpolate"; output_size, scales);
     let mode = match mode {
         "nearest" => Interpolation::Nearest,
         "nearest-exact" => Interpolation::NearestExact,
@@ -156,7 +164,8 @@ pub fn interpolate(
 /// More elements around a tensor, or fewer; `pad` has (before, after) for each dimension, the last one first.
 #[pyfunction]
 #[pyo3(signature = (input, pad, mode, value, /))]
-pub fn pad(py: Python<'_>, input: Arg, pad: Vec<(i64, i64)>, mode: &str, value: Number) -> PyResult<Tensor> {
+pub fn pad(py: Python<'_>, input: Arg, pad: Given<Vec<(i64, i64)>>, mode: &str, value: Number) -> PyResult<Tensor> {
+    named!("pad"; pad);
     let outside = match mode {
         "reflect" => Outside::Reflect,
         "replicate" => Outside::Replicate,

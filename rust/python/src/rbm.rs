@@ -8,6 +8,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::arguments::{Given, explain, named};
 use crate::error::{Raise, value_error};
 use crate::tensor::Tensor;
 
@@ -56,22 +57,28 @@ fn visible(name: &str) -> PyResult<Visible> {
     }
 }
 
-fn settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
-    let get = |name: &str| match given.get_item(name)? {
-        Some(value) => Ok(value),
+fn setting<'py, T: for<'a> FromPyObject<'a, 'py, Error = PyErr>>(
+    given: &Bound<'py, PyDict>,
+    name: &str,
+) -> PyResult<T> {
+    match given.get_item(name)? {
+        Some(value) => value.extract().map_err(|error| explain(error, "RBM", name, "a setting of its type", &value)),
         None => Err(value_error(format!("RBM: expected a setting {name}; got none"))),
-    };
+    }
+}
+
+fn settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
     Ok(Settings {
-        visible: visible(&get("visible")?.extract::<String>()?)?,
-        k: get("k")?.extract()?,
-        persistent: get("persistent")?.extract()?,
-        sample_visible: get("sample_visible")?.extract()?,
-        lr: get("lr")?.extract()?,
-        momentum: get("momentum")?.extract()?,
-        weight_decay: get("weight_decay")?.extract()?,
-        sparsity_target: get("sparsity_target")?.extract()?,
-        sparsity_cost: get("sparsity_cost")?.extract()?,
-        sparsity_decay: get("sparsity_decay")?.extract()?,
+        visible: visible(&setting::<String>(given, "visible")?)?,
+        k: setting(given, "k")?,
+        persistent: setting(given, "persistent")?,
+        sample_visible: setting(given, "sample_visible")?,
+        lr: setting(given, "lr")?,
+        momentum: setting(given, "momentum")?,
+        weight_decay: setting(given, "weight_decay")?,
+        sparsity_target: setting(given, "sparsity_target")?,
+        sparsity_cost: setting(given, "sparsity_cost")?,
+        sparsity_decay: setting(given, "sparsity_decay")?,
     })
 }
 
@@ -97,8 +104,9 @@ impl PyRbm {
         settings: &Bound<'_, PyDict>,
         x: &Tensor,
         order: PyReadonlyArray1<'_, i64>,
-        samples: usize,
+        samples: Given<usize>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        named!("RBM"; samples);
         let (state, settings, x) = (state(tensors)?, self::settings(settings)?, x.inner.detach());
         let order = order.as_slice()?;
         let mut inner = self.lock()?;
@@ -117,9 +125,10 @@ impl PyRbm {
         tensors: &Bound<'_, PyDict>,
         kind: &str,
         v: &Tensor,
-        steps: usize,
+        steps: Given<usize>,
         mean: &Tensor,
     ) -> PyResult<()> {
+        named!("RBM"; steps);
         let (state, visible) = (state(tensors)?, visible(kind)?);
         let (v, mean) = (v.inner.detach(), mean.inner.detach());
         let mut inner = self.lock()?;

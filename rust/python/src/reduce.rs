@@ -5,11 +5,11 @@ use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::arguments::{self, Dims, Given, named};
 use crate::convert;
 use crate::dtype;
 use crate::error::{Raise, type_error};
 use crate::gil;
-use crate::methods::Dims;
 use crate::operators::{self, Operand};
 use crate::tensor::Tensor;
 
@@ -17,9 +17,9 @@ use crate::tensor::Tensor;
 type Extreme = (fn(&Core) -> Result<Core>, fn(&Core, i64, bool) -> Result<(Core, Core)>, operators::Pair);
 type Reduction = fn(&Core, Option<&[i64]>, bool) -> Result<Core>;
 
-fn reduce(py: Python<'_>, x: &Core, dim: Option<&Dims>, keepdim: bool, op: Reduction) -> PyResult<Tensor> {
+fn reduce(py: Python<'_>, x: &Core, dim: Option<Dims>, keepdim: bool, op: Reduction) -> PyResult<Tensor> {
     // An empty list of dimensions is all of them, as in PyTorch.
-    let dims = dim.map(|d| d.0.as_slice()).filter(|d| !d.is_empty());
+    let dims = dim.as_ref().map(|d| d.0.as_slice()).filter(|d| !d.is_empty());
     gil::run(py, x.numel(), || op(x, dims, keepdim)).map(Tensor::from)
 }
 
@@ -58,7 +58,7 @@ fn extreme<'py>(
         let other = Operand::argument(name, dim)?;
         return Ok(Bound::new(py, Tensor::from(pair.run(py, x, &other)?))?.into_any());
     }
-    let dim = dim.extract()?;
+    let dim = arguments::read(dim, name, "dim")?;
     named_pair(py, name, gil::run(py, x.numel(), || along(x, dim, keepdim))?)
 }
 
@@ -69,45 +69,70 @@ fn correction(unbiased: Option<bool>, correction: Option<f64>) -> f64 {
 #[pymethods]
 impl Tensor {
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
-    fn sum(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+    fn sum(
+        &self,
+        py: Python<'_>,
+        dim: Option<Given<Dims>>,
+        keepdim: bool,
+        dtype: Option<dtype::Arg>,
+    ) -> PyResult<Self> {
+        named!("sum"; dim);
         if dtype.is_none() {
-            return reduce(py, &self.inner, dim.as_ref(), keepdim, ops::sum);
+            return reduce(py, &self.inner, dim, keepdim, ops::sum);
         }
-        reduce(py, &converted(&self.inner, dtype)?, dim.as_ref(), keepdim, ops::sum)
+        reduce(py, &converted(&self.inner, dtype)?, dim, keepdim, ops::sum)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
-    fn mean(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+    fn mean(
+        &self,
+        py: Python<'_>,
+        dim: Option<Given<Dims>>,
+        keepdim: bool,
+        dtype: Option<dtype::Arg>,
+    ) -> PyResult<Self> {
+        named!("mean"; dim);
         let x = converted(&self.inner, dtype)?;
         if !x.dtype().is_float() {
             return Err(type_error(format!("mean: expected a floating-point tensor; got {}", x.dtype())));
         }
-        reduce(py, &x, dim.as_ref(), keepdim, ops::mean)
+        reduce(py, &x, dim, keepdim, ops::mean)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
-    fn prod(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool, dtype: Option<dtype::Arg>) -> PyResult<Self> {
-        reduce(py, &converted(&self.inner, dtype)?, dim.as_ref(), keepdim, ops::prod)
+    fn prod(
+        &self,
+        py: Python<'_>,
+        dim: Option<Given<Dims>>,
+        keepdim: bool,
+        dtype: Option<dtype::Arg>,
+    ) -> PyResult<Self> {
+        named!("prod"; dim);
+        reduce(py, &converted(&self.inner, dtype)?, dim, keepdim, ops::prod)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    fn amax(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
-        reduce(py, &self.inner, dim.as_ref(), keepdim, ops::amax)
+    fn amax(&self, py: Python<'_>, dim: Option<Given<Dims>>, keepdim: bool) -> PyResult<Self> {
+        named!("amax"; dim);
+        reduce(py, &self.inner, dim, keepdim, ops::amax)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    fn amin(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
-        reduce(py, &self.inner, dim.as_ref(), keepdim, ops::amin)
+    fn amin(&self, py: Python<'_>, dim: Option<Given<Dims>>, keepdim: bool) -> PyResult<Self> {
+        named!("amin"; dim);
+        reduce(py, &self.inner, dim, keepdim, ops::amin)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    fn any(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
-        reduce(py, &self.inner, dim.as_ref(), keepdim, ops::any)
+    fn any(&self, py: Python<'_>, dim: Option<Given<Dims>>, keepdim: bool) -> PyResult<Self> {
+        named!("any"; dim);
+        reduce(py, &self.inner, dim, keepdim, ops::any)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    fn all(&self, py: Python<'_>, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
-        reduce(py, &self.inner, dim.as_ref(), keepdim, ops::all)
+    fn all(&self, py: Python<'_>, dim: Option<Given<Dims>>, keepdim: bool) -> PyResult<Self> {
+        named!("all"; dim);
+        reduce(py, &self.inner, dim, keepdim, ops::all)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
@@ -121,12 +146,14 @@ impl Tensor {
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    fn argmax(&self, py: Python<'_>, dim: Option<i64>, keepdim: bool) -> PyResult<Self> {
+    fn argmax(&self, py: Python<'_>, dim: Option<Given<i64>>, keepdim: bool) -> PyResult<Self> {
+        named!("argmax"; dim);
         gil::run(py, self.inner.numel(), || ops::argmax(&self.inner, dim, keepdim)).map(Self::from)
     }
 
     #[pyo3(signature = (dim=None, keepdim=false))]
-    fn argmin(&self, py: Python<'_>, dim: Option<i64>, keepdim: bool) -> PyResult<Self> {
+    fn argmin(&self, py: Python<'_>, dim: Option<Given<i64>>, keepdim: bool) -> PyResult<Self> {
+        named!("argmin"; dim);
         gil::run(py, self.inner.numel(), || ops::argmin(&self.inner, dim, keepdim)).map(Self::from)
     }
 
@@ -134,11 +161,12 @@ impl Tensor {
     fn var(
         &self,
         py: Python<'_>,
-        dim: Option<Dims>,
+        dim: Option<Given<Dims>>,
         unbiased: Option<bool>,
         keepdim: bool,
-        correction: Option<f64>,
+        correction: Option<Given<f64>>,
     ) -> PyResult<Self> {
+        named!("var"; dim, correction);
         let (dims, minus) = (dim.as_ref().map(|d| d.0.as_slice()), self::correction(unbiased, correction));
         gil::run(py, self.inner.numel(), || ops::var(&self.inner, dims, minus, keepdim)).map(Self::from)
     }
@@ -147,35 +175,40 @@ impl Tensor {
     fn std(
         &self,
         py: Python<'_>,
-        dim: Option<Dims>,
+        dim: Option<Given<Dims>>,
         unbiased: Option<bool>,
         keepdim: bool,
-        correction: Option<f64>,
+        correction: Option<Given<f64>>,
     ) -> PyResult<Self> {
+        named!("std"; dim, correction);
         let (dims, minus) = (dim.as_ref().map(|d| d.0.as_slice()), self::correction(unbiased, correction));
         gil::run(py, self.inner.numel(), || ops::std(&self.inner, dims, minus, keepdim)).map(Self::from)
     }
 
     #[pyo3(signature = (dim, keepdim=false))]
-    fn logsumexp(&self, py: Python<'_>, dim: i64, keepdim: bool) -> PyResult<Self> {
+    fn logsumexp(&self, py: Python<'_>, dim: Given<i64>, keepdim: bool) -> PyResult<Self> {
+        named!("logsumexp"; dim);
         gil::run(py, self.inner.numel(), || ops::softmax::logsumexp(&self.inner, dim, keepdim)).map(Self::from)
     }
 
     #[pyo3(signature = (dim, dtype=None))]
-    fn softmax(&self, py: Python<'_>, dim: i64, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+    fn softmax(&self, py: Python<'_>, dim: Given<i64>, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+        named!("softmax"; dim);
         let x = converted(&self.inner, dtype)?;
         gil::run(py, x.numel(), || ops::softmax::softmax(&x, dim)).map(Self::from)
     }
 
     #[pyo3(signature = (dim, dtype=None))]
-    fn log_softmax(&self, py: Python<'_>, dim: i64, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+    fn log_softmax(&self, py: Python<'_>, dim: Given<i64>, dtype: Option<dtype::Arg>) -> PyResult<Self> {
+        named!("log_softmax"; dim);
         let x = converted(&self.inner, dtype)?;
         gil::run(py, x.numel(), || ops::softmax::log_softmax(&x, dim)).map(Self::from)
     }
 
     /// The 2-norm over the given dimensions, or of all elements.
-    #[pyo3(signature = (p=2.0, dim=None, keepdim=false))]
-    fn norm(&self, py: Python<'_>, p: f64, dim: Option<Dims>, keepdim: bool) -> PyResult<Self> {
+    #[pyo3(signature = (p=2.0.into(), dim=None, keepdim=false), text_signature = "($self, p=2.0, dim=None, keepdim=False)")]
+    fn norm(&self, py: Python<'_>, p: Given<f64>, dim: Option<Given<Dims>>, keepdim: bool) -> PyResult<Self> {
+        named!("norm"; p, dim);
         let dims = dim.as_ref().map(|d| d.0.as_slice());
         let x = &self.inner;
         gil::run(py, x.numel(), || {

@@ -1,11 +1,12 @@
 //! A parameter group's settings as the core's rule.
 
 use fastnn_core::optim::{Kind, Rule, Source};
-use pyo3::exceptions::PyKeyError;
+use pyo3::exceptions::{PyKeyError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use pyo3::{Borrowed, FromPyObject};
 
+use crate::arguments::show;
 use crate::error::{type_error, value_error};
 
 /// Reads the rule of one kind from the dicts of parameter groups.
@@ -43,9 +44,9 @@ impl<'py> Group<'_, 'py> {
     {
         let name = self.names[index].bind(self.group.py());
         let value = self.group.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_string()))?;
-        T::extract(Borrowed::from(&value)).map_err(|_| {
-            let got = value.repr().map_or_else(|_| "?".into(), |r| r.to_string());
-            type_error(format!("expected {name} to be {expected}; got {got}"))
+        T::extract(Borrowed::from(&value)).map_err(|error| {
+            let message = format!("expected {name} to be {expected}; got {}", show(&value));
+            if error.is_instance_of::<PyOverflowError>(value.py()) { value_error(message) } else { type_error(message) }
         })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fastnn_core::{simd, threads};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::error::{Raise, value_error};
 
 static CONFIG: AtomicU64 = AtomicU64::new(0);
@@ -24,7 +25,8 @@ pub fn config_version() -> u64 {
 /// Let ops and steps use at most `n` threads.
 #[pyfunction]
 #[pyo3(signature = (n, /))]
-pub fn set_num_threads(n: i64) -> PyResult<()> {
+pub fn set_num_threads(n: Given<i64>) -> PyResult<()> {
+    named!("set_num_threads"; n);
     let Ok(n) = usize::try_from(n) else {
         return Err(value_error(format!("set_num_threads: expected at least 1; got {n}")));
     };

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use smallvec::SmallVec;
 
+use crate::arguments::{Given, named};
 use crate::augment::PyAugment;
 use crate::convert;
 use crate::error::Raise;
@@ -282,13 +283,14 @@ impl Planner {
         y: &Bound<'_, PyAny>,
         weight: Option<&Bound<'_, PyAny>>,
         order: PyReadonlyArray1<'_, i64>,
-        samples: usize,
+        samples: Given<usize>,
         augment: Option<&PyAugment>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
         stop: bool,
     ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
         let data = batch(x, y, weight)?;
+        named!("run_batches"; samples);
         let later = settings.get(slots.len()..).unwrap_or_default().to_vec();
         let mut groups = groups(slots, settings)?;
         let rules = rules(py, &mut groups)?;

@@ -6,6 +6,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::arguments::{Given, named};
 use crate::convert;
 use crate::dtype::{self, PyDType};
 use crate::error::{Raise, type_error, type_name, value_error};
@@ -59,7 +60,8 @@ impl Tensor {
     }
 
     #[pyo3(signature = (dim=None))]
-    fn size<'py>(&self, py: Python<'py>, dim: Option<i64>) -> PyResult<Bound<'py, PyAny>> {
+    fn size<'py>(&self, py: Python<'py>, dim: Option<Given<i64>>) -> PyResult<Bound<'py, PyAny>> {
+        named!("size"; dim);
         let Some(dim) = dim else { return Ok(self.shape(py)?.into_any()) };
         let d = fastnn_core::tensor::layout::dim_index("size", dim, self.inner.ndim()).raise()?;
         self.shape(py)?.get_item(d)

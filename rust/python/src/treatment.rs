@@ -10,6 +10,7 @@ use fastnn_core::tensor::tape;
 use fastnn_core::{DType, Float, Result, Tensor as Core, ops, with_float};
 use pyo3::prelude::*;
 
+use crate::arguments::{Given, named};
 use crate::convert::Arg;
 use crate::error::{Raise, value_error};
 use crate::gil;
@@ -68,9 +69,15 @@ fn total(clip_value: Option<f64>, grads: &[Core]) -> Result<f64> {
 impl PyTreatment {
     #[new]
     #[pyo3(signature = (clip_value, clip_norm, noise, ema, /))]
-    fn new(clip_value: Option<f64>, clip_norm: Option<f64>, noise: Option<(f64, f64)>, ema: Option<f64>) -> Self {
+    fn new(
+        clip_value: Option<Given<f64>>,
+        clip_norm: Option<Given<f64>>,
+        noise: Option<Given<(f64, f64)>>,
+        ema: Option<Given<f64>>,
+    ) -> PyResult<Self> {
+        named!("Treatment"; clip_value, clip_norm, noise, ema);
         let noise = noise.map(|(eta, gamma)| Noise { eta, gamma });
-        Self { settings: Arc::new(Treatment::new(clip_value, clip_norm, noise, ema)), kept: Vec::new() }
+        Ok(Self { settings: Arc::new(Treatment::new(clip_value, clip_norm, noise, ema)), kept: Vec::new() })
     }
 
     /// Take these parameters, with the greatest norms of their rows. Averages that there are go on.
@@ -188,7 +195,8 @@ fn limit_rows(param: &Core, max_norm: f64) -> Result<()> {
 /// Shorten the rows of a tensor that are longer than `max_norm`, in place.
 #[pyfunction]
 #[pyo3(signature = (tensor, max_norm, /))]
-pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: f64) -> PyResult<()> {
+pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: Given<f64>) -> PyResult<()> {
+    named!("limit_row_norms"; max_norm);
     let param = &tensor.inner;
     gil::run(py, param.numel(), || tape::no_grad(|| limit_rows(param, max_norm)))
 }

@@ -1,0 +1,162 @@
+"""Numbers that an argument cannot be: which error says so, and what it names."""
+
+# ruff: noqa: PLW0108  (one form for all rows)
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+import fastnn.nn.functional as F
+from fastnn import _core
+
+X = fnn.ones(2, 3)
+IMAGE = fnn.ones(1, 1, 4, 4)
+KERNEL = fnn.ones(1, 1, 2, 2)
+LABELS = fnn.tensor([0, 1])
+INT = "an int in [-9223372036854775808, 9223372036854775807]"
+INTS = "ints in [-9223372036854775808, 9223372036854775807]"
+DIM = f"an int or {INTS}"
+SIZE = "an int in [0, 9223372036854775807]"
+SIZES = "ints in [0, 9223372036854775807]"
+NUMBER = "a number that float64 can hold"
+
+# Function, argument, what is expected, and the call with a value of it.
+ROWS: list[tuple[str, str, str, Callable[[Any], Any]]] = [
+    ("softmax", "dim", INT, lambda v: fnn.softmax(X, v)),
+    ("softmax", "dim", INT, lambda v: X.softmax(v)),
+    ("log_softmax", "dim", INT, lambda v: fnn.log_softmax(X, v)),
+    ("logsumexp", "dim", INT, lambda v: X.logsumexp(v)),
+    ("cat", "dim", INT, lambda v: fnn.cat([X, X], v)),
+    ("stack", "dim", INT, lambda v: fnn.stack([X, X], v)),
+    ("size", "dim", INT, lambda v: X.size(v)),
+    ("sum", "dim", DIM, lambda v: X.sum(v)),
+    ("mean", "dim", DIM, lambda v: X.mean(v)),
+    ("prod", "dim", DIM, lambda v: X.prod(v)),
+    ("amax", "dim", DIM, lambda v: X.amax(v)),
+    ("amin", "dim", DIM, lambda v: X.amin(v)),
+    ("any", "dim", DIM, lambda v: X.any(v)),
+    ("all", "dim", DIM, lambda v: X.all(v)),
+    ("var", "dim", DIM, lambda v: X.var(v)),
+    ("std", "dim", DIM, lambda v: X.std(v)),
+    ("std", "correction", NUMBER, lambda v: X.std(correction=v)),
+    ("norm", "dim", DIM, lambda v: X.norm(2, v)),
+    ("max", "dim", INT, lambda v: X.max(v)),
+    ("min", "dim", INT, lambda v: X.min(v)),
+    ("argmax", "dim", INT, lambda v: X.argmax(v)),
+    ("argmin", "dim", INT, lambda v: X.argmin(v)),
+    ("squeeze", "dim", DIM, lambda v: X.squeeze(v)),
+    ("unsqueeze", "dim", INT, lambda v: X.unsqueeze(v)),
+    ("transpose", "dim1", INT, lambda v: X.transpose(0, v)),
+    ("flatten", "end_dim", INT, lambda v: X.flatten(0, v)),
+    ("gather", "dim", INT, lambda v: X.gather(v, LABELS)),
+    ("scatter_add", "dim", INT, lambda v: X.scatter_add(v, LABELS, X)),
+    ("index_select", "dim", INT, lambda v: X.index_select(v, LABELS)),
+    ("select", "index", INT, lambda v: X.select(0, v)),
+    ("narrow", "start", INT, lambda v: X.narrow(0, v, 1)),
+    ("narrow", "length", SIZE, lambda v: X.narrow(0, 0, v)),
+    ("split", "split_size", SIZE, lambda v: X.split(v)),
+    ("split", "split_size", SIZES, lambda v: X.split([v])),
+    ("chunk", "chunks", SIZE, lambda v: X.chunk(v)),
+    ("unbind", "dim", INT, lambda v: X.unbind(v)),
+    ("reshape", "shape", INTS, lambda v: X.reshape(2, v)),
+    ("view", "shape", INTS, lambda v: X.view([v])),
+    ("permute", "dims", INTS, lambda v: X.permute(0, v)),
+    ("expand", "sizes", INTS, lambda v: X.expand(v, 3)),
+    ("zeros", "size", INTS, lambda v: fnn.zeros(2, v)),
+    ("full", "size", INTS, lambda v: fnn.full((2, v), 0)),
+    ("eye", "m", SIZE, lambda v: fnn.eye(2, v)),
+    ("linspace", "end", NUMBER, lambda v: fnn.linspace(0, v, 3)),
+    ("linspace", "steps", SIZE, lambda v: fnn.linspace(0, 1, v)),
+    ("randint", "low", INT, lambda v: fnn.randint(v, 3, (2,))),
+    ("randint", "high", INT, lambda v: fnn.randint(v, (2,))),
+    ("randperm", "n", SIZE, lambda v: fnn.randperm(v)),
+    ("one_hot", "num_classes", INT, lambda v: _core.one_hot(LABELS, v)),
+    ("set_num_threads", "n", INT, lambda v: fnn.set_num_threads(v)),
+    ("add", "alpha", NUMBER, lambda v: X.add(X, alpha=v)),
+    ("sub", "alpha", NUMBER, lambda v: fnn.sub(X, X, alpha=v)),
+    ("uniform_", "b", NUMBER, lambda v: fnn.ones(2).uniform_(0, v)),
+    ("normal_", "std", NUMBER, lambda v: fnn.ones(2).normal_(0, v)),
+    ("bernoulli_", "p", NUMBER, lambda v: fnn.ones(2).bernoulli_(v)),
+    ("elu", "alpha", NUMBER, lambda v: F.elu(X, v)),
+    ("leaky_relu", "negative_slope", NUMBER, lambda v: F.leaky_relu(X, v)),
+    ("softplus", "threshold", NUMBER, lambda v: F.softplus(X, 1, v)),
+    ("cross_entropy", "ignore_index", INT, lambda v: F.cross_entropy(X, LABELS, ignore_index=v)),
+    ("nll_loss", "ignore_index", INT, lambda v: F.nll_loss(X, LABELS, ignore_index=v)),
+    ("huber_loss", "delta", NUMBER, lambda v: F.huber_loss(X, X, delta=v)),
+    ("layer_norm", "normalized_shape", SIZES, lambda v: _core.layer_norm(X, [v], None, None, 1e-5)),
+    ("group_norm", "num_groups", SIZE, lambda v: _core.group_norm(X, v, None, None, 1e-5)),
+    ("batch_norm", "momentum", NUMBER, lambda v: _core.batch_norm(X, None, None, None, None, True, v, 1e-5)),
+    ("conv", "stride", SIZES, lambda v: _core.conv(IMAGE, KERNEL, None, [1, v], [(0, 0)] * 2, [1, 1], 1)),
+    ("conv", "groups", SIZE, lambda v: _core.conv(IMAGE, KERNEL, None, [1, 1], [(0, 0)] * 2, [1, 1], v)),
+    ("conv", "padding", f"pairs of {SIZES}", lambda v: _core.conv(IMAGE, KERNEL, None, [1], [(0, v)], [1], 1)),
+    ("max_pool", "kernel_size", SIZES, lambda v: _core.max_pool(IMAGE, [v, 1], [1, 1], [0, 0], [1, 1], False)),
+    ("avg_pool", "divisor_override", INT, lambda v: _core.avg_pool(IMAGE, [1], [1], [0], False, False, v)),
+    ("adaptive_avg_pool", "output_size", SIZES, lambda v: _core.adaptive_avg_pool(IMAGE, [v, 2])),
+    ("interpolate", "scales", "numbers that float64 can hold", lambda v: _core.interpolate(IMAGE, [2], [v], "", False)),
+    ("pad", "pad", f"pairs of {INTS}", lambda v: _core.pad(X, [(v, 1)], "constant", 0)),
+]  # fmt: skip
+NAMES = [f"{op}-{name}-{i}" for i, (op, name, _, _) in enumerate(ROWS)]
+
+
+@pytest.mark.parametrize(("op", "name", "expected", "call"), ROWS, ids=NAMES)
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 2**80, 10**400], ids=["2**63", "-2**63-1", "2**80", "10**400"])
+def test_out_of_range_is_a_value_error(op: str, name: str, expected: str, call: Any, value: int) -> None:
+    if "number" in expected and value != 10**400:
+        return
+    with pytest.raises(ValueError, match=rf"^{op}: expected {name} to be {re.escape(expected)}; got .*") as caught:
+        call(value)
+    assert str(value)[:70] in str(caught.value)
+
+
+@pytest.mark.parametrize(("op", "name", "expected", "call"), ROWS, ids=NAMES)
+@pytest.mark.parametrize("value", ["a", 1j, object(), np.ones(2, np.float32)], ids=["text", "complex", "object", "array"])  # fmt: skip
+def test_no_number_is_a_type_error(op: str, name: str, expected: str, call: Any, value: Any) -> None:
+    with pytest.raises(TypeError, match=rf"^{op}: expected {name} to be {re.escape(expected)}; got .*"):
+        call(value)
+
+
+@pytest.mark.parametrize("value", [1, True, np.int8(1), np.uint64(1), np.array(1), fnn.tensor(1), fnn.tensor([1])])
+def test_whatever_is_an_index_is_an_int(value: Any) -> None:
+    assert X.softmax(value).shape == (2, 3)
+    assert X.sum(value).shape == (2,)
+    assert fnn.zeros(2, value).shape == (2, 1)
+    assert X.narrow(0, 0, value).shape == (1, 3)
+
+
+def test_negative_sizes_are_value_errors() -> None:
+    with pytest.raises(
+        ValueError, match=r"^narrow: expected length to be an int in \[0, 9223372036854775807\]; got -1$"
+    ):
+        X.narrow(0, 0, -1)
+
+
+def test_a_number_that_no_element_can_hold() -> None:
+    text = r"^expected a number that float64 can hold; got 1000000000"
+    for call in (
+        lambda: X + 10**400,
+        lambda: 10**400 * X,
+        lambda: X.pow(10**400),
+        lambda: X == 10**400,
+        lambda: fnn.ones(2).mul_(10**400),
+        lambda: fnn.full((2,), 10**400),
+        lambda: X.clamp(0, 10**400),
+        lambda: fnn.arange(10**400),
+    ):
+        with pytest.raises(ValueError, match=text):
+            call()
+
+
+def test_slices_end_where_the_dimension_does() -> None:
+    assert X[-(2**70) : 2**70].shape == (2, 3)
+    assert X[2**70 :].shape == (0, 3)
+    with pytest.raises(IndexError, match=r"^index 1180591620717411303424 is out of bounds of any dimension$"):
+        X[2**70]
+
+
+def test_integers_too_long_to_write() -> None:
+    with pytest.raises(ValueError, match=r"; got int too long to show$"):
+        X.softmax(1 << 100_000)
