@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastnn import _core
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 TensorLike: TypeAlias = "Tensor | NDArray[Any]"
 """A tensor, or an array where a tensor is taken."""
+
+# Characters of a value that a message shows.
+_SHOWN = 80
 
 
 def is_floating(tensor: Tensor) -> bool:
@@ -46,10 +50,22 @@ def check_at_least(where: str, name: str, value: object, least: int) -> None:
         TypeError: Not an integer.
         ValueError: Too small.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{where}: expected {name} to be an int; got {value!r}")
-    if value.__index__() < least:
+    if check_integer(where, name, value) < least:
         raise ValueError(f"{where}: expected {name} of at least {least}; got {value}")
+
+
+def check_integer(where: str, name: str, value: object) -> int:
+    """Return an integer setting as an int.
+
+    Raises:
+        TypeError: Not an integer.
+    """
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        try:
+            return value.__index__()  # type: ignore[no-any-return]
+        except TypeError:  # an array of several, or a class
+            pass
+    raise TypeError(f"{where}: expected {name} to be an int; got {shown(value)}")
 
 
 def check_number(where: str, name: str, value: object) -> float:
@@ -57,12 +73,92 @@ def check_number(where: str, name: str, value: object) -> float:
 
     Raises:
         TypeError: It is not.
+        ValueError: It is beyond the range of a float.
     """
-    if isinstance(value, bool) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
-        raise TypeError(f"{where}: expected {name} to be a number; got {value!r}")
-    return float(value)  # type: ignore[arg-type]
+    if not isinstance(value, bool) and (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except OverflowError:
+            raise ValueError(
+                f"{where}: expected {name} to be a number that float64 can hold; got {shown(value)}"
+            ) from None
+        except (TypeError, ValueError, RuntimeError):  # an array or a tensor of several, or a class
+            pass
+    raise TypeError(f"{where}: expected {name} to be a number; got {shown(value)}")
+
+
+def check_items(where: str, name: str, value: object, what: str = "a sequence") -> list[Any]:
+    """Return what an iterable setting yields.
+
+    Raises:
+        TypeError: It is no iterable.
+    """
+    try:
+        items = iter(value)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(f"{where}: expected {name} to be {what}; got {shown(value)}") from None
+    return list(items)
+
+
+def check_tensors(where: str, name: str, value: object) -> list[Tensor]:
+    """Return one tensor, or those that an iterable yields.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(value, Tensor):
+        return [value]
+    tensors = check_items(where, name, value, "a Tensor or several")
+    for tensor in tensors:
+        check_instance(where, name, tensor, Tensor, "Tensors")
+    return tensors
+
+
+def check_instance(where: str, name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
+    """Check the type of a setting.
+
+    Raises:
+        TypeError: Another type.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{where}: expected {name} to be {what}; got {shown(value)}")
+
+
+def check_callable(where: str, name: str, value: object, what: str = "a function") -> None:
+    """Check that a setting can be called.
+
+    Raises:
+        TypeError: It can not.
+    """
+    if not callable(value):
+        raise TypeError(f"{where}: expected {name} to be {what}; got {shown(value)}")
+
+
+def check_length(where: str, name: str, value: object) -> int:
+    """Return the length of a setting.
+
+    Raises:
+        TypeError: It has none.
+    """
+    try:
+        return len(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{where}: expected {name} to have a length; got {shown(value)}") from None
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: numbers, text and short sequences as Python writes them, else the type."""
+    plain = (int, float, complex, str, bytes, tuple, list, type(None))
+    if not isinstance(value, plain):
+        return type(value).__name__
+    try:
+        text = repr(value)
+    except ValueError:  # an int of thousands of digits
+        return type(value).__name__
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def shape_of(value: object) -> tuple[int, ...]:
     """Return the shape of a tensor or an array as a plain tuple."""
-    return tuple(getattr(value, "shape", ()))
+    shape = getattr(value, "shape", ())
+    return tuple(shape) if isinstance(shape, Iterable) else ()

@@ -148,7 +148,7 @@ class Guess:
             return self.whole(0, 4)
         if isinstance(default, float) or "float" in annotation:
             return self.pick(repr(default) if isinstance(default, float) else "0.5", self.share(), self.small())
-        if isinstance(default, tuple):
+        if isinstance(default, tuple) and all(isinstance(item, (int, float)) for item in default):
             return repr(default)
         if "Tensor" in annotation:
             return self.tensor(self.shape)

@@ -26,12 +26,14 @@ INTERPRETER = re.compile(
     r"|interpreted as an integer|must be real number|can't multiply sequence|argument must be|positional argument"
     r"|required (positional|keyword)|unexpected keyword|cannot unpack|values to unpack|zip\(\) argument|unhashable"
     r"|indices must be|could not convert string|invalid literal|cannot convert float|math domain|too large|is an empty sequence"
-    r"|bad operand type|truth value of an array|Boolean value of Tensor|item assignment|item deletion|does not support"
+    r"|bad operand type|item assignment|item deletion|does not support"
     r"|can only concatenate|not a mapping|after \* must be|after \*\* must be|keywords must be strings|can't convert|isinstance\(\) arg"
     r"|issubclass\(\) arg|first argument must be|only length-1|only 0-dimensional|scalar arrays|takes no arguments|must be str"
     r"|sequence item|Exceeds the limit|dictionary update sequence|fractions|Decimal|division by zero|modulo|index out of range"
     r"|concatenate|an integer is required|object cannot be (converted|cast)|Can't extract"
 )
+# Errors of the program's own functions, and of arrays and tensors where a flag is expected, in which PyTorch says the same.
+THEIRS = re.compile(r"<lambda>\(\)|truth value of an array|Boolean value of Tensor")
 # What the bindings' own extraction says of arguments that only the package passes on.
 LEAK = re.compile(r"Already (mutably )?borrowed|dictionary changed size|generator raised|'NoneType'|has no attribute")
 
@@ -79,7 +81,7 @@ def _wrong(error: BaseException, text: str, *, inside: bool, meant: bool, entere
         return ""
     if LEAK.search(text) and not meant:
         return "speaks of internals"
-    if isinstance(error, NEVER):
+    if isinstance(error, NEVER) and not (meant and isinstance(error, (AttributeError, KeyError))):
         # Python itself answers for what the program's own lines do, such as 1 // 0 or len(2 ** 80).
         own = (
             not entered
@@ -94,11 +96,10 @@ def _wrong(error: BaseException, text: str, *, inside: bool, meant: bool, entere
     if isinstance(error, RuntimeError):
         accident = inside and not meant and INTERPRETER.search(text)
         return "" if meant or (STATES.search(text) and not accident) else "no state error"
-    if isinstance(error, (ValueError, TypeError, IndexError, ImportError)):
+    if isinstance(error, (ValueError, TypeError, IndexError, ImportError)) and not THEIRS.search(text):
         return "by accident" if inside and not meant and INTERPRETER.search(text) else ""
-    if isinstance(error, OSError):
-        return ""
-    return "another kind"
+    ordinary = (OSError, ValueError, TypeError, IndexError, ImportError, AttributeError, KeyError)
+    return "" if isinstance(error, ordinary) else "another kind"
 
 
 def _text(error: BaseException) -> str:

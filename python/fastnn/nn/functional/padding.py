@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, shape_of
+from fastnn._types import TensorLike, check_integer, check_items, shape_of
 
 _MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -32,10 +32,10 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
     """
     if mode not in _MODES:
         raise ValueError(f"pad: expected mode to be one of {', '.join(map(repr, _MODES))}; got {mode!r}")
-    counts = list(pad)
-    if len(counts) % 2 or not all(hasattr(n, "__index__") for n in counts):
+    counts = [check_integer("pad", "numbers in pad", n) for n in check_items("pad", "pad", pad, "pairs of integers")]
+    if len(counts) % 2:
         raise ValueError(f"pad: expected pairs of integers; got {tuple(counts)}")
-    pairs = [(int(before), int(after)) for before, after in zip(counts[::2], counts[1::2], strict=True)]
+    pairs = list(zip(counts[::2], counts[1::2], strict=True))
     if mode == "constant":
         return _core.pad(input, pairs, mode, False if value is None else value)
     if value:

@@ -10,10 +10,11 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
+from fastnn._types import check_number, check_tensors
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+def _gradients(where: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    tensors = check_tensors(where, "parameters", parameters)
     return [tensor.grad for tensor in tensors if tensor.grad is not None]
 
 
@@ -40,10 +41,10 @@ def get_total_norm(
     Raises:
         ValueError: The norm is not finite, and ``error_if_nonfinite``; or ``norm_type`` is out of range.
     """
-    norm_type = float(norm_type)
+    norm_type = check_number("get_total_norm", "norm_type", norm_type)
     if not norm_type > 0:
         raise ValueError(f"get_total_norm: expected norm_type above 0; got {norm_type}")
-    given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    given = check_tensors("get_total_norm", "tensors", tensors)
     norms = np.array([] if norm_type == 2.0 else [_norm(tensor, norm_type) for tensor in given])
     if norm_type == 2.0:
         total = _core.total_norm(given)
@@ -88,9 +89,10 @@ def clip_grad_norm_(
     Source:
         Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, Algorithm 1; the 1e-6 is PyTorch's.
     """
-    gradients = _gradients(parameters)
+    max_norm = check_number("clip_grad_norm_", "max_norm", max_norm)
+    gradients = _gradients("clip_grad_norm_", parameters)
     total = get_total_norm(gradients, norm_type, error_if_nonfinite)
-    scale = float(max_norm) / (total.item() + 1e-6)
+    scale = max_norm / (total.item() + 1e-6)
     # A norm that is NaN makes all gradients NaN, as in PyTorch.
     if not scale >= 1.0:
         for gradient in gradients:
@@ -111,6 +113,6 @@ def clip_grad_value_(
         clip_value: The greatest absolute value.
         foreach: Accepted for PyTorch's sake.
     """
-    clip_value = float(clip_value)
-    for gradient in _gradients(parameters):
+    clip_value = check_number("clip_grad_value_", "clip_value", clip_value)
+    for gradient in _gradients("clip_grad_value_", parameters):
         gradient.clamp_(-clip_value, clip_value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from fastnn._types import shape_of
+from fastnn._types import check_instance, shape_of
 from fastnn.nn.module import Module
 
 
@@ -35,8 +35,11 @@ def consume_prefix_in_state_dict_if_present(state_dict: MutableMapping[str, Any]
     Source:
         ``torch.nn.modules.utils``.
     """
+    where = "consume_prefix_in_state_dict_if_present"
+    check_instance(where, "state_dict", state_dict, MutableMapping, "a mapping that can be changed")
+    check_instance(where, "prefix", prefix, str, "text")
     for key in list(state_dict):
-        if key.startswith(prefix):
+        if isinstance(key, str) and key.startswith(prefix):
             state_dict[key[len(prefix) :]] = state_dict.pop(key)
 
 
@@ -64,8 +67,8 @@ def load_matching(model: Module, state_dict: Mapping[str, Any], prefix: str = "m
     """
     if not isinstance(model, Module):
         raise TypeError(f"load_matching: expected model to be an nn.Module; got {type(model).__name__}")
-    if not isinstance(state_dict, Mapping):
-        raise TypeError(f"load_matching: expected state_dict to be a mapping; got {type(state_dict).__name__}")
+    check_instance("load_matching", "state_dict", state_dict, Mapping, "a mapping")
+    check_instance("load_matching", "prefix", prefix, str, "text")
     own = model.state_dict()
     state = dict(state_dict)
     if not any(key.startswith(prefix) for key in own):

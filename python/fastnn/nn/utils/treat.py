@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import check_number
+from fastnn._types import check_number, check_tensors
 
 
 @no_grad()
@@ -29,7 +29,7 @@ def add_grad_noise_(parameters: Tensor | Iterable[Tensor], std: float) -> None:
     std = check_number("add_grad_noise_", "std", std)
     if not 0 <= std < float("inf"):
         raise ValueError(f"add_grad_noise_: expected std of at least 0, and finite; got {std}")
-    for parameter in [parameters] if isinstance(parameters, Tensor) else parameters:
+    for parameter in check_tensors("add_grad_noise_", "parameters", parameters):
         if parameter.grad is not None:
             parameter.grad.add_(_core.randn_like(parameter.grad) * std)
 
@@ -57,6 +57,6 @@ def max_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> None:
     max_norm = check_number("max_norm_", "max_norm", max_norm)
     if not max_norm > 0:
         raise ValueError(f"max_norm_: expected max_norm above 0; got {max_norm}")
-    for parameter in [parameters] if isinstance(parameters, Tensor) else parameters:
+    for parameter in check_tensors("max_norm_", "parameters", parameters):
         if parameter.dim() >= 2:
             _core.limit_row_norms(parameter, max_norm)
