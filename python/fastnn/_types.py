@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastnn import _core
@@ -122,6 +122,18 @@ def check_instance(where: str, name: str, value: object, kind: type | tuple[type
     """
     if not isinstance(value, kind):
         raise TypeError(f"{where}: expected {name} to be {what}; got {shown(value)}")
+
+
+def check_choice(where: str, name: str, value: object, choices: Collection[str]) -> None:
+    """Check that a setting is one of some words.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(value, str) or value not in choices:
+        *words, last = map(repr, choices)
+        expected = f"{', '.join(words)} or {last}"
+        raise ValueError(f"{where}: expected {name} to be {expected}; got {shown(value)}")
 
 
 def check_callable(where: str, name: str, value: object, what: str = "a function") -> None:

@@ -24,7 +24,7 @@ from tests.fuzz import judge, values
 from tests.fuzz.programs import program
 
 # Bytes of address space, and seconds a call may take.
-MEMORY = int(os.environ.get("FUZZ_MEMORY", 3 << 30))
+MEMORY = int(os.environ.get("FUZZ_MEMORY", str(3 << 30)))
 PATIENCE = float(os.environ.get("FUZZ_PATIENCE", "30"))
 
 

@@ -1,6 +1,7 @@
 """Which outcome of a call is right: a result, or an error that was meant."""
 
 import dis
+import linecache
 import re
 import traceback
 from types import FrameType, TracebackType
@@ -17,7 +18,7 @@ NEVER = (AttributeError, AssertionError, UnboundLocalError, NameError, Recursion
 STATES = re.compile(
     r"requires? grad|in.?place|leaf|second time|not have been used|converted to Scalar|is ambiguous|implicitly created"
     r"|deepcopy protocol|number of gradients|retain_graph|one thread at a time|expected grads|floating-point tensor"
-    r"|can't allocate memory"
+    r"|can't allocate memory|places of their own"
 )
 
 # What Python says about its own operations: inside the package they should not have been reached.
@@ -29,11 +30,11 @@ INTERPRETER = re.compile(
     r"|bad operand type|item assignment|item deletion|does not support"
     r"|can only concatenate|not a mapping|after \* must be|after \*\* must be|keywords must be strings|can't convert|isinstance\(\) arg"
     r"|issubclass\(\) arg|first argument must be|only length-1|only 0-dimensional|scalar arrays|takes no arguments|must be str"
-    r"|sequence item|Exceeds the limit|dictionary update sequence|fractions|Decimal|division by zero|modulo|index out of range"
+    r"|sequence item|Exceeds the limit|dictionary update sequence|fractions|Decimal\(|division by zero|modulo|index out of range"
     r"|concatenate|an integer is required|object cannot be (converted|cast)|Can't extract"
 )
 # Errors of the program's own functions, and of arrays and tensors where a flag is expected, in which PyTorch says the same.
-THEIRS = re.compile(r"<lambda>\(\)|truth value of an array|Boolean value of Tensor")
+THEIRS = re.compile(r"<lambda>\(\)|\.forward\(\)|truth value of an array|Boolean value of Tensor")
 # What the bindings' own extraction says of arguments that only the package passes on.
 LEAK = re.compile(r"Already (mutably )?borrowed|dictionary changed size|generator raised|'NoneType'|has no attribute")
 
@@ -59,6 +60,11 @@ def _raised_there(frame: FrameType, last: int) -> bool:
     return dis.opname[frame.f_code.co_code[last]] in {"RAISE_VARARGS", "RERAISE"}
 
 
+def _converts(frame: FrameType, line: int) -> bool:
+    """Say whether the line makes an array of what was given: NumPy then says what is wrong with it."""
+    return bool(re.search(r"np\.(as)?array\(", linecache.getline(frame.f_code.co_filename, line)))
+
+
 def judge(error: BaseException) -> Verdict:
     """Judge an exception that a call let out."""
     kind, text = type(error).__name__, _text(error)
@@ -66,10 +72,10 @@ def judge(error: BaseException) -> Verdict:
     ours = [f for f in frames if "/fastnn/" in f[0].f_code.co_filename]
     place = ""
     if ours:
-        frame, last, line = ours[-1]
+        frame, _, line = ours[-1]
         place = f"{frame.f_code.co_filename.split('/fastnn/')[-1]}:{line} {frame.f_code.co_name}"
     inside = bool(ours) and ours[-1][0] is frames[-1][0]
-    meant = inside and _raised_there(ours[-1][0], ours[-1][1])
+    meant = inside and (_raised_there(ours[-1][0], ours[-1][1]) or _converts(ours[-1][0], ours[-1][2]))
     wrong = _wrong(error, text, inside=inside, meant=meant, entered=bool(ours))
     return Verdict(f"{kind}", f"{kind}: {wrong}" if wrong else "", place)
 

@@ -9,6 +9,7 @@ from typing import Any
 from fastnn import nn
 from tests.fuzz import surface
 from tests.fuzz.guess import INTS, Guess
+from tests.fuzz.names import BY_NAME
 
 Lines = list[str]
 
@@ -81,7 +82,7 @@ def attribute(g: Guess) -> Lines:
 
 
 def _layer_input(g: Guess, name: str, layer: Any) -> str:
-    words = {p for p in inspect.signature(layer).parameters}
+    words = set(inspect.signature(layer).parameters)
     shape: tuple[int, ...]
     if re.search(r"onv|Pool|Pad|Norm[123]d|Dropout[123]d|Upsampl|Shuffle|LocalResp|GroupNorm", name):
         count = g.c * (4 if "Shuffle" in name else 1)
@@ -272,15 +273,25 @@ def file(g: Guess) -> Lines:
     return [*lines, f"use(fnn.load({path}))"]
 
 
+def broken(g: Guess) -> Lines:
+    """Return what must be noticed, for the tests of the fuzzer itself."""
+    return [
+        g.pick(
+            "import os; os.abort()", "while True: pass", "raise OverflowError", "nn.Linear.forward(None, 1)", "1 + 1"
+        )
+    ]
+
+
 KINDS: dict[Callable[[Guess], Lines], float] = {
     function: 5, method: 5, operator: 2, index: 2, attribute: 0.5, layer: 6, module_method: 0.7, optimizer: 2, schedule: 1,
     transform: 1.5, data_set: 1, other: 3, derivative: 1, fit: 0.3, file: 0.3,
+    broken: 0,
 }  # fmt: skip
 OF_NAME = {kind.__name__: kind for kind in KINDS}
 
 
 def program(seed: int, batch: int, index: int, kind: str = "") -> Lines:
-    """Return the program of a place; the same lines for the same numbers."""
+    """Return the lines of a call; the same ones for the same numbers."""
     rng = random.Random(f"{seed}/{batch}/{index}")
     make = OF_NAME[kind] if kind else rng.choices(list(KINDS), list(KINDS.values()))[0]
-    return make(Guess(rng))
+    return make(Guess(rng, BY_NAME))

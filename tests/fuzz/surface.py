@@ -88,7 +88,7 @@ def optimizers() -> list[tuple[str, Any]]:
 @cache
 def schedules() -> list[tuple[str, Any]]:
     """Learning-rate schedules."""
-    return classes(lr_scheduler, lr_scheduler.LRScheduler) + [("ReduceLROnPlateau", lr_scheduler.ReduceLROnPlateau)]
+    return [*classes(lr_scheduler, lr_scheduler.LRScheduler), ("ReduceLROnPlateau", lr_scheduler.ReduceLROnPlateau)]
 
 
 @cache
@@ -100,7 +100,7 @@ def transforms() -> list[tuple[str, Any]]:
 @cache
 def data_classes() -> list[tuple[str, Any]]:
     """Data sets, loaders and samplers."""
-    return [(n, c) for n, c in classes(data, object) if n not in {"WorkerInfo"}]
+    return [(n, c) for n, c in classes(data, object) if n != "WorkerInfo"]
 
 
 @cache
@@ -111,10 +111,12 @@ def others() -> list[tuple[str, Any]]:
                ("unsupervised", unsupervised)]  # fmt: skip
     found = []
     for path, module in modules:
-        names = getattr(module, "__all__", None) or [n for n in dir(module) if not n.startswith("_")]
-        for name in names:
+        listed = hasattr(module, "__all__")
+        for name in module.__all__ if listed else [n for n in dir(module) if not n.startswith("_")]:
             value = getattr(module, name)
-            public = callable(value) and signature(value) and getattr(value, "__module__", "").startswith("fastnn")
+            home = getattr(value, "__module__", "")
+            public = home.startswith("fastnn") if listed else home == module.__name__
+            public = public and callable(value) and signature(value)
             if public and not (path == "data" and inspect.isclass(value)):
                 found.append((f"{path}.{name}", value))
     return found

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import enable_grad, set_grad_enabled
-from fastnn._types import check_at_least, check_callable, check_number, check_tensors, shape_of
+from fastnn._types import check_at_least, check_callable, check_choice, check_number, check_tensors, shape_of
 from fastnn.autograd._gradient import grad
 
 __all__ = ["Eigenpair", "hessian", "hessian_max_eigenvalue", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -362,8 +362,7 @@ def hessian_max_eigenvalue(
     check_at_least(where, "iterations", iterations, 1)
     if not check_number(where, "tol", tol) >= 0:
         raise ValueError(f"{where}: expected tol of at least 0; got {tol}")
-    if which not in {"magnitude", "algebraic"}:
-        raise ValueError(f"{where}: expected which to be 'magnitude' or 'algebraic'; got {which!r}")
+    check_choice(where, "which", which, ("magnitude", "algebraic"))
     own = tuple(check_tensors("hessian_max_eigenvalue", "params", params))
     if not own:
         raise ValueError(f"{where}: expected at least one parameter; got none")

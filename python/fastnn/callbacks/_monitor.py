@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from fastnn._types import check_number
+from fastnn._types import check_choice, check_number
 
 # Measures that are better when they are greater.
 _GREATER_IS_BETTER = ("accuracy", "top_", "r2", "auc", "f1")
@@ -33,8 +33,7 @@ class Monitor:
     """
 
     def __init__(self, where: str, name: str, mode: str, min_delta: float = 0.0) -> None:
-        if mode not in {"auto", "min", "max"}:
-            raise ValueError(f"{where}: expected mode to be 'auto', 'min' or 'max'; got {mode!r}")
+        check_choice(where, "mode", mode, ("auto", "min", "max"))
         if not check_number(where, "min_delta", min_delta) >= 0:
             raise ValueError(f"{where}: expected min_delta of at least 0; got {min_delta}")
         bare = name.removeprefix("val_")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._core import Tensor
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_choice
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
 from fastnn.training import evaluation, given, nonfinite
@@ -108,8 +108,7 @@ class Trainer(Evaluator):
             raise TypeError(f"Trainer: expected loss to be a function or a module; got {type(loss).__name__}")
         if getattr(loss, "reduction", "mean") == "none":
             raise ValueError("Trainer: expected a loss with reduction 'mean' or 'sum'; got 'none'")
-        if on_nonfinite not in {"raise", "stop", "ignore"}:
-            raise ValueError(f"Trainer: expected on_nonfinite to be 'raise', 'stop' or 'ignore'; got {on_nonfinite!r}")
+        check_choice("Trainer", "on_nonfinite", on_nonfinite, ("raise", "stop", "ignore"))
         self.model = model
         self.loss = loss
         self.optimizer = optimizer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_integer, check_items, shape_of
+from fastnn._types import TensorLike, check_integer, check_items, shape_of, shown
 
 _MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -30,8 +30,8 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
     Source:
         PyTorch's ``pad``. NumPy's ``"reflect"``, ``"edge"`` and ``"wrap"`` are the same.
     """
-    if mode not in _MODES:
-        raise ValueError(f"pad: expected mode to be one of {', '.join(map(repr, _MODES))}; got {mode!r}")
+    if not isinstance(mode, str) or mode not in _MODES:
+        raise ValueError(f"pad: expected mode to be one of {', '.join(map(repr, _MODES))}; got {shown(mode)}")
     counts = [check_integer("pad", "numbers in pad", n) for n in check_items("pad", "pad", pad, "pairs of integers")]
     if len(counts) % 2:
         raise ValueError(f"pad: expected pairs of integers; got {tuple(counts)}")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from fastnn._types import check_choice
 from fastnn.optim.lr_scheduler._momentum import set_momentum, uses_beta1
 from fastnn.optim.lr_scheduler.scheduler import (
     LRScheduler,
@@ -82,8 +83,7 @@ class CyclicLR(LRScheduler):
         check_nonnegative(where, "step_size_down", step_size_down)
         if mode not in _MODES and scale_fn is None:
             raise ValueError(f"{where}: expected mode to be 'triangular', 'triangular2' or 'exp_range'; got {mode!r}")
-        if scale_mode not in {"cycle", "iterations"}:
-            raise ValueError(f"{where}: expected scale_mode to be 'cycle' or 'iterations'; got {scale_mode!r}")
+        check_choice(where, "scale_mode", scale_mode, ("cycle", "iterations"))
         self.total_size = float(step_size_up) + float(step_size_down)
         self.step_ratio = float(step_size_up) / self.total_size
         self.mode = mode
