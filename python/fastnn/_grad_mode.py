@@ -2,59 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import types
+import warnings
+from collections.abc import Callable, Generator
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from fastnn import _core
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_CLASS_DECORATED = (
+    "Decorating classes is deprecated: decorate functions or methods. To decorate what a class does when it is called, "
+    "decorate its __init__."
+)
 
 
-class _GradMode:
-    """Set the recording of gradients within a ``with`` block or a function, and restore it afterwards."""
+class _GradMode(_core.GradMode):
+    """Set the recording of gradients within a ``with`` block or a function, and restore it afterwards.
 
-    _mode: bool
-    _previous: list[bool]
+    Entering, leaving and running a function are calls of the compiled module, so that the mode is restored wherever
+    Ctrl-C arrives. An object may be entered again within its block, and by several threads.
+    """
 
-    def __init__(self) -> None:
-        self._previous = []
+    def __call__(self, function: _F) -> _F:
+        """Return the function in this mode: also a generator or a coroutine, each time that it is resumed.
 
-    def __enter__(self) -> Self:
-        self._previous.append(_core.set_grad_enabled(self._mode))
-        return self
+        Raises:
+            TypeError: Not a function, or an asynchronous generator.
+        """
+        return _decorated(_core.GradMode(self.mode).run, type(self).__name__, function)
 
-    def __exit__(self, *exc_info: object) -> None:
-        _core.set_grad_enabled(self._previous.pop())
 
-    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
-        mode = self._mode
+def _decorated(run: Callable[..., Any], name: str, function: Any) -> Any:
+    if not callable(function):
+        raise TypeError(f"{name}: expected a function to decorate; got {type(function).__name__}")
+    if inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name}: expected a function, a generator or a coroutine; got an asynchronous generator")
+    if inspect.isclass(function):
+        warnings.warn(_CLASS_DECORATED, FutureWarning, stacklevel=3)
+    elif inspect.isgeneratorfunction(function):
 
         @wraps(function)
-        def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            previous = _core.set_grad_enabled(mode)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                _core.set_grad_enabled(previous)
+        def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            return (yield from _resumed(run, function(*args, **kwargs)))
 
-        return wrapper
+        return generator
+    elif inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            return await _awaited(run, function(*args, **kwargs))
+
+        return coroutine
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return run(function, *args, **kwargs)
+
+    return wrapper
+
+
+def _resumed(run: Callable[..., Any], source: Any) -> Generator[Any, Any, Any]:
+    """Yield what a generator or a coroutine yields; ``run`` resumes it, and the caller's mode is its own in between."""
+    try:
+        value = run(source.send, None)
+        while True:
+            try:
+                sent = yield value
+            except GeneratorExit:
+                run(source.close)
+                raise
+            except BaseException as error:  # noqa: BLE001  (the generator decides)
+                value = run(source.throw, error)
+            else:
+                value = run(source.send, sent)
+    except StopIteration as end:
+        return end.value
+
+
+@types.coroutine
+def _awaited(run: Callable[..., Any], source: Any) -> Generator[Any, Any, Any]:
+    return (yield from _resumed(run, source))
 
 
 class no_grad(_GradMode):  # noqa: N801
-    """Record no gradients, within a ``with`` block or a decorated function."""
+    """Record no gradients, within a ``with`` block or a decorated function.
 
-    _mode = False
+    As a decorator it is written ``@no_grad()`` or ``@no_grad``.
+
+    Source:
+        PyTorch, where a coroutine that is decorated is only made in this mode; here it runs in it.
+    """
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __new__(cls) -> Self: ...
+        @overload
+        def __new__(cls, function: _F) -> _F: ...  # type: ignore[misc]
+
+    def __new__(cls, function: Any = None) -> Any:
+        mode = super().__new__(cls, False)
+        return mode if function is None else mode(function)
 
 
 class enable_grad(_GradMode):  # noqa: N801
-    """Record gradients, even within :class:`no_grad`."""
+    """Record gradients, even within :class:`no_grad`. It is used likewise."""
 
-    _mode = True
+    if TYPE_CHECKING:
+
+        @overload
+        def __new__(cls) -> Self: ...
+        @overload
+        def __new__(cls, function: _F) -> _F: ...  # type: ignore[misc]
+
+    def __new__(cls, function: Any = None) -> Any:
+        mode = super().__new__(cls, True)
+        return mode if function is None else mode(function)
 
 
 class set_grad_enabled(_GradMode):  # noqa: N801
@@ -62,17 +131,17 @@ class set_grad_enabled(_GradMode):  # noqa: N801
 
     Args:
         mode: Whether to record.
+
+    Raises:
+        TypeError: ``mode`` is no bool.
     """
 
-    def __init__(self, mode: bool) -> None:
-        super().__init__()
-        self._mode = mode
-        self._previous.append(_core.set_grad_enabled(mode))
+    def __new__(cls, mode: bool) -> Self:
+        if not isinstance(mode, bool):
+            raise TypeError(f"set_grad_enabled: expected mode to be a bool; got {mode!r}")
+        return super().__new__(cls, mode, True)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+    def __call__(self, function: _F) -> _F:
         # As a decorator it must not act on what follows the decoration.
-        _core.set_grad_enabled(self._previous.pop())
+        self.leave()
         return super().__call__(function)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class set_detect_anomaly:  # noqa: N801
+class set_detect_anomaly(_core.AnomalyMode):  # noqa: N801
     """Look for NaN in every backward from now on or not; as a context manager, until the end of the ``with`` block.
 
     A backward then raises RuntimeError where an op's gradient becomes NaN, or at once if the loss is NaN. The error
@@ -29,40 +29,23 @@ class set_detect_anomaly:  # noqa: N801
         PyTorch, which does not look at the loss, and prints the forward pass' traceback instead.
     """
 
-    def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        for name, value in (("mode", mode), ("check_nan", check_nan)):
-            if not isinstance(value, bool):
-                raise TypeError(f"set_detect_anomaly: expected {name} to be a bool; got {value!r}")
-        self._previous = _core.is_anomaly_enabled()
-        self._mode = mode and check_nan
-        self._set(self._mode)
-
-    @staticmethod
-    def _set(mode: bool) -> None:
-        _core.set_detect_anomaly(mode)
-        # So that every module's call notes which layer runs.
-        Module._hooked = mode
-        _core.bump_config()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._set(self._previous)
+    def __new__(cls, mode: bool, check_nan: bool = True) -> Self:
+        return super().__new__(cls, Module, _checked(mode, check_nan), True)
 
 
-class detect_anomaly(set_detect_anomaly):  # noqa: N801
+def _checked(mode: object, check_nan: object) -> bool:
+    for name, value in (("mode", mode), ("check_nan", check_nan)):
+        if not isinstance(value, bool):
+            raise TypeError(f"set_detect_anomaly: expected {name} to be a bool; got {value!r}")
+    return bool(mode and check_nan)
+
+
+class detect_anomaly(_core.AnomalyMode):  # noqa: N801
     """Look for NaN in every backward within a ``with`` block. See :class:`set_detect_anomaly`.
 
     Args:
         check_nan: ``False`` to look for nothing after all.
     """
 
-    def __init__(self, check_nan: bool = True) -> None:
-        super().__init__(True, check_nan)
-        self._set(self._previous)
-
-    def __enter__(self) -> Self:
-        self._previous = _core.is_anomaly_enabled()
-        self._set(self._mode)
-        return self
+    def __new__(cls, check_nan: bool = True) -> Self:
+        return super().__new__(cls, Module, _checked(True, check_nan), False)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import enable_grad, set_grad_enabled
+from fastnn._core import Tensor, Undo
+from fastnn._grad_mode import enable_grad, no_grad
 from fastnn._types import check_at_least, check_callable, check_choice, check_number, check_tensors, shape_of
 from fastnn.autograd._gradient import grad
 
@@ -374,12 +374,10 @@ def hessian_max_eigenvalue(
         found = _gradients(first, own, v, create_graph=False, retain_graph=True)
         return tuple(_core.zeros_like(x) if h is None else h for x, h in zip(own, found, strict=True))
 
-    state = _core.get_rng_state()
-    try:
+    with Undo() as undo:
+        undo.call(_core.set_rng_state, _core.get_rng_state())
         start = tuple(_core.randn_like(x.detach()) for x in own)
-    finally:
-        _core.set_rng_state(state)
-    with set_grad_enabled(False):
+    with no_grad():
         found = _power_iteration(product, start, 0.0, iterations, tol)
         if which == "magnitude" or found.value >= 0:
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from fastnn._files import append_line, write_whole
 from fastnn.callbacks.base import Callback
 
 
@@ -18,11 +19,21 @@ class CSVLogger(Callback):
 
     Raises:
         OSError: The file can not be written.
+        TypeError: A setting is of another type.
+        ValueError: ``separator`` is not one character.
     """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False, separator: str = ",") -> None:
         from pathlib import Path  # noqa: PLC0415  (importing fastnn is to stay quick)
 
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"CSVLogger: expected path to be a str or a path; got {type(path).__name__}")
+        if not isinstance(append, bool):
+            raise TypeError(f"CSVLogger: expected append to be a bool; got {append!r}")
+        if not isinstance(separator, str):
+            raise TypeError(f"CSVLogger: expected separator to be a str; got {separator!r}")
+        if len(separator) != 1 or separator in '\r\n"':
+            raise ValueError(f"CSVLogger: expected separator to be one character; got {separator!r}")
         self._path = Path(path)
         self._append = append
         self._separator = separator
@@ -36,15 +47,18 @@ class CSVLogger(Callback):
             with self._path.open(newline="", encoding="utf-8") as file:
                 self._columns = next(csv.reader(file, delimiter=self._separator), [])
         else:
-            self._path.write_text("", encoding="utf-8")
+            write_whole(self._path, lambda file: file.write(b""))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         import csv  # noqa: PLC0415  (importing fastnn is to stay quick)
+        import io  # noqa: PLC0415
 
         row = {"epoch": epoch, **logs}
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, delimiter=self._separator, lineterminator="\n")
-            if not self._columns:
-                self._columns = list(row)
-                writer.writerow(self._columns)
-            writer.writerow([row.get(column, "") for column in self._columns])
+        columns = self._columns or list(row)
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=self._separator, lineterminator="\n")
+        if not self._columns:
+            writer.writerow(columns)
+        writer.writerow([row.get(column, "") for column in columns])
+        append_line(self._path, text.getvalue())
+        self._columns = columns

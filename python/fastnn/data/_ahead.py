@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 Task: TypeAlias = Callable[[], Any]
@@ -98,7 +99,9 @@ class _Work:
             self._asked.notify_all()
         last = time.monotonic() + patience
         for thread in self.threads:
-            thread.join(max(0.0, last - time.monotonic()))
+            # One that Ctrl-C kept from starting, or whose start it cut short, ends by itself.
+            with suppress(RuntimeError):
+                thread.join(max(0.0, last - time.monotonic()))
 
 
 _running: weakref.WeakSet[_Work] = weakref.WeakSet()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from fastnn import _core
+from fastnn._core import Undo
 from fastnn._types import check_device
 
 _DEFAULT_SEED = 67280421310721
@@ -54,32 +54,21 @@ class Generator:
 
     def set_state(self, new_state: tuple[int, int]) -> Generator:
         """Go on from where draws stood, and return the generator itself."""
-        before = _core.set_own_rng_state(new_state)
-        self._state = _core.set_own_rng_state(before) or self._state
+        with Undo() as undo:
+            undo.own_rng_state(new_state, self)
         return self
 
 
-@contextmanager
-def own_state(state: tuple[int, int]) -> Iterator[None]:
-    """Let this thread draw from a generator that stands at ``state``, within the block."""
-    before = _core.set_own_rng_state(state)
-    try:
-        yield
-    finally:
-        _core.set_own_rng_state(before)
+def own_state(state: tuple[int, int]) -> Undo:
+    """Let this thread draw from a generator that stands at ``state``, within a ``with`` block."""
+    return Undo(lambda undo: undo.own_rng_state(state))
 
 
-@contextmanager
-def drawing_from(generator: Generator | None) -> Iterator[None]:
-    """Let this thread draw from a generator, within the block; from that of the process, if ``None``."""
+def drawing_from(generator: Generator | None) -> Undo:
+    """Let this thread draw from a generator, within a ``with`` block; from that of the process, if ``None``."""
     if generator is None:
-        yield
-        return
-    before = _core.set_own_rng_state(generator._state)
-    try:
-        yield
-    finally:
-        generator._state = _core.set_own_rng_state(before) or generator._state
+        return Undo()
+    return Undo(lambda undo: undo.own_rng_state(generator._state, generator))
 
 
 def check_generator(where: str, generator: Any) -> Generator | None:

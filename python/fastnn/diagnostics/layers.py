@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core, nn
-from fastnn._core import Tensor
+from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import enable_grad
 from fastnn.autograd import grad
+from fastnn.nn._hooks import attach
 from fastnn.nn.module import Module
 
 Loss = Callable[[Any, Any], Tensor]
@@ -56,9 +56,8 @@ def leaves(model: Module) -> list[tuple[str, Module]]:
     return [(name, module) for name, module in model.named_modules() if not any(True for _ in module.children())]
 
 
-@contextmanager
-def watched(model: Module, see: Callable[[str, Module, Tensor], None]) -> Iterator[None]:
-    """Call ``see`` with each layer's path, the layer and its output, in the order in which they run."""
+def watched(model: Module, see: Callable[[str, Module, Tensor], None]) -> Undo:
+    """Call ``see`` with each layer's path, the layer and its output, in their order, within a ``with`` block."""
 
     def hook(name: str) -> Callable[..., None]:
         def seen(module: Module, _args: Any, output: Any) -> None:
@@ -67,12 +66,11 @@ def watched(model: Module, see: Callable[[str, Module, Tensor], None]) -> Iterat
 
         return seen
 
-    handles = [module.register_forward_hook(hook(name)) for name, module in leaves(model)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def begin(undo: Undo) -> None:
+        for name, module in leaves(model):
+            attach(undo, module, hook(name))
+
+    return Undo(begin)
 
 
 def examine(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import _core
+from fastnn._core import Undo
 from fastnn._grad_mode import no_grad
 from fastnn._types import check_at_least, check_number
 from fastnn.diagnostics.baseline import baseline
@@ -166,26 +167,25 @@ def bias_variance(
     with evaluation.evaluating(first.model), no_grad():
         outputs = next(evaluation.outputs(first.model, [validation[0]])).numpy()
     nothing = baseline(first.loss, outputs, validation[1])
-    state = _core.get_rng_state()
-    order = _core.permutation(len(x))
-    updates = epochs * math.ceil(len(x) / batch_size)
     train_losses, val_losses = [], []
-    for number, count in enumerate(counts):
-        rows = np.sort(order[:count])
-        batch = np.ascontiguousarray(x[rows]), np.ascontiguousarray(y[rows])
-        more = max(1, round(updates / math.ceil(count / batch_size)))
+    with Undo() as undo:
         if isinstance(trainer, Trainer):
-            history, averages = trainer.history, copy.deepcopy(trainer.step.state_dict())
-            with restored(trainer.model, trainer.optimizer):
-                measured = _fit(trainer, batch, validation, more, batch_size)
-            trainer.history = history
-            trainer.step.load_state_dict(averages)
-        else:
-            measured = _fit(first if number == 0 else _made(trainer), batch, validation, more, batch_size)
-        train_losses.append(measured[0])
-        val_losses.append(measured[1])
-    if isinstance(trainer, Trainer):
-        _core.set_rng_state(state)
+            undo.call(_core.set_rng_state, _core.get_rng_state())
+        order = _core.permutation(len(x))
+        updates = epochs * math.ceil(len(x) / batch_size)
+        for number, count in enumerate(counts):
+            rows = np.sort(order[:count])
+            batch = np.ascontiguousarray(x[rows]), np.ascontiguousarray(y[rows])
+            more = max(1, round(updates / math.ceil(count / batch_size)))
+            if isinstance(trainer, Trainer):
+                with restored(trainer.model, trainer.optimizer) as back:
+                    back.call(trainer.step.load_state_dict, copy.deepcopy(trainer.step.state_dict()))
+                    back.set_attr(trainer, "history", trainer.history)
+                    measured = _fit(trainer, batch, validation, more, batch_size)
+            else:
+                measured = _fit(first if number == 0 else _made(trainer), batch, validation, more, batch_size)
+            train_losses.append(measured[0])
+            val_losses.append(measured[1])
     found = BiasVariance(
         tuple(counts),
         tuple(train_losses),

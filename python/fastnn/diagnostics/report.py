@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from fastnn._files import save_figure
+
 if TYPE_CHECKING:
     from fastnn.diagnostics.layers import LayerStatistics
 
@@ -155,7 +157,7 @@ def new_figure(where: str, width: float, height: float) -> Any:
 def saved(figure: Any, path: Any) -> Any:
     """Save a figure if there is a path, and return it."""
     if path is not None:
-        figure.savefig(path, dpi=120)
+        save_figure(figure, path, 120)
     return figure
 
 

@@ -40,12 +40,21 @@ def parse(where: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Dtype | 
 def convert(module: Module, dtype: Dtype) -> None:
     """Convert floating point parameters and buffers; parameters stay the same objects."""
     with no_grad():
-        for parameter in module.parameters():
-            if parameter.dtype != dtype and is_floating(parameter):
-                parameter.grad = None
-                parameter.data = parameter.detach().to(dtype)
-        for part in module.modules():
-            for name, buffer in part._buffers.items():
-                if buffer is not None and buffer.dtype != dtype and is_floating(buffer):
-                    part._buffers[name] = buffer.to(dtype)
+        # All new memory first.
+        parameters = [
+            (parameter, parameter.detach().to(dtype))
+            for parameter in module.parameters()
+            if parameter.dtype != dtype and is_floating(parameter)
+        ]
+        buffers = [
+            (part._buffers, name, buffer.to(dtype))
+            for part in module.modules()
+            for name, buffer in part._buffers.items()
+            if buffer is not None and buffer.dtype != dtype and is_floating(buffer)
+        ]
+    for parameter, value in parameters:
+        parameter.grad = None
+        parameter.data = value
+    for registry, name, value in buffers:
+        registry[name] = value
     _core.bump_config()

@@ -62,6 +62,22 @@ def register(
     return RemovableHandle(module, hooks, key)
 
 
+def attach(undo: _core.Undo, module: Module, hook: Hook, *, with_kwargs: bool = False) -> None:
+    """Add a forward hook, last, until the end of a block."""
+    undo.call(_detach, module, module._forward_hooks, module.__dict__["_next_hook"])
+    register(module, module._forward_hooks, hook, prepend=False, with_kwargs=with_kwargs)
+
+
+def attach_pre(undo: _core.Undo, module: Module, hook: Hook) -> None:
+    """Add a forward pre-hook, last, until the end of a block."""
+    undo.call(_detach, module, module._forward_pre_hooks, module.__dict__["_next_hook"])
+    register(module, module._forward_pre_hooks, hook, prepend=False, with_kwargs=False)
+
+
+def _detach(module: Module, hooks: OrderedDict[int, tuple[Hook, bool]], key: int) -> None:
+    RemovableHandle(module, hooks, key).remove()
+
+
 def _call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return module.forward(*args, **kwargs)
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
+from fastnn._core import Tensor, Undo
 from fastnn._types import TensorLike, check_at_least, check_number
+from fastnn.nn._hooks import attach
 from fastnn.nn.module import Module
 
 _M = TypeVar("_M", bound=Module)
@@ -35,12 +35,10 @@ def _order(model: Module, x: Tensor) -> list[tuple[str, Module]]:
         if module not in ran:
             ran.append(module)
 
-    handles = [module.register_forward_hook(hook) for _, module in layers]
-    try:
+    with Undo() as undo:
+        for _, module in layers:
+            attach(undo, module, hook)
         model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
     names = {id(module): name for name, module in layers}
     return [(names[id(module)], module) for module in ran]
 
@@ -51,33 +49,13 @@ def _std_of(model: Module, x: Tensor, layer: Module) -> float:
     def hook(_module: Module, _args: Any, output: Tensor) -> None:
         raise _ReachedError(float(np.std(output.numpy(), dtype=np.float64)))
 
-    handle = layer.register_forward_hook(hook)
-    try:
-        model(x)
-    except _ReachedError as reached:
-        return float(reached.args[0])
-    finally:
-        handle.remove()
+    with Undo() as undo:
+        attach(undo, layer, hook)
+        try:
+            model(x)
+        except _ReachedError as reached:
+            return float(reached.args[0])
     raise AssertionError("a layer that ran once runs again")
-
-
-def _evaluating(model: Module, work: Callable[[], None]) -> None:
-    """Do something in evaluation mode and without gradients, and put modes and buffers back."""
-    modes = [(module, module.training, module._frozen_mode) for module in model.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    model.eval()
-    try:
-        with no_grad():
-            work()
-    finally:
-        for module, training, frozen_mode in modes:
-            module.__dict__["training"] = training
-            if frozen_mode is not None:
-                module.__dict__["_frozen_mode"] = frozen_mode
-        _core.bump_config()
-        with no_grad():
-            for buffer, kept in buffers:
-                buffer.copy_(kept)
 
 
 def scale_layers(
@@ -93,7 +71,22 @@ def scale_layers(
     dtype = next((parameter.dtype for parameter in model.parameters()), _core.float32)
     inputs = (x if isinstance(x, Tensor) else _core.as_tensor(np.asarray(x))).detach().to(dtype)
 
-    def work() -> None:
+    layers_of_weights = [(name, module) for name, module in model.named_modules() if _has_weights(module)]
+    params = [
+        (f"{name}.{kind}" if name else kind, module._parameters[kind])
+        for name, module in layers_of_weights
+        for kind in ("weight", "bias")
+        if module._parameters.get(kind) is not None
+    ]
+    names, changed = [name for name, _ in params], [param for _, param in params if param is not None]
+    _core.check_writable("lsuv_", names, changed)
+    with Undo() as undo:
+        # New weights come to the layers at the end, all or none.
+        undo.values(changed)
+        undo.modes(list(model.modules()))
+        undo.values(list(model.buffers()))
+        undo.grad_mode(False)
+        model.eval()
         layers = _order(model, inputs)
         if not layers:
             raise ValueError("lsuv_: expected a model with weights of two dimensions; got none")
@@ -109,6 +102,6 @@ def scale_layers(
                 if abs((std / target_std) ** 2 - 1) < tol:
                     break
                 layer.weight.mul_(target_std / std)
-
-    _evaluating(model, work)
+        found = [param.detach().clone() for param in changed]
+    _core.assign("lsuv_", names, changed, found)
     return model

@@ -29,12 +29,11 @@ def _describe(module: Module, path: str) -> str:
 def call_in_scope(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run ``forward`` under the module's name."""
     outermost = _local.paths is None
-    if _local.paths is None:
-        _local.paths = {id(part): path for path, part in module.named_modules()}
-    previous = _core.set_anomaly_scope(_describe(module, _local.paths.get(id(module), "")))
     try:
-        return module.forward(*args, **kwargs)
+        if _local.paths is None:
+            _local.paths = {id(part): path for path, part in module.named_modules()}
+        scope = _describe(module, _local.paths.get(id(module), ""))
+        return _core.call_in_anomaly_scope(scope, module.forward, args, kwargs)
     finally:
-        _core.set_anomaly_scope(previous)
         if outermost:
             _local.paths = None

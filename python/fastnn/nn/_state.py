@@ -10,7 +10,6 @@ import numpy as np
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
 from fastnn._types import shape_of
 
 if TYPE_CHECKING:
@@ -58,6 +57,9 @@ def load(module: Module, state_dict: Mapping[str, Any], strict: bool) -> Incompa
     """Check every key and every shape first, and only then copy."""
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+    for key in state_dict:
+        if not isinstance(key, str):
+            raise TypeError(f"{type(module).__name__}.load_state_dict: expected names to be str; got {key!r}")
     own: OrderedDict[str, Tensor] = module.state_dict(keep_vars=True)
     missing = [key for key in own if key not in state_dict and key.rpartition(".")[2] not in _MAY_BE_MISSING]
     unexpected = [key for key in state_dict if key not in own]
@@ -66,7 +68,7 @@ def load(module: Module, state_dict: Mapping[str, Any], strict: bool) -> Incompa
         errors.append("Missing key(s) in state_dict: {}. ".format(", ".join(f'"{key}"' for key in missing)))
     if strict and unexpected:
         errors.append("Unexpected key(s) in state_dict: {}. ".format(", ".join(f'"{key}"' for key in unexpected)))
-    copies: list[tuple[Tensor, Tensor]] = []
+    copies: list[tuple[str, Tensor, Tensor]] = []
     for key, target in own.items():
         if key not in state_dict:
             continue
@@ -85,12 +87,11 @@ def load(module: Module, state_dict: Mapping[str, Any], strict: bool) -> Incompa
                 f"the shape in current model is {here}."
             )
             continue
-        copies.append((target, source))
+        copies.append((key, target, source))
     if errors:
         raise ValueError(
             "Error(s) in loading state_dict for {}:\n\t{}".format(type(module).__name__, "\n\t".join(errors))
         )
-    with no_grad():
-        for target, source in copies:
-            target.copy_(source)
+    targets, sources = [target for _, target, _ in copies], [source for _, _, source in copies]
+    _core.assign(f"{type(module).__name__}.load_state_dict", [key for key, _, _ in copies], targets, sources)
     return IncompatibleKeys(missing, unexpected)

@@ -76,8 +76,12 @@ class _Numbered(Module):
         if not isinstance(modules_given, Iterable):
             name = type(self).__name__
             raise TypeError(f"{name}.extend should be called with an iterable, but got {type(modules).__name__}")
-        # A list first, so that a container can be added to itself.
-        for module in list(modules):
+        # A list first, so that a container can be added to itself, and one that is no module leaves it as it is.
+        added = list(modules)
+        for module in added:
+            if not isinstance(module, Module):
+                raise TypeError(f"{type(module).__name__} is not a Module subclass")
+        for module in added:
             self.append(module)
         return self
 
@@ -245,6 +249,13 @@ class ModuleDict(Module):
                 "ModuleDict.update should be called with an iterable of key/value pairs, "
                 f"but got {type(modules).__name__}"
             )
-        pairs = modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules
-        for key, module in list(pairs):
+        pairs = list(modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules)
+        for number, pair in enumerate(pairs):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(
+                    f"ModuleDict.update: expected pairs of a name and a module; got {pair!r} as number {number}"
+                )
+        for key, module in pairs:
+            self._check_module(key, module)
+        for key, module in pairs:
             self[key] = module

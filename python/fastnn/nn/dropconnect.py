@@ -44,6 +44,8 @@ class DropConnect(Linear):
         here a batch shares one mask, and evaluation takes the mean.
     """
 
+    _drops_at_random = True
+
     p: float
 
     def __init__(

@@ -65,6 +65,8 @@ class Dropout(Module):
         weights behind the layer scaled, which comes to the same.
     """
 
+    _drops_at_random = True
+
     p: float
     inplace: bool
     scaling: Scaling
@@ -88,6 +90,8 @@ class Dropout(Module):
 
 
 class _DropoutBase(Module):
+    _drops_at_random = True
+
     p: float
     inplace: bool
 

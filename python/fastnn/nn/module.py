@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
-from fastnn._types import check_callable, check_instance
+from fastnn._types import check_callable, check_instance, is_floating
 from fastnn.nn import _convert, _hooks, _state
 from fastnn.nn._hooks import RemovableHandle
 from fastnn.nn._state import IncompatibleKeys
@@ -55,6 +54,9 @@ class Module:
     _hooked: bool = False
     # For a part that is frozen in evaluation mode: the mode that it would be in.
     _frozen_mode: bool | None = None
+
+    # Whether it drops something at random while training, as dropout does: `mc_predict` switches it on.
+    _drops_at_random: bool = False
 
     def __init__(self) -> None:
         self.__dict__.update(
@@ -190,11 +192,14 @@ class Module:
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module under ``name``."""
+        self._check_module(name, module)
+        self._modules[name] = module
+        _bump_config()
+
+    def _check_module(self, name: str, module: object) -> None:
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
         self._check_name("module", name, self._modules)
-        self._modules[name] = module
-        _bump_config()
 
     def register_module(self, name: str, module: Module | None) -> None:
         """Do the same as :meth:`add_module`."""
@@ -361,16 +366,26 @@ class Module:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients; or zero them in place."""
-        for parameter in self.parameters():
-            if set_to_none:
+        named = [(name, parameter) for name, parameter in self.named_parameters() if parameter.grad is not None]
+        if set_to_none:
+            for _, parameter in named:
                 parameter.grad = None
-            elif parameter.grad is not None:
-                with no_grad():
-                    parameter.grad.zero_()
+        else:
+            names, grads = (
+                [f"the gradient of {name!r}" for name, _ in named],
+                [parameter.grad for _, parameter in named],
+            )
+            _core.assign("zero_grad", names, grads, [_core.zeros_like(grad) for grad in grads])
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Say whether gradients are computed for the parameters; ``False`` freezes them."""
-        for parameter in self.parameters():
+        if not isinstance(requires_grad, bool):
+            raise TypeError(f"requires_grad_: expected requires_grad to be a bool; got {requires_grad!r}")
+        parameters = list(self.parameters())
+        for parameter in parameters if requires_grad else ():
+            if not is_floating(parameter):
+                raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        for parameter in parameters:
             parameter.requires_grad = requires_grad
         _bump_config()
         return self

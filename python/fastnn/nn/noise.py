@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn import _core
-from fastnn._core import Tensor
+from fastnn._core import Tensor, Undo
 from fastnn._types import TensorLike, check_number, is_floating
 from fastnn.nn.dropout import check_probability
 from fastnn.nn.module import Module
@@ -131,8 +131,7 @@ class WeightNoise(Module):
             return self.module(*args, **kwargs)
         least = 1 if self.biases else 2
         noisy: dict[int, Tensor] = {}
-        exchanged: list[tuple[dict[str, Any], str, Tensor]] = []
-        try:
+        with Undo() as undo:
             for part in self.module.modules():
                 registry: dict[str, Any] = part._parameters
                 for name, parameter in list(registry.items()):
@@ -141,12 +140,8 @@ class WeightNoise(Module):
                     # A weight that two modules share has one noise.
                     if id(parameter) not in noisy:
                         noisy[id(parameter)] = _core.gaussian_noise(parameter, self.std)
-                    exchanged.append((registry, name, parameter))
-                    registry[name] = noisy[id(parameter)]
+                    undo.set_item(registry, name, noisy[id(parameter)])
             return self.module(*args, **kwargs)
-        finally:
-            for registry, name, parameter in exchanged:
-                registry[name] = parameter
 
     def extra_repr(self) -> str:
         return f"std={self.std}, biases={self.biases}"

@@ -66,6 +66,10 @@ class Residual(Module):
         self.block = block
         self.add_module("shortcut", shortcut)
 
+    @property
+    def _drops_at_random(self) -> bool:  # type: ignore[override]
+        return self.survival < 1
+
     def forward(self, input: TensorLike) -> Tensor:
         x = input if isinstance(input, Tensor) else _core.as_tensor(input)
         added: Tensor = self.block(x)
@@ -105,6 +109,8 @@ class StochasticDepth(Module):
     Source:
         Huang et al. 2016, https://arxiv.org/abs/1603.09382, equations 2 and 5; ``torchvision.ops.StochasticDepth``.
     """
+
+    _drops_at_random = True
 
     p: float
     mode: Literal["batch", "row"]

@@ -77,9 +77,9 @@ class Scaler(Module):
                 total = new if total is None else (total[0] + new[0], self._merge(total, new))
             assert total is not None  # there is at least one chunk
             self._finish(*total)
-            for name, value in zip(self._statistics, total[1], strict=True):
-                self._buffer(name).copy_(value)
-            self.n_samples_seen.fill_(total[0])
+            names = [*self._statistics, "n_samples_seen"]
+            seen = _core.full_like(self.n_samples_seen, total[0])
+            _core.assign(self._name, names, [self._buffer(name) for name in names], [*total[1], seen])
         return self
 
     def _chunks(self, x: TensorLike, method: str) -> Iterator[Tensor]:

@@ -98,7 +98,7 @@ class Adafactor(TensorOptimizer):
             "col_var": _core.zeros((*outer, 1, columns), dtype=param.dtype),
         }
 
-    def _update(self, group: Mapping[str, Any], param: Tensor, grad: Tensor, state: dict[str, Any]) -> None:
+    def _update_one(self, group: Mapping[str, Any], param: Tensor, grad: Tensor, state: dict[str, Any]) -> None:
         state["step"].add_(1.0)
         t = float(state["step"].item())
         lr = float(group["lr"])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import enable_grad, no_grad
-from fastnn._types import check_at_least
+from fastnn._core import Tensor, Undo
+from fastnn._grad_mode import enable_grad
+from fastnn._types import check_at_least, check_number
 from fastnn.optim._line_search import Point, strong_wolfe
 from fastnn.optim._settings import at_least, one_of
 from fastnn.optim.optimizer import Parameters
@@ -107,7 +107,12 @@ class LBFGS(TensorOptimizer):
         return {"func_evals": 0, "n_iter": 0}
 
     def _read_state(self, index: int, param: Tensor, state: Mapping[str, Any]) -> dict[str, Any]:
-        loaded = self._new_state(param) | {name: int(state[name]) for name in ("func_evals", "n_iter") if name in state}
+        where = f"load_state_dict, parameter {index}"
+        loaded = self._new_state(param)
+        for name in ("func_evals", "n_iter"):
+            if name in state:
+                check_at_least(where, name, state[name], 0)
+                loaded[name] = int(state[name])
         if state.get("d") is None:
             return loaded
         shape, dtype = (sum(p.numel() for p in self._params),), _wider(self._params)
@@ -116,10 +121,15 @@ class LBFGS(TensorOptimizer):
         for name in ("old_dirs", "old_stps", "ro", "t", "H_diag", "prev_loss"):
             if state.get(name) is None:
                 raise ValueError(f"load_state_dict: expected '{name}' in the state of parameter {index}")
+        for name in ("old_dirs", "old_stps", "ro"):
+            if not isinstance(state[name], (list, tuple)):
+                raise TypeError(f"{where}: expected {name} to be a list; got {type(state[name]).__name__}")
+            if len(state[name]) != len(state["ro"]):
+                raise ValueError(f"{where}: expected {len(state['ro'])} {name}; got {len(state[name])}")
         for name in ("old_dirs", "old_stps"):
             loaded[name] = [read_tensor(name, index, {name: kept}, shape, dtype) for kept in state[name]]
-        loaded["ro"] = [float(value) for value in state["ro"]]
-        return loaded | {name: float(state[name]) for name in ("t", "H_diag", "prev_loss")}
+        loaded["ro"] = [check_number(where, "ro", value) for value in state["ro"]]
+        return loaded | {name: check_number(where, name, state[name]) for name in ("t", "H_diag", "prev_loss")}
 
     def step(
         self,
@@ -143,16 +153,18 @@ class LBFGS(TensorOptimizer):
             raise TypeError("LBFGS.step: expected a closure that computes the loss and its gradients; got None")
         if grads is not None:
             raise TypeError("LBFGS.step: expected no grads, as the closure computes them")
-        group, kept = self.param_groups[0], self._slots[0].states[0]
+        group, kept, params = self.param_groups[0], self._slots[0].states[0], self._params
         self._check_settings(group)
-        search = _Search(self._params, group, closure, kept or self._new_state(self._params[0]))
-        with no_grad():
-            try:
-                first = search.run()
-            except BaseException:
-                search.restore()
-                raise
-        kept.update(search.state)
+        names = [f"parameter {number}" for number in range(len(params))]
+        _core.check_writable("LBFGS.step", names, params)
+        search = _Search(params, group, closure, kept or self._new_state(params[0]))
+        with Undo() as undo:
+            undo.grad_mode(False)
+            undo.values(params)
+            first = search.run()
+            found = [param.detach().clone() for param in params]
+        # One call: parameters and state belong together.
+        _core.assign("LBFGS.step", names, params, found, [(kept, *item) for item in search.state.items()])
         return first
 
     @property
@@ -175,8 +187,6 @@ class _Search:
         }
         self.sign = -1.0 if group["maximize"] else 1.0
         self.dtype = _wider(params)
-        with no_grad():
-            self.before = [param.clone() for param in params]
 
     def run(self) -> Any:
         group, state = self.group, self.state
@@ -284,9 +294,6 @@ class _Search:
 
     def is_flat(self, grad: Tensor) -> bool:
         return _largest(grad) <= float(self.group["tolerance_grad"])
-
-    def restore(self) -> None:
-        _assign(self.params, self.before)
 
 
 def _assign(params: list[Tensor], values: list[Tensor]) -> None:

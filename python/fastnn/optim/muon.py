@@ -99,7 +99,7 @@ class Muon(TensorOptimizer):
     def _new_state(self, param: Tensor) -> dict[str, Any]:
         return {"momentum_buffer": _core.zeros_like(param)}
 
-    def _update(self, group: Mapping[str, Any], param: Tensor, grad: Tensor, state: dict[str, Any]) -> None:
+    def _update_one(self, group: Mapping[str, Any], param: Tensor, grad: Tensor, state: dict[str, Any]) -> None:
         momentum, lr = float(group["momentum"]), float(group["lr"])
         average = state["momentum_buffer"]
         average.mul_(momentum).add_(grad, alpha=1 - momentum)

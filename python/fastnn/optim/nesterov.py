@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._core import Tensor
+from fastnn import _core
+from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import enable_grad, no_grad
 from fastnn.optim.optimizer import Optimizer, Parameters
 
@@ -74,41 +74,34 @@ class Nesterov(Optimizer):
         self._is_ahead = False
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "maximize": maximize})
 
-    @contextmanager
-    def look_ahead(self) -> Iterator[None]:
-        """Move the parameters to the look-ahead point, and back, bit for bit, on leaving.
+    def look_ahead(self) -> Undo:
+        """Move the parameters to the look-ahead point within a ``with`` block, and back, bit for bit, on leaving.
 
         Raises:
             RuntimeError: The parameters are at the look-ahead point already.
         """
+        return Undo(self._go_ahead)
+
+    def _go_ahead(self, undo: Undo) -> None:
         if self._is_ahead:
             raise RuntimeError("Nesterov.look_ahead: expected to be left before it is entered again")
-        moved = [
-            (group["params"][index], group, state["momentum_buffer"])
-            for group, slots in zip(self.param_groups, self._slots, strict=True)
-            for index in range(len(slots))
-            if (state := slots.state(index))
-        ]
-        kept = [param.copy() if isinstance(param, np.ndarray) else param.detach().clone() for param, _, _ in moved]
-        self._is_ahead = True
-        try:
-            with no_grad():
-                for param, group, velocity in moved:
-                    factor = group["lr"] * group["momentum"]
-                    if isinstance(param, np.ndarray):
-                        np.subtract(param, factor * velocity.numpy(), out=param)
-                    else:
-                        param.sub_(velocity, alpha=factor)
-            yield
-            self._looked_ahead = True
-        finally:
-            with no_grad():
-                for (param, _, _), value in zip(moved, kept, strict=True):
-                    if isinstance(param, np.ndarray):
-                        param[...] = value
-                    else:
-                        param.copy_(value)
-            self._is_ahead = False
+        params, velocities, factors = [], [], []
+        for group, slots in zip(self.param_groups, self._slots, strict=True):
+            for index in range(len(slots)):
+                if state := slots.state(index):
+                    param = group["params"][index]
+                    params.append(_core.from_numpy(param) if isinstance(param, np.ndarray) else param)
+                    velocities.append(state["momentum_buffer"])
+                    factors.append(group["lr"] * group["momentum"])
+        undo.set_attr(self, "_is_ahead", True)
+        undo.done(self._note)
+        undo.values(params)
+        with no_grad():
+            ahead = [p.detach() - v * f for p, v, f in zip(params, velocities, factors, strict=True)]
+        _core.assign("Nesterov.look_ahead", [f"parameter {i}" for i in range(len(params))], params, ahead)
+
+    def _note(self) -> None:
+        self._looked_ahead = True
 
     def step(
         self,

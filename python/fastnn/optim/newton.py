@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
-from fastnn._core import Tensor
+from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import enable_grad, no_grad
 from fastnn._types import check_at_least, check_number, shape_of
 from fastnn.autograd import grad
+from fastnn.optim.optimizer import read_state_dict
 
 _Array = NDArray[np.float64]
 
@@ -227,9 +228,10 @@ class Newton:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients; with ``set_to_none=False`` make them 0. Steps neither read nor write them."""
-        for param in self.param_groups[0]["params"]:
-            if param.grad is not None:
-                param.grad = None if set_to_none else _core.zeros_like(param.grad)
+        params = [param for param in self.param_groups[0]["params"] if param.grad is not None]
+        zeros = [None if set_to_none else _core.zeros_like(param.grad) for param in params]
+        for param, zero in zip(params, zeros, strict=True):
+            param.grad = zero
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
         """Take one step: as many trials as it needs, with the same Hessian, until the loss falls.
@@ -252,7 +254,12 @@ class Newton:
         group = self.param_groups[0]
         _check(group)
         params: list[Tensor] = group["params"]
-        with enable_grad():
+        names = [f"parameter {number}" for number in range(len(params))]
+        _core.check_writable("Newton.step", names, params)
+        with Undo() as undo:
+            undo.grad_mode(True)
+            undo.values(params)
+            undo.set_attr(self, "_damping", self._damping)
             loss = closure()
             if not isinstance(loss, Tensor):
                 raise TypeError(
@@ -263,9 +270,14 @@ class Newton:
             if not math.isfinite(loss.item()):
                 raise ValueError(f"Newton.step: expected a finite loss; got {loss.item()}")
             model = _Model(loss.reshape(()), params)
-        if np.any(model.gradient) or group["method"] == "exact":
-            self._search(model, closure, group)
-        self._steps += 1
+            if np.any(model.gradient) or group["method"] == "exact":
+                self._search(model, closure, group)
+            found, damping = [param.detach().clone() for param in params], self._damping
+        # One call: parameters, damping and count belong together.
+        own = self.__dict__
+        _core.assign(
+            "Newton.step", names, params, found, [(own, "_damping", damping), (own, "_steps", self._steps + 1)]
+        )
         return loss.detach()
 
     def _search(self, model: _Model, closure: Callable[[], Tensor], group: dict[str, Any]) -> None:
@@ -330,24 +342,15 @@ class Newton:
             ValueError: A missing key, another number of groups or parameters, or a setting out of range. Nothing is
                 loaded then.
         """
-        for key in ("state", "param_groups"):
-            if key not in state_dict:
-                raise ValueError(
-                    f"load_state_dict: expected the keys 'state' and 'param_groups'; got {list(state_dict)}"
-                )
-        if len(state_dict["param_groups"]) != 1:
-            raise ValueError("loaded state dict has a different number of parameter groups")
-        saved = state_dict["param_groups"][0]
-        if len(saved["params"]) != len(self.param_groups[0]["params"]):
-            raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
-            )
+        (saved,), states = read_state_dict(state_dict, [len(self.param_groups[0]["params"])])
         group = {**self.param_groups[0], **{key: value for key, value in saved.items() if key != "params"}}
         _check(group)
-        # JSON makes strings of numbers.
-        state = state_dict["state"].get(0, state_dict["state"].get("0", {}))
-        self._damping = float(state.get("damping", group["damping"]))
-        self._steps = int(state.get("step", 0))
+        # All parameters have one state, under the number of the first.
+        state = states[saved["params"][0]]
+        damping = check_number("Newton.load_state_dict", "damping", state.get("damping", group["damping"]))
+        steps = state.get("step", 0)
+        check_at_least("Newton.load_state_dict", "step", steps, 0)
+        self._damping, self._steps = damping, int(steps)
         self.param_groups[0].update(group)
 
 

@@ -22,6 +22,10 @@ Parameters: TypeAlias = (
 _IGNORED = ("foreach", "capturable", "differentiable", "fused")
 
 
+# A closure is called while gradients are recorded.
+_RECORDING = _core.GradMode(True)
+
+
 class Optimizer:
     """Parameters in groups, each with settings of its own, that are updated together.
 
@@ -139,37 +143,23 @@ class Optimizer:
 
         Raises:
             ValueError: A gradient of another shape, a number of gradients that is not that of the parameters, or a
-                setting out of range. Nothing of the group is changed then.
+                setting out of range. Nothing is changed then, in any group.
             TypeError: A gradient of another dtype.
         """
         if closure is None and grads is None:
-            for slots, group in zip(self._slots, self.param_groups):  # noqa: B905
-                slots.step(group)
+            self._update(None)
             return None
-        loss = None
-        if closure is not None:
-            previous = _core.set_grad_enabled(True)
-            try:
-                loss = closure()
-            finally:
-                _core.set_grad_enabled(previous)
-        if grads is None:
-            for slots, group in zip(self._slots, self.param_groups, strict=True):
-                slots.step(group)
-            return loss
-        total = sum(len(slots) for slots in self._slots)
-        if len(grads) != total:
-            raise ValueError(f"{type(self).__name__}.step: expected {total} gradients; got {len(grads)}")
-        start = 0
-        for slots, group in zip(self._slots, self.param_groups, strict=True):
-            slots.step(group, list(grads[start : start + len(slots)]))
-            start += len(slots)
+        loss = None if closure is None else _RECORDING.run(closure)
+        self._update(None if grads is None else list(grads))
         return loss
 
+    def _update(self, grads: list[Any] | None) -> None:
+        """Update all groups, or none; ``grads``, one for each parameter, stand in for the parameters' own."""
+        _core.step_slots(self._slots, self.param_groups, grads)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients; with ``set_to_none=False`` make them 0 in place."""
-        for slots in self._slots:
-            slots.zero_grad(set_to_none)
+        """Forget all gradients; with ``set_to_none=False`` make them 0 in place, or none if one is read-only."""
+        _core.zero_grads(self._slots, set_to_none)
 
     def _numbered(self) -> Iterator[tuple[int, Any, int]]:
         number = 0
@@ -209,19 +199,9 @@ class Optimizer:
         Raises:
             ValueError: Another number of groups or parameters, a missing key, or a state of the wrong shape. Nothing
                 is loaded then.
+            TypeError: A part of it is of another type; likewise.
         """
-        for key in ("state", "param_groups"):
-            if key not in state_dict:
-                raise ValueError(
-                    f"load_state_dict: expected the keys 'state' and 'param_groups'; got {list(state_dict)}"
-                )
-        saved = state_dict["param_groups"]
-        if len(saved) != len(self.param_groups):
-            raise ValueError("loaded state dict has a different number of parameter groups")
-        if any(len(old["params"]) != len(new["params"]) for old, new in zip(saved, self.param_groups, strict=True)):
-            raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
-            )
+        saved, states = read_state_dict(state_dict, [len(group["params"]) for group in self.param_groups])
         # Built anew beside the old, which stays as it is if anything is wrong.
         loaded: list[tuple[dict[str, Any], Any]] = []
         for old, new in zip(saved, self.param_groups, strict=True):
@@ -231,9 +211,7 @@ class Optimizer:
             group = {**new, **settings, "params": new["params"]}
             slots = self._make_slots(new["params"])
             slots.validate(group)
-            # JSON makes strings of numbers.
-            state = state_dict["state"]
-            slots.load(group, [dict(state.get(number, state.get(str(number), {}))) for number in old["params"]])
+            slots.load(group, [states[number] for number in old["params"]])
             loaded.append((group, slots))
         for target, (group, _) in zip(self.param_groups, loaded, strict=True):
             target.update(group)
@@ -242,3 +220,44 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError(f"{type(self).__name__} can not be pickled: save its state_dict() instead")
+
+
+def read_state_dict(state_dict: Any, sizes: list[int]) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+    """Check the form of a state, for groups of so many parameters; return its groups, and its states by number.
+
+    Raises:
+        ValueError: A key is missing, or there is another number of groups or parameters.
+        TypeError: A part of it is of another type.
+    """
+
+    def check(what: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+        if not isinstance(value, kind):
+            raise TypeError(f"load_state_dict: expected {what} to be {expected}; got {type(value).__name__}")
+
+    check("state_dict", state_dict, Mapping, "a dict")
+    for key in ("state", "param_groups"):
+        if key not in state_dict:
+            raise ValueError(f"load_state_dict: expected the keys 'state' and 'param_groups'; got {list(state_dict)}")
+    groups, kept = state_dict["param_groups"], state_dict["state"]
+    check("param_groups", groups, (list, tuple), "a list")
+    check("state", kept, Mapping, "a dict")
+    if len(groups) != len(sizes):
+        raise ValueError("loaded state dict has a different number of parameter groups")
+    for number, (group, size) in enumerate(zip(groups, sizes, strict=True)):
+        check(f"group {number}", group, Mapping, "a dict")
+        if "params" not in group:
+            raise ValueError(f"load_state_dict: expected the key 'params' in group {number}; got {list(group)}")
+        check(f"'params' of group {number}", group["params"], (list, tuple), "a list of numbers")
+        if len(group["params"]) != size:
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+            )
+        for one in group["params"]:
+            check(f"'params' of group {number}", one, int, "a list of numbers")
+    states: dict[int, dict[str, Any]] = {}
+    for number in (number for group in groups for number in group["params"]):
+        # JSON makes strings of numbers.
+        state = kept.get(number, kept.get(str(number), {}))
+        check(f"the state of parameter {number}", state, Mapping, "a dict")
+        states[number] = dict(state)
+    return list(groups), states

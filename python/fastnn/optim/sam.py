@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._core import Tensor
-from fastnn._grad_mode import enable_grad, no_grad
+from fastnn import _core
+from fastnn._core import Tensor, Undo
+from fastnn._grad_mode import no_grad
 from fastnn.optim._settings import at_least
 from fastnn.optim.optimizer import Optimizer
 
@@ -110,10 +111,16 @@ class SAM(Optimizer):
                 if p.grad is not None
             ]
             norm = math.sqrt(sum((g * g).sum().item() for _, _, g in scaled))
-            self._before = [(p, p.clone()) for _, p, _ in scaled]
+            moved = []
             for group, p, g in scaled:
                 share = group.get("rho", self.defaults["rho"]) / (norm + _LEAST_NORM)
-                p.add_(p.abs() * g if group.get("adaptive", self.defaults["adaptive"]) else g, alpha=share)
+                way = p.abs() * g if group.get("adaptive", self.defaults["adaptive"]) else g
+                moved.append(p.clone().add_(way, alpha=share))
+            before = [(p, p.clone()) for _, p, _ in scaled]
+        names = [f"parameter {number}" for number in range(len(moved))]
+        # One call: the parameters are at x + e if and only if `_before` knows x.
+        noted = [(self.__dict__, "_before", before)]
+        _core.assign("SAM.first_step", names, [p for _, p, _ in scaled], moved, noted)
         if zero_grad:
             self.zero_grad()
 
@@ -134,10 +141,10 @@ class SAM(Optimizer):
             self.zero_grad()
 
     def _restore(self) -> None:
-        with no_grad():
-            for param, value in self._before or ():
-                param.copy_(value)
-        self._before = None
+        kept = self._before or []
+        names = [f"parameter {number}" for number in range(len(kept))]
+        params, values = [p for p, _ in kept], [value for _, value in kept]
+        _core.assign("SAM.second_step", names, params, values, [(self.__dict__, "_before", None)])
 
     def step(
         self,
@@ -162,14 +169,12 @@ class SAM(Optimizer):
             raise TypeError("SAM.step: expected a closure that computes the loss and its gradients; got None")
         if grads is not None:
             raise TypeError("SAM.step: expected no grads, as the closure computes them")
-        with enable_grad():
+        with Undo() as undo:
+            undo.grad_mode(True)
+            undo.call(self._restore)
             loss = closure()
             self.first_step(zero_grad=True)
-            try:
-                closure()
-            except BaseException:
-                self._restore()
-                raise
+            closure()
             self.second_step()
         return loss
 

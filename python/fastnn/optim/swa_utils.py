@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from fastnn import _core
-from fastnn._core import Tensor
+from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import no_grad
 from fastnn._types import check_at_least, check_choice, check_device, check_number, is_floating
 from fastnn.nn.batchnorm import NormBase
@@ -219,20 +219,22 @@ class AveragedModel(Module):
         kept = [] if self.use_buffers else list(self.module.buffers())
         shown = [] if self.use_buffers else list(model.buffers())
         _check_alike(averages + kept, current + shown)
+        # New values beside the old ones, which all change in one call.
         if int(self.n_averaged) == 0:
-            for average, value in zip(averages, current, strict=True):
-                average.copy_(value)
+            new = current
         elif self.avg_fn is not None:
-            for average, value in zip(averages, current, strict=True):
-                average.copy_(self.avg_fn(average, value, self.n_averaged))
+            new = [
+                self.avg_fn(average, value, self.n_averaged) for average, value in zip(averages, current, strict=True)
+            ]
         else:
+            new = [average.clone() for average in averages]
             function = self.multi_avg_fn or get_swa_multi_avg_fn()
             for dtype in dict.fromkeys(average.dtype for average in averages):
                 chosen = [i for i, average in enumerate(averages) if average.dtype == dtype]
-                function([averages[i] for i in chosen], [current[i] for i in chosen], self.n_averaged)
-        for buffer, value in zip(kept, shown, strict=True):
-            buffer.copy_(value)
-        self.n_averaged.add_(1)
+                function([new[i] for i in chosen], [current[i] for i in chosen], self.n_averaged)
+        targets = [*averages, *kept, self.n_averaged]
+        names = [f"average {number}" for number in range(len(targets))]
+        _core.assign("AveragedModel", names, targets, [*new, *shown, self.n_averaged + 1])
 
 
 def _tensors(module: Module, use_buffers: bool) -> list[Tensor]:
@@ -285,8 +287,7 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
         Izmailov et al. 2018, https://arxiv.org/abs/1803.05407, section 3.2; PyTorch, where an array would be taken row
         by row, and where modes of parts that differed from the model's are lost.
     """
-    from fastnn.training import evaluation  # noqa: PLC0415  (training imports optim)
-    from fastnn.training.data import Types  # noqa: PLC0415
+    from fastnn.training.data import Types  # noqa: PLC0415  (training imports optim)
 
     check_device("update_bn", device)
     check_at_least("update_bn", "batch_size", batch_size, 1)
@@ -295,20 +296,20 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
     norms = batch_norms(model)
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
-    modes = evaluation.Modes(model)
     dtype = Types.of(model).features
-    try:
+    buffers = [buffer for norm in norms for buffer in norm.buffers()]
+    with Undo() as undo:
+        undo.modes(list(model.modules()))
+        undo.values(buffers)
         for norm in norms:
+            undo.set_attr(norm, "momentum", None)
             norm.reset_running_stats()
-            norm.momentum = None
         model.train()
         for x in _inputs(loader, dtype, batch_size):
             model(x)
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        modes.restore()
+        found = [buffer.clone() for buffer in buffers]
+    # All statistics in one call, or none.
+    _core.assign("update_bn", [f"statistic {number}" for number in range(len(buffers))], buffers, found)
 
 
 def batch_norms(model: Module) -> list[NormBase]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
+from fastnn._core import Tensor, Undo
 from fastnn._types import shape_of
 from fastnn.optim.optimizer import Optimizer
 
@@ -22,7 +21,7 @@ class TensorOptimizer(Optimizer):
     """Parameters in groups, updated one by one by a function over tensors.
 
     A subclass says which settings it refuses (:meth:`_check_settings`), which state it keeps of a parameter
-    (:meth:`_new_state`), and how it updates one (:meth:`_update`).
+    (:meth:`_new_state`), and how it updates one (:meth:`_update_one`).
     """
 
     def _make_slots(self, params: list[Any]) -> TensorSlots:
@@ -36,7 +35,37 @@ class TensorOptimizer(Optimizer):
     def _new_state(self, param: Tensor) -> dict[str, Any]:
         """Return what is kept of a parameter before its first update, under PyTorch's names."""
 
-    def _update(self, group: Mapping[str, Any], param: Tensor, grad: Tensor, state: dict[str, Any]) -> None:
+    def _update(self, grads: list[Any] | None) -> None:
+        parts: list[list[Any] | None] = [None] * len(self._slots)
+        if grads is not None:
+            total = sum(map(len, self._slots))
+            if len(grads) != total:
+                raise ValueError(f"{type(self).__name__}.step: expected {total} gradients; got {len(grads)}")
+            rest = iter(grads)
+            parts = [[next(rest) for _ in range(len(slots))] for slots in self._slots]
+        groups = list(zip(self._slots, self.param_groups, parts, strict=True))
+        with Undo() as undo:
+            undo.grad_mode(False)
+            checked = []
+            for number, (slots, group, part) in enumerate(groups):
+                try:
+                    checked.append(slots.check(group, part))
+                except (TypeError, ValueError) as error:
+                    if len(groups) == 1:
+                        raise
+                    raise type(error)(f"{error}, in group {number}") from None
+            # New values beside the old ones, so that an error or Ctrl-C leaves all parameters as they are.
+            new = [
+                one
+                for (slots, group, _), given in zip(groups, checked, strict=True)
+                for one in slots.updated(group, given)
+            ]
+            _commit(f"{type(self).__name__}.step", new)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        _core.zero_grads([slots._core for slots in self._slots], set_to_none)
+
+    def _update_one(self, group: Mapping[str, Any], param: Tensor, grad: Tensor, state: dict[str, Any]) -> None:
         """Update a parameter and its state in place; ``grad`` may be the parameter itself.
 
         Not needed by a subclass whose ``step`` is its own, because it concerns all parameters at once.
@@ -60,10 +89,35 @@ def read_tensor(name: str, index: int, state: Mapping[str, Any], shape: tuple[in
     value = state.get(name)
     if value is None:
         raise ValueError(f"load_state_dict: expected '{name}' in the state of parameter {index}")
-    value = value.detach() if isinstance(value, Tensor) else _core.as_tensor(np.asarray(value))
+    try:
+        value = value.detach() if isinstance(value, Tensor) else _core.as_tensor(np.asarray(value))
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"load_state_dict: expected '{name}' of parameter {index} to be a tensor; got {value!r}"
+        ) from None
     if value.shape != shape:
         raise ValueError(f"load_state_dict: expected '{name}' of parameter {index} of shape {shape}; got {value.shape}")
     return value.to(dtype).clone()
+
+
+def _commit(where: str, new: list[tuple[Tensor, Tensor, dict[str, Any], dict[str, Any]]]) -> None:
+    """Take over new values and states, all in one call."""
+    names, targets, sources = [], [], []
+    items: list[tuple[dict[Any, Any], Any, Any]] = []
+    for number, (param, value, state, made) in enumerate(new):
+        names.append(f"parameter {number}")
+        targets.append(param)
+        sources.append(value)
+        for name, kept in made.items():
+            held = state.get(name)
+            # A tensor of the state stays the same object, whoever holds it.
+            if isinstance(held, Tensor) and isinstance(kept, Tensor) and held.dtype == kept.dtype:
+                names.append(name)
+                targets.append(held)
+                sources.append(kept)
+            else:
+                items.append((state, name, kept))
+    _core.assign(where, names, targets, sources, items)
 
 
 class TensorSlots:
@@ -94,10 +148,6 @@ class TensorSlots:
         """Refuse settings that are out of range."""
         self._optimizer._check_settings(group)
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, or zero them in place."""
-        self._core.zero_grad(set_to_none)
-
     def state(self, index: int) -> dict[str, Any]:
         """Return what is kept of a parameter; empty before its first update."""
         return dict(self.states[index])
@@ -110,22 +160,34 @@ class TensorSlots:
             for index, (param, state) in enumerate(zip(self._params, states, strict=True))
         ]
 
-    def step(self, group: Mapping[str, Any], grads: Sequence[Tensor | NDArray[Any] | None] | None = None) -> None:
-        """Update every parameter that has a gradient. All is checked first."""
+    def check(
+        self, group: Mapping[str, Any], grads: Sequence[Tensor | NDArray[Any] | None] | None
+    ) -> list[tuple[int, Tensor]]:
+        """Refuse settings and gradients; return the gradients that there are, with their parameters' indices."""
         self.validate(group)
         if grads is None:
             if self._holds_arrays:
                 raise RuntimeError(f"{self._name}.step: expected grads, as parameters are arrays; got none")
             grads = [param.grad for param in self._params]
         given = [(i, _core.as_tensor(grad)) for i, grad in enumerate(grads) if grad is not None]
-        with no_grad():
-            for index, grad in given:
-                self._check(index, grad)
-            for index, grad in given:
-                param, state = self._params[index], self.states[index]
-                if not state:
-                    state.update(self._optimizer._new_state(param))
-                self._optimizer._update(group, param.detach(), grad.detach(), state)
+        for index, grad in given:
+            self._check(index, grad)
+        names = [f"parameter {index}" for index, _ in given]
+        _core.check_writable(f"{self._name}.step", names, [self._params[index] for index, _ in given])
+        return given
+
+    def updated(
+        self, group: Mapping[str, Any], given: list[tuple[int, Tensor]]
+    ) -> Iterator[tuple[Tensor, Tensor, dict[str, Any], dict[str, Any]]]:
+        """Yield each parameter and its new value, its state and the new state; nothing is changed."""
+        for index, grad in given:
+            param, state = self._params[index], self.states[index]
+            value = param.detach().clone()
+            # As it is now, where `data` has got another type since.
+            fresh = self._optimizer._new_state(param)
+            new = {name: _copy(state[name], fresh[name]) for name in state} if state else fresh
+            self._optimizer._update_one(group, value, grad.detach(), new)
+            yield param, value, state, new
 
     def _check(self, index: int, grad: Tensor) -> None:
         """Check a gradient against its parameter, and the state too: ``data`` may have been replaced."""
@@ -142,9 +204,11 @@ class TensorSlots:
         fresh = self._optimizer._new_state(param)
         if any(shape_of(state[name]) != value.shape for name, value in fresh.items()):
             raise ValueError(f"{where}: expected parameter {index} of the shape that it had; got {param.shape}")
-        for name, value in fresh.items():
-            if state[name].dtype != value.dtype:
-                state[name] = state[name].to(value.dtype)
+
+
+def _copy(value: Any, like: Any) -> Any:
+    """Return a copy of a tensor of the state in the type that it has now; numbers as they are."""
+    return value.to(like.dtype).clone() if isinstance(value, Tensor) else value
 
 
 def _short(dtype: object) -> str:

@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
+from fastnn._core import Tensor, Undo
 from fastnn.nn.module import Module
 from fastnn.training.data import Batch
-from fastnn.training.folding import folded
+from fastnn.training.folding import fold
 from fastnn.training.metrics import Metric
 from fastnn.training.tta import View, averaged
 
 
-class Modes:
-    """The modes of a model's parts, to be put back. A frozen part's is the one that it would be in."""
+def evaluating(model: Module) -> Undo:
+    """Put a model into evaluation mode with no gradients within a ``with`` block, and restore both afterwards.
 
-    def __init__(self, model: Module) -> None:
-        self._modes = [
-            (module, module.training if module._frozen_mode is None else module._frozen_mode)
-            for module in model.modules()
-        ]
+    What is frozen by the end of the block stays so, and what is not, too.
+    """
 
-    def restore(self) -> None:
-        """Put every part back into the mode that it was in; what is frozen by now stays so, and what is not, too."""
-        for module, training in self._modes:
-            module.__dict__["training" if module._frozen_mode is None else "_frozen_mode"] = training
-        _core.bump_config()
+    def begin(undo: Undo) -> None:
+        as_layers_are(undo, model)
+        fold(undo, model)
+
+    return Undo(begin)
 
 
-@contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """Put a model into evaluation mode with no gradients, and restore both afterwards."""
-    modes = Modes(model)
+def as_layers_are(undo: Undo, model: Module) -> None:
+    """Do what :func:`evaluating` does, but fold no layers, which changes bits."""
+    undo.modes(list(model.modules()))
+    undo.grad_mode(False)
     model.eval()
-    try:
-        with no_grad(), folded(model):
-            yield
-    finally:
-        modes.restore()
 
 
 def outputs(model: Module, batches: Iterable[NDArray[Any]]) -> Iterator[Tensor]:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import threading
-
+from fastnn._core import Undo
 from fastnn.nn.module import Module
 
-_fitting: set[int] = set()
-_fitting_lock = threading.Lock()
+_fitting: dict[int, object] = {}
 
 
-class Exclusive:
-    """Keeps two fits of one model apart."""
+def alone(undo: Undo, model: Module) -> None:
+    """Keep other fits away from a model until the end of a block.
 
-    def __init__(self, model: Module) -> None:
-        self._key = id(model)
+    Raises:
+        RuntimeError: There is one.
+    """
+    key, mine = id(model), object()
+    undo.call(_release, key, mine)
+    # One operation, so that of two threads one is the first.
+    if _fitting.setdefault(key, mine) is not mine:
+        raise RuntimeError("Trainer.fit: this model is being fitted already, in another thread or a callback")
 
-    def __enter__(self) -> None:
-        with _fitting_lock:
-            if self._key in _fitting:
-                raise RuntimeError("Trainer.fit: this model is being fitted already, in another thread or a callback")
-            _fitting.add(self._key)
 
-    def __exit__(self, *exc_info: object) -> None:
-        with _fitting_lock:
-            _fitting.discard(self._key)
+def _release(key: int, mine: object) -> None:
+    if _fitting.get(key) is mine:
+        del _fitting[key]

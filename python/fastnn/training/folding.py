@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from fastnn import _core
+from fastnn._core import Undo
 from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from fastnn.nn.container import Sequential
 from fastnn.nn.conv import Conv1d, Conv2d
@@ -69,20 +69,14 @@ def _stand_ins(module: Module) -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def folded(model: Module) -> Iterator[None]:
+def fold(undo: Undo, model: Module) -> None:
     """Let a model in evaluation mode run a convolution and the batch norm behind it as one, where that is known.
 
     It is known of two neighbours in a :class:`Sequential`, and where a class names them in ``_folds``, pairs of
     attributes of which the second is given the first one's output and nothing else is. The model's own parameters are
-    left as they are.
+    left as they are, and ``undo`` takes the stand-ins away.
     """
     changed = [(module, found) for module in model.modules() if (found := _stand_ins(module))]
     for module, found in changed:
-        module.__dict__.update(found)
-    try:
-        yield
-    finally:
-        for module, found in changed:
-            for name in found:
-                module.__dict__.pop(name, None)
+        for name, stand_in in found.items():
+            undo.set_item(module.__dict__, name, stand_in)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastnn._files import save_figure
+
 
 class History(Mapping[str, list[float]]):
     """Lists by name, with a value for each epoch: ``loss``, ``val_loss``, metrics, ``seconds``, ``lr`` if scheduled.
@@ -35,10 +37,11 @@ class History(Mapping[str, list[float]]):
 
     def append(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Add an epoch. A name that it does not have, or that earlier ones did not have, is NaN there."""
-        for name in logs:
+        numbers = {name: float(value) for name, value in logs.items()}
+        for name in numbers:
             self._values.setdefault(name, [float("nan")] * len(self.epochs))
         for name, values in self._values.items():
-            values.append(float(logs.get(name, float("nan"))))
+            values.append(numbers.get(name, float("nan")))
         self.epochs.append(epoch)
 
     def plot(self, path: Any = None) -> Any:
@@ -75,5 +78,5 @@ class History(Mapping[str, list[float]]):
             axes.grid(alpha=0.3)
             axes.legend()
         if path is not None:
-            figure.savefig(path, dpi=120)
+            save_figure(figure, path, 120)
         return figure

@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._types import check_at_least
-from fastnn.nn.dropconnect import DropConnect
-from fastnn.nn.dropout import AlphaDropout, Dropout, FeatureAlphaDropout
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation
 from fastnn.training.data import Types
 
-_LAYERS: tuple[type[Module], ...] = (Dropout, AlphaDropout, FeatureAlphaDropout, DropConnect)
+_DROPPING = "layers that drop at random, such as Dropout"
 
 
 class MCPrediction(NamedTuple):
@@ -36,7 +34,7 @@ def mc_predict(
     samples: int = 100,
     *,
     batch_size: int = 1024,
-    layers: tuple[type[Module], ...] = _LAYERS,
+    layers: type[Module] | tuple[type[Module], ...] | None = None,
 ) -> MCPrediction:
     """Predict many times with dropout on, and return the mean and the spread of the outputs::
 
@@ -50,7 +48,9 @@ def mc_predict(
         x: Inputs, ``(n, *)``; converted to the model's type.
         samples: How many times, at least 1.
         batch_size: Rows at a time.
-        layers: Which layers are in training mode; dropout of all kinds and :class:`fastnn.nn.DropConnect`.
+        layers: Which layers are in training mode: a class, or several. ``None`` for all that drop something at random:
+            dropout of elements, channels and features, :class:`fastnn.nn.DropConnect`, stochastic depth. Noise, which
+            is there to disturb the training, and pooling at random are not among them.
 
     Returns:
         ``mean`` and ``std``, each of the output's shape and type.
@@ -72,14 +72,13 @@ def mc_predict(
     inputs = data.features(where, x, types, whole=False)
     if not len(inputs):
         raise ValueError(f"{where}: expected at least one row in x; got shape {inputs.shape}")
-    random = [module for module in model.modules() if isinstance(module, layers)]
+    random, what = _random_layers(where, model, layers)
     if not random:
-        names = ", ".join(layer.__name__ for layer in layers)
-        raise ValueError(f"{where}: expected a model with {names}; got none")
+        raise ValueError(f"{where}: expected a model with {what}; got none")
     means, stds = [], []
-    with evaluation.evaluating(model):
+    with evaluation.evaluating(model) as undo:
         for module in random:
-            module.__dict__["training"] = True
+            undo.set_item(module.__dict__, "training", True)
         _core.bump_config()
         for batch in evaluation.slices(inputs, batch_size, types.features):
             # Welford's recurrence: the spread of a large output does not vanish in its square.
@@ -92,3 +91,15 @@ def mc_predict(
             means.append(mean.astype(output.dtype))
             stds.append(np.sqrt(squares / samples).astype(output.dtype))
     return MCPrediction(np.concatenate(means), np.concatenate(stds))
+
+
+def _random_layers(where: str, model: Module, layers: Any) -> tuple[list[Module], str]:
+    """Return the layers that are to be in training mode, and what they are called."""
+    if layers is None:
+        return [module for module in model.modules() if module._drops_at_random], _DROPPING
+    classes = layers if isinstance(layers, tuple) else (layers,)
+    for one in classes:
+        if not (isinstance(one, type) and issubclass(one, Module)):
+            raise TypeError(f"{where}: expected layers to be classes of modules; got {one!r}")
+    names = ", ".join(layer.__name__ for layer in classes)
+    return [module for module in model.modules() if isinstance(module, classes)], names

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
+from fastnn._core import Tensor, Undo
+from fastnn.nn._hooks import attach
 from fastnn.nn.module import Module
 
 
@@ -28,7 +28,6 @@ def _bad_row(array: NDArray[Any]) -> int | None:
 def _bad_layer(model: Module, x: NDArray[Any]) -> str | None:
     """Run the model once more, and name the first layer that makes a value which is not finite."""
     found: list[str] = []
-    handles = []
 
     def watch(name: str) -> Callable[..., None]:
         def hook(module: Module, _args: Any, output: Any) -> None:
@@ -37,20 +36,14 @@ def _bad_layer(model: Module, x: NDArray[Any]) -> str | None:
 
         return hook
 
-    # Running statistics are not to count this batch twice.
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    for name, module in model.named_modules():
-        if not name or not any(True for _ in module.children()):
-            handles.append(module.register_forward_hook(watch(name)))
-    try:
-        with no_grad():
-            model(_core.as_tensor(x))
-    finally:
-        for handle in handles:
-            handle.remove()
-        with no_grad():
-            for buffer, saved in buffers:
-                buffer.copy_(saved)
+    with Undo() as undo:
+        # Running statistics are not to count this batch twice.
+        undo.values(list(model.buffers()))
+        undo.grad_mode(False)
+        for name, module in model.named_modules():
+            if not name or not any(True for _ in module.children()):
+                attach(undo, module, watch(name))
+        model(_core.as_tensor(x))
     return found[0] if found else None
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor
+from fastnn._files import save_figure
 from fastnn._types import check_at_least, check_number
 from fastnn.nn.module import Module
 from fastnn.optim import Optimizer
@@ -75,7 +76,7 @@ class LRRangeTest:
         axes.legend()
         axes.grid(alpha=0.3)
         if path is not None:
-            figure.savefig(path, dpi=150)
+            save_figure(figure, path, 150)
         return figure
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
+from fastnn._core import Tensor, Undo
 from fastnn._types import TensorLike, check_at_least
 from fastnn.augment.transform import Transform
 from fastnn.nn.module import Module
@@ -279,18 +278,17 @@ class TrainStep:
                 data, order[: whole * batch_size], batch_size, augment, self.optimizer.param_groups
             )
         ahead = Ahead(self.optimizer, schedulers)
-        taken = 0
-        try:
+        with Undo() as undo:
+            undo.call(ahead.settle)
             settings = ahead.look(whole)
             # Python sees a Ctrl-C only once the call has run to its end.
-            taken = ahead.steps
-            losses = self._run_planned(data, order[: taken * batch_size], batch_size, augment, settings)
-            taken = 0 if losses is None else self._updated(losses)
-        except Exception:
-            taken = 0
-            raise
-        finally:
-            ahead.settle(taken)
+            ahead.taken = ahead.steps
+            try:
+                losses = self._run_planned(data, order[: ahead.steps * batch_size], batch_size, augment, settings)
+            except Exception:
+                ahead.taken = 0
+                raise
+            ahead.taken = 0 if losses is None else self._updated(losses)
         return losses
 
     def _run_planned(
@@ -322,13 +320,17 @@ class TrainStep:
     def _trace(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         optimizer = self.optimizer
         statistics = _Statistics(self.model)
-        batch = self._planner.start(x, y, sample_weight)
-        try:
+        with Undo() as undo:
+            undo.call(self._planner.abort)
+            undo.call(statistics.restore)
+            try:
+                batch = self._planner.start(x, y, sample_weight)
+            except Exception:
+                # Nothing was begun, or another thread has begun it.
+                undo.keep()
+                raise
             loss = self._differentiate(*batch)
-        except BaseException:
-            self._planner.abort()
-            statistics.restore()
-            raise
+            undo.keep()
         self._treatment.follow()
         self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
         if self._version != _core.config_version():
@@ -340,14 +342,13 @@ class TrainStep:
     def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
         statistics = _Statistics(self.model)
         weight = None if sample_weight is None else _tensor(sample_weight)
-        try:
+        with Undo() as undo:
+            undo.call(statistics.restore)
             batch = (_tensor(x), _tensor(y)) if weight is None else (_tensor(x), _tensor(y), weight)
             if getattr(self.optimizer, "_needs_closure", False):
-                return self._update_by_closure(batch, statistics)
+                return self._update_by_closure(batch, statistics, undo)
             loss = self._differentiate(*batch)
-        except BaseException:
-            statistics.restore()
-            raise
+            undo.keep()
         return self._update(loss, statistics)
 
     def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -387,16 +388,18 @@ class TrainStep:
 
     def _update(self, loss: Tensor, statistics: _Statistics) -> float:
         value = float(loss.item())
-        if not self.stop_on_nonfinite or math.isfinite(value):
-            self._treatment.before()
-            self.optimizer.step()
-            self._treatment.after()
-        else:
-            statistics.restore()
+        with Undo() as undo:
+            # An optimizer that refuses leaves no trace of the forward pass either.
+            undo.call(statistics.restore_unless_moved)
+            if not self.stop_on_nonfinite or math.isfinite(value):
+                self._treatment.before()
+                self.optimizer.step()
+                self._treatment.after()
+                undo.keep()
         self.optimizer.zero_grad()
         return value
 
-    def _update_by_closure(self, batch: tuple[Tensor, ...], statistics: _Statistics) -> float:
+    def _update_by_closure(self, batch: tuple[Tensor, ...], statistics: _Statistics, undo: Undo) -> float:
         """Take the step of an optimizer that evaluates the loss itself; return its first value."""
         first: list[float] = []
 
@@ -412,6 +415,7 @@ class TrainStep:
         try:
             self.optimizer.step(closure)
             self._treatment.after()
+            undo.keep()
         except _NotFiniteError:
             statistics.restore()
         self.optimizer.zero_grad()
@@ -427,11 +431,16 @@ class _Statistics:
 
     def __init__(self, model: Module) -> None:
         self._kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        self._versions = [(parameter, parameter._version) for parameter in model.parameters()]
 
     def restore(self) -> None:
-        with no_grad():
-            for buffer, kept in self._kept:
-                buffer.copy_(kept)
+        names = [f"buffer {number}" for number in range(len(self._kept))]
+        _core.assign("TrainStep", names, [buffer for buffer, _ in self._kept], [kept for _, kept in self._kept])
+
+    def restore_unless_moved(self) -> None:
+        """Restore them unless the parameters have moved since, to which the new ones belong then."""
+        if all(parameter._version == version for parameter, version in self._versions):
+            self.restore()
 
 
 def _tensor(value: TensorLike) -> Tensor:

@@ -12,16 +12,16 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._core import Tensor
+from fastnn._core import Tensor, Undo
 from fastnn._types import check_at_least, check_choice
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.nn.module import Module
-from fastnn.training import evaluation, given, nonfinite
+from fastnn.training import given, nonfinite
 from fastnn.training import metrics as metric_functions
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types
 from fastnn.training.evaluator import Evaluator, rows_at_once
-from fastnn.training.exclusive import Exclusive
+from fastnn.training.exclusive import alone
 from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
@@ -242,23 +242,22 @@ class Trainer(Evaluator):
             raise ValueError("Trainer.fit: expected arrays or a list of batches with train_metrics; got an iterable")
         if train_metrics is None:
             train_metrics = validation is None and again
-        with Exclusive(self.model):
+        with Undo() as undo:
+            alone(undo, self.model)
+            undo.set_attr(self, "running", None)
+            undo.call(self.step.train_part, None)
             self.running = Running(range(initial_epoch, epochs), training)
-            try:
-                callback_list = CallbackList(callbacks, self)
-                progress = Progress(shown=verbose, epochs=epochs, initial_epoch=initial_epoch, batches=training.batches)
-                return self._fit_epochs(
-                    self.running.epochs,
-                    training,
-                    validation,
-                    callback_list,
-                    progress,
-                    train_metrics=train_metrics,
-                    cache_features=cache_features,
-                )
-            finally:
-                self.running = None
-                self.step.train_part(None)
+            callback_list = CallbackList(callbacks, self)
+            progress = Progress(shown=verbose, epochs=epochs, initial_epoch=initial_epoch, batches=training.batches)
+            return self._fit_epochs(
+                self.running.epochs,
+                training,
+                validation,
+                callback_list,
+                progress,
+                train_metrics=train_metrics,
+                cache_features=cache_features,
+            )
 
     def _fit_epochs(
         self,
@@ -273,48 +272,46 @@ class Trainer(Evaluator):
     ) -> History:
         history = self.history = History()
         self._stopped = None
-        on_nonfinite = self.on_nonfinite
-        modes = evaluation.Modes(self.model)
-        try:
-            callbacks.fit_begin()
-            trunk: FrozenTrunk | None = None
-            if cache_features and isinstance(training, ArrayData):
-                trunk = FrozenTrunk(self.model, training.x)
-                training = training.with_inputs(trunk.features(training.x))
-                if isinstance(validation, tuple):
-                    validation = trunk.features(validation[0]), validation[1]
-                self.step.train_part(trunk.tail)
-            self.step.stop_on_nonfinite = self.on_nonfinite != "ignore"
-            for number in epochs:
-                begin = time.perf_counter()
-                callbacks.epoch_begin(number)
-                if trunk is not None:
-                    trunk.check()
-                progress.begin_epoch(number)
-                self.model.train()
-                epoch = self._run_epoch(number, training, callbacks, progress)
-                if not epoch.batches:
-                    break
-                logs = {"loss": epoch.loss}
-                if self._stopped is None or validation is not None:
-                    logs |= self._measure_epoch(training, validation, train_metrics)
-                logs |= callbacks.epoch_logs()
-                logs["seconds"] = time.perf_counter() - begin
-                history.append(number, logs)
-                progress.end_epoch(logs)
-                callbacks.epoch_end(number, logs)
-                if self._stopped is not None:
-                    break
-        except KeyboardInterrupt:
-            history.interrupted = True
-            self._stopped = "interrupted"
-        except BaseException as error:
-            callbacks.fit_error(error)
-            raise
-        finally:
-            progress.close()
-            self.on_nonfinite = on_nonfinite
-            modes.restore()
+        with Undo() as undo:
+            undo.modes(list(self.model.modules()))
+            undo.set_attr(self, "on_nonfinite", self.on_nonfinite)
+            undo.call(progress.close)
+            try:
+                callbacks.fit_begin()
+                trunk: FrozenTrunk | None = None
+                if cache_features and isinstance(training, ArrayData):
+                    trunk = FrozenTrunk(self.model, training.x)
+                    training = training.with_inputs(trunk.features(training.x))
+                    if isinstance(validation, tuple):
+                        validation = trunk.features(validation[0]), validation[1]
+                    self.step.train_part(trunk.tail)
+                self.step.stop_on_nonfinite = self.on_nonfinite != "ignore"
+                for number in epochs:
+                    begin = time.perf_counter()
+                    callbacks.epoch_begin(number)
+                    if trunk is not None:
+                        trunk.check()
+                    progress.begin_epoch(number)
+                    self.model.train()
+                    epoch = self._run_epoch(number, training, callbacks, progress)
+                    if not epoch.batches:
+                        break
+                    logs = {"loss": epoch.loss}
+                    if self._stopped is None or validation is not None:
+                        logs |= self._measure_epoch(training, validation, train_metrics)
+                    logs |= callbacks.epoch_logs()
+                    logs["seconds"] = time.perf_counter() - begin
+                    history.append(number, logs)
+                    progress.end_epoch(logs)
+                    callbacks.epoch_end(number, logs)
+                    if self._stopped is not None:
+                        break
+            except KeyboardInterrupt:
+                history.interrupted = True
+                self._stopped = "interrupted"
+            except BaseException as error:
+                callbacks.fit_error(error)
+                raise
         history.stop_reason = self._stopped
         callbacks.fit_end()
         return history

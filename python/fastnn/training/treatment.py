@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
 from fastnn._types import check_at_least, check_number, shape_of
 from fastnn.nn.module import Module
 from fastnn.nn.penalties import PerLayer
@@ -135,6 +134,8 @@ class Treatment:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned. Nothing is loaded if anything is wrong."""
+        if not isinstance(state, Mapping) or not isinstance(state.get("averages", {}), Mapping):
+            raise TypeError("TrainStep.load_state_dict: expected a dict of 'updates' and 'averages', which is a dict")
         if set(state) != {"updates", "averages"}:
             raise ValueError(
                 f"TrainStep.load_state_dict: expected the keys 'updates' and 'averages'; got {list(state)}"
@@ -151,9 +152,9 @@ class Treatment:
                     f"TrainStep.load_state_dict: expected an average of shape {shape_of(mine[name])} for '{name}'; "
                     f"got {shape_of(value)}"
                 )
-        with no_grad():
-            for name, value in state["averages"].items():
-                mine[name].copy_(value)
+        given = state["averages"]
+        values = [_core.as_tensor(given[name]) for name in mine]
+        _core.assign("TrainStep.load_state_dict", list(mine), list(mine.values()), values)
         self.core.done = state["updates"]
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
-from fastnn._core import Tensor
-from fastnn._grad_mode import no_grad
+from fastnn._core import Tensor, Undo
+from fastnn.nn._hooks import attach, attach_pre
 from fastnn.nn.container import Sequential
 from fastnn.nn.module import Module
 from fastnn.nn.utils.head import last_layer
@@ -24,16 +23,9 @@ _BATCH = 256
 _PROBE = 32
 
 
-@contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
+def _evaluating(model: Module) -> Undo:
     """Do what ``evaluation.evaluating`` does, but leave the layers as they are, and so the bits."""
-    modes = evaluation.Modes(model)
-    model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        modes.restore()
+    return Undo(lambda undo: evaluation.as_layers_are(undo, model))
 
 
 def features(model: Module, x: Any, name: str | None = None, *, batch_size: int = _BATCH) -> NDArray[Any]:
@@ -101,13 +93,12 @@ def _stop(module: Module, args: tuple[Any, ...]) -> None:  # noqa: ARG001
 
 
 def _call_until(model: Module, layer: Module, x: Tensor) -> Any:
-    handle = layer.register_forward_pre_hook(_stop)
-    try:
-        model(x)
-    except _Reached as reached:
-        return reached.args[0] if len(reached.args) == 1 else reached.args
-    finally:
-        handle.remove()
+    with Undo() as undo:
+        attach_pre(undo, layer, _stop)
+        try:
+            model(x)
+        except _Reached as reached:
+            return reached.args[0] if len(reached.args) == 1 else reached.args
     raise ValueError(f"features: expected {type(model).__name__} to call its {type(layer).__name__}; it did not")
 
 
@@ -250,7 +241,8 @@ def _given_to_last(module: Module, child: Module, x: Any) -> Tensor | None:
     def note(_: Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         calls.append((args[0] if len(args) == 1 and not kwargs else None, output))
 
-    with child.register_forward_hook(note, with_kwargs=True):
+    with Undo() as undo:
+        attach(undo, child, note, with_kwargs=True)
         output = module(x)
     if len(calls) != 1 or calls[0][1] is not output or not isinstance(calls[0][0], Tensor):
         return None
@@ -269,26 +261,25 @@ def _settled(model: Module, trunk: list[_Step], probe: Tensor) -> tuple[list[_St
         for step in trunk:
             still = step(still)
             expected.append(still)
-    modes = evaluation.Modes(model)
-    model.train()
-    try:
-        with _undone(model), no_grad():
-            x: Any = probe
-            for i, step in enumerate(trunk):
-                changes: list[str] = []
-                with _watched(step, changes.append):
-                    x = step(x)
-                if not changes and not _equal(x, expected[i]):
-                    changes.append(f"{_called(step.path, step.module)} does something else while evaluating")
-                if changes:
-                    if i == 0 or step.until is not None or any(list(one.module.parameters()) for one in trunk[i:]):
-                        raise ValueError(
-                            f"{_FIT}: expected a trunk that returns the same features in every epoch with "
-                            f"cache_features; {changes[0]}"
-                        )
-                    return trunk[:i], trunk[i:]
-    finally:
-        modes.restore()
+    with Undo() as undo:
+        undo.modes(list(model.modules()))
+        undo.call(_core.set_rng_state, _core.get_rng_state())
+        undo.values(list(model.buffers()))
+        undo.grad_mode(False)
+        model.train()
+        x: Any = probe
+        for i, step in enumerate(trunk):
+            changes: list[str] = []
+            x = _watch(step, x, changes.append)
+            if not changes and not _equal(x, expected[i]):
+                changes.append(f"{_called(step.path, step.module)} does something else while evaluating")
+            if changes:
+                if i == 0 or step.until is not None or any(list(one.module.parameters()) for one in trunk[i:]):
+                    raise ValueError(
+                        f"{_FIT}: expected a trunk that returns the same features in every epoch with "
+                        f"cache_features; {changes[0]}"
+                    )
+                return trunk[:i], trunk[i:]
     return trunk, []
 
 
@@ -298,23 +289,8 @@ def _equal(one: Any, other: Any) -> bool:
     return True
 
 
-@contextmanager
-def _undone(model: Module) -> Iterator[None]:
-    """Put the generator and the buffers back."""
-    generator = _core.get_rng_state()
-    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        _core.set_rng_state(generator)
-        with no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
-
-
-@contextmanager
-def _watched(step: _Step, tell: Callable[[str], None]) -> Iterator[None]:
-    """Tell of modules that draw numbers, or change buffers of theirs, innermost first."""
+def _watch(step: _Step, x: Any, tell: Callable[[str], None]) -> Any:
+    """Run a step, and tell of modules that draw numbers, or change buffers of theirs, innermost first."""
     before: dict[int, tuple[Any, list[bytes]]] = {}
 
     def look(module: Module, args: Any) -> None:  # noqa: ARG001
@@ -328,22 +304,20 @@ def _watched(step: _Step, tell: Callable[[str], None]) -> Iterator[None]:
         elif buffers != held:
             tell(f"{_called(path, module)} changes its statistics while training: freeze it with fastnn.freeze")
 
-    handles = []
-    for name, module in step.module.named_modules(prefix=step.path):
-        if module is not step.module and module is not step.until:
+    with Undo() as undo:
+        for name, module in step.module.named_modules(prefix=step.path):
+            if module is not step.module and module is not step.until:
 
-            def after(module: Module, args: Any, output: Any, path: str = name) -> None:  # noqa: ARG001
-                compare(path, module)
+                def after(module: Module, args: Any, output: Any, path: str = name) -> None:  # noqa: ARG001
+                    compare(path, module)
 
-            handles += [module.register_forward_pre_hook(look), module.register_forward_hook(after)]
-    look(step.module, ())
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+                attach_pre(undo, module, look)
+                attach(undo, module, after)
+        look(step.module, ())
+        x = step(x)
     # Not by hooks: a call that is cut short has no end.
     compare(step.path, step.module)
+    return x
 
 
 def _state(module: Module) -> tuple[Any, list[bytes]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._files import save_figure
 from fastnn._types import check_at_least
 from fastnn.nn.module import Module
 from fastnn.training import data
@@ -267,5 +268,5 @@ def _show(axes: Any, picture: NDArray[Any]) -> None:
 
 def _saved(figure: Any, path: Any) -> Any:
     if path is not None:
-        figure.savefig(path, dpi=120)
+        save_figure(figure, path, 120)
     return figure

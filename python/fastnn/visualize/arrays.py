@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastnn import _core, autograd
 from fastnn._core import Tensor
 from fastnn._types import check_at_least, check_number
+from fastnn.nn._hooks import attach
 from fastnn.nn.module import Module
 from fastnn.training import data, evaluation
 from fastnn.training.data import Types
@@ -78,15 +79,12 @@ def feature_maps(model: Module, x: Any, layer: str | Module) -> NDArray[Any]:
             seen[:] = [np.array(output.detach().numpy())]
 
     parts = []
-    handle = layer.register_forward_hook(hook)
-    try:
-        with evaluation.evaluating(model):
-            for rows in evaluation.slices(inputs, _BATCH):
-                seen.clear()
-                model(_core.as_tensor(rows))
-                parts += seen
-    finally:
-        handle.remove()
+    with evaluation.evaluating(model) as undo:
+        attach(undo, layer, hook)
+        for rows in evaluation.slices(inputs, _BATCH):
+            seen.clear()
+            model(_core.as_tensor(rows))
+            parts += seen
     if not parts:
         raise ValueError(f"{where}: expected a layer that the model calls; got {type(layer).__name__}")
     return np.concatenate(parts)

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value, clippy::unused_self)]
 
 mod arguments;
+mod assign;
 mod augment;
 mod autograd;
 mod conv;
@@ -14,6 +15,8 @@ mod error;
 mod function;
 mod functional;
 mod gil;
+mod grad_mode;
+mod group_step;
 mod in_place;
 mod index;
 mod joining;
@@ -30,6 +33,7 @@ mod show;
 mod step;
 mod tensor;
 mod treatment;
+mod undo;
 mod update;
 mod values;
 
@@ -40,6 +44,8 @@ mod core_module {
     use fastnn_core::DType;
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::assign::{assign, check_writable, scale_all};
     #[pymodule_export]
     use crate::augment::PyAugment;
     #[pymodule_export]
@@ -63,6 +69,10 @@ mod core_module {
         batch_norm, bilinear, dropout, elu, gaussian_noise, gelu, group_norm, hardtanh, instance_norm, layer_norm,
         leaky_relu, linear, log_softmax, prelu, relu, relu6, rms_norm, selu, sigmoid, silu, softmax, softplus, tanh,
     };
+    #[pymodule_export]
+    use crate::grad_mode::{AnomalyMode, GradMode, call_in_anomaly_scope};
+    #[pymodule_export]
+    use crate::group_step::{step_slots, zero_grads};
     #[pymodule_export]
     use crate::joining::{
         add, all, amax, amin, any, argmax, argmin, cat, chunk, clamp, clone, flatten, gather, index_select, logsumexp,
@@ -103,6 +113,8 @@ mod core_module {
     use crate::tensor::Tensor;
     #[pymodule_export]
     use crate::treatment::{PyTreatment, limit_row_norms, penalty, total_norm};
+    #[pymodule_export]
+    use crate::undo::Undo;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

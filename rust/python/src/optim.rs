@@ -4,17 +4,15 @@ use fastnn_core::optim::{Kind, Progress, Rule};
 use fastnn_core::tensor::{layout::show, tape};
 use fastnn_core::{DType, Error, Result, Tensor as Core, ops};
 use numpy::PyUntypedArray;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arguments::{self, Given, named};
 use crate::convert;
 use crate::error::{Raise, type_error, type_name, value_error};
-use crate::gil;
 use crate::rule::Reader;
 use crate::tensor::Tensor;
-use crate::update::{self, Item};
+use crate::update;
 
 /// Parameters and what an optimizer keeps of each.
 #[derive(Default)]
@@ -36,7 +34,7 @@ impl Slots {
     }
 
     /// Follow a change of settings that changes which state there is.
-    fn follow(&mut self, rule: &Rule) {
+    pub fn follow(&mut self, rule: &Rule) {
         let names = rule.state_names();
         if names == self.names {
             return;
@@ -57,7 +55,7 @@ impl Slots {
     }
 
     /// Make the state of parameter `i` if there is none.
-    fn ensure(&mut self, i: usize, rule: &Rule) {
+    pub fn ensure(&mut self, i: usize, rule: &Rule) {
         if self.state[i].len() != self.names.len() {
             self.state[i] = (0..self.names.len()).map(|j| initial(&self.params[i], rule, j)).collect();
         }
@@ -71,39 +69,6 @@ impl Slots {
             self.ensure(i, rule);
         }
     }
-
-    /// Update every parameter that has a gradient. All is checked first.
-    fn step(&mut self, rule: &Rule, grads: &[Option<Core>]) -> Result<()> {
-        for (i, (param, grad)) in self.params.iter().zip(grads).enumerate() {
-            if let Some(grad) = grad {
-                check(rule.name(), i, param, grad)?;
-            }
-        }
-        self.follow(rule);
-        let mut items: smallvec::SmallVec<[Item; 4]> = smallvec::SmallVec::new();
-        let mut copies: Vec<(usize, Core)> = Vec::new();
-        for (i, grad) in grads.iter().enumerate() {
-            let Some(grad) = grad else { continue };
-            self.ensure(i, rule);
-            let param = if self.params[i].layout().is_contiguous() {
-                self.params[i].clone()
-            } else {
-                let copy = ops::contiguous(&self.params[i].detach())?;
-                copies.push((i, copy.clone()));
-                copy
-            };
-            items.push(Item::new(rule, &self.progress[i], param, grad, &self.state[i])?);
-            rule.advance(&mut self.progress[i]);
-        }
-        update::run(&items);
-        for (i, copy) in copies {
-            ops::copy_(&self.params[i], &copy)?;
-        }
-        for item in &items {
-            item.param().storage().bump();
-        }
-        Ok(())
-    }
 }
 
 fn initial(param: &Core, rule: &Rule, j: usize) -> Core {
@@ -111,27 +76,6 @@ fn initial(param: &Core, rule: &Rule, j: usize) -> Core {
         0.0 => Core::zeros(param.shape(), param.dtype()),
         value => Core::full(param.shape(), value, param.dtype()),
     }
-}
-
-fn check(name: &str, i: usize, param: &Core, grad: &Core) -> Result<()> {
-    if grad.shape() != param.shape() {
-        return Err(Error::value(format!(
-            "{name}.step: expected gradient {i} of shape {}; got {}",
-            show(param.shape()),
-            show(grad.shape())
-        )));
-    }
-    if grad.dtype() != param.dtype() {
-        return Err(Error::dtype(format!(
-            "{name}.step: expected gradient {i} of dtype {}; got {}",
-            param.dtype(),
-            grad.dtype()
-        )));
-    }
-    if !param.storage().writable() {
-        return Err(Error::value(format!("{name}.step: expected parameter {i} to be writable; got a read-only array")));
-    }
-    Ok(())
 }
 
 /// The slots of one parameter group.
@@ -150,16 +94,27 @@ impl PySlots {
         self.reader.rule(group)
     }
 
+    /// The optimizer's rule, without settings.
+    pub fn kind(&self) -> Kind {
+        self.reader.kind
+    }
+
+    /// Whether a parameter is an array, which has no gradient of its own.
+    pub fn holds_arrays(&self) -> bool {
+        self.handles.iter().any(Option::is_none)
+    }
+
     /// Take over what was assigned to a parameter's `data` since.
     pub fn refresh(&mut self, py: Python<'_>) -> PyResult<()> {
+        let mut changed: Vec<(usize, Core, Vec<Core>)> = Vec::new();
         for (i, handle) in self.handles.iter().enumerate() {
             let Some(handle) = handle else { continue };
             let now = &handle.bind(py).borrow().inner;
-            let was = &self.slots.params[i];
+            let (was, state) = (&self.slots.params[i], &self.slots.state[i]);
             if now.id() == was.id() {
                 continue;
             }
-            if now.shape() != was.shape() && !self.slots.state[i].is_empty() {
+            if now.shape() != was.shape() && !state.is_empty() {
                 return Err(value_error(format!(
                     "{}.step: expected parameter {i} of shape {}; got {}",
                     self.reader.kind.name(),
@@ -167,12 +122,15 @@ impl PySlots {
                     show(now.shape())
                 )));
             }
-            if now.dtype() != was.dtype() {
-                for state in &mut self.slots.state[i] {
-                    *state = tape::no_grad(|| ops::cast(state, now.dtype())).raise()?;
-                }
-            }
-            self.slots.params[i] = now.clone();
+            let cast = |state: &Core| {
+                if now.dtype() == was.dtype() { Ok(state.clone()) } else { ops::cast(state, now.dtype()) }
+            };
+            let state = tape::no_grad(|| state.iter().map(cast).collect::<Result<_>>()).raise()?;
+            changed.push((i, now.clone(), state));
+        }
+        for (i, param, state) in changed {
+            self.slots.params[i] = param;
+            self.slots.state[i] = state;
         }
         Ok(())
     }
@@ -223,55 +181,6 @@ impl PySlots {
     /// Refuse settings that PyTorch refuses.
     fn validate(&self, group: &Bound<'_, PyDict>) -> PyResult<()> {
         self.rule(group)?.validate().raise()
-    }
-
-    /// Update all parameters that have a gradient, with the settings of `group` as they are now.
-    #[pyo3(signature = (group, grads=None, /))]
-    fn step(
-        &mut self,
-        py: Python<'_>,
-        group: &Bound<'_, PyDict>,
-        grads: Option<Vec<Option<convert::Arg>>>,
-    ) -> PyResult<()> {
-        let rule = self.rule(group)?;
-        rule.validate().raise()?;
-        self.refresh(py)?;
-        let grads: smallvec::SmallVec<[Option<Core>; 8]> = if let Some(grads) = grads {
-            if grads.len() != self.slots.params.len() {
-                return Err(value_error(format!(
-                    "{}.step: expected {} gradients; got {}",
-                    rule.name(),
-                    self.slots.params.len(),
-                    grads.len()
-                )));
-            }
-            grads.into_iter().map(|g| g.map(|g| g.0)).collect()
-        } else {
-            if self.handles.iter().any(Option::is_none) {
-                return Err(PyRuntimeError::new_err(format!(
-                    "{}.step: expected grads, as parameters are arrays; got none",
-                    rule.name()
-                )));
-            }
-            self.slots.params.iter().map(Core::grad).collect()
-        };
-        let numel = self.slots.params.iter().map(Core::numel).sum();
-        let slots = &mut self.slots;
-        gil::run(py, numel, || tape::no_grad(|| slots.step(&rule, &grads)))
-    }
-
-    /// Forget the gradients, or zero them in place.
-    #[pyo3(signature = (set_to_none=true))]
-    fn zero_grad(&mut self, py: Python<'_>, set_to_none: bool) -> PyResult<()> {
-        self.refresh(py)?;
-        for param in &self.slots.params {
-            if set_to_none {
-                param.set_grad(None);
-            } else if let Some(grad) = param.grad() {
-                tape::no_grad(|| ops::zero_(&grad)).raise()?;
-            }
-        }
-        Ok(())
     }
 
     /// What is kept of parameter `index`, under PyTorch's names; empty before its first update.

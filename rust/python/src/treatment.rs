@@ -116,6 +116,8 @@ impl PyTreatment {
         tape::no_grad(|| {
             let norm = settings.clip_norm.map(|_| total(settings.clip_value, &grads)).transpose()?;
             let mut position = 0;
+            // All new gradients first, so that an error leaves the old ones.
+            let mut all = Vec::with_capacity(params.len());
             for param in &params {
                 if let Some(grad) = param.inner.grad() {
                     let changed = with_float!(grad.dtype(), T => {
@@ -127,9 +129,12 @@ impl PyTreatment {
                         around.gradient(&mut changed, position);
                         tensor_of(&changed, grad.shape())
                     });
-                    param.inner.set_grad(Some(changed));
+                    all.push((param, changed));
                 }
                 position += param.inner.numel().next_multiple_of(TILE);
+            }
+            for (param, changed) in all {
+                param.inner.set_grad(Some(changed));
             }
             Ok(())
         })

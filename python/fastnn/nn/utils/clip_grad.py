@@ -13,9 +13,18 @@ from fastnn._grad_mode import no_grad
 from fastnn._types import check_number, check_tensors
 
 
-def _gradients(where: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    tensors = check_tensors(where, "parameters", parameters)
-    return [tensor.grad for tensor in tensors if tensor.grad is not None]
+def gradients_of(where: str, parameters: Tensor | Iterable[Tensor]) -> tuple[list[str], list[Tensor]]:
+    """Return the gradients that there are, each once, and what they are called in messages.
+
+    Raises:
+        TypeError: Something is no tensor.
+    """
+    named = [
+        (f"gradient {number}", tensor.grad)
+        for number, tensor in enumerate(check_tensors(where, "parameters", parameters))
+        if tensor.grad is not None
+    ]
+    return [name for name, _ in named], [grad for _, grad in named]
 
 
 def _norm(gradient: Tensor, norm_type: float) -> float:
@@ -84,19 +93,21 @@ def clip_grad_norm_(
         The norm before scaling.
 
     Raises:
-        ValueError: The norm is not finite, and ``error_if_nonfinite``; or ``norm_type`` is out of range.
+        ValueError: The norm is not finite, and ``error_if_nonfinite``; ``norm_type`` is out of range; or a gradient is
+            read-only. Nothing is scaled then.
+        TypeError: An argument is of another type.
 
     Source:
         Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, Algorithm 1; the 1e-6 is PyTorch's.
     """
     max_norm = check_number("clip_grad_norm_", "max_norm", max_norm)
-    gradients = _gradients("clip_grad_norm_", parameters)
+    names, gradients = gradients_of("clip_grad_norm_", parameters)
     total = get_total_norm(gradients, norm_type, error_if_nonfinite)
+    _core.check_writable("clip_grad_norm_", names, gradients)
     scale = max_norm / (total.item() + 1e-6)
     # A norm that is NaN makes all gradients NaN, as in PyTorch.
     if not scale >= 1.0:
-        for gradient in gradients:
-            gradient.mul_(scale)
+        _core.scale_all("clip_grad_norm_", names, gradients, scale)
     return total
 
 
@@ -112,7 +123,12 @@ def clip_grad_value_(
         parameters: One or several; those without a gradient are skipped.
         clip_value: The greatest absolute value.
         foreach: Accepted for PyTorch's sake.
+
+    Raises:
+        ValueError: A gradient is read-only. None is changed then.
+        TypeError: An argument is of another type.
     """
     clip_value = check_number("clip_grad_value_", "clip_value", clip_value)
-    for gradient in _gradients("clip_grad_value_", parameters):
-        gradient.clamp_(-clip_value, clip_value)
+    names, gradients = gradients_of("clip_grad_value_", parameters)
+    clipped = [gradient.clamp(-clip_value, clip_value) for gradient in gradients]
+    _core.assign("clip_grad_value_", names, gradients, clipped)

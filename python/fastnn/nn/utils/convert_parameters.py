@@ -28,7 +28,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
 
     Raises:
         TypeError: ``vec`` is not a tensor.
-        ValueError: It has another length; nothing is copied.
+        ValueError: It has another length, or a parameter is read-only; nothing is copied.
     """
     if not isinstance(vec, Tensor):
         raise TypeError(f"expected Tensor, but got: {type(vec).__name__}")
@@ -36,8 +36,9 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     size = sum(target.numel() for target in targets)
     if shape_of(vec) != (size,):
         raise ValueError(f"vector_to_parameters: expected a vector of shape ({size},); got {shape_of(vec)}")
+    parts = []
     start = 0
     for target in targets:
-        end = start + target.numel()
-        target.copy_(vec[start:end].reshape(*shape_of(target)))
-        start = end
+        parts.append(vec[start : start + target.numel()].reshape(*shape_of(target)))
+        start += target.numel()
+    _core.assign("vector_to_parameters", [f"parameter {number}" for number in range(len(targets))], targets, parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from fastnn._types import check_instance, shape_of
+from fastnn._types import shape_of
 from fastnn.nn.module import Module
 
 
@@ -32,15 +32,22 @@ def consume_prefix_in_state_dict_if_present(state_dict: MutableMapping[str, Any]
         state_dict: Tensors or arrays by name. The names that had the prefix go to the end.
         prefix: What they begin with.
 
+    Raises:
+        TypeError: An argument, or a name, is of another type. Nothing is renamed then.
+
     Source:
         ``torch.nn.modules.utils``.
     """
     where = "consume_prefix_in_state_dict_if_present"
-    check_instance(where, "state_dict", state_dict, MutableMapping, "a mapping that can be changed")
-    check_instance(where, "prefix", prefix, str, "text")
-    for key in list(state_dict):
-        if isinstance(key, str) and key.startswith(prefix):
-            state_dict[key[len(prefix) :]] = state_dict.pop(key)
+    if not isinstance(state_dict, MutableMapping):
+        raise TypeError(f"{where}: expected state_dict to be a mutable mapping; got {type(state_dict).__name__}")
+    if not isinstance(prefix, str):
+        raise TypeError(f"{where}: expected prefix to be a str; got {prefix!r}")
+    for key in state_dict:
+        if not isinstance(key, str):
+            raise TypeError(f"{where}: expected names to be str; got {key!r}")
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        state_dict[key[len(prefix) :]] = state_dict.pop(key)
 
 
 def load_matching(model: Module, state_dict: Mapping[str, Any], prefix: str = "module.") -> MatchedKeys:
@@ -67,10 +74,15 @@ def load_matching(model: Module, state_dict: Mapping[str, Any], prefix: str = "m
     """
     if not isinstance(model, Module):
         raise TypeError(f"load_matching: expected model to be an nn.Module; got {type(model).__name__}")
-    check_instance("load_matching", "state_dict", state_dict, Mapping, "a mapping")
-    check_instance("load_matching", "prefix", prefix, str, "text")
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"load_matching: expected state_dict to be a mapping; got {type(state_dict).__name__}")
+    if not isinstance(prefix, str):
+        raise TypeError(f"load_matching: expected prefix to be a str; got {prefix!r}")
     own = model.state_dict()
     state = dict(state_dict)
+    for key in state:
+        if not isinstance(key, str):
+            raise TypeError(f"load_matching: expected names to be str; got {key!r}")
     if not any(key.startswith(prefix) for key in own):
         consume_prefix_in_state_dict_if_present(state, prefix)
     shapes = {key: (shape_of(own[key]), shape_of(value)) for key, value in state.items() if key in own}

@@ -8,6 +8,7 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn._types import check_number, check_tensors
+from fastnn.nn.utils.clip_grad import gradients_of
 
 
 @no_grad()
@@ -19,8 +20,8 @@ def add_grad_noise_(parameters: Tensor | Iterable[Tensor], std: float) -> None:
         std: The standard deviation, at least 0. In the paper it is ``sqrt(eta / (1 + t)**0.55)`` at step t, from 0.
 
     Raises:
-        ValueError: ``std`` is negative, or not finite.
-        TypeError: ``std`` is not a number.
+        ValueError: ``std`` is negative, or not finite, or a gradient is read-only. None is changed then.
+        TypeError: ``std`` is not a number, or a parameter is no tensor.
 
     Source:
         Neelakantan et al. 2015, https://arxiv.org/abs/1511.06807, equation 1. ``TrainStep(..., grad_noise=eta)`` does
@@ -29,9 +30,10 @@ def add_grad_noise_(parameters: Tensor | Iterable[Tensor], std: float) -> None:
     std = check_number("add_grad_noise_", "std", std)
     if not 0 <= std < float("inf"):
         raise ValueError(f"add_grad_noise_: expected std of at least 0, and finite; got {std}")
-    for parameter in check_tensors("add_grad_noise_", "parameters", parameters):
-        if parameter.grad is not None:
-            parameter.grad.add_(_core.randn_like(parameter.grad) * std)
+    names, gradients = gradients_of("add_grad_noise_", parameters)
+    _core.check_writable("add_grad_noise_", names, gradients)
+    noisy = [gradient + _core.randn_like(gradient) * std for gradient in gradients]
+    _core.assign("add_grad_noise_", names, gradients, noisy)
 
 
 @no_grad()
@@ -46,8 +48,8 @@ def max_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> None:
         max_norm: The greatest norm, above 0.
 
     Raises:
-        ValueError: ``max_norm`` is not above 0.
-        TypeError: ``max_norm`` is not a number.
+        ValueError: ``max_norm`` is not above 0, or a weight is read-only. None is changed then.
+        TypeError: ``max_norm`` is not a number, or a parameter is no tensor.
 
     Source:
         Hinton et al. 2012, https://arxiv.org/abs/1207.0580, section 2, with the formula of ``torch.renorm(weight, 2, 0,
@@ -57,6 +59,13 @@ def max_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> None:
     max_norm = check_number("max_norm_", "max_norm", max_norm)
     if not max_norm > 0:
         raise ValueError(f"max_norm_: expected max_norm above 0; got {max_norm}")
-    for parameter in check_tensors("max_norm_", "parameters", parameters):
-        if parameter.dim() >= 2:
-            _core.limit_row_norms(parameter, max_norm)
+    weights = [
+        (f"parameter {number}", parameter)
+        for number, parameter in enumerate(check_tensors("max_norm_", "parameters", parameters))
+        if parameter.dim() >= 2
+    ]
+    targets = [weight for _, weight in weights]
+    limited = [weight.detach().clone() for weight in targets]
+    for weight in limited:
+        _core.limit_row_norms(weight, max_norm)
+    _core.assign("max_norm_", [name for name, _ in weights], targets, limited)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastnn._types import check_at_least
+from fastnn.optim.lr_scheduler._kept import all_or_nothing
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.ramp import LinearLR
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer
@@ -22,15 +23,14 @@ class _Combined(LRScheduler):
         """Return the state, with the states of the schedules in it."""
         return {**super().state_dict(), "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        states = state_dict["_schedulers"]
-        if len(states) != len(self._schedulers):
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: expected {len(self._schedulers)} schedules; got {len(states)}"
-            )
-        super().load_state_dict({key: value for key, value in state_dict.items() if key != "_schedulers"})
-        for scheduler, state in zip(self._schedulers, states, strict=True):
-            scheduler.load_state_dict(state)
+    def _take(self, state: dict[str, Any]) -> None:
+        states, count = state.pop("_schedulers", None), len(self._schedulers)
+        if not isinstance(states, (list, tuple)) or len(states) != count:
+            got = len(states) if isinstance(states, (list, tuple)) else repr(states)
+            raise ValueError(f"{type(self).__name__}.load_state_dict: expected {count} schedules; got {got}")
+        super()._take(state)
+        for scheduler, one in zip(self._schedulers, states, strict=True):
+            scheduler.load_state_dict(one)
 
     def _reset(self) -> None:
         for group in self.optimizer.param_groups:
@@ -99,6 +99,7 @@ class ChainedScheduler(_Combined):
             scheduler._initial_step()
         self._last_lr = self._present()
 
+    @all_or_nothing
     def step(self) -> None:  # type: ignore[override]
         """Step all of them, in order."""
         for scheduler in self._schedulers:
@@ -163,6 +164,7 @@ class SequentialLR(_Combined):
         first._initial_step()
         self._last_lr = first.get_last_lr()
 
+    @all_or_nothing
     def step(self) -> None:  # type: ignore[override]
         """Step the schedule whose turn it is."""
         self.last_epoch += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fastnn._types import check_number
+from fastnn.optim.lr_scheduler._kept import all_or_nothing
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_positive
 from fastnn.optim.optimizer import Optimizer
 
@@ -112,6 +113,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         height = (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
 
+    @all_or_nothing
     def step(self, epoch: float | None = None) -> None:
         """Set the rates of the next step.
 

@@ -15,6 +15,7 @@ from fastnn.optim.lr_scheduler.scheduler import (
     check_positive,
     function_state,
     per_group,
+    take_function_state,
 )
 from fastnn.optim.optimizer import Optimizer
 
@@ -130,8 +131,7 @@ class CyclicLR(LRScheduler):
         """Return the state. Of a callable object as ``scale_fn`` it has the attributes; functions are not saved."""
         return {**super().state_dict(), "_scale_fn_custom": function_state(self._scale_fn_custom)}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved = state_dict["_scale_fn_custom"]
-        super().load_state_dict({key: value for key, value in state_dict.items() if key != "_scale_fn_custom"})
-        if saved is not None:
-            vars(self._scale_fn_custom).update(saved)
+    def _take(self, state: dict[str, Any]) -> None:
+        saved = state.pop("_scale_fn_custom", None)
+        super()._take(state)
+        take_function_state(self._scale_fn_custom, saved)

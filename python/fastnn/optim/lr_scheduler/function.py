@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, function_state
+from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, function_state, take_function_state
 from fastnn.optim.optimizer import Optimizer
 
 LRFunction: TypeAlias = Callable[[int], float]
@@ -33,12 +33,15 @@ class _FunctionLR(LRScheduler):
         """Return the state. Of callable objects it has their attributes; functions and lambdas are not saved."""
         return {**super().state_dict(), "lr_lambdas": [function_state(function) for function in self.lr_lambdas]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        states = state_dict["lr_lambdas"]
-        super().load_state_dict({key: value for key, value in state_dict.items() if key != "lr_lambdas"})
-        for function, state in zip(self.lr_lambdas, states, strict=True):
-            if state is not None:
-                vars(function).update(state)
+    def _take(self, state: dict[str, Any]) -> None:
+        saved, count = state.pop("lr_lambdas"), len(self.lr_lambdas)
+        if not isinstance(saved, (list, tuple)) or len(saved) != count:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: expected lr_lambdas for {count} groups; got {saved!r}"
+            )
+        super()._take(state)
+        for function, attributes in zip(self.lr_lambdas, saved, strict=True):
+            take_function_state(function, attributes)
 
 
 class LambdaLR(_FunctionLR):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, SupportsFloat
 
 from fastnn._types import check_at_least, check_number
+from fastnn.optim.lr_scheduler._kept import all_or_nothing
 from fastnn.optim.lr_scheduler.scheduler import _EPOCH_GIVEN, LRScheduler, check_optimizer
 from fastnn.optim.optimizer import Optimizer
 
@@ -99,6 +100,7 @@ class ReduceLROnPlateau(LRScheduler):
         """Whether the last reduction is so recent that no epoch counts."""
         return self.cooldown_counter > 0
 
+    @all_or_nothing
     def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:  # type: ignore[override]
         """Take an epoch's value, and reduce the rates if it is time.
 
@@ -148,6 +150,6 @@ class ReduceLROnPlateau(LRScheduler):
             if group["lr"] - rate > self.eps:
                 group["lr"] = rate
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+    def _take(self, state: dict[str, Any]) -> None:
+        super()._take(state)
         self.mode_worse = math.inf if self.mode == "min" else -math.inf

@@ -7,10 +7,11 @@ import math
 import types
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastnn._types import check_number
+from fastnn.optim.lr_scheduler._kept import all_or_nothing
 from fastnn.optim.optimizer import Optimizer
 
 _EPOCH_GIVEN = (
@@ -53,19 +54,25 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(type(self).__name__, optimizer)
-        self.optimizer = optimizer
         for number, group in enumerate(optimizer.param_groups):
-            if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
-            elif "initial_lr" not in group:
+            if last_epoch != -1 and "initial_lr" not in group:
                 raise KeyError(
                     f"{type(self).__name__}: expected 'initial_lr' in param_groups[{number}] with last_epoch "
                     f"{last_epoch}: load the optimizer's state first, or begin with -1"
                 )
+        self.optimizer = optimizer
+        self._begin(last_epoch)
+
+    @all_or_nothing
+    def _begin(self, last_epoch: int) -> None:
+        optimizer = self.optimizer
+        if last_epoch == -1:
+            for group in optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        _watch(optimizer)
         self._initial_step()
+        _watch(optimizer)
 
     def _initial_step(self) -> None:
         """Set the rates of the first step. Recursions leave them as they are."""
@@ -84,13 +91,31 @@ class LRScheduler:
         """Return everything but the optimizer, under PyTorch's keys."""
         return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
 
+    @all_or_nothing
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned. The optimizer's own state has the present rates: load it too.
 
         Args:
             state_dict: The state, of a schedule of the same class.
+
+        Raises:
+            ValueError: A key is missing, or rates are for another number of groups. Nothing is loaded then.
+            TypeError: ``state_dict`` is no mapping.
         """
-        self.__dict__.update(state_dict)
+        where = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"{where}: expected state_dict to be a mapping; got {type(state_dict).__name__}")
+        missing = [key for key in self.state_dict() if not key.startswith("_") and key not in state_dict]
+        if missing:
+            raise ValueError(f"{where}: expected the keys {missing}; got {list(state_dict)}")
+        rates, groups = state_dict.get("base_lrs"), len(self.optimizer.param_groups)
+        if rates is not None and (not isinstance(rates, (list, tuple)) or len(rates) != groups):
+            raise ValueError(f"{where}: expected base_lrs for {groups} groups; got {rates!r}")
+        self._take(dict(state_dict))
+
+    def _take(self, state: dict[str, Any]) -> None:
+        """Take over a state that has all keys."""
+        self.__dict__.update(state)
 
     def get_last_lr(self) -> list[float]:
         """Return the rate that each group was given last."""
@@ -109,6 +134,7 @@ class LRScheduler:
         """Work out the rates from ``base_lrs`` alone, if there is such a formula."""
         return None
 
+    @all_or_nothing
     def step(self, epoch: int | None = None) -> None:
         """Set the rates of the next step; called after the optimizer's.
 
@@ -227,3 +253,16 @@ def function_state(function: object) -> dict[str, Any] | None:
     if function is None or isinstance(function, (types.FunctionType, types.BuiltinFunctionType)):
         return None
     return dict(vars(function))
+
+
+def take_function_state(function: object, state: Any) -> None:
+    """Give a callable object what :func:`function_state` returned.
+
+    Raises:
+        ValueError: It is a function, which holds nothing, or ``state`` is no dict.
+    """
+    if state is None:
+        return
+    if not isinstance(state, dict) or not hasattr(function, "__dict__"):
+        raise ValueError(f"load_state_dict: expected the attributes of {function!r}; got {state!r}")
+    vars(function).update(state)
