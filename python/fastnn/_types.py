@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastnn import _core
@@ -75,7 +76,8 @@ def check_number(where: str, name: str, value: object) -> float:
         TypeError: It is not.
         ValueError: It is beyond the range of a float.
     """
-    if not isinstance(value, bool) and (hasattr(value, "__float__") or hasattr(value, "__index__")):
+    real = isinstance(value, Real) or hasattr(value, "__index__") or hasattr(value, "__array__")
+    if real and not isinstance(value, bool):
         try:
             return float(value)  # type: ignore[arg-type]
         except OverflowError:

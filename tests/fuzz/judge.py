@@ -89,12 +89,8 @@ def _wrong(error: BaseException, text: str, *, inside: bool, meant: bool, entere
         return "speaks of internals"
     if isinstance(error, NEVER) and not (meant and isinstance(error, (AttributeError, KeyError))):
         # Python itself answers for what the program's own lines do, such as 1 // 0 or len(2 ** 80).
-        own = (
-            not entered
-            and isinstance(error, (OverflowError, AttributeError, UnicodeError))
-            and "int too large" not in text
-        )
-        return "" if own and "fastnn" not in text and not isinstance(error, OverflowError) else "never meant"
+        own = not entered and isinstance(error, (AttributeError, UnicodeError, KeyError))
+        return "" if own and "fastnn" not in text else "never meant"
     if isinstance(error, ZeroDivisionError):
         return "by accident" if entered and not meant else ""
     if isinstance(error, NotImplementedError):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from fastnn._types import check_choice
+from fastnn._types import check_choice, check_number
 from fastnn.optim.lr_scheduler._momentum import set_momentum, uses_beta1
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, check_positive, per_group
 from fastnn.optim.optimizer import Optimizer
@@ -128,6 +128,7 @@ def _total_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: i
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"OneCycleLR: expected {name} to be an int of at least 1; got {value!r}")
         product *= value
+    check_number("OneCycleLR", "the number of steps", product)
     return product
 
 
