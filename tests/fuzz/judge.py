@@ -76,6 +76,9 @@ def judge(error: BaseException) -> Verdict:
         place = f"{frame.f_code.co_filename.split('/fastnn/')[-1]}:{line} {frame.f_code.co_name}"
     inside = bool(ours) and ours[-1][0] is frames[-1][0]
     meant = inside and (_raised_there(ours[-1][0], ours[-1][1]) or _converts(ours[-1][0], ours[-1][2]))
+    # A decorator only passes on what the program gave.
+    binding = re.search(r"positional argument|unexpected keyword|multiple values", text)
+    meant = meant or bool(inside and binding and ours[-1][0].f_code.co_name == "wrapper")
     wrong = _wrong(error, text, inside=inside, meant=meant, entered=bool(ours))
     return Verdict(f"{kind}", f"{kind}: {wrong}" if wrong else "", place)
 

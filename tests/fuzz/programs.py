@@ -8,7 +8,7 @@ from typing import Any
 
 from fastnn import nn
 from tests.fuzz import surface
-from tests.fuzz.guess import INTS, Guess
+from tests.fuzz.guess import INTS, WRAPPERS, Guess
 from tests.fuzz.names import BY_NAME
 
 Lines = list[str]
@@ -257,6 +257,33 @@ def fit(g: Guess) -> Lines:
             f"t.fit(x, y, epochs={g.pick('1', '2')}, verbose=False, {given})", use]  # fmt: skip
 
 
+OPTIMIZERS = [
+    "SGD(p, lr=0.1, momentum=0.5)",
+    "Adam(p)",
+    "RMSprop(p)",
+    "Lion(p)",
+    "Muon([q for q in p if q.ndim == 2])",
+    "LBFGS(p)",
+]
+
+
+def planned(g: Guess) -> Lines:
+    wild = lambda plain: g.wild() if g.chance(g.wildness) else plain  # noqa: E731
+    x, y, make = g.pick(
+        ("arr((4, 3))", "labels((4,), 2)", "model()"), ("arr((3, 1, 6, 5))", "labels((3,), 2)", "image_model()")
+    )
+    x = f"{g.pick(*WRAPPERS)}({x})" if g.chance(0.3) else x
+    change = g.pick("m.eval()", "m.requires_grad_(False)", f"o.param_groups[0]['lr'] = {wild('0.5')}", "fnn.manual_seed(3)",
+                    f"p[0].data = {wild('p[0].data.clone()')}", f"p[0].grad = {wild('None')}", "m.double()", "", "",
+                    f"p[0].data = fnn.as_tensor({g.pick(*WRAPPERS)}(p[0].numpy(force=True)))")  # fmt: skip
+    settings = g.pick("", "ema=0.9", "clip_grad_norm=1.0", "accumulate=2", "penalty=penalties.L1(0.1)", "max_norm=1.0")
+    weight = g.pick("", "", f", {wild('shares((4,))')}")
+    step = f"s({wild('x')}, {wild('y')}{weight})"
+    return [f"m = {make}", "p = list(m.parameters())", f"o = optim.{g.pick(*OPTIMIZERS)}",
+            f"s = training.TrainStep(m, F.cross_entropy, o, {settings})", f"x, y = {wild(x)}, {wild(y)}",
+            "s(x, y)", "s(x, y)", *([change] if change else []), step, "s(x[:2], y[:2])", "s.reason", "s(x, y)"]  # fmt: skip
+
+
 def file(g: Guess) -> Lines:
     path = g.wild() if g.chance(g.wildness) else "FOLDER / 'fuzz.safetensors'"
     what = (
@@ -284,6 +311,7 @@ def broken(g: Guess) -> Lines:
 
 KINDS: dict[Callable[[Guess], Lines], float] = {
     function: 5, method: 5, operator: 2, index: 2, attribute: 0.5, layer: 6, module_method: 0.7, optimizer: 2, schedule: 1,
+    planned: 0.8,
     transform: 1.5, data_set: 1, other: 3, derivative: 1, fit: 0.3, file: 0.3,
     broken: 0,
 }  # fmt: skip

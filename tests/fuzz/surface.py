@@ -7,10 +7,11 @@ from typing import Any
 
 import fastnn as fnn
 import fastnn.nn.functional as F
-from fastnn import augment, autograd, callbacks, data, models, nn, optim, unsupervised
+from fastnn import augment, autograd, callbacks, data, diagnostics, ensemble, models, nn, optim, unsupervised
 from fastnn.nn import init, penalties, utils
 from fastnn.optim import lr_scheduler, swa_utils
 from fastnn.training import metrics
+from fastnn.visualize import arrays
 
 # What changes the process for later calls is reset after each, but not these.
 LEFT_OUT = {"set_rng_state", "set_own_rng_state", "load", "save"}
@@ -108,7 +109,7 @@ def others() -> list[tuple[str, Any]]:
     """Functions and classes that are only called: initialization, utilities, metrics, callbacks, models, derivatives."""
     modules = [("init", init), ("nn.utils", utils), ("metrics", metrics), ("callbacks", callbacks), ("models", models),
                ("data", data), ("autograd.functional", autograd.functional), ("swa_utils", swa_utils),
-               ("unsupervised", unsupervised)]  # fmt: skip
+               ("unsupervised", unsupervised), ("ensemble", ensemble), ("diagnostics", diagnostics), ("visualize", arrays)]  # fmt: skip
     found = []
     for path, module in modules:
         listed = hasattr(module, "__all__")

@@ -293,6 +293,7 @@ def _product(
     where: str, func: Callable[..., Any], inputs: _Tensors, v: _Tensors | None, create_graph: bool, strict: bool
 ) -> tuple[Tensor, _Tensors]:
     with enable_grad():
+        check_callable(where, "func", func)
         several, given = _tuple(where, "inputs", inputs)
         own = _own(given, create_graph, requires_grad=True)
         vector = _vector(where, v, own, create_graph)
@@ -362,6 +363,7 @@ def hessian_max_eigenvalue(
     check_at_least(where, "iterations", iterations, 1)
     if not check_number(where, "tol", tol) >= 0:
         raise ValueError(f"{where}: expected tol of at least 0; got {tol}")
+    check_callable(where, "loss_fn", loss_fn)
     check_choice(where, "which", which, ("magnitude", "algebraic"))
     own = tuple(check_tensors("hessian_max_eigenvalue", "params", params))
     if not own:

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import no_grad
-from fastnn._types import check_at_least, check_choice, check_device, check_number, is_floating
+from fastnn._types import check_at_least, check_choice, check_device, check_instance, check_number, is_floating
 from fastnn.nn.batchnorm import NormBase
 from fastnn.nn.module import Module
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, per_group
@@ -293,6 +293,7 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
     check_at_least("update_bn", "batch_size", batch_size, 1)
     if not hasattr(loader, "__array__") and not hasattr(loader, "__iter__"):
         raise TypeError(f"update_bn: expected inputs or an iterable of batches; got {type(loader).__name__}")
+    check_instance("update_bn", "model", model, Module, "a module")
     norms = batch_norms(model)
     if not norms:
         return

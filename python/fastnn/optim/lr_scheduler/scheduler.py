@@ -206,6 +206,8 @@ def _check_kind(where: str, key: object, value: object, present: object) -> None
         return  # PyTorch counts in floats where a step is a fraction
     elif isinstance(present, int | float):
         check_number(where, name, value)
+    elif isinstance(present, Mapping):
+        check_instance(where, name, value, Mapping, "a mapping")
     elif isinstance(present, list) and present:
         items = check_items(where, name, value)
         if len(items) != len(present):
