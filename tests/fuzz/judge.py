@@ -18,7 +18,7 @@ NEVER = (AttributeError, AssertionError, UnboundLocalError, NameError, Recursion
 STATES = re.compile(
     r"requires? grad|in.?place|leaf|second time|not have been used|converted to Scalar|is ambiguous|implicitly created"
     r"|deepcopy protocol|number of gradients|retain_graph|one thread at a time|expected grads|floating-point tensor"
-    r"|can't allocate memory|places of their own"
+    r"|can't allocate memory|places of their own|invalid gradient"
 )
 
 # What Python says about its own operations: inside the package they should not have been reached.
@@ -30,7 +30,7 @@ INTERPRETER = re.compile(
     r"|bad operand type|item assignment|item deletion|does not support"
     r"|can only concatenate|not a mapping|after \* must be|after \*\* must be|keywords must be strings|can't convert|isinstance\(\) arg"
     r"|issubclass\(\) arg|first argument must be|only length-1|only 0-dimensional|scalar arrays|takes no arguments|must be str"
-    r"|sequence item|Exceeds the limit|dictionary update sequence|fractions|Decimal\(|division by zero|modulo|index out of range"
+    r"|sequence item|Exceeds the limit|dictionary update sequence|division by zero|modulo|index out of range"
     r"|concatenate|an integer is required|object cannot be (converted|cast)|Can't extract"
 )
 # Errors of the program's own functions, and of arrays and tensors where a flag is expected, in which PyTorch says the same.

@@ -31,6 +31,8 @@ IN_PLACE = ["+=", "-=", "*=", "/="]
 
 def function(g: Guess) -> Lines:
     path, f = g.rng.choice(surface.functions())
+    if path in surface.SLOW and g.chance(0.9):
+        path, f = g.rng.choice(surface.functions())
     inputs = inspect.signature(f).parameters
     call = g.call(path, f)
     if "self" in inputs:
@@ -208,6 +210,8 @@ def data_set(g: Guess) -> Lines:
 
 def other(g: Guess) -> Lines:
     path, f = g.rng.choice(surface.others())
+    if path in surface.SLOW and g.chance(0.9):
+        path, f = g.rng.choice(surface.others())
     lines = ["q = leaf(arr((2, 3), 'float64'))", f"y = {g.call(path, f)}"]
     if path.startswith("models."):
         lines.append(f"use(y(fnn.tensor(arr({g.pick('(2, 1, 32, 32)', '(2, 3, 32, 32)', f'(2, {g.c})')}))))")
@@ -219,8 +223,10 @@ def other(g: Guess) -> Lines:
 
 
 def derivative(g: Guess) -> Lines:
-    x = g.tensor(g.shape)
-    y = g.pick("(x * x)", "x.sum()", "x.exp()", "fnn.relu(x)", "x[None]", "fnn.softmax(x, 0)", "x.mean()")
+    x = g.tensor(g.shape) if g.chance(0.3) else g.pick("leaf", "leaf", "taped", "viewed") + f"({g.array(g.shape)})"
+    y = g.pick(
+        "(x * x).sum()", "(x * x)", "x.sum()", "x.exp()", "fnn.relu(x)", "x[None]", "fnn.softmax(x, 0)", "x.mean()"
+    )
     grad = g.wild() if g.chance(g.wildness) else g.pick("None", "fnn.ones_like(y)")
     how = g.pick("y.backward({0})", "y.backward({0}, retain_graph=True); y.backward({0})", "y.backward({0}, create_graph=True)",
                  "fnn.autograd.grad(y, x, {0})", "fnn.autograd.grad([y], [x, x], [{0}], create_graph=True)",

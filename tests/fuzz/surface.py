@@ -19,6 +19,12 @@ LEFT_OUT = {"set_rng_state", "set_own_rng_state", "load", "save"}
 # Methods that `dir` has and that have a program of their own, or give away memory as it is.
 OWN_PROGRAM = {"backward", "__getitem__", "__setitem__", "__delitem__", "__class__", "__init__", "__new__"}
 
+# Calls of a second or so: less of them.
+SLOW = {
+    *("models.resnet20", "models.ResNet", "models.vgg_small", "models.VGG", "fnn.diagnose", "fnn.bias_variance"),
+    *("diagnostics.diagnose", "diagnostics.bias_variance", "models.resnet8"),
+}
+
 
 def _named(module: Any, names: Iterable[str], keep: Callable[[Any], bool]) -> list[tuple[str, Any]]:
     return [(name, getattr(module, name)) for name in sorted(names) if keep(getattr(module, name))]
@@ -109,7 +115,7 @@ def others() -> list[tuple[str, Any]]:
     """Functions and classes that are only called: initialization, utilities, metrics, callbacks, models, derivatives."""
     modules = [("init", init), ("nn.utils", utils), ("metrics", metrics), ("callbacks", callbacks), ("models", models),
                ("data", data), ("autograd.functional", autograd.functional), ("swa_utils", swa_utils),
-               ("unsupervised", unsupervised), ("ensemble", ensemble), ("diagnostics", diagnostics), ("visualize", arrays)]  # fmt: skip
+               ("unsupervised", unsupervised), ("ensemble", ensemble), ("diagnostics", diagnostics), ("visualize.arrays", arrays)]  # fmt: skip
     found = []
     for path, module in modules:
         listed = hasattr(module, "__all__")

@@ -133,7 +133,7 @@ def normalize(input: TensorLike, p: float = 2.0, dim: int | tuple[int, ...] = 1,
         ValueError: ``p`` is below 1. PyTorch takes such exponents too.
         TypeError: ``x`` does not hold floating point numbers.
     """
-    if not p >= 1:
+    if not check_number("normalize", "p", p) >= 1:
         raise ValueError(f"normalize: expected p of at least 1; got {p}")
     x = _core.as_tensor(input)
     if not is_floating(x):
