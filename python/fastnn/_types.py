@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from fastnn import _core
 from fastnn._core import Tensor
 
@@ -87,6 +89,21 @@ def check_number(where: str, name: str, value: object) -> float:
         except (TypeError, ValueError, RuntimeError):  # an array or a tensor of several, or a class
             pass
     raise TypeError(f"{where}: expected {name} to be a number; got {shown(value)}")
+
+
+def check_array(where: str, name: str, value: object) -> NDArray[np.float64]:
+    """Return a copy of numbers as a float64 array.
+
+    Raises:
+        TypeError: They are none.
+        ValueError: They are ragged, or beyond the range of a float.
+    """
+    try:
+        return np.array(value, dtype=np.float64)
+    except OverflowError:
+        raise ValueError(f"{where}: expected {name} of numbers that float64 can hold; got {shown(value)}") from None
+    except TypeError:
+        raise TypeError(f"{where}: expected {name} to be numbers; got {shown(value)}") from None
 
 
 def check_items(where: str, name: str, value: object, what: str = "a sequence") -> list[Any]:

@@ -26,7 +26,7 @@ INTERPRETER = re.compile(
     r"unsupported operand|not supported between|has no len|object is not (iterable|subscriptable|callable|reversible|an iterator)"
     r"|interpreted as an integer|must be real number|can't multiply sequence|argument must be|positional argument"
     r"|required (positional|keyword)|unexpected keyword|cannot unpack|values to unpack|zip\(\) argument|unhashable"
-    r"|indices must be|could not convert string|invalid literal|cannot convert float|math domain|too large|is an empty sequence"
+    r"|indices must be integers or|could not convert string|invalid literal|cannot convert float|math domain|too large|is an empty sequence"
     r"|bad operand type|item assignment|item deletion|does not support"
     r"|can only concatenate|not a mapping|after \* must be|after \*\* must be|keywords must be strings|can't convert|isinstance\(\) arg"
     r"|issubclass\(\) arg|first argument must be|only length-1|only 0-dimensional|scalar arrays|takes no arguments|must be str"

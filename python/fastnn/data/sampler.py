@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from fastnn import _core
-from fastnn._types import check_at_least, check_length, shown
+from fastnn._types import check_array, check_at_least, check_length, shown
 from fastnn.data.generator import Generator, check_generator, drawing_from
 
 T_co = TypeVar("T_co", covariant=True)
@@ -142,7 +142,7 @@ class WeightedRandomSampler(Sampler[int]):
         check_at_least(where, "num_samples", num_samples, 1)
         self.replacement = _check_bool(where, "replacement", replacement)
         self.generator = check_generator(where, generator)
-        self.weights = np.asarray(weights, dtype=np.float64)
+        self.weights = check_array(where, "weights", weights)
         self.num_samples = num_samples
         if self.weights.ndim != 1:
             raise ValueError(f"{where}: expected weights of shape (n,); got {self.weights.shape}")

@@ -23,6 +23,8 @@ _TOO_EARLY = (
     "the schedule's first value is skipped"
 )
 _REPLACED = "LRScheduler.step: optimizer.step was replaced after the scheduler was made, so their order can not be seen"
+# Values of a state that are numbers or None.
+_MAY_BE_NONE = {"default_min_lr"}
 _GET_LR = "LRScheduler.get_lr: works out the next learning rate; get_last_lr() returns the present one"
 
 
@@ -114,6 +116,8 @@ class LRScheduler:
         if rates is not None and (not isinstance(rates, (list, tuple)) or len(rates) != groups):
             raise ValueError(f"{where}: expected base_lrs for {groups} groups; got {rates!r}")
         for key, value in state_dict.items():
+            if value is None and key in _MAY_BE_NONE:
+                continue
             _check_kind(where, key, value, self.__dict__.get(key))
         self._take(dict(state_dict))
 
