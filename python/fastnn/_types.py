@@ -14,6 +14,9 @@ from fastnn._core import Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+GREATEST = 2**31 - 1
+"""The greatest setting of a geometry: a stride, a padding, a window's size, a number of threads."""
+
 TensorLike: TypeAlias = "Tensor | NDArray[Any]"
 """A tensor, or an array where a tensor is taken."""
 
@@ -46,15 +49,19 @@ def check_dtype(where: str, dtype: object) -> None:
         raise TypeError(f"{where}: expected dtype float32 or float64; got {dtype}")
 
 
-def check_at_least(where: str, name: str, value: object, least: int) -> None:
-    """Check an integer setting.
+def check_at_least(where: str, name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
+    """Check an integer setting, and return it as it was read, once.
 
     Raises:
         TypeError: Not an integer.
-        ValueError: Too small.
+        ValueError: Too small, or above ``most``.
     """
-    if check_integer(where, name, value) < least:
-        raise ValueError(f"{where}: expected {name} of at least {least}; got {value}")
+    number = check_integer(where, name, value)
+    if number > most:
+        raise ValueError(f"{where}: expected {name} in [{least}, {most}]; got {shown(number)}")
+    if number < least:
+        raise ValueError(f"{where}: expected {name} of at least {least}; got {shown(number)}")
+    return number
 
 
 def check_integer(where: str, name: str, value: object) -> int:

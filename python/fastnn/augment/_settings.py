@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastnn._types import check_at_least, check_number
+from fastnn._types import GREATEST, check_at_least, check_number
 
 Pair = tuple[float, float]
 
@@ -30,9 +30,10 @@ def probability(where: str, name: str, value: Any) -> float:
         ValueError: It is outside.
         TypeError: It is no number.
     """
-    if not 0 <= check_number(where, name, value) <= 1:
+    number = check_number(where, name, value)
+    if not 0 <= number <= 1:
         raise ValueError(f"{where}: expected {name} in [0, 1]; got {value}")
-    return float(value)
+    return number
 
 
 def not_negative(where: str, name: str, value: Any) -> float:
@@ -42,9 +43,10 @@ def not_negative(where: str, name: str, value: Any) -> float:
         ValueError: It is below, or infinite.
         TypeError: It is no number.
     """
-    if not 0 <= check_number(where, name, value) < math.inf:
+    number = check_number(where, name, value)
+    if not 0 <= number < math.inf:
         raise ValueError(f"{where}: expected {name} of at least 0; got {value}")
-    return float(value)
+    return number
 
 
 def is_sequence(value: Any) -> bool:
@@ -59,9 +61,10 @@ def pair(where: str, name: str, value: Any) -> Pair:
         ValueError: They are not two finite numbers in this order.
         TypeError: One is no number.
     """
-    if not is_sequence(value) or len(value) != 2:
+    both = list(value) if is_sequence(value) else []
+    if len(both) != 2:
         raise ValueError(f"{where}: expected {name} to be a pair; got {value!r}")
-    low, high = (finite(where, name, v) for v in value)
+    low, high = (finite(where, name, v) for v in both)
     if low > high:
         raise ValueError(f"{where}: expected {name} from least to greatest; got {value!r}")
     return low, high
@@ -87,15 +90,11 @@ def size(where: str, value: Any, least: int = 1, name: str = "size") -> tuple[in
         ValueError: One is too small, or there are not two.
         TypeError: One is no int.
     """
-    if is_sequence(value):
-        if len(value) != 2:
-            raise ValueError(f"{where}: expected {name} to be an int or a pair; got {value!r}")
-        height, width = value
-    else:
-        height = width = value
-    for side in (height, width):
-        check_at_least(where, name, side, least)
-    return int(height), int(width)
+    sides = list(value) if is_sequence(value) else [value, value]
+    if len(sides) != 2:
+        raise ValueError(f"{where}: expected {name} to be an int or a pair; got {value!r}")
+    height, width = (check_at_least(where, name, side, least, GREATEST) for side in sides)
+    return height, width
 
 
 def fill(where: str, name: str, value: Any) -> list[float]:
@@ -155,9 +154,10 @@ def weights(where: str, value: Any, count: int) -> list[float]:
     """
     if value is None:
         return [1 / count] * count
-    if not is_sequence(value) or len(value) != count:
+    given = list(value) if is_sequence(value) else []
+    if len(given) != count:
         raise ValueError(f"{where}: expected {count} weights; got {value!r}")
-    numbers = [not_negative(where, "weights", v) for v in value]
+    numbers = [not_negative(where, "weights", v) for v in given]
     if not sum(numbers) > 0:
         raise ValueError(f"{where}: expected weights that are not all 0; got {value!r}")
     return [v / sum(numbers) for v in numbers]

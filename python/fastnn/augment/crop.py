@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn._types import check_at_least
+from fastnn._types import GREATEST, check_at_least
 from fastnn.augment import _settings as settings
 from fastnn.augment.geometry import Fill
 from fastnn.augment.transform import Spec, Transform
@@ -60,9 +60,8 @@ class RandomCrop(Transform):
         sides = list(given) if settings.is_sequence(given) else [given]
         if len(sides) not in {1, 2, 4}:
             raise ValueError(f"{self._name}: expected padding of 1, 2 or 4 numbers; got {self.padding!r}")
-        for side in sides:
-            check_at_least(self._name, "padding", side, 0)
-        left, top, right, bottom = (int(side) for side in sides * (4 // len(sides)))
+        read = [check_at_least(self._name, "padding", side, 0, GREATEST) for side in sides]
+        left, top, right, bottom = read * (4 // len(read))
         return left, top, right, bottom
 
     def _specs(self) -> list[Spec]:

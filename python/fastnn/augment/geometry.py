@@ -312,6 +312,10 @@ class RandomAffine(_Affine):
         self._specs()
 
 
+# A blur takes as long as its kernel is wide; beyond, places lose their fractions.
+_GREATEST = {"sigma": 10_000, "alpha": 1_000_000}
+
+
 class ElasticTransform(Transform):
     """Distort an image: every pixel comes from another place, neighbours from neighbouring places::
 
@@ -320,8 +324,8 @@ class ElasticTransform(Transform):
     where G blurs by a Gaussian of standard deviation ``sigma``, cut at 4 sigma; u is reflected at the border.
 
     Args:
-        alpha: How far, in pixels before the blur, at least 0; or a pair, along x and along y.
-        sigma: How far alike, in pixels, at least 0; or a pair, of what moves along x and along y.
+        alpha: How far, in pixels before the blur, in [0, 1000000]; or a pair, along x and along y.
+        sigma: How far alike, in pixels, in [0, 10000]; or a pair, of what moves along x and along y.
         interpolation: How values between pixels are read, ``"bilinear"`` or ``"nearest"``.
         fill: The value of what comes in from outside; or one for each channel.
         p: The probability that an image is distorted, in [0, 1].
@@ -352,10 +356,12 @@ class ElasticTransform(Transform):
         self._specs()
 
     def _both(self, name: str, value: float | Sequence[float]) -> settings.Pair:
-        values = value if settings.is_sequence(value) else (value, value)
-        if len(values) != 2:  # type: ignore[arg-type]
+        values = list(value) if settings.is_sequence(value) else [value, value]  # type: ignore[arg-type]
+        if len(values) != 2:
             raise ValueError(f"{self._name}: expected {name} to be a number or a pair; got {value!r}")
-        x, y = (settings.not_negative(self._name, name, v) for v in values)  # type: ignore[union-attr]
+        x, y = (settings.not_negative(self._name, name, v) for v in values)
+        if max(x, y) > _GREATEST[name]:
+            raise ValueError(f"{self._name}: expected {name} in [0, {_GREATEST[name]}]; got {value!r}")
         return x, y
 
     def _specs(self) -> list[Spec]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from fastnn._types import check_at_least, check_length, check_number
+from fastnn._types import GREATEST, check_at_least, check_length, check_number
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
 from fastnn.data.dataset import IterableDataset, get_items, rows_of
@@ -20,6 +20,9 @@ T_co = TypeVar("T_co", covariant=True)
 # Batch b draws from (seed, b * 2**32) on, and the samplers from (seed, 2**63) on.
 _DRAWS_A_BATCH = 32
 _OF_SAMPLERS = 1 << 63
+
+# As many as set_num_threads takes; a system starts no more.
+_MOST_WORKERS = 1024
 
 
 class WorkerInfo(NamedTuple):
@@ -62,7 +65,8 @@ class DataLoader(Generic[T_co]):
         shuffle: Whether every pass has a new order.
         sampler: Yields indices, instead of ``shuffle``.
         batch_sampler: Yields lists of indices, instead of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``.
-        num_workers: Number of threads; 0 for the caller's. Of an :class:`IterableDataset` one thread reads.
+        num_workers: Number of threads, at most 1024; 0 for the caller's. Of an :class:`IterableDataset` one thread
+            reads.
         collate_fn: Makes a batch of a list of samples; :func:`default_collate` if ``None``, and without batches
             :func:`default_convert`.
         pin_memory: Accepted, and does nothing: there are no other devices.
@@ -106,11 +110,11 @@ class DataLoader(Generic[T_co]):
         in_order: bool = True,
     ) -> None:
         where = "DataLoader"
-        check_at_least(where, "num_workers", num_workers, 0)
+        check_at_least(where, "num_workers", num_workers, 0, _MOST_WORKERS)
         if check_number(where, "timeout", timeout) < 0:
             raise ValueError(f"{where}: expected timeout of at least 0; got {timeout}")
         if prefetch_factor is not None:
-            check_at_least(where, "prefetch_factor", prefetch_factor, 1)
+            check_at_least(where, "prefetch_factor", prefetch_factor, 1, GREATEST)
         for name, given in (("prefetch_factor", prefetch_factor), ("persistent_workers", persistent_workers or None)):
             if given is not None and not num_workers:
                 raise ValueError(f"{where}: expected num_workers of at least 1 with {name}; got 0")

@@ -83,8 +83,11 @@ class RandomSampler(Sampler[int]):
         with drawing_from(self.generator):
             if self.replacement:
                 return iter(_core.randint(0, n, (wanted,)).tolist())
-            orders = [_core.permutation(n) for _ in range(-(-wanted // n))]
-        return iter(np.concatenate(orders)[:wanted].tolist())
+            # In memory that is asked for before the first is drawn.
+            order = np.empty(wanted, np.int64)
+            for start in range(0, wanted, n):
+                order[start : start + n] = _core.permutation(n)[: wanted - start]
+        return iter(order.tolist())
 
     def __len__(self) -> int:
         return self.num_samples

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least, check_device, check_dtype, shape_of
+from fastnn._types import GREATEST, TensorLike, check_at_least, check_device, check_dtype, shape_of
 from fastnn.nn import functional, init
 from fastnn.nn._shape_error import layer_error
 from fastnn.nn.functional._sizes import Size, sizes
@@ -55,7 +55,7 @@ class _Conv(Module):
         where, dims = type(self).__name__, self._dims
         check_at_least(where, "in_channels", in_channels, 1)
         check_at_least(where, "out_channels", out_channels, 1)
-        check_at_least(where, "groups", groups, 1)
+        check_at_least(where, "groups", groups, 1, GREATEST)
         check_device(where, device)
         check_dtype(where, dtype)
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):

@@ -158,7 +158,7 @@ def linear_survival(blocks: int, last: float = 0.5) -> list[float]:
     Source:
         Huang et al. 2016, https://arxiv.org/abs/1603.09382, equation 4.
     """
-    check_at_least("linear_survival", "blocks", blocks, 1)
+    check_at_least("linear_survival", "blocks", blocks, 1, 1_000_000)
     check_probability("linear_survival", "last", last)
     return [1 - block / blocks * (1 - last) for block in range(1, blocks + 1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least, check_number
+from fastnn._types import GREATEST, TensorLike, check_at_least, check_number
 from fastnn.nn import functional as F
 from fastnn.nn.module import Module
 
@@ -118,7 +118,7 @@ class PixelShuffle(Module):
 
     def __init__(self, upscale_factor: int) -> None:
         super().__init__()
-        check_at_least("PixelShuffle", "upscale_factor", upscale_factor, 1)
+        check_at_least("PixelShuffle", "upscale_factor", upscale_factor, 1, GREATEST)
         self.upscale_factor = upscale_factor
 
     def forward(self, input: TensorLike) -> Tensor:
@@ -144,7 +144,7 @@ class PixelUnshuffle(Module):
 
     def __init__(self, downscale_factor: int) -> None:
         super().__init__()
-        check_at_least("PixelUnshuffle", "downscale_factor", downscale_factor, 1)
+        check_at_least("PixelUnshuffle", "downscale_factor", downscale_factor, 1, GREATEST)
         self.downscale_factor = downscale_factor
 
     def forward(self, input: TensorLike) -> Tensor:

@@ -17,6 +17,8 @@ pub enum Error {
     State(String),
     /// An index lies outside: `IndexError`.
     Index(String),
+    /// There is not that much memory: `MemoryError`.
+    Memory(String),
 }
 
 impl Error {
@@ -44,7 +46,7 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
-            Self::Value(m) | Self::Type(m) | Self::State(m) | Self::Index(m) => m,
+            Self::Value(m) | Self::Type(m) | Self::State(m) | Self::Index(m) | Self::Memory(m) => m,
         }
     }
 }

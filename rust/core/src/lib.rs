@@ -3,6 +3,7 @@
 //! | module | what it holds | what it may see |
 //! |---|---|---|
 //! | [`mod@simd`] | the instruction-set level, chosen once at run time | – |
+//! | [`mod@reserve`] | memory that may not be there, and the error that this becomes | – |
 //! | [`threads`] | the team that walks a parallel region together | – |
 //! | [`rng`] | randomness by position (Philox) | – |
 //! | [`kernels`] | loops over slices; no shapes, no graph, no allocation | `simd`, `element` |
@@ -24,6 +25,7 @@ pub mod ops;
 pub mod optim;
 pub mod plan;
 pub mod rbm;
+pub mod reserve;
 pub mod rng;
 pub mod simd;
 pub mod tensor;

@@ -209,7 +209,7 @@ pub fn permute(draw: Draw, out: &mut [u32]) {
 /// A permutation of `0..n`, as [`permute`] writes it.
 #[must_use]
 pub fn permutation(draw: Draw, n: usize) -> Vec<u32> {
-    let mut out = vec![0; n];
+    let mut out = crate::reserve::filled(n, 0);
     permute(draw, &mut out);
     out
 }

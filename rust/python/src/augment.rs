@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::arguments::{Given, explain, named};
 use crate::error::{Raise, type_error, value_error};
+use crate::gil;
 
 /// Transforms of images, one after another, and what mixes them afterwards.
 #[pyclass(name = "Augment", module = "fastnn._core", frozen)]
@@ -148,7 +149,7 @@ fn images<S: Pixel + Element>(
     let mut out: PyReadwriteArrayDyn<'_, S> = out.cast::<PyArrayDyn<S>>()?.try_readwrite()?;
     let (x, out) = (x.as_slice()?, out.as_slice_mut()?);
     let state = random::state();
-    let mixed = py.detach(|| augment::images(pipeline, random::augment_draw(state), n, from, x, out)).raise()?;
+    let mixed = gil::detached(py, || augment::images(pipeline, random::augment_draw(state), n, from, x, out))?;
     random::set_state((state.0, state.1.wrapping_add(pipeline.draws())));
     Ok(mixed)
 }

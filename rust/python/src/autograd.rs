@@ -4,7 +4,9 @@ use fastnn_core::tensor::anomaly;
 use fastnn_core::tensor::tape::{self, Keep};
 use pyo3::prelude::*;
 
-use crate::error::{Raise, value_error};
+use crate::convert::Items;
+use crate::error::value_error;
+use crate::gil;
 use crate::tensor::Tensor;
 
 /// Switch the recording of gradients on or off in this thread; returns what it was.
@@ -49,14 +51,14 @@ fn inner(tensors: &[PyRef<'_, Tensor>]) -> Vec<fastnn_core::Tensor> {
 #[pyo3(signature = (outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, /))]
 pub fn grad(
     py: Python<'_>,
-    outputs: Vec<PyRef<'_, Tensor>>,
-    inputs: Vec<PyRef<'_, Tensor>>,
-    grad_outputs: Vec<Option<PyRef<'_, Tensor>>>,
+    outputs: Items<PyRef<'_, Tensor>>,
+    inputs: Items<PyRef<'_, Tensor>>,
+    grad_outputs: Items<Option<PyRef<'_, Tensor>>>,
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
 ) -> PyResult<Vec<Option<Tensor>>> {
-    let (outputs, inputs) = (inner(&outputs), inner(&inputs));
+    let (outputs, inputs, grad_outputs) = (inner(&outputs.0), inner(&inputs.0), grad_outputs.0);
     if grad_outputs.len() != outputs.len() {
         return Err(value_error(format!(
             "grad: expected a gradient for each output; got {} for {}",
@@ -71,7 +73,7 @@ pub fn grad(
     }
     let grads: Vec<_> = grad_outputs.iter().map(|g| g.as_ref().map(|g| g.inner.clone())).collect();
     let keep = Keep { retain: retain_graph, create: create_graph };
-    let found = py.detach(|| tape::grad(&outputs, &grads, &inputs, keep)).raise()?;
+    let found = gil::detached(py, || tape::grad(&outputs, &grads, &inputs, keep))?;
     if !allow_unused && found.iter().any(Option::is_none) {
         return Err(pyo3::exceptions::PyRuntimeError::new_err(
             "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this \

@@ -12,9 +12,10 @@ use fastnn_core::tensor::{Layout, Storage, room};
 use fastnn_core::{DType, Tensor as Core, ops};
 use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::intern;
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::{ffi, intern};
 
 use crate::arguments::{self, show};
 use crate::dtype;
@@ -166,10 +167,17 @@ fn is_numpy_scalar(object: &Bound<'_, PyAny>) -> bool {
     class.module().is_ok_and(|m| m.to_cow().is_ok_and(|m| m == "numpy")) && object.hasattr("dtype").unwrap_or(false)
 }
 
+/// Dimensions that an array can have.
+const MOST_DIMS: usize = 64;
+
 /// Whether the numbers in (nested) lists come with a dtype of their own.
 fn has_dtype(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let mut leaf = object.clone();
-    while leaf.is_instance_of::<PyList>() || leaf.is_instance_of::<PyTuple>() {
+    // Deeper ones, such as a list in itself, make no array.
+    for _ in 0..MOST_DIMS {
+        if !leaf.is_instance_of::<PyList>() && !leaf.is_instance_of::<PyTuple>() {
+            break;
+        }
         if leaf.len()? == 0 {
             return Ok(false);
         }
@@ -220,6 +228,21 @@ impl<'py> FromPyObject<'_, 'py> for Arg {
     #[inline]
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         any(&object).map(Self)
+    }
+}
+
+/// The items of a sequence: as many as come, whatever it says that its length is.
+pub struct Items<T>(pub Vec<T>);
+
+impl<'py, T: FromPyObjectOwned<'py>> FromPyObject<'_, 'py> for Items<T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        // SAFETY: asks whether the object's type has the slots of a sequence.
+        if object.is_instance_of::<PyString>() || unsafe { ffi::PySequence_Check(object.as_ptr()) } == 0 {
+            return Err(type_error(format!("expected a sequence; got {}", type_name(&object))));
+        }
+        object.try_iter()?.map(|item| item?.extract().map_err(Into::into)).collect::<PyResult<_>>().map(Self)
     }
 }
 

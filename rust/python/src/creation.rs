@@ -11,6 +11,7 @@ use crate::arguments::{self, Given, named, show};
 use crate::convert::{self, Number, check_device};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name};
+use crate::gil;
 use crate::tensor::Tensor;
 
 /// The tensor, asking for its gradient if that is wanted.
@@ -73,7 +74,7 @@ fn make(
     tensor: impl FnOnce() -> Result<Core>,
 ) -> PyResult<Tensor> {
     check_device(device)?;
-    leaf(tensor().raise()?, requires_grad)
+    leaf(gil::held(tensor)?, requires_grad)
 }
 
 fn or_f32(dtype: Option<dtype::Arg>) -> DType {
@@ -255,7 +256,7 @@ pub fn bernoulli(input: convert::Arg) -> PyResult<Tensor> {
 pub fn permutation(py: Python<'_>, n: Given<usize>) -> PyResult<Bound<'_, PyAny>> {
     named!("permutation"; n);
     room::check("permutation", &[n], DType::I64).raise()?;
-    convert::to_array(py, &ops::random::randperm(n).raise()?)
+    convert::to_array(py, &gil::held(|| ops::random::randperm(n))?)
 }
 
 /// Begin all random draws again from a seed.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use fastnn_core::Error;
-use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 /// The message of a core error that stands for a Python exception set aside by [`carry`].
@@ -28,6 +28,7 @@ pub fn to_py(error: Error) -> PyErr {
         Error::Type(m) => PyTypeError::new_err(m),
         Error::State(m) => PyRuntimeError::new_err(m),
         Error::Index(m) => PyIndexError::new_err(m),
+        Error::Memory(m) => PyMemoryError::new_err(m),
     }
 }
 

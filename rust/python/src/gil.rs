@@ -1,6 +1,6 @@
-//! When to let other Python threads run.
+//! When to let other Python threads run; and what a call of the core that ran out of memory becomes.
 
-use fastnn_core::Result;
+use fastnn_core::{Result, reserve};
 use pyo3::prelude::*;
 
 use crate::error::Raise;
@@ -11,5 +11,16 @@ pub const LARGE: usize = 1 << 14;
 /// Run `work` on this many elements, without the GIL if they are many.
 #[inline]
 pub fn run<T: Send>(py: Python<'_>, numel: usize, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    if numel >= LARGE { py.detach(work).raise() } else { work().raise() }
+    if numel >= LARGE { detached(py, work) } else { held(work) }
+}
+
+/// Run `work` without the GIL.
+pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    py.detach(|| reserve::guard("", work)).raise()
+}
+
+/// Run `work` with the GIL.
+#[inline]
+pub fn held<T>(work: impl FnOnce() -> Result<T>) -> PyResult<T> {
+    reserve::guard("", work).raise()
 }

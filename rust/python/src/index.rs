@@ -108,7 +108,7 @@ impl Tensor {
                 "__setitem__: a tensor that requires grad is changed in place; expected this under no_grad()",
             ));
         }
-        ops::index_put_(&self.inner, &items, &value).raise()
+        gil::held(|| ops::index_put_(&self.inner, &items, &value))
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -154,7 +154,7 @@ impl Tensor {
     #[pyo3(signature = (*, as_tuple=false))]
     fn nonzero<'py>(&self, py: Python<'py>, as_tuple: bool) -> PyResult<Bound<'py, PyAny>> {
         trace::read("nonzero()");
-        let found = ops::nonzero(&self.inner).raise()?;
+        let found = gil::held(|| ops::nonzero(&self.inner))?;
         if as_tuple {
             let found = found.into_iter().map(|t| Py::new(py, Self::from(t))).collect::<PyResult<Vec<_>>>()?;
             return Ok(PyTuple::new(py, found)?.into_any());

@@ -5,10 +5,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::arguments::{Given, named};
-use crate::convert::{self, Arg};
-use crate::error::{Raise, value_error};
+use crate::convert::{self, Arg, Items};
+use crate::error::value_error;
 use crate::gil;
-use crate::methods::inners;
+use crate::methods::{elements, inners};
 use crate::operators::Operand;
 use crate::tensor::Tensor;
 
@@ -23,23 +23,23 @@ fn join(
         return Err(value_error(format!("{op}: expected a non-empty list of Tensors")));
     }
     let tensors = inners(tensors);
-    gil::run(py, tensors.iter().map(|t| t.numel()).sum(), || run(&tensors, dim)).map(Tensor::from)
+    gil::run(py, elements(tensors.iter().copied()), || run(&tensors, dim)).map(Tensor::from)
 }
 
 /// The tensors one after another along a dimension that they have.
 #[pyfunction]
 #[pyo3(signature = (tensors, dim=0.into()), text_signature = "(tensors, dim=0)")]
-pub fn cat(py: Python<'_>, tensors: Vec<Arg>, dim: Given<i64>) -> PyResult<Tensor> {
+pub fn cat(py: Python<'_>, tensors: Items<Arg>, dim: Given<i64>) -> PyResult<Tensor> {
     named!("cat"; dim);
-    join(py, "cat", &tensors, dim, ops::cat)
+    join(py, "cat", &tensors.0, dim, ops::cat)
 }
 
 /// The tensors one after another along a new dimension.
 #[pyfunction]
 #[pyo3(signature = (tensors, dim=0.into()), text_signature = "(tensors, dim=0)")]
-pub fn stack(py: Python<'_>, tensors: Vec<Arg>, dim: Given<i64>) -> PyResult<Tensor> {
+pub fn stack(py: Python<'_>, tensors: Items<Arg>, dim: Given<i64>) -> PyResult<Tensor> {
     named!("stack"; dim);
-    join(py, "stack", &tensors, dim, ops::stack)
+    join(py, "stack", &tensors.0, dim, ops::stack)
 }
 
 /// `input` where the condition holds, else `other`; of the condition alone, where it holds.
@@ -86,7 +86,10 @@ pub fn matmul(py: Python<'_>, input: Arg, other: Arg) -> PyResult<Tensor> {
 #[pyo3(signature = (tensor, num_classes=(-1).into()), text_signature = "(tensor, num_classes=-1)")]
 pub fn one_hot(tensor: Arg, num_classes: Given<i64>) -> PyResult<Tensor> {
     named!("one_hot"; num_classes);
-    ops::one_hot(&tensor.0, usize::try_from(num_classes).ok()).raise().map(Tensor::from)
+    if num_classes < -1 {
+        return Err(value_error(format!("one_hot: expected num_classes of at least 0, or -1; got {num_classes}")));
+    }
+    gil::held(|| ops::one_hot(&tensor.0, usize::try_from(num_classes).ok())).map(Tensor::from)
 }
 
 macro_rules! of_methods {

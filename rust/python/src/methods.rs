@@ -277,6 +277,11 @@ fn scaled(slf: &Bound<'_, Tensor>, other: Operand, alpha: f64, pair: operators::
     pair.run(slf.py(), &slf.borrow().inner, &other).map(Tensor::from)
 }
 
+/// How many elements tensors have in all, which stretched ones may have no end of.
+pub fn elements<'a>(tensors: impl Iterator<Item = &'a Core>) -> usize {
+    tensors.fold(0, |sum: usize, tensor| sum.saturating_add(tensor.numel()))
+}
+
 /// The tensors of a list.
 pub fn inners(tensors: &[convert::Arg]) -> Vec<&Core> {
     tensors.iter().map(|t| &t.0).collect()

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arguments::{Given, explain, named};
-use crate::error::{Raise, value_error};
+use crate::error::value_error;
+use crate::gil;
 use crate::tensor::Tensor;
 
 const BUSY: &str = "RBM: expected one thread at a time; it is running in another";
@@ -112,7 +113,7 @@ impl PyRbm {
         let mut inner = self.lock()?;
         let rbm = &mut *inner;
         let mut errors = vec![0.0; order.len().div_ceil(samples.max(1))];
-        let done = py.detach(|| rbm.train(&state, &settings, &x, order, samples, &mut errors)).raise()?;
+        let done = gil::detached(py, || rbm.train(&state, &settings, &x, order, samples, &mut errors))?;
         errors.truncate(done);
         Ok(PyArray1::from_vec(py, errors))
     }
@@ -133,6 +134,6 @@ impl PyRbm {
         let (v, mean) = (v.inner.detach(), mean.inner.detach());
         let mut inner = self.lock()?;
         let rbm = &mut *inner;
-        py.detach(|| rbm.sample(&state, visible, &v, steps, &mean)).raise()
+        gil::detached(py, || rbm.sample(&state, visible, &v, steps, &mean))
     }
 }

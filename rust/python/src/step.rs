@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use fastnn_core::optim::{Progress, Rule, noise::TILE};
 use fastnn_core::plan::{Parameter, Plan, batch_of, trace};
 use fastnn_core::tensor::Meta;
-use fastnn_core::{Tensor as Core, ops};
+use fastnn_core::{Result, Tensor as Core, ops, reserve};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -16,6 +16,7 @@ use crate::arguments::{Given, named};
 use crate::augment::PyAugment;
 use crate::convert;
 use crate::error::Raise;
+use crate::gil;
 use crate::optim::PySlots;
 use crate::tensor::Tensor;
 use crate::treatment::PyTreatment;
@@ -155,8 +156,8 @@ impl Planner {
 }
 
 /// Run a plan that needs this much work, without the GIL if it is long. Plans hold no Python objects but arrays kept alive.
-fn without_gil<R: Send>(py: Python<'_>, work: usize, run: impl FnOnce() -> R + Send) -> R {
-    if work >= LONG { py.detach(run) } else { run() }
+fn without_gil<R: Send>(py: Python<'_>, work: usize, run: impl FnOnce() -> Result<R> + Send) -> PyResult<R> {
+    if work >= LONG { gil::detached(py, run) } else { gil::held(run) }
 }
 
 #[pymethods]
@@ -229,7 +230,8 @@ impl Planner {
             }
         }
         let treatment = Arc::clone(&treatment.settings);
-        match Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment) {
+        let plan = || Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment);
+        match reserve::guard("plan", plan) {
             Ok(plan) => {
                 let batch = tracing.batch.iter().map(Core::meta).collect();
                 let entry = Entry { batch, seed: tracing.drawn_from.0, places, plan };
@@ -263,7 +265,7 @@ impl Planner {
         };
         let updates: SmallVec<[_; 8]> = entry.updates(&rules, &groups).collect();
         let plan = &mut entry.plan;
-        let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop)).raise()?;
+        let loss = without_gil(py, plan.work(), || plan.step(&batch, &updates, stop))?;
         if !stop || loss.is_finite() {
             entry.count(&updates, &mut groups, 1);
         }
@@ -313,8 +315,7 @@ impl Planner {
         }
         let mut losses = vec![0.0; order.len() / samples];
         let plan = &mut entry.plan;
-        let done =
-            without_gil(py, LONG, || plan.run_batches(&data, order, augment, &updates, stop, &mut losses)).raise()?;
+        let done = without_gil(py, LONG, || plan.run_batches(&data, order, augment, &updates, stop, &mut losses))?;
         losses.truncate(done);
         let updated = done - usize::from(stop && losses.last().is_some_and(|l| !l.is_finite()));
         entry.count(&updates, &mut groups, updated);

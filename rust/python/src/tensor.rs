@@ -10,6 +10,7 @@ use crate::arguments::{Given, named};
 use crate::convert;
 use crate::dtype::{self, PyDType};
 use crate::error::{Raise, type_error, type_name, value_error};
+use crate::gil;
 
 /// An n-dimensional array that remembers how it was made.
 #[pyclass(subclass, module = "fastnn", weakref)]
@@ -237,7 +238,7 @@ impl Tensor {
     ) -> PyResult<()> {
         let (inner, gradient) = (self.inner.clone(), gradient.map(|g| g.0));
         let keep = Keep { retain: retain_graph.unwrap_or(create_graph), create: create_graph };
-        py.detach(|| tape::backward(&inner, gradient.as_ref(), keep)).raise()
+        gil::detached(py, || tape::backward(&inner, gradient.as_ref(), keep))
     }
 
     /// A copy on the tape.

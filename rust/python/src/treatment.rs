@@ -7,13 +7,14 @@ use fastnn_core::ops::penalty::rows;
 use fastnn_core::optim::noise::TILE;
 use fastnn_core::optim::treatment::{self, Around, Noise, Treatment};
 use fastnn_core::tensor::tape;
-use fastnn_core::{DType, Float, Result, Tensor as Core, ops, with_float};
+use fastnn_core::{DType, Float, Result, Tensor as Core, ops, reserve, with_float};
 use pyo3::prelude::*;
 
 use crate::arguments::{Given, named};
-use crate::convert::Arg;
+use crate::convert::{Arg, Items};
 use crate::error::{Raise, value_error};
 use crate::gil;
+use crate::methods::elements;
 use crate::tensor::Tensor;
 
 /// What is kept of a parameter.
@@ -113,32 +114,33 @@ impl PyTreatment {
         let settings = &self.settings;
         let draw = settings.noise.map(|_| ops::random::next_gradient_draw());
         let grads: Vec<Core> = params.iter().filter_map(|p| p.inner.grad()).collect();
-        tape::no_grad(|| {
-            let norm = settings.clip_norm.map(|_| total(settings.clip_value, &grads)).transpose()?;
-            let mut position = 0;
-            // All new gradients first, so that an error leaves the old ones.
-            let mut all = Vec::with_capacity(params.len());
-            for param in &params {
-                if let Some(grad) = param.inner.grad() {
-                    let changed = with_float!(grad.dtype(), T => {
-                        let around: Around<T> = settings.at(0, draw, norm);
-                        if !around.changes_gradients() {
-                            continue;
-                        }
-                        let mut changed = ops::contiguous(&grad)?.view().slice::<T>().to_vec();
-                        around.gradient(&mut changed, position);
-                        tensor_of(&changed, grad.shape())
-                    });
-                    all.push((param, changed));
+        gil::held(|| {
+            tape::no_grad(|| {
+                let norm = settings.clip_norm.map(|_| total(settings.clip_value, &grads)).transpose()?;
+                let mut position = 0;
+                // All new gradients first, so that an error leaves the old ones.
+                let mut all = Vec::with_capacity(params.len());
+                for param in &params {
+                    if let Some(grad) = param.inner.grad() {
+                        let changed = with_float!(grad.dtype(), T => {
+                            let around: Around<T> = settings.at(0, draw, norm);
+                            if !around.changes_gradients() {
+                                continue;
+                            }
+                            let mut changed = reserve::copied(ops::contiguous(&grad)?.view().slice::<T>());
+                            around.gradient(&mut changed, position);
+                            tensor_of(&changed, grad.shape())
+                        });
+                        all.push((param, changed));
+                    }
+                    position += param.inner.numel().next_multiple_of(TILE);
                 }
-                position += param.inner.numel().next_multiple_of(TILE);
-            }
-            for (param, changed) in all {
-                param.inner.set_grad(Some(changed));
-            }
-            Ok(())
+                for (param, changed) in all {
+                    param.inner.set_grad(Some(changed));
+                }
+                Ok(())
+            })
         })
-        .raise()
     }
 
     /// After the optimizer's step: shorten rows, and take parameters that had a gradient into their averages.
@@ -146,27 +148,28 @@ impl PyTreatment {
     #[allow(clippy::needless_pass_by_value)] // from Python
     fn after(&self, params: Vec<PyRef<'_, Tensor>>) -> PyResult<()> {
         self.check(&params)?;
-        tape::no_grad(|| {
-            for (param, kept) in params.iter().map(|p| &p.inner).zip(&self.kept) {
-                if param.grad().is_none() {
-                    continue;
+        gil::held(|| {
+            tape::no_grad(|| {
+                for (param, kept) in params.iter().map(|p| &p.inner).zip(&self.kept) {
+                    if param.grad().is_none() {
+                        continue;
+                    }
+                    if let Some(max_norm) = kept.max_norm {
+                        limit_rows(param, max_norm)?;
+                    }
+                    let Some(average) = &kept.average else { continue };
+                    let moved = with_float!(param.dtype(), T => {
+                        let around: Around<T> = self.settings.at(0, None, None);
+                        let mut moved = reserve::copied(average.view().slice::<T>());
+                        around.average(ops::contiguous(&param.detach())?.view().slice::<T>(), &mut moved);
+                        tensor_of(&moved, average.shape())
+                    });
+                    ops::copy_(average, &moved)?;
                 }
-                if let Some(max_norm) = kept.max_norm {
-                    limit_rows(param, max_norm)?;
-                }
-                let Some(average) = &kept.average else { continue };
-                let moved = with_float!(param.dtype(), T => {
-                    let around: Around<T> = self.settings.at(0, None, None);
-                    let mut moved = average.view().slice::<T>().to_vec();
-                    around.average(ops::contiguous(&param.detach())?.view().slice::<T>(), &mut moved);
-                    tensor_of(&moved, average.shape())
-                });
-                ops::copy_(average, &moved)?;
-            }
-            self.settings.set_done(self.settings.done() + 1);
-            Ok(())
+                self.settings.set_done(self.settings.done() + 1);
+                Ok(())
+            })
         })
-        .raise()
     }
 
     /// The average of parameter `index`, which changes with every step.
@@ -190,7 +193,7 @@ impl PyTreatment {
 fn limit_rows(param: &Core, max_norm: f64) -> Result<()> {
     let cols = rows(param.shape()).1;
     let limited = with_float!(param.dtype(), T => {
-        let mut limited = ops::contiguous(&param.detach())?.view().slice::<T>().to_vec();
+        let mut limited = reserve::copied(ops::contiguous(&param.detach())?.view().slice::<T>());
         treatment::limit_rows(&mut limited, cols, max_norm);
         tensor_of(&limited, param.shape())
     });
@@ -210,8 +213,9 @@ pub fn limit_row_norms(py: Python<'_>, tensor: PyRef<'_, Tensor>, max_norm: Give
 #[pyfunction]
 #[pyo3(signature = (tensors, /))]
 #[allow(clippy::needless_pass_by_value)] // from Python
-pub fn total_norm(py: Python<'_>, tensors: Vec<Arg>) -> PyResult<f64> {
-    let numel = tensors.iter().map(|t| t.0.numel()).sum();
+pub fn total_norm(py: Python<'_>, tensors: Items<Arg>) -> PyResult<f64> {
+    let tensors = tensors.0;
+    let numel = elements(tensors.iter().map(|t| &t.0));
     gil::run(py, numel, || {
         tape::no_grad(|| {
             let floating = |t: &Core| if t.dtype().is_float() { Ok(t.detach()) } else { ops::cast(t, DType::F64) };
@@ -225,7 +229,8 @@ pub fn total_norm(py: Python<'_>, tensors: Vec<Arg>) -> PyResult<f64> {
 #[pyfunction]
 #[pyo3(signature = (tensors, penalties, /))]
 #[allow(clippy::needless_pass_by_value)] // from Python
-pub fn penalty(py: Python<'_>, tensors: Vec<Arg>, penalties: Vec<(String, f64, f64)>) -> PyResult<Tensor> {
+pub fn penalty(py: Python<'_>, tensors: Items<Arg>, penalties: Vec<(String, f64, f64)>) -> PyResult<Tensor> {
+    let tensors = tensors.0;
     if tensors.len() != penalties.len() {
         return Err(value_error(format!("penalty: expected {} penalties; got {}", tensors.len(), penalties.len())));
     }
@@ -238,6 +243,6 @@ pub fn penalty(py: Python<'_>, tensors: Vec<Arg>, penalties: Vec<(String, f64, f
         })
         .collect::<PyResult<Vec<_>>>()?;
     let tensors: Vec<&Core> = tensors.iter().map(|t| &t.0).collect();
-    let numel = tensors.iter().map(|t| t.numel()).sum();
+    let numel = elements(tensors.iter().copied());
     gil::run(py, numel, || ops::penalty::penalty(&tensors, &penalties)).map(Tensor::from)
 }

@@ -1,11 +1,10 @@
 //! The values of a tensor in Python: numbers, lists, arrays, text. A trace is told of all that is read.
 
 use fastnn_core::plan::trace;
-use fastnn_core::tensor::for_each_offset;
 use fastnn_core::{DType, Tensor as Core, with_element};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList};
+use pyo3::types::PyBool;
 use pyo3::{IntoPyObjectExt, intern};
 
 use crate::convert;
@@ -44,21 +43,6 @@ impl Tensor {
     }
 }
 
-fn nested<'py>(
-    py: Python<'py>,
-    shape: &[usize],
-    flat: &mut impl Iterator<Item = Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let Some((&n, rest)) = shape.split_first() else {
-        return flat.next().ok_or_else(|| value_error("expected as many elements as the shape has"));
-    };
-    let list = PyList::empty(py);
-    for _ in 0..n {
-        list.append(nested(py, rest, flat)?)?;
-    }
-    Ok(list.into_any())
-}
-
 #[pymethods]
 impl Tensor {
     /// The only value, for a check that no result depends on: steps in which it is read can be planned.
@@ -79,14 +63,8 @@ impl Tensor {
 
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         trace::read("tolist()");
-        let mut flat = Vec::with_capacity(self.inner.numel());
-        let mut failed = None;
-        for_each_offset(self.inner.layout(), |offset| match element(py, &self.inner, offset) {
-            Ok(value) => flat.push(value),
-            Err(error) => failed = Some(error),
-        });
-        failed.map_or(Ok(()), Err)?;
-        nested(py, self.inner.shape(), &mut flat.into_iter())
+        // By NumPy, whose lists are made fast, and fail where there is no memory for them.
+        convert::to_array(py, &self.inner)?.call_method0(intern!(py, "tolist"))
     }
 
     /// An array on the same memory.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from fastnn._types import check_at_least
+from fastnn._types import GREATEST, check_at_least
 
 Size: TypeAlias = "int | Sequence[int]"
 """A number for all dimensions, or one for each."""
@@ -16,13 +16,13 @@ def sizes(where: str, name: str, value: object, dims: int, least: int = 1) -> li
 
     Raises:
         TypeError: It is not made of integers.
-        ValueError: There are too many or too few of them, or one is below ``least``.
+        ValueError: There are too many or too few of them, or one is below ``least`` or above 2**31 - 1.
     """
     if not isinstance(value, (tuple, list)):
-        check_at_least(where, name, value, least)
-        return [int(value)] * dims  # type: ignore[call-overload]
-    if len(value) not in {1, dims}:
+        return [check_at_least(where, name, value, least, GREATEST)] * dims
+    # Read once: a subclass may say another length than it has.
+    values = list(value)
+    if len(values) not in {1, dims}:
         raise ValueError(f"{where}: expected {name} to be an int or {dims} of them; got {value}")
-    for size in value:
-        check_at_least(where, name, size, least)
-    return [int(size) for size in value] * (dims if len(value) == 1 else 1)
+    read = [check_at_least(where, name, size, least, GREATEST) for size in values]
+    return read * (dims if len(read) == 1 else 1)

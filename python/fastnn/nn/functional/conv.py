@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least, shape_of
+from fastnn._types import GREATEST, TensorLike, check_at_least, shape_of
 from fastnn.nn.functional._sizes import Size, sizes
 
 
@@ -49,7 +49,7 @@ def _conv(
     where = f"conv{dims}d"
     steps = sizes(where, "stride", stride, dims)
     gaps = sizes(where, "dilation", dilation, dims)
-    check_at_least(where, "groups", groups, 1)
+    groups = check_at_least(where, "groups", groups, 1, GREATEST)
     # Of a weight of another shape the op tells.
     kernel = (shape_of(weight)[2:] + (1,) * dims)[:dims]
     return _core.conv(input, weight, bias, steps, paddings(where, padding, kernel, steps, gaps), gaps, groups)
@@ -124,7 +124,7 @@ def _conv_transpose(
     dilation: Size,
 ) -> Tensor:
     where = f"conv_transpose{dims}d"
-    check_at_least(where, "groups", groups, 1)
+    groups = check_at_least(where, "groups", groups, 1, GREATEST)
     return _core.conv_transpose(
         input,
         weight,

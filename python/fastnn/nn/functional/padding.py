@@ -8,6 +8,8 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_integer, check_items, shape_of, shown
 
+# Sums of two, and with a size, are still int64.
+_MOST = 2**60
 _MODES = ("constant", "reflect", "replicate", "circular")
 
 
@@ -35,6 +37,9 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
     counts = [check_integer("pad", "numbers in pad", n) for n in check_items("pad", "pad", pad, "pairs of integers")]
     if len(counts) % 2:
         raise ValueError(f"pad: expected pairs of integers; got {tuple(counts)}")
+    for number in counts:
+        if not -_MOST <= number <= _MOST:
+            raise ValueError(f"pad: expected padding in [{-_MOST}, {_MOST}]; got {shown(number)}")
     pairs = list(zip(counts[::2], counts[1::2], strict=True))
     if mode == "constant":
         return _core.pad(input, pairs, mode, False if value is None else value)

@@ -6,7 +6,7 @@ import math
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least, check_number, shape_of, shown
+from fastnn._types import GREATEST, TensorLike, check_at_least, check_number, shape_of, shown
 from fastnn.nn.functional._sizes import sizes
 
 _MODES = ("nearest", "nearest-exact", "linear", "bilinear", "area")
@@ -77,7 +77,12 @@ def interpolate(
         output = sizes("interpolate", "size", size, dims)
     else:
         scales = _scales(scale_factor, dims)
-        output = [math.floor(n * factor) for n, factor in zip(shape[2:], scales, strict=True)]
+        output = [math.floor(min(n * factor, 2.0**63)) for n, factor in zip(shape[2:], scales, strict=True)]
+        if max(output) > GREATEST:
+            raise ValueError(
+                f"interpolate: expected scale_factor that makes sizes of at most {GREATEST}; "
+                f"got {scale_factor} for {shape}"
+            )
         if recompute_scale_factor:
             scales = None
     if mode == "area":
@@ -85,12 +90,12 @@ def interpolate(
     return _core.interpolate(input, output, scales, mode, bool(align_corners))
 
 
-def _factor(name: str, argument: str, factor: int, input: TensorLike) -> Tensor:
-    check_at_least(name, argument, factor, 1)
+def _factor(name: str, argument: str, factor: int, input: TensorLike) -> tuple[Tensor, int]:
+    factor = check_at_least(name, argument, factor, 1, GREATEST)
     x = input if isinstance(input, Tensor) else _core.as_tensor(input)
     if x.ndim < 3:
         raise ValueError(f"{name}: expected input of shape (*, c, h, w); got {tuple(x.shape)}")
-    return x
+    return x, factor
 
 
 def pixel_shuffle(input: TensorLike, upscale_factor: int) -> Tensor:
@@ -111,7 +116,7 @@ def pixel_shuffle(input: TensorLike, upscale_factor: int) -> Tensor:
     Source:
         Shi et al. 2016, https://arxiv.org/abs/1609.05158, equation 4, whose channels are ordered otherwise.
     """
-    x, r = _factor("pixel_shuffle", "upscale_factor", upscale_factor, input), upscale_factor
+    x, r = _factor("pixel_shuffle", "upscale_factor", upscale_factor, input)
     *batch, c, h, w = x.shape
     if c % r**2:
         raise ValueError(f"pixel_shuffle: expected channels that {r**2} divides; got {tuple(x.shape)}")
@@ -132,7 +137,7 @@ def pixel_unshuffle(input: TensorLike, downscale_factor: int) -> Tensor:
     Raises:
         ValueError: Height or width is no multiple of r.
     """
-    x, r = _factor("pixel_unshuffle", "downscale_factor", downscale_factor, input), downscale_factor
+    x, r = _factor("pixel_unshuffle", "downscale_factor", downscale_factor, input)
     *batch, c, h, w = x.shape
     if h % r or w % r:
         raise ValueError(f"pixel_unshuffle: expected height and width that {r} divides; got {tuple(x.shape)}")

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::vector::{Lanes, Vector, registers};
 use crate::element::{Float, LANES};
+use crate::reserve::{collected, filled};
 use crate::simd;
 
 /// Elements of the rows that are dealt out before the next step reads them: what was written just now is read slowly, and
@@ -113,22 +114,22 @@ impl<T: Lanes> Rows<T> {
         let most = ROOM / (stride * part + pitch);
         let count = (most.saturating_sub(w.span(0)) / w.stride[0] + 1).min(w.output[0]);
         let rows = if w.tiles() { 0 } else { (count - 1) * w.stride[0] + w.span(0) };
-        let mut first = vec![T::ZERO; pitch];
+        let mut first = filled(pitch, T::ZERO);
         for (i, first) in first[..w.output[1]].iter_mut().enumerate() {
             *first = T::from_f64(w.inside(1, i).0 as f64);
         }
         Self {
             windows: *w,
-            dealt: vec![T::NEG_INFINITY; rows * stride * part],
+            dealt: filled(rows * stride * part, T::NEG_INFINITY),
             part,
-            ahead: (0..w.kernel[1]).map(|j| j * w.dilation[1]).map(|j| j % stride * part + j / stride).collect(),
-            best: vec![T::ZERO; rows * pitch],
-            place: vec![T::ZERO; rows * pitch],
-            found: vec![T::ZERO; count * pitch],
+            ahead: collected((0..w.kernel[1]).map(|j| j * w.dilation[1]).map(|j| j % stride * part + j / stride)),
+            best: filled(rows * pitch, T::ZERO),
+            place: filled(rows * pitch, T::ZERO),
+            found: filled(count * pitch, T::ZERO),
             pitch,
             first,
-            numbers: (0..w.kernel[0] * w.kernel[1]).map(|k| T::from_f64(k as f64)).collect(),
-            inside: (0..w.output[0]).map(|i| w.inside(0, i)).collect(),
+            numbers: collected((0..w.kernel[0] * w.kernel[1]).map(|k| T::from_f64(k as f64))),
+            inside: collected((0..w.output[0]).map(|i| w.inside(0, i))),
             count,
         }
     }

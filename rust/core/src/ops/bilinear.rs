@@ -34,7 +34,7 @@ impl Op for OuterRows {
         let dtype = float_dtype(self.name(), inputs)?;
         let mut shape = inputs[0].shape.clone();
         let last = shape.len() - 1;
-        shape[last] *= inputs[1].shape[last];
+        shape[last] = shape[last].saturating_mul(inputs[1].shape[last]);
         Ok(smallvec![Meta { shape, dtype }])
     }
 

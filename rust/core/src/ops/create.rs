@@ -3,6 +3,7 @@
 use super::Scalar;
 use crate::element::DType;
 use crate::error::{Error, Result};
+use crate::reserve;
 use crate::tensor::{Tensor, layout::show, room};
 use crate::with_element;
 
@@ -47,7 +48,7 @@ pub fn arange(
         None => Scalar::Float(a + i as f64 * s),
     };
     Ok(with_element!(dtype, T => {
-        let values: Vec<T> = (0..n).map(|i| value(i).element()).collect();
+        let values: Vec<T> = reserve::collected((0..n).map(|i| value(i).element()));
         Tensor::from_slice(&values, &[n])
     }))
 }
@@ -60,7 +61,7 @@ pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Tensor {
     let value =
         |i: usize| if i < steps.div_ceil(2) { start + i as f64 * step } else { end - (steps - 1 - i) as f64 * step };
     with_element!(dtype, T => {
-        let values: Vec<T> = (0..steps).map(|i| Scalar::Float(value(i)).element()).collect();
+        let values: Vec<T> = reserve::collected((0..steps).map(|i| Scalar::Float(value(i)).element()));
         Tensor::from_slice(&values, &[steps])
     })
 }
@@ -69,7 +70,7 @@ pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Tensor {
 #[must_use]
 pub fn eye(n: usize, m: usize, dtype: DType) -> Tensor {
     with_element!(dtype, T => {
-        let mut values: Vec<T> = vec![T::default(); n * m];
+        let mut values: Vec<T> = reserve::filled(n * m, T::default());
         for i in 0..n.min(m) {
             values[i * m + i] = Scalar::Int(1).element();
         }
@@ -96,7 +97,7 @@ pub fn one_hot(labels: &Tensor, classes: Option<usize>) -> Result<Tensor> {
         None => (greatest + 1.0) as usize,
     };
     room::check("one_hot", &[labels_f64.len(), classes], DType::I64)?;
-    let mut values = vec![0_i64; labels_f64.len() * classes];
+    let mut values = reserve::filled(labels_f64.len() * classes, 0_i64);
     for (i, &label) in labels_f64.iter().enumerate() {
         if label < 0.0 || label >= classes as f64 {
             return Err(Error::index(format!("one_hot: expected labels in [0, {classes}); got {label}")));

@@ -23,6 +23,7 @@ use crate::element::{DType, Float};
 use crate::error::{Error, Result};
 use crate::kernels::norm::{self, Affine, AffineGrad, Groups, Measure, MomentsMut, Scaling};
 use crate::kernels::reduce;
+use crate::reserve;
 use crate::tensor::layout::{Dims, show};
 use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
@@ -189,7 +190,7 @@ impl GroupNorm {
         let Some((running_mean, running_var, momentum)) = &self.running else { return };
         for (running, batch) in [(running_mean, &outputs[1]), (running_var, &outputs[3])] {
             let c = running.numel();
-            let mut means = vec![T::ZERO; c];
+            let mut means = reserve::filled(c, T::ZERO);
             reduce::sum_columns(batch.slice::<T>(), n, c, c, &mut means);
             // SAFETY: the shape rule has checked its size; one member alone comes here, and nobody reads it meanwhile.
             let running_values = unsafe { running.view().part::<T>(0..c) };
@@ -337,7 +338,7 @@ impl Op for GroupNormGrad {
                     (sums.part::<T>(mine.clone()), sums.part::<T>(half + mine.start..half + mine.end))
                 },
                 None if shape.l > 1 => {
-                    scratch.resize(2 * mine.len(), T::from_f64(0.0));
+                    reserve::resize(&mut scratch, 2 * mine.len(), T::ZERO);
                     scratch.split_at_mut(mine.len())
                 }
                 None => Default::default(),

@@ -29,6 +29,7 @@ use super::{Op, Outputs, Run, alias, apply, apply_in_place, cast, expand, permut
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
+use crate::reserve;
 use crate::tensor::layout::{broadcast, dim_index, show};
 use crate::tensor::{Dims, Meta, Tensor, View};
 use crate::with_element;
@@ -77,13 +78,17 @@ fn index_dtype(op: &str, dtype: DType) -> Result<()> {
 pub fn nonzero(x: &Tensor) -> Result<Vec<Tensor>> {
     trace::obstacle("the shape of nonzero() depends on values");
     let mask = cast(x, DType::Bool)?;
-    let flat: Vec<usize> = mask.to_vec_f64().iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(i, _)| i).collect();
+    let values = mask.to_vec_f64();
+    let found = || values.iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(i, _)| i);
+    let mut flat: Vec<usize> = reserve::with_capacity(found().count());
+    flat.extend(found());
+    drop(values);
     let mut step = x.numel();
     Ok(x.shape()
         .iter()
         .map(|&size| {
             step /= size.max(1);
-            let column: Vec<i64> = flat.iter().map(|&i| (i / step.max(1) % size) as i64).collect();
+            let column: Vec<i64> = reserve::collected(flat.iter().map(|&i| (i / step.max(1) % size) as i64));
             Tensor::from_slice(&column, &[column.len()])
         })
         .collect())

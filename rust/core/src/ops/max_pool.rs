@@ -20,9 +20,10 @@ use crate::error::{Error, Result};
 use crate::kernels::max_pool::{
     MOST_OFFSETS, Ranges, Rows, Windows, max_ranges, max_windows, max_windows_backward, pick_windows,
 };
+use crate::reserve;
 use crate::tensor::layout::show;
 use crate::tensor::tape::Backward;
-use crate::tensor::{Meta, Tensor, View};
+use crate::tensor::{Meta, Tensor, View, room};
 use crate::with_float;
 
 /// Which elements are in a window.
@@ -58,7 +59,7 @@ fn fractional<T: Float>(sample: T, n: usize, out: usize, kernel: usize) -> Vec<(
         let at = |x: T| (x * alpha).to_f64() as usize;
         (at(T::from_f64(i as f64) + sample) - at(sample)).min(last)
     };
-    (0..out).map(|i| (place(i), place(i) + kernel)).collect()
+    reserve::collected((0..out).map(|i| (place(i), place(i) + kernel)))
 }
 
 impl MaxPool {
@@ -74,9 +75,9 @@ impl MaxPool {
                         let at = |k: usize| i * w.stride[axis] + k * step - w.padding[axis];
                         (at(first), at(end - 1) + 1)
                     };
-                    Ranges { of: (0..out).map(range).collect(), step }
+                    Ranges { of: reserve::collected((0..out).map(range)), step }
                 }
-                Regions::Adaptive => Ranges { of: (0..out).map(|i| adaptive(i, n, out)).collect(), step: 1 },
+                Regions::Adaptive => Ranges { of: reserve::collected((0..out).map(|i| adaptive(i, n, out))), step: 1 },
                 Regions::Fractional(kernel) => {
                     let samples = samples.expect("fractional windows have samples").slice::<T>();
                     Ranges { of: fractional(samples[2 * i + 1 - axis], n, out, kernel[axis]), step: 1 }
@@ -230,7 +231,10 @@ fn both(op: MaxPool, inputs: &[&Tensor]) -> Result<(Tensor, Tensor)> {
 fn regular(x: &Tensor, pooling: &Pooling) -> Result<MaxPool> {
     let output = pooling.output(&x.meta())?;
     let Pooling { name, dims, kernel, stride, padding, dilation, .. } = *pooling;
-    let windows = Windows { input: plane(x.shape(), dims), output, kernel, stride, padding, dilation };
+    let input = plane(x.shape(), dims);
+    // One window takes no step: that of a huge one would make a huge row.
+    let stride = [0, 1].map(|axis| if output[axis] == 1 { 1 } else { stride[axis] });
+    let windows = Windows { input, output, kernel, stride, padding, dilation };
     let empty = |axis: usize| (0..output[axis]).any(|i| windows.inside(axis, i).0 >= windows.inside(axis, i).1);
     if empty(0) || empty(1) {
         let expected = "input that every window has an element of";
@@ -241,8 +245,15 @@ fn regular(x: &Tensor, pooling: &Pooling) -> Result<MaxPool> {
 
 /// The greatest of each window.
 pub fn max_pool(x: &Tensor, pooling: &Pooling) -> Result<Tensor> {
-    let bytes = pooling.kernel[0].saturating_mul(pooling.kernel[1]) <= MOST_OFFSETS;
-    Ok(both(MaxPool { bytes, ..regular(x, pooling)? }, &[x])?.0)
+    let pool = regular(x, pooling)?;
+    // Rows are dealt out as far as a window reaches, which with `ceil_mode` may be far out of the image.
+    let input = plane(x.shape(), pooling.dims);
+    let fits = |axis: usize| {
+        (pooling.kernel[axis] - 1) * pooling.dilation[axis]
+            < input[axis] + 2 * pooling.padding[axis] + pooling.kernel[axis]
+    };
+    let bytes = pooling.kernel[0] * pooling.kernel[1] <= MOST_OFFSETS && fits(0) && fits(1);
+    Ok(both(MaxPool { bytes, ..pool }, &[x])?.0)
 }
 
 /// The greatest of each window, and its place in the plane.
@@ -253,7 +264,7 @@ pub fn max_pool_with_indices(x: &Tensor, pooling: &Pooling) -> Result<(Tensor, T
 /// The greatest of each of as many windows as asked for, as even as they can be; and its place in the plane.
 pub fn adaptive_max_pool(x: &Tensor, name: &'static str, dims: usize, output: [usize; 2]) -> Result<(Tensor, Tensor)> {
     check_image(name, &x.meta(), dims)?;
-    check_output(name, output, dims)?;
+    check_output(name, &x.meta(), output, dims)?;
     both(MaxPool { name, dims, regions: Regions::Adaptive, output, bytes: false }, &[x])
 }
 
@@ -271,11 +282,8 @@ pub fn fractional_max_pool(
 ) -> Result<(Tensor, Tensor)> {
     let name = "fractional_max_pool2d";
     check_image(name, &x.meta(), 2)?;
-    check_output(name, output, 2)?;
-    if kernel.contains(&0) {
-        let got = show(&kernel);
-        return Err(Error::value(format!("{name}: expected kernel_size of at least 1; got {got}")));
-    }
+    check_output(name, &x.meta(), output, 2)?;
+    room::settings(name, "kernel_size", &kernel, 1, || show(&kernel))?;
     let input = plane(x.shape(), 2);
     if (0..2).any(|axis| (kernel[axis] - 1).saturating_add(output[axis]) > input[axis]) {
         let (kernel, output) = (show(&kernel), show(&output));

@@ -51,6 +51,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
+use crate::reserve;
 use crate::simd::Flush;
 use crate::tensor::tape::{self, Backward, Node};
 use crate::tensor::{Layout, Meta, Tensor, View, room};
@@ -121,14 +122,19 @@ impl Saves {
     /// Whether input `i` is read.
     #[must_use]
     pub const fn input(self, i: usize) -> bool {
-        self.inputs >> i & 1 == 1
+        bit(self.inputs, i)
     }
 
     /// Whether output `i` is read.
     #[must_use]
     pub const fn output(self, i: usize) -> bool {
-        self.outputs >> i & 1 == 1
+        bit(self.outputs, i)
     }
+}
+
+/// Bit `i`; those that there are no bits for are as the last one.
+const fn bit(bits: u32, i: usize) -> bool {
+    bits >> if i < 31 { i } else { 31 } & 1 == 1
 }
 
 /// The circumstances in which an op runs.
@@ -270,11 +276,13 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
 
     let views: SmallVec<[View<'_>; 3]> = ready.iter().map(|t| t.view()).collect();
     op.check(&views)?;
-    let outputs: SmallVec<[Tensor; 1]> = output_meta.iter().map(|m| Tensor::empty(&m.shape, m.dtype)).collect();
-    {
+    let outputs = reserve::guard(op.name(), || {
+        let outputs: SmallVec<[Tensor; 1]> = output_meta.iter().map(|m| Tensor::empty(&m.shape, m.dtype)).collect();
         let targets: SmallVec<[View<'_>; 1]> = outputs.iter().map(Tensor::view).collect();
         execute(&*op, &input_meta, &output_meta, &views, &targets);
-    }
+        drop(targets);
+        Ok(outputs)
+    })?;
     drop(views);
     Ok(finish(&op, &ready, outputs, input_meta, output_meta, recorded))
 }
@@ -330,7 +338,10 @@ pub fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Resul
     op.infer(&metas)?;
     let views: SmallVec<[View<'_>; 3]> = inputs.iter().map(|t| t.view()).collect();
     op.check(&views)?;
-    execute(&*op, &metas, &[], &views, &[]);
+    reserve::guard(op.name(), || {
+        execute(&*op, &metas, &[], &views, &[]);
+        Ok(())
+    })?;
     target.storage().bump();
     trace::record(&op, &inputs, &[]);
     Ok(())

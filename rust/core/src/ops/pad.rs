@@ -14,6 +14,9 @@ use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_element;
 
+/// The greatest padding: sums of two, and with a size, are far from overflowing.
+const MOST: u64 = 1 << 60;
+
 /// Before and after, for each dimension.
 type Padding = SmallVec<[(i64, i64); 4]>;
 
@@ -106,6 +109,10 @@ pub fn pad(x: &Tensor, padding: &[(i64, i64)], value: Scalar) -> Result<Tensor> 
     }
     if value.promote(x.dtype()) != x.dtype() {
         return Err(Error::dtype(format!("pad: expected a value that {} can hold; got {value:?}", x.dtype())));
+    }
+    if let Some(&(before, after)) = padding.iter().find(|pair| pair.0.unsigned_abs().max(pair.1.unsigned_abs()) > MOST)
+    {
+        return Err(Error::value(format!("pad: expected padding in [-{MOST}, {MOST}]; got ({before}, {after})")));
     }
     let kept = std::iter::repeat_n((0, 0), x.ndim() - padding.len());
     let padding = kept.chain(padding.iter().rev().copied()).collect();

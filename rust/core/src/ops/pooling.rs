@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::tensor::Meta;
 use crate::tensor::layout::{Dims, show};
+use crate::tensor::room;
 
 use super::{float_dtype, shape_error};
 
@@ -49,7 +50,16 @@ pub(super) fn check_image(op: &str, x: &Meta, dims: usize) -> Result<()> {
     if x.shape[x.shape.len() - dims - 1..].contains(&0) {
         return Err(shape_error(op, &format!("input of shape {expected}, where only n may be 0"), &x.shape));
     }
+    if x.shape[x.shape.len() - dims..].iter().any(|&size| size > room::GREATEST) {
+        let expected = format!("input whose last {dims} sizes are at most {}", room::GREATEST);
+        return Err(shape_error(op, &expected, &x.shape));
+    }
     Ok(())
+}
+
+/// That there is memory for a result of this size, before tables are made for it.
+pub(super) fn check_room(op: &str, x: &Meta, dims: usize, output: [usize; 2]) -> Result<()> {
+    room::check(op, &with_plane(&x.shape, dims, output), x.dtype)
 }
 
 impl Pooling {
@@ -64,16 +74,18 @@ impl Pooling {
         check_image(op, x, self.dims)?;
         let input = plane(&x.shape, self.dims);
         let mut output = [0; 2];
+        let settings = [
+            ("kernel_size", self.kernel, 1),
+            ("stride", self.stride, 1),
+            ("dilation", self.dilation, 1),
+            ("padding", self.padding, 0),
+        ];
+        for (name, setting, least) in settings {
+            room::settings(op, name, &setting, least, || self.show(setting))?;
+        }
         for axis in 0..2 {
             let (kernel, stride, padding) = (self.kernel[axis], self.stride[axis], self.padding[axis]);
-            for (name, setting) in [("kernel_size", self.kernel), ("stride", self.stride), ("dilation", self.dilation)]
-            {
-                if setting[axis] == 0 {
-                    let got = self.show(setting);
-                    return Err(Error::value(format!("{op}: expected {name} of at least 1; got {got}")));
-                }
-            }
-            let reach = (kernel - 1).saturating_mul(self.dilation[axis]).saturating_add(1);
+            let reach = (kernel - 1) * self.dilation[axis] + 1;
             if padding > reach / 2 {
                 let (got, kernel) = (self.show(self.padding), self.show(self.kernel));
                 let dilated = if self.dilation == [1, 1] {
@@ -98,6 +110,7 @@ impl Pooling {
                 if self.ceil_mode && steps > 0 && steps * stride >= input[axis] + padding { steps - 1 } else { steps };
             output[axis] = last + 1;
         }
+        check_room(op, x, self.dims, output)?;
         Ok(output)
     }
 
@@ -119,11 +132,8 @@ pub(super) const fn adaptive(i: usize, n: usize, out: usize) -> (usize, usize) {
     (i * n / out, ((i + 1) * n).div_ceil(out))
 }
 
-/// That an adaptive layer is asked for something.
-pub(super) fn check_output(op: &str, output: [usize; 2], dims: usize) -> Result<()> {
-    if output.contains(&0) {
-        let got = show(&output[2 - dims..]);
-        return Err(Error::value(format!("{op}: expected output_size of at least 1; got {got}")));
-    }
-    Ok(())
+/// That a layer is asked for something that there is memory for.
+pub(super) fn check_output(op: &str, x: &Meta, output: [usize; 2], dims: usize) -> Result<()> {
+    room::settings(op, "output_size", &output, 1, || show(&output[2 - dims..]))?;
+    check_room(op, x, dims, output)
 }

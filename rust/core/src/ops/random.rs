@@ -121,7 +121,7 @@ pub fn randperm(n: usize) -> Result<Tensor> {
     if u32::try_from(n).is_err() {
         return Err(Error::value(format!("randperm: expected n below 2**32; got {n}")));
     }
-    let order: Vec<i64> = permutation(n).into_iter().map(i64::from).collect();
+    let order: Vec<i64> = crate::reserve::collected(permutation(n).into_iter().map(i64::from));
     Ok(Tensor::from_slice(&order, &[n]))
 }
 

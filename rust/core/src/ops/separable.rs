@@ -7,15 +7,16 @@
 
 use smallvec::smallvec;
 
-use super::pooling::{Pooling, adaptive, check_image, check_output, plane, with_plane};
+use super::pooling::{Pooling, adaptive, check_image, check_output, check_room, plane, with_plane};
 use super::{Grads, Op, Outputs, Run, apply, shape_error};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::kernels::separable::{self, Axis, Map, Stretch};
 use crate::kernels::vector::Lanes;
+use crate::reserve;
 use crate::tensor::layout::show;
 use crate::tensor::tape::Backward;
-use crate::tensor::{Meta, Tensor, View};
+use crate::tensor::{Meta, Tensor, View, room};
 use crate::with_float;
 
 /// Outputs from which on a stretch is worth its loops.
@@ -31,27 +32,43 @@ struct Taps {
 }
 
 impl Taps {
-    /// From the `(input, weight)` of each output.
-    fn new<I: IntoIterator<Item = (usize, f64)>>(inputs: usize, outputs: impl Iterator<Item = I>) -> Self {
-        let (mut starts, mut at, mut weights) = (vec![0], Vec::new(), Vec::new());
-        for output in outputs {
-            for (i, w) in output {
-                at.push(i as u32);
-                weights.push(w);
-            }
-            starts.push(at.len() as u32);
+    /// Room for `outputs` outputs of `taps` taps in all, whose names and places are numbers of 32 bits.
+    fn with_room(op: &str, inputs: usize, outputs: usize, taps: usize) -> Result<Self> {
+        if inputs.max(outputs).max(taps) >= u32::MAX as usize {
+            return Err(reserve::refused(op, taps.saturating_mul(size_of::<(u32, f64)>())));
         }
-        Self { inputs, starts, at, weights }
+        reserve::guard(op, || {
+            let (mut starts, at, weights) =
+                (reserve::with_capacity(outputs + 1), reserve::with_capacity(taps), reserve::with_capacity(taps));
+            starts.push(0);
+            Ok(Self { inputs, starts, at, weights })
+        })
+    }
+
+    /// Add an output, made of these `(input, weight)`.
+    fn push(&mut self, output: impl IntoIterator<Item = (usize, f64)>) {
+        for (i, w) in output {
+            self.at.push(i as u32);
+            self.weights.push(w);
+        }
+        self.starts.push(self.at.len() as u32);
     }
 
     /// One input for each output, as it is.
-    fn copies(inputs: usize, outputs: impl Iterator<Item = usize>) -> Self {
-        Self::new(inputs, outputs.map(|i| [(i, 1.0)]))
+    fn copies(op: &str, inputs: usize, outputs: impl ExactSizeIterator<Item = usize>) -> Result<Self> {
+        let mut taps = Self::with_room(op, inputs, outputs.len(), outputs.len())?;
+        outputs.for_each(|i| taps.push([(i, 1.0)]));
+        Ok(taps)
     }
 
     /// The mean of a range of inputs for each output, or a multiple of their sum.
-    fn means(inputs: usize, ranges: impl Iterator<Item = (usize, usize, f64)>) -> Self {
-        Self::new(inputs, ranges.map(|(first, end, w)| (first..end).map(move |i| (i, w))))
+    fn means(op: &str, inputs: usize, outputs: usize, range: impl Fn(usize) -> (usize, usize, f64)) -> Result<Self> {
+        let count = (0..outputs).map(&range).map(|(first, end, _)| end - first).fold(0, usize::saturating_add);
+        let mut taps = Self::with_room(op, inputs, outputs, count)?;
+        for (first, end, w) in (0..outputs).map(range) {
+            taps.push((first..end).map(|i| (i, w)));
+        }
+        Ok(taps)
     }
 
     fn outputs(&self) -> usize {
@@ -107,22 +124,39 @@ impl Taps {
     /// Where outputs begin that are not the same as the one before; and how many outputs there are.
     fn runs(&self) -> Vec<u32> {
         let n = self.outputs();
-        let begins = (0..n).filter(|&i| i == 0 || self.of(i) != self.of(i - 1));
-        begins.chain([n]).map(|i| i as u32).collect()
+        let begins = || (0..n).filter(|&i| i == 0 || self.of(i) != self.of(i - 1));
+        let mut runs = reserve::with_capacity(begins().count() + 1);
+        runs.extend(begins().chain([n]).map(|i| i as u32));
+        runs
     }
 
     fn axis<'a, T>(&'a self, weights: &'a [T]) -> Axis<'a, T> {
         Axis { inputs: self.inputs, starts: &self.starts, at: &self.at, weights }
     }
 
-    fn transposed(&self) -> Self {
-        let mut outputs = vec![Vec::new(); self.inputs];
+    /// What each input adds to: the taps in the order of their outputs.
+    fn transposed(&self, op: &str) -> Result<Self> {
+        let mut taps = Self::with_room(op, self.outputs(), self.inputs, self.at.len())?;
+        taps.starts.resize(self.inputs + 1, 0);
+        for &i in &self.at {
+            taps.starts[i as usize + 1] += 1;
+        }
+        for i in 0..self.inputs {
+            taps.starts[i + 1] += taps.starts[i];
+        }
+        taps.at.resize(self.at.len(), 0);
+        taps.weights.resize(self.at.len(), 0.0);
+        // Until its taps are placed, an input's start is where the next of them goes: at last, where the following begins.
         for (o, range) in self.starts.windows(2).enumerate() {
             for k in range[0] as usize..range[1] as usize {
-                outputs[self.at[k] as usize].push((o, self.weights[k]));
+                let next = &mut taps.starts[self.at[k] as usize];
+                (taps.at[*next as usize], taps.weights[*next as usize]) = (o as u32, self.weights[k]);
+                *next += 1;
             }
         }
-        Self::new(self.outputs(), outputs.into_iter())
+        taps.starts.rotate_right(1);
+        taps.starts[0] = 0;
+        Ok(taps)
     }
 }
 
@@ -150,14 +184,14 @@ impl Separable {
         let y = unsafe { y.part::<T>(planes.start * out..planes.end * out) };
         let x = &x.slice::<T>()[planes.start * size..planes.end * size];
         let [row_weights, col_weights] =
-            [rows, cols].map(|taps| taps.weights.iter().map(|&w| T::from_f64(w)).collect::<Vec<_>>());
+            [rows, cols].map(|taps| reserve::collected(taps.weights.iter().map(|&w| T::from_f64(w))));
         let map = Map {
             rows: rows.axis(&row_weights),
             runs: &self.runs,
             cols: cols.axis(&col_weights),
             stretch: self.stretch,
         };
-        separable::planes(x, &map, &mut vec![T::ZERO; map.room()], y);
+        separable::planes(x, &map, &mut reserve::filled(map.room(), T::ZERO), y);
     }
 }
 
@@ -178,8 +212,8 @@ impl Op for Separable {
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
-        let taps = [self.rows.transposed(), self.cols.transposed()];
-        Ok(smallvec![Some(apply(Self::new(self.name, self.dims, taps), &[cx.grad()])?)])
+        let taps = [self.rows.transposed(self.name)?, self.cols.transposed(self.name)?];
+        Ok(smallvec![Some(by_axes(cx.grad(), self.name, self.dims, taps)?)])
     }
 
     fn work(&self, inputs: &[Meta], outputs: &[Meta]) -> usize {
@@ -188,7 +222,7 @@ impl Op for Separable {
 }
 
 fn by_axes(x: &Tensor, name: &'static str, dims: usize, taps: [Taps; 2]) -> Result<Tensor> {
-    apply(Separable::new(name, dims, taps), &[x])
+    apply(reserve::guard(name, || Ok(Separable::new(name, dims, taps)))?, &[x])
 }
 
 /// What a mean counts, beside the elements of its window.
@@ -207,7 +241,7 @@ pub fn avg_pool(x: &Tensor, pooling: &Pooling, divisor: Divisor) -> Result<Tenso
         return Err(Error::value(format!("{}: expected divisor_override other than 0; got 0", pooling.name)));
     }
     let input = plane(x.shape(), pooling.dims);
-    let taps = [0, 1].map(|axis| {
+    let taps = |axis: usize| {
         let (n, padding) = (input[axis], pooling.padding[axis]);
         let range = |i: usize| {
             let start = i * pooling.stride[axis];
@@ -221,24 +255,24 @@ pub fn avg_pool(x: &Tensor, pooling: &Pooling, divisor: Divisor) -> Result<Tenso
             };
             (first, last.max(first), weight)
         };
-        Taps::means(n, (0..output[axis]).map(range))
-    });
-    by_axes(x, pooling.name, pooling.dims, taps)
+        Taps::means(pooling.name, n, output[axis], range)
+    };
+    by_axes(x, pooling.name, pooling.dims, [taps(0)?, taps(1)?])
 }
 
 /// The mean of each of as many windows as asked for, as even as they can be.
 pub fn adaptive_avg_pool(x: &Tensor, name: &'static str, dims: usize, output: [usize; 2]) -> Result<Tensor> {
     check_image(name, &x.meta(), dims)?;
-    check_output(name, output, dims)?;
+    check_output(name, &x.meta(), output, dims)?;
     let input = plane(x.shape(), dims);
-    let taps = [0, 1].map(|axis| {
+    let taps = |axis: usize| {
         let range = |i| {
             let (first, end) = adaptive(i, input[axis], output[axis]);
             (first, end, 1.0 / (end - first) as f64)
         };
-        Taps::means(input[axis], (0..output[axis]).map(range))
-    });
-    by_axes(x, name, dims, taps)
+        Taps::means(name, input[axis], output[axis], range)
+    };
+    by_axes(x, name, dims, [taps(0)?, taps(1)?])
 }
 
 /// How [`upsample`] finds what lies between elements.
@@ -262,17 +296,23 @@ fn rounded(dtype: DType, x: f64) -> f64 {
     if dtype == DType::F32 { f64::from(x as f32) } else { x }
 }
 
-fn interpolated(n: usize, out: usize, scale: Option<f64>, mode: Interpolation, dtype: DType) -> Taps {
+fn interpolated(
+    op: &str,
+    (n, out): (usize, usize),
+    scale: Option<f64>,
+    mode: Interpolation,
+    dtype: DType,
+) -> Result<Taps> {
     // As in PyTorch, places are computed in the precision of the image, and those of the nearest always in float32.
     let linear = matches!(mode, Interpolation::Linear { .. });
     let r = |x: f64| rounded(if linear { dtype } else { DType::F32 }, x);
     let scale = scale.map_or_else(|| r(n as f64 / out as f64), |s| r(1.0 / s));
     match mode {
-        Interpolation::Nearest | Interpolation::Linear { .. } if out == n => Taps::copies(n, 0..out),
-        Interpolation::Nearest if out == 2 * n => Taps::copies(n, (0..out).map(|i| i / 2)),
-        Interpolation::Nearest => Taps::copies(n, (0..out).map(|i| (r(i as f64 * scale) as usize).min(n - 1))),
+        Interpolation::Nearest | Interpolation::Linear { .. } if out == n => Taps::copies(op, n, 0..out),
+        Interpolation::Nearest if out == 2 * n => Taps::copies(op, n, (0..out).map(|i| i / 2)),
+        Interpolation::Nearest => Taps::copies(op, n, (0..out).map(|i| (r(i as f64 * scale) as usize).min(n - 1))),
         Interpolation::NearestExact => {
-            Taps::copies(n, (0..out).map(|i| (r((i as f64 + 0.5) * scale) as usize).min(n - 1)))
+            Taps::copies(op, n, (0..out).map(|i| (r((i as f64 + 0.5) * scale) as usize).min(n - 1)))
         }
         Interpolation::Linear { align_corners } => {
             let between = |i: usize| {
@@ -287,9 +327,21 @@ fn interpolated(n: usize, out: usize, scale: Option<f64>, mode: Interpolation, d
                 let share = r(place - first as f64).clamp(0.0, 1.0);
                 [(first, r(1.0 - share)), (second, share)]
             };
-            Taps::new(n, (0..out).map(between))
+            let mut taps = Taps::with_room(op, n, out, out.saturating_mul(2))?;
+            (0..out).map(between).for_each(|output| taps.push(output));
+            Ok(taps)
         }
     }
+}
+
+/// That a size can be made.
+fn check_upsampled(op: &str, x: &Tensor, dims: usize, output: [usize; 2]) -> Result<()> {
+    let got = || show(&output[2 - dims..]);
+    if output.contains(&0) {
+        return Err(Error::value(format!("{op}: expected an output size of at least 1; got {}", got())));
+    }
+    room::settings(op, "an output size", &output, 1, got)?;
+    check_room(op, &x.meta(), dims, output)
 }
 
 /// x in another size. `scales` are what the user multiplies the size with, where that is what places are computed from.
@@ -305,16 +357,13 @@ pub fn upsample(
         return Err(shape_error(name, "input of shape (n, c, l) or (n, c, h, w)", x.shape()));
     }
     check_image(name, &x.meta(), dims)?;
-    if output.contains(&0) {
-        let got = show(&output[2 - dims..]);
-        return Err(Error::value(format!("{name}: expected an output size of at least 1; got {got}")));
-    }
+    check_upsampled(name, x, dims, output)?;
     let input = plane(x.shape(), dims);
     if let Some(scale) = scales.iter().flatten().find(|s| !(**s > 0.0 && s.is_finite())) {
         return Err(Error::value(format!("{name}: expected scale_factor above 0; got {scale}")));
     }
-    let taps = [0, 1].map(|axis| interpolated(input[axis], output[axis], scales[axis], mode, x.dtype()));
-    by_axes(x, name, dims, taps)
+    let taps = |axis: usize| interpolated(name, (input[axis], output[axis]), scales[axis], mode, x.dtype());
+    by_axes(x, name, dims, [taps(0)?, taps(1)?])
 }
 
 /// What takes the place of elements outside of an image.
@@ -332,9 +381,13 @@ pub enum Outside {
 pub fn pad_from_inside(x: &Tensor, dims: usize, padding: [(i64, i64); 2], mode: Outside) -> Result<Tensor> {
     check_image("pad", &x.meta(), dims)?;
     let input = plane(x.shape(), dims);
-    let mut taps = Vec::with_capacity(2);
-    for (&n, (before, after)) in input.iter().zip(padding) {
-        let n = n as i64;
+    let output = |axis: usize| {
+        let (before, after) = padding[axis];
+        let size = (input[axis] as i64).checked_add(before).and_then(|n| n.checked_add(after));
+        size.and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
+    };
+    let taps = |axis: usize| {
+        let (n, (before, after)) = (input[axis] as i64, padding[axis]);
         let (limit, reason) = match mode {
             Outside::Reflect => (n - 1, "less than the input"),
             Outside::Replicate => (i64::MAX, ""),
@@ -345,14 +398,15 @@ pub fn pad_from_inside(x: &Tensor, dims: usize, padding: [(i64, i64); 2], mode: 
             let shape = show(x.shape());
             return Err(Error::value(format!("pad: expected padding of {reason}, which is {shape}; got {got}")));
         }
-        let out = n.checked_add(before).and_then(|m| m.checked_add(after)).unwrap_or(0);
+        let out = output(axis);
         if out < 1 {
             let shape = show(x.shape());
             let got = format!("({before}, {after})");
             return Err(Error::value(format!("pad: expected padding that leaves something of {shape}; got {got}")));
         }
-        let inside = |i: i64| {
-            let at = i - before;
+        check_room("pad", &x.meta(), dims, [output(0), output(1)])?;
+        let inside = |i: usize| {
+            let at = i as i64 - before;
             let place = match mode {
                 Outside::Replicate => at.clamp(0, n - 1),
                 Outside::Circular => at.rem_euclid(n),
@@ -362,10 +416,9 @@ pub fn pad_from_inside(x: &Tensor, dims: usize, padding: [(i64, i64); 2], mode: 
             };
             place as usize
         };
-        taps.push(Taps::copies(n as usize, (0..out).map(inside)));
-    }
-    let taps: [Taps; 2] = taps.try_into().expect("an axis each");
-    by_axes(x, "pad", dims, taps)
+        Taps::copies("pad", n as usize, (0..out).map(inside))
+    };
+    by_axes(x, "pad", dims, [taps(0)?, taps(1)?])
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ impl Tensor {
     /// All elements in row-major order, converted to f64: for tests and messages.
     #[must_use]
     pub fn to_vec_f64(&self) -> Vec<f64> {
-        let mut out = Vec::with_capacity(self.numel());
+        let mut out = crate::reserve::with_capacity(self.numel());
         crate::with_element!(self.dtype(), T => {
             let ptr = self.view().ptr::<T>();
             for_each_offset(self.layout(), |offset| {

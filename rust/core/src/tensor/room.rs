@@ -1,4 +1,4 @@
-//! Whether there can be a tensor of some shape at all.
+//! Whether there can be a tensor of some shape at all, or a geometry of some settings.
 
 use std::alloc::{Layout as Memory, alloc, dealloc};
 
@@ -6,15 +6,31 @@ use super::layout::show;
 use super::storage::ALIGNMENT;
 use crate::element::DType;
 use crate::error::{Error, Result};
+use crate::reserve;
 
 /// Bytes from which on memory is tried before it is promised: below, the system has always given it.
 const LARGE: usize = 1 << 28;
 
-/// Refuse more elements than can be counted.
+/// The greatest setting of a geometry: a stride, a padding, a kernel's or a window's size. Products of two, and sums of some of
+/// those, are far from overflowing.
+pub const GREATEST: usize = i32::MAX as usize;
+
+/// Refuse settings outside of `least..=GREATEST`; `got` says how the user gave them.
+pub fn settings(op: &str, name: &str, values: &[usize], least: usize, got: impl FnOnce() -> String) -> Result<()> {
+    if values.iter().any(|&value| value > GREATEST) {
+        return Err(Error::value(format!("{op}: expected {name} in [{least}, {GREATEST}]; got {}", got())));
+    }
+    if values.iter().any(|&value| value < least) {
+        return Err(Error::value(format!("{op}: expected {name} of at least {least}; got {}", got())));
+    }
+    Ok(())
+}
+
+/// Refuse more elements than can be counted. Where a dimension is empty, so are strides that cannot.
 pub fn countable(op: &str, shape: &[usize]) -> Result<usize> {
-    let bytes = shape.iter().try_fold(size_of::<u64>(), |n, &size| n.checked_mul(size));
+    let bytes = shape.iter().try_fold(size_of::<u64>(), |n, &size| n.checked_mul(size.max(1)));
     match bytes {
-        Some(bytes) if isize::try_from(bytes).is_ok() => Ok(bytes / size_of::<u64>()),
+        Some(bytes) if isize::try_from(bytes).is_ok() => Ok(shape.iter().product()),
         _ => Err(Error::value(format!("{op}: expected sizes that fit in memory; got {}", show(shape)))),
     }
 }
@@ -36,16 +52,21 @@ pub fn check(op: &str, shape: &[usize], dtype: DType) -> Result<()> {
             !ptr.is_null()
         }
     });
-    if given {
-        Ok(())
-    } else {
-        Err(Error::state(format!("{op}: can't allocate memory: you tried to allocate {bytes} bytes")))
-    }
+    if given { Ok(()) } else { Err(reserve::refused(op, bytes)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_have_a_range() {
+        let check = |value| settings("conv1d", "stride", &[2, value], 1, || value.to_string());
+        assert!(check(1).is_ok() && check(GREATEST).is_ok());
+        let message = |value| check(value).unwrap_err().message().to_owned();
+        assert_eq!(message(0), "conv1d: expected stride of at least 1; got 0");
+        assert_eq!(message(1 << 62), "conv1d: expected stride in [1, 2147483647]; got 4611686018427387904");
+    }
 
     #[test]
     fn what_no_memory_holds_is_refused() {
@@ -54,6 +75,10 @@ mod tests {
         assert_eq!(
             message(&[1 << 40, 1 << 40]),
             "zeros: expected sizes that fit in memory; got (1099511627776, 1099511627776)"
+        );
+        assert_eq!(
+            message(&[1 << 40, 0, 1 << 40]),
+            "zeros: expected sizes that fit in memory; got (1099511627776, 0, 1099511627776)"
         );
         assert_eq!(message(&[1 << 50]), "zeros: can't allocate memory: you tried to allocate 4503599627370496 bytes");
     }

@@ -5,6 +5,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::reserve::exhausted;
+
 /// Bytes to which owned memory is aligned: a cache line and an AVX-512 register.
 pub const ALIGNMENT: usize = 64;
 
@@ -35,10 +37,11 @@ unsafe impl Send for Storage {}
 unsafe impl Sync for Storage {}
 
 impl Storage {
-    /// Uninitialised memory of our own; whoever asks for it writes every element before anyone reads.
+    /// Uninitialised memory of our own; whoever asks for it writes every element before anyone reads. Unwinds as
+    /// [`exhausted`] where there is none.
     #[must_use]
     pub fn alloc(bytes: usize) -> Self {
-        let memory = Memory::from_size_align(spare::rounded(bytes), ALIGNMENT).expect("size fits in memory");
+        let Ok(memory) = Memory::from_size_align(spare::rounded(bytes), ALIGNMENT) else { exhausted(bytes) };
         if let Some(ptr) = spare::take(memory.size()).or_else(|| large::take(memory.size())) {
             return Self {
                 ptr,
@@ -50,8 +53,9 @@ impl Storage {
         }
         // SAFETY: the size is not zero.
         let ptr = unsafe { alloc(memory) };
-        // Where a caller's wish can be that large, `room` has refused it before.
-        assert!(!ptr.is_null(), "there is no memory for {bytes} bytes");
+        if ptr.is_null() {
+            exhausted(bytes);
+        }
         Self { ptr, bytes, owner: Owner::Ours(memory), version: AtomicU64::new(0), claimed: AtomicBool::new(false) }
     }
 

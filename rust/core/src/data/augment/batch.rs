@@ -4,6 +4,7 @@ use super::{Mixed, Pipeline, Shape, Worker, mix_images, mix_labels, mix_targets,
 use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::kernels::image::Pixel;
+use crate::reserve;
 use crate::rng::Draw;
 use crate::threads;
 
@@ -55,7 +56,7 @@ pub fn images<S: Pixel>(
     spread(n, out, Worker::default, one);
     let mixed = pipeline.mixed(draw, n, to).filter(|_| n > 0);
     if let Some(mixed) = mixed.as_ref().filter(|mixed| !mixed.partner.is_empty()) {
-        let before = out.to_vec();
+        let before = reserve::copied(out);
         spread(n, out, || (), |i, out, ()| mix_images(mixed, i, to, &before, out));
     }
     Ok(mixed)

@@ -43,7 +43,7 @@ impl Words {
 
     /// An integer of 0..n, by multiplication: ⌊n·unit⌋.
     pub(super) fn below(&mut self, n: usize) -> usize {
-        ((self.word() * n as u64) >> 32) as usize
+        ((u128::from(self.word()) * n as u128) >> 32) as usize
     }
 
     /// Whether something of probability `p` happens: 0 and 1 are exact.

@@ -7,6 +7,7 @@ use super::{Pipeline, Shape};
 use crate::element::Float;
 use crate::kernels::image::warp::{At, Bounds, Frame, bilinear, blur, blur_room, moved, nearest};
 use crate::kernels::image::{Pixel, Sampled, colour, load, noise, store};
+use crate::reserve::resize;
 use crate::rng::{self, Draw};
 
 /// Room for one image in its states; one for each thread.
@@ -57,8 +58,8 @@ impl<T: Sampled> Worker<T> {
             return;
         }
         let (mut values, mut changed) = (std::mem::take(&mut self.loaded), std::mem::take(&mut self.changed));
-        values.resize(x.len(), T::ZERO);
-        changed.resize(out.len(), T::ZERO);
+        resize(&mut values, x.len(), T::ZERO);
+        resize(&mut changed, out.len(), T::ZERO);
         load(x, &mut values);
         self.act(&actions, from, &values, &mut changed, &around);
         store(&changed, out);
@@ -75,7 +76,7 @@ impl<T: Sampled> Worker<T> {
             if action.moves() {
                 let to = action.shape(shape);
                 moves -= 1;
-                other.resize(if moves == 0 { 0 } else { to.numel() }, T::ZERO);
+                resize(&mut other, if moves == 0 { 0 } else { to.numel() }, T::ZERO);
                 let source = if place == Place::Given { x } else { &image };
                 self.move_pixels(action, source, shape, if moves == 0 { out } else { &mut other }, around);
                 std::mem::swap(&mut image, &mut other);
@@ -211,7 +212,7 @@ impl<T: Sampled> Worker<T> {
 
     /// A standard normal number for every one of the image.
     fn draw_normals(&mut self, draw: Draw, shape: Shape, around: &Around) {
-        self.room.resize(shape.numel(), T::ZERO);
+        resize(&mut self.room, shape.numel(), T::ZERO);
         rng::normal(draw, around.i * shape.numel().next_multiple_of(4), &mut self.room);
     }
 
@@ -245,13 +246,13 @@ impl<T: Sampled> Worker<T> {
     fn draw_field(&mut self, draw: Draw, shape: Shape, around: &Around, alpha: (f64, f64), sigma: (f64, f64)) {
         let (h, w) = (shape.h, shape.w);
         let n = h * w;
-        self.field.resize(2 * n, T::ZERO);
+        resize(&mut self.field, 2 * n, T::ZERO);
         rng::uniform(draw, around.i * (2 * n).next_multiple_of(4), &mut self.field);
         for (plane, (alpha, sigma)) in self.field.chunks_exact_mut(n).zip([(alpha.0, sigma.0), (alpha.1, sigma.1)]) {
             colour::scale(plane, T::from_f64(2.0 * alpha), T::from_f64(-alpha));
             if sigma > 0.0 {
                 let kernel = gaussian(sigma);
-                self.room.resize(blur_room(h, w, kernel.len()), T::ZERO);
+                resize(&mut self.room, blur_room(h, w, kernel.len()), T::ZERO);
                 blur(plane, (h, w), &kernel, &mut self.room);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{CHUNK, Sampled, at_least, at_most, chunks, copy, put, reverse};
 use crate::kernels::vector::registers;
+use crate::reserve::resize;
 use crate::simd;
 
 /// How many columns a frame adds on the left, and in all: half a pixel less than a place one outside may be rounded to two
@@ -28,7 +29,7 @@ impl<'a, T: Sampled> Frame<'a, T> {
     /// Frame the c planes of `image`, in `room`; the margin of a plane has its value of `fill`, which may be one for all.
     pub fn new(image: &[T], (c, h, w): (usize, usize, usize), fill: &[f64], room: &'a mut Vec<T>) -> Self {
         let plane = Self { data: &[], c, h, w }.plane();
-        room.resize(c * plane + SLACK, T::ZERO);
+        resize(room, c * plane + SLACK, T::ZERO);
         frame(image, (c, h, w), fill, room);
         Self { data: room, c, h, w }
     }
@@ -220,7 +221,7 @@ simd! {
         let [x0, x1, y0, y1] = numbers::<T>(bounds, h, w);
         assert!(image.len() == c * n && out.len() == c * oh * ow);
         // Planes with the value outside as one more pixel.
-        room.resize(c * (n + 1), T::ZERO);
+        resize(room, c * (n + 1), T::ZERO);
         for (channel, plane) in room.chunks_exact_mut(n + 1).enumerate() {
             copy(&image[channel * n..(channel + 1) * n], &mut plane[..n]);
             plane[n] = T::from_f64(fill[channel % fill.len()]);

@@ -3,11 +3,12 @@
 //! A strip is some rows of A or columns of B over some steps of the inner index; packed, element `i` of step `p` lies
 //! at `p * width + i`, the width being a multiple of a register.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
 
 use crate::element::Float;
 use crate::kernels::vector::{Vector, prefetch};
+use crate::reserve::exhausted;
 
 /// A cache line, and the widest register.
 const ALIGN: usize = 64;
@@ -113,14 +114,14 @@ impl Buffer {
 
     /// Room for at least `len` elements, aligned to a cache line, its content unknown.
     pub(super) fn reserve<T: Float>(&mut self, len: usize) -> *mut T {
-        let bytes = len * size_of::<T>();
+        let bytes = len.saturating_mul(size_of::<T>());
         if self.bytes < bytes {
             *self = Self::EMPTY;
-            let layout = Layout::from_size_align(bytes, ALIGN).expect("a packed operand fits the address space");
+            let Ok(layout) = Layout::from_size_align(bytes, ALIGN) else { exhausted(bytes) };
             // SAFETY: `bytes` is above `self.bytes`, so above 0.
             let ptr = unsafe { alloc(layout) };
             if ptr.is_null() {
-                handle_alloc_error(layout);
+                exhausted(bytes);
             }
             *self = Self { ptr, bytes };
         }

@@ -39,7 +39,7 @@ impl Groups {
     /// Channels of a group.
     #[must_use]
     pub const fn channels(self) -> usize {
-        self.c / self.groups
+        if self.groups == 0 { 0 } else { self.c / self.groups }
     }
 
     /// Elements of a row.

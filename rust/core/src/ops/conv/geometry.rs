@@ -2,7 +2,11 @@
 
 use smallvec::SmallVec;
 
+use crate::error::Result;
 use crate::kernels::conv::{Axis, Frame};
+use crate::reserve;
+use crate::tensor::layout::show;
+use crate::tensor::room;
 
 /// Stride, padding, dilation and groups of a convolution over (h, w).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,44 @@ pub(super) struct Slide {
 }
 
 impl Settings {
+    /// Refuse settings out of range; `dims` is how many dimensions the user sees.
+    pub(super) fn check(&self, op: &str, dims: usize) -> Result<()> {
+        let first = 2 - dims;
+        let shown = |values: &[usize; 2]| if dims == 1 { values[1].to_string() } else { show(values) };
+        for (name, values) in [("stride", &self.stride), ("dilation", &self.dilation)] {
+            room::settings(op, name, &values[first..], 1, || shown(values))?;
+        }
+        for (before, after) in &self.padding[first..] {
+            room::settings(op, "padding", &[*before, *after], 0, || before.max(after).to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Refuse windows that reach over more than can be counted, of `channels` images.
+    pub(super) fn check_reach(
+        &self,
+        op: &str,
+        channels: usize,
+        positions: [usize; 2],
+        kernel: [usize; 2],
+    ) -> Result<()> {
+        let reach = [0, 1].map(|d| {
+            let steps = positions[d].saturating_sub(1);
+            steps.saturating_mul(self.stride[d]).saturating_add(self.span(d, kernel[d]))
+        });
+        room::countable(op, &[channels, reach[0], reach[1]]).map(|_| ())
+    }
+
+    /// The size of a padded image along dimension `d`, as far as it can be counted.
+    pub(super) fn padded(&self, d: usize, size: usize) -> usize {
+        size.saturating_add(self.padding[d].0).saturating_add(self.padding[d].1)
+    }
+
+    /// How far a kernel reaches along dimension `d`, as far as it can be counted.
+    pub(super) fn span(&self, d: usize, kernel: usize) -> usize {
+        kernel.saturating_sub(1).saturating_mul(self.dilation[d]).saturating_add(1)
+    }
+
     /// Positions of the window along dimension `d` of this size; none if the kernel is larger than the padded image.
     #[must_use]
     pub fn positions(&self, d: usize, size: usize, kernel: usize) -> Option<usize> {
@@ -59,7 +101,9 @@ impl Settings {
     fn forward_axis(&self, d: usize, size: usize, kernel: usize) -> Axis {
         let output = self.positions(d, size, kernel).expect("the shape rule has checked it");
         let offsets = (0..kernel).map(|t| (t * self.dilation[d]) as isize - self.padding[d].0 as isize).collect();
-        Axis { input: size, output, step: self.stride[d], offsets }
+        // One position takes no step: that of a huge one would make a huge frame.
+        let step = if output == 1 { 1 } else { self.stride[d] };
+        Axis { input: size, output, step, offsets }
     }
 
     /// The windows of the convolution itself.
@@ -74,22 +118,24 @@ impl Settings {
     /// the result, and its taps.
     fn turned_axes(&self, d: usize, size: usize, kernel: usize) -> Vec<(Axis, SmallVec<[usize; 8]>, usize)> {
         let (stride, output) = (self.stride[d], self.forward_axis(d, size, kernel).output);
-        (0..stride.min(size))
-            .map(|start| {
-                // Position `start + stride · j` of the image was seen by tap t of window j + offset.
-                let offset = |t: usize| (start + self.padding[d].0) as isize - (t * self.dilation[d]) as isize;
-                let taps: SmallVec<[usize; 8]> =
-                    (0..kernel).filter(|&t| offset(t).rem_euclid(stride as isize) == 0).collect();
-                let offsets = taps.iter().map(|&t| offset(t).div_euclid(stride as isize)).collect();
-                (Axis { input: output, output: (size - start).div_ceil(stride), step: 1, offsets }, taps, start)
-            })
-            .collect()
+        reserve::collected((0..stride.min(size)).map(|start| {
+            // Position `start + stride · j` of the image was seen by tap t of window j + offset.
+            let offset = |t: usize| (start + self.padding[d].0) as isize - (t * self.dilation[d]) as isize;
+            let taps: SmallVec<[usize; 8]> =
+                (0..kernel).filter(|&t| offset(t).rem_euclid(stride as isize) == 0).collect();
+            let offsets = taps.iter().map(|&t| offset(t).div_euclid(stride as isize)).collect();
+            (Axis { input: output, output: (size - start).div_ceil(stride), step: 1, offsets }, taps, start)
+        }))
     }
 
     /// The windows over the gradient of the result that make the gradient of the image.
     pub(super) fn turned(&self, image: (usize, usize), kernel: (usize, usize)) -> Slide {
         let (ys, xs) = (self.turned_axes(0, image.0, kernel.0), self.turned_axes(1, image.1, kernel.1));
         let mut parts = SmallVec::new();
+        let count = ys.len().saturating_mul(xs.len());
+        if count > 1 && parts.try_reserve_exact(count).is_err() {
+            reserve::exhausted(count.saturating_mul(size_of::<Part>()));
+        }
         for (y, taps_y, start_y) in &ys {
             for (x, taps_x, start_x) in &xs {
                 let taps = (taps_y.clone(), taps_x.clone());

@@ -12,7 +12,7 @@ use crate::element::Float;
 use crate::error::Result;
 use crate::ops::{Grads, Op, Outputs, Run, Saves, apply, apply_many, sum};
 use crate::tensor::tape::Backward;
-use crate::tensor::{Meta, Tensor, View};
+use crate::tensor::{Meta, Tensor, View, room};
 use crate::threads::Team;
 use crate::with_float;
 
@@ -69,6 +69,7 @@ impl Op for ConvGradInput {
         let (g, weight) = (&inputs[0], &inputs[1]);
         let channels = weight.shape[1] * self.settings.groups;
         let x = Meta::new(&[g.shape[0], channels, self.image.0, self.image.1], g.dtype);
+        room::countable(self.name(), &x.shape)?;
         let len = if self.by_winograd(&weight.shape, &g.shape) {
             winograd::kernels_len(&self.settings, &weight.shape)
         } else {

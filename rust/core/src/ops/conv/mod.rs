@@ -35,7 +35,7 @@ use super::{Grads, Op, Outputs, Run, Saves, apply, float_dtype, shape_error, squ
 use crate::error::{Error, Result};
 use crate::tensor::layout::show;
 use crate::tensor::tape::Backward;
-use crate::tensor::{Meta, Tensor, View};
+use crate::tensor::{Meta, Tensor, View, room};
 use crate::with_float;
 
 /// The op: inputs x, weight, and bias if there is one. By Winograd's algorithm, output 1 holds the transformed kernels.
@@ -68,6 +68,8 @@ impl Op for Conv {
             return Err(shape_error(self.name(), "an image of shape (h, w)", x));
         };
         let mut outputs: Outputs = smallvec![Meta::new(&[x[0], weight[0], h, w], dtype)];
+        room::countable(self.name(), &outputs[0].shape)?;
+        self.settings.check_reach(self.name(), weight[1], [h, w], [weight[2], weight[3]])?;
         if winograd::fits(&self.settings, weight, &outputs[0].shape) {
             outputs.push(Meta::new(&[winograd::kernels_len(&self.settings, weight)], dtype));
         }
@@ -135,6 +137,7 @@ fn check(
 ) -> Result<SmallVec<[usize; 2]>> {
     let dims = names.dims.split(',').count();
     let groups = settings.groups;
+    settings.check(names.op, dims)?;
     check_weight(names, weight, groups, ["out", "in"])?;
     let channels = weight[1] * groups;
     if x.len() != dims + 2 || x[1] != channels {
@@ -145,10 +148,8 @@ fn check(
     let sizes: Option<SmallVec<[usize; 2]>> =
         (0..dims).map(|d| settings.positions(first + d, x[2 + d], weight[2 + d])).collect();
     sizes.ok_or_else(|| {
-        let padded: SmallVec<[usize; 2]> =
-            (0..dims).map(|d| x[2 + d] + settings.padding[first + d].0 + settings.padding[first + d].1).collect();
-        let span: SmallVec<[usize; 2]> =
-            (0..dims).map(|d| (weight[2 + d].max(1) - 1) * settings.dilation[first + d] + 1).collect();
+        let padded: SmallVec<[usize; 2]> = (0..dims).map(|d| settings.padded(first + d, x[2 + d])).collect();
+        let span: SmallVec<[usize; 2]> = (0..dims).map(|d| settings.span(first + d, weight[2 + d])).collect();
         Error::value(format!(
             "{}: expected a padded image at least as large as the kernel, {}; got {}",
             names.op,

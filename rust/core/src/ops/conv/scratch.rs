@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::element::Float;
+use crate::reserve;
 
 /// A cache line.
 #[derive(Clone, Copy)]
@@ -16,11 +17,13 @@ thread_local! {
 
 /// Call `work` with slices of these lengths, their content unknown.
 pub(super) fn with<T: Float, const N: usize, R>(lens: [usize; N], work: impl FnOnce([&mut [T]; N]) -> R) -> R {
-    let lines = lens.map(|len| (len * size_of::<T>()).div_ceil(LINE));
+    let lines = lens.map(|len| len.saturating_mul(size_of::<T>()).div_ceil(LINE));
     let mut room = ROOM.take();
-    let needed = lines.iter().sum();
+    let needed = lines.iter().fold(0, |sum: usize, &n| sum.saturating_add(n));
     if room.len() < needed {
-        room = vec![Line([0; LINE]); needed];
+        // The old room goes first, so that both are never there at once.
+        drop(room);
+        room = reserve::filled(needed, Line([0; LINE]));
     }
     let mut rest = room.as_mut_slice();
     let slices = std::array::from_fn(|i| {

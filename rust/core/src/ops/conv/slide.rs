@@ -50,7 +50,10 @@ impl<T: Lanes> Images<'_, T> {
         }
         let direct = slide.is_identity();
         let block = |part: &Part| rows_of_block::<T>(part, self.channels.0) * part.x.output;
-        let columns = |part: &Part| self.channels.0 * part.taps() * odd_lines::<T>(block(part));
+        let columns = |part: &Part| {
+            let deep = self.channels.0.saturating_mul(part.taps());
+            deep.saturating_mul(odd_lines::<T>(block(part)))
+        };
         let most = |f: &dyn Fn(&Part) -> usize| slide.parts.iter().map(f).max().unwrap_or(0);
         let dense = slide.spread == (1, 1);
         let room = self.channels.1 * most(&block);

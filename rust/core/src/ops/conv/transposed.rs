@@ -6,7 +6,7 @@ use super::{Names, check_bias, check_weight, flat, unflat};
 use crate::error::{Error, Result};
 use crate::ops::pad::pad;
 use crate::ops::{Scalar, add, float_dtype, reshape, shape_error, unsqueeze};
-use crate::tensor::{Meta, Tensor};
+use crate::tensor::{Meta, Tensor, room};
 use smallvec::SmallVec;
 
 const NAMES: [Names; 2] = [Names { op: "conv_transpose1d", dims: "l" }, Names { op: "conv_transpose2d", dims: "h, w" }];
@@ -34,6 +34,8 @@ pub fn conv_transpose(
     let metas: SmallVec<[Meta; 3]> = [x, weight].into_iter().chain(bias).map(Tensor::meta).collect();
     float_dtype(names.op, &metas)?;
     let kernel = weight.shape();
+    settings.check(names.op, dims)?;
+    room::settings(names.op, "output_padding", &more, 0, || more[0].max(more[1]).to_string())?;
     check_weight(names, kernel, settings.groups, ["in", "out"])?;
     if batched.ndim() != dims + 2 || batched.shape()[1] != kernel[0] {
         return Err(shape_error(names.op, &format!("input of shape (n, {}, {})", kernel[0], names.dims), x.shape()));

@@ -59,7 +59,7 @@ impl Cut {
         let winograd = winograd::fits(&op.settings, &[g[1], channels.0, op.kernel.0, op.kernel.1], g);
         let taps = op.kernel.0 * op.kernel.1;
         let mut slices = x[0].min(SLICES);
-        while slices > 1 && slices * channels.0 * taps * g[1] > ROOM {
+        while slices > 1 && slices.saturating_mul(channels.0).saturating_mul(taps).saturating_mul(g[1]) > ROOM {
             slices /= 2;
         }
         Self { n: x[0], slices, groups, channels, taps, winograd }

@@ -137,7 +137,7 @@ pub fn narrow(x: &Tensor, dim: i64, start: i64, length: usize) -> Result<Tensor>
         return Err(outside("narrow", start, -size, size + 1, dim));
     }
     let start = (if start < 0 { start + size } else { start }) as usize;
-    if start + length > size as usize {
+    if length > size as usize - start {
         return Err(Error::value(format!(
             "narrow: expected start + length of at most {size}, the size of dimension {dim}; got {start} + {length}"
         )));
