@@ -172,7 +172,7 @@ def test_optimizers_with_closures(make: Callable[..., Any], fault: Callable[...,
     else:
         optimizer.param_groups[-1]["lr"] = float("nan")
     values, state = frozen([p.detach() for p in params]), frozen(optimizer.state_dict()["state"])
-    with pytest.raises(ValueError, match="parameter 3|parameter 1|lr"):
+    with pytest.raises(ValueError, match=r"parameter 3|parameter 1|lr"):
         optimizer.step(closure)
     assert frozen([p.detach() for p in params]) == values
     assert frozen(optimizer.state_dict()["state"]) == state
@@ -371,7 +371,7 @@ def test_a_schedule_that_fails_changes_no_group(name: str) -> None:
         lambda o: lr_scheduler.StepLR(o, 2),
         lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 1.0),
         lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.2, cycle_momentum=False),
-        lambda o: lr_scheduler.ReduceLROnPlateau(o),
+        lr_scheduler.ReduceLROnPlateau,
         lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.ExponentialLR(o, 0.9), lr_scheduler.StepLR(o, 2)]),
         lambda o: lr_scheduler.SequentialLR(o, [lr_scheduler.ExponentialLR(o, 0.9), lr_scheduler.StepLR(o, 2)], [3]),
         lambda o: swa_utils.SWALR(o, 0.1),

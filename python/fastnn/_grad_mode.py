@@ -7,7 +7,7 @@ import types
 import warnings
 from collections.abc import Callable, Generator
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from fastnn import _core
 
@@ -35,7 +35,7 @@ class _GradMode(_core.GradMode):
         Raises:
             TypeError: Not a function, or an asynchronous generator.
         """
-        return _decorated(_core.GradMode(self.mode).run, type(self).__name__, function)
+        return cast("_F", _decorated(_core.GradMode(self.mode).run, type(self).__name__, function))
 
 
 def _decorated(run: Callable[..., Any], name: str, function: Any) -> Any:

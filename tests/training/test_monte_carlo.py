@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 
@@ -89,3 +91,48 @@ def test_errors(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+LAYERS = {
+    "Dropout": (lambda: nn.Dropout(0.5), (45, 6)),
+    "Dropout, scaled while evaluating": (lambda: nn.Dropout(0.5, scaling="evaluation"), (45, 6)),
+    "Dropout1d": (lambda: nn.Dropout1d(0.5), (45, 3, 2)),
+    "Dropout2d": (lambda: nn.Dropout2d(0.5), (9, 5, 3, 2)),
+    "Dropout3d": (lambda: nn.Dropout3d(0.5), (9, 5, 3, 1, 2)),
+    "AlphaDropout": (lambda: nn.AlphaDropout(0.5), (45, 6)),
+    "FeatureAlphaDropout": (lambda: nn.FeatureAlphaDropout(0.5), (45, 6, 2)),
+    "DropConnect": (lambda: nn.DropConnect(6, 3, 0.5), (45, 6)),
+    "StochasticDepth": (lambda: nn.StochasticDepth(0.5, "row"), (45, 6)),
+    "Residual": (lambda: nn.Residual(nn.Identity(), 0.5, mode="row"), (45, 6)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_that_drops_is_on(name):
+    make, shape = LAYERS[name]
+    model = nn.Sequential(nn.Identity(), make()).eval()
+    fnn.manual_seed(0)
+    assert fnn.mc_predict(model, np.random.default_rng(1).uniform(1, 2, shape).astype(np.float32), 5).std.any()
+    assert not any(part.training for part in model.modules())
+
+
+def test_no_layer_that_draws_is_forgotten():
+    """Every layer whose output differs from call to call while training drops at random, or is said not to."""
+    others = {"GaussianNoise", "MaskingNoise", "WeightNoise", "FractionalMaxPool2d"}
+    drawing = {
+        name
+        for name, layer in vars(nn).items()
+        if isinstance(layer, type)
+        and issubclass(layer, nn.Module)
+        and "self.training" in inspect.getsource(layer)
+        and not name.startswith(("BatchNorm", "InstanceNorm"))
+    }
+    dropping = {name for name in drawing if getattr(nn, name)._drops_at_random}
+    assert dropping | others == drawing - {"Module", "Sequential"}
+    assert not nn.Residual(nn.Identity())._drops_at_random  # one that always survives
+
+
+@pytest.mark.parametrize("layers", [3, "Dropout", (nn.Dropout, 3), int, (int,), nn.Dropout()])
+def test_layers_are_classes_of_modules(layers):
+    with pytest.raises(TypeError, match=r"^mc_predict: expected layers to be classes of modules; got "):
+        fnn.mc_predict(nn.Dropout(), X, layers=layers)

@@ -7,10 +7,12 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias
+
+from fastnn._core import Undo
 
 Task: TypeAlias = Callable[[], Any]
 
@@ -25,36 +27,37 @@ _LOOK = 0.1
 
 
 class _Work:
-    """What consumer and workers share; nothing in it refers to the consumer, so that it may be forgotten."""
+    """What consumer and workers share; nothing in it refers to the consumer, so that it may be forgotten.
+
+    Queues of the compiled kind: Ctrl-C never finds a lock of theirs held, as it would that of a ``Condition``.
+    """
 
     def __init__(self) -> None:
-        lock = threading.Lock()
-        self._asked = threading.Condition(lock)
-        self._ready = threading.Condition(lock)
-        self._tasks: deque[tuple[int, Task]] = deque()
+        self._tasks: SimpleQueue[tuple[int, Task] | None] = SimpleQueue()
+        self._done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
         self._outcomes: dict[int, tuple[Any, BaseException | None]] = {}
         self._stopped = False
         self._process = os.getpid()
         self.threads: list[threading.Thread] = []
+        self.patience = _PATIENCE
 
     def ask(self, number: int, task: Task) -> None:
         """Have a task done."""
-        with self._asked:
-            self._tasks.append((number, task))
-            self._asked.notify()
+        self._tasks.put((number, task))
 
     def take(self, number: int, timeout: float | None) -> Any:
         """Wait for the outcome of a task, and return or raise it."""
         if os.getpid() != self._process:
             raise RuntimeError("DataLoader: expected to go on in the process that began; got a fork of it")
         last = None if timeout is None else time.monotonic() + timeout
-        with self._ready:
-            while number not in self._outcomes:
-                left = _LOOK if last is None else min(_LOOK, last - time.monotonic())
-                if left <= 0:
-                    raise RuntimeError(f"DataLoader: expected a batch within {timeout} s; got none")
-                self._ready.wait(left)
-            value, error = self._outcomes.pop(number)
+        while number not in self._outcomes:
+            left = _LOOK if last is None else min(_LOOK, last - time.monotonic())
+            if left <= 0:
+                raise RuntimeError(f"DataLoader: expected a batch within {timeout} s; got none")
+            with suppress(Empty):
+                done, value, error = self._done.get(timeout=left)
+                self._outcomes[done] = value, error
+        value, error = self._outcomes.pop(number)
         if error is not None:
             try:
                 raise error
@@ -71,33 +74,28 @@ class _Work:
         except BaseException as error:  # noqa: BLE001
             refused = error
         while True:
-            with self._asked:
-                while not self._tasks and not self._stopped:
-                    self._asked.wait()
-                if self._stopped:
-                    return
-                number, task = self._tasks.popleft()
-            outcome: tuple[Any, BaseException | None]
+            asked = self._tasks.get()
+            if asked is None or self._stopped:
+                return
+            number, task = asked
+            outcome: tuple[int, Any, BaseException | None]
             try:
-                outcome = (None, refused) if refused is not None else (task(), None)
+                outcome = (number, None, refused) if refused is not None else (number, task(), None)
             except BaseException as error:  # noqa: BLE001
-                outcome = (None, error)
-            with self._ready:
-                self._outcomes[number] = outcome
-                self._ready.notify()
+                outcome = (number, None, error)
+            self._done.put(outcome)
             # While this waits it is to keep nothing alive.
-            del task, outcome
+            del asked, task, outcome
 
-    def stop(self, patience: float = _PATIENCE) -> None:
+    def stop(self) -> None:
         """End the threads, each after the task that it is doing."""
-        # In a forked child there are no threads, and the lock may be held for good.
+        # In a forked child there are no threads.
         if os.getpid() != self._process:
             return
-        with self._asked:
-            self._stopped = True
-            self._tasks.clear()
-            self._asked.notify_all()
-        last = time.monotonic() + patience
+        self._stopped = True
+        for _ in self.threads:
+            self._tasks.put(None)
+        last = time.monotonic() + self.patience
         for thread in self.threads:
             # One that Ctrl-C kept from starting, or whose start it cut short, ends by itself.
             with suppress(RuntimeError):
@@ -145,36 +143,35 @@ def in_order(
         # Daemons: one that waits for a forgotten iterator is not to keep the interpreter from going.
         work.threads.append(threading.Thread(target=work.run, args=(first,), name=name, daemon=True))
     _running.add(work)
-    patience = _PATIENCE
-    try:
-        for thread in work.threads:
-            thread.start()
-        asked = 0
-        exhausted = False
-        taken = 0
-        value: Any = None
-        while True:
-            while not exhausted and asked - taken < ahead:
-                task = _next_task(source)
-                exhausted = task is None
-                if task is not None:
-                    work.ask(asked, task)
-                    asked += 1
-            if taken:
-                # Handed out only now, when the threads have something to do meanwhile.
-                yield value
-            if taken == asked:
-                return
-            value = work.take(taken, timeout)
-            if value is END:
-                return
-            taken += 1
-    except BaseException as error:
-        if _interrupted(error):
-            patience = _HURRY
-        raise
-    finally:
-        work.stop(patience)
+    with Undo() as undo:
+        undo.call(work.stop)
+        try:
+            for thread in work.threads:
+                thread.start()
+            asked = 0
+            exhausted = False
+            taken = 0
+            value: Any = None
+            while True:
+                while not exhausted and asked - taken < ahead:
+                    task = _next_task(source)
+                    exhausted = task is None
+                    if task is not None:
+                        work.ask(asked, task)
+                        asked += 1
+                if taken:
+                    # Handed out only now, when the threads have something to do meanwhile.
+                    yield value
+                if taken == asked:
+                    return
+                value = work.take(taken, timeout)
+                if value is END:
+                    return
+                taken += 1
+        except BaseException as error:
+            if _interrupted(error):
+                work.patience = _HURRY
+            raise
 
 
 def _interrupted(error: BaseException | None) -> bool:

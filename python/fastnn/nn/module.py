@@ -366,16 +366,13 @@ class Module:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients; or zero them in place."""
-        named = [(name, parameter) for name, parameter in self.named_parameters() if parameter.grad is not None]
         if set_to_none:
-            for _, parameter in named:
+            for parameter in self.parameters():
                 parameter.grad = None
-        else:
-            names, grads = (
-                [f"the gradient of {name!r}" for name, _ in named],
-                [parameter.grad for _, parameter in named],
-            )
-            _core.assign("zero_grad", names, grads, [_core.zeros_like(grad) for grad in grads])
+            return
+        named = [(f"the gradient of {name!r}", p.grad) for name, p in self.named_parameters() if p.grad is not None]
+        grads = [grad for _, grad in named]
+        _core.assign("zero_grad", [name for name, _ in named], grads, [_core.zeros_like(grad) for grad in grads])
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Say whether gradients are computed for the parameters; ``False`` freezes them."""

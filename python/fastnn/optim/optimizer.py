@@ -48,6 +48,8 @@ class Optimizer:
     _rule: ClassVar[str]
     # Whether it was stepped since a schedule was made for it.
     _opt_called = False
+    # Whether somebody puts its groups and schedules back if one of these fails.
+    _is_kept = False
     # Whether a step evaluates the loss itself, so that `step` has to be given a closure.
     _needs_closure: ClassVar[bool] = False
     # Why no plan can take the step, if none can.

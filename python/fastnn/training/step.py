@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -324,35 +325,36 @@ class TrainStep:
         optimizer = self.optimizer
         statistics = _Statistics(self.model)
         with Undo() as undo:
-            undo.call(self._planner.abort)
-            undo.call(statistics.restore)
-            try:
-                batch = self._planner.start(x, y, sample_weight)
-            except Exception:
-                # Nothing was begun, or another thread has begun it.
-                undo.keep()
-                raise
-            loss = self._differentiate(*batch)
-            undo.keep()
-        self._treatment.follow()
-        self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
-        if self._version != _core.config_version():
-            self._look_again()
-            if self._planner.describe() == "":
-                self.reason = "forward changes attributes of a module"
-        return self._update(loss, statistics)
+            # A step that fails leaves no trace of the forward pass either.
+            undo.call(statistics.restore_unless_moved)
+            with Undo() as tracing:
+                tracing.call(self._planner.abort)
+                try:
+                    batch = self._planner.start(x, y, sample_weight)
+                except Exception:
+                    # Nothing was begun, or another thread has begun it.
+                    tracing.keep()
+                    raise
+                loss = self._differentiate(*batch)
+                tracing.keep()
+            self._treatment.follow()
+            self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
+            if self._version != _core.config_version():
+                self._look_again()
+                if self._planner.describe() == "":
+                    self.reason = "forward changes attributes of a module"
+            return self._update(loss, undo)
 
     def _run_eagerly(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None) -> float:
-        statistics = _Statistics(self.model)
+        by_closure = getattr(self.optimizer, "_needs_closure", False)
+        statistics = _Statistics(self.model, by_closure)
         weight = None if sample_weight is None else _tensor(sample_weight)
         with Undo() as undo:
-            undo.call(statistics.restore)
+            undo.call(statistics.restore_unless_moved)
             batch = (_tensor(x), _tensor(y)) if weight is None else (_tensor(x), _tensor(y), weight)
-            if getattr(self.optimizer, "_needs_closure", False):
-                return self._update_by_closure(batch, statistics, undo)
-            loss = self._differentiate(*batch)
-            undo.keep()
-        return self._update(loss, statistics)
+            return (
+                self._update_by_closure(batch, undo) if by_closure else self._update(self._differentiate(*batch), undo)
+            )
 
     def _differentiate(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         if self.accumulate > 1:
@@ -389,20 +391,17 @@ class TrainStep:
             total = total + penalty.detach()
         return total
 
-    def _update(self, loss: Tensor, statistics: _Statistics) -> float:
+    def _update(self, loss: Tensor, undo: Undo) -> float:
         value = float(loss.item())
-        with Undo() as undo:
-            # An optimizer that refuses leaves no trace of the forward pass either.
-            undo.call(statistics.restore_unless_moved)
-            if not self.stop_on_nonfinite or math.isfinite(value):
-                self._treatment.before()
-                self.optimizer.step()
-                self._treatment.after()
-                undo.keep()
+        if not self.stop_on_nonfinite or math.isfinite(value):
+            self._treatment.before()
+            self.optimizer.step()
+            self._treatment.after()
+            undo.keep()
         self.optimizer.zero_grad()
         return value
 
-    def _update_by_closure(self, batch: tuple[Tensor, ...], statistics: _Statistics, undo: Undo) -> float:
+    def _update_by_closure(self, batch: tuple[Tensor, ...], undo: Undo) -> float:
         """Take the step of an optimizer that evaluates the loss itself; return its first value."""
         first: list[float] = []
 
@@ -415,12 +414,10 @@ class TrainStep:
             self._treatment.before()
             return loss
 
-        try:
+        with suppress(_NotFiniteError):
             self.optimizer.step(closure)
             self._treatment.after()
             undo.keep()
-        except _NotFiniteError:
-            statistics.restore()
         self.optimizer.zero_grad()
         return first[0]
 
@@ -430,20 +427,28 @@ class _NotFiniteError(Exception):
 
 
 class _Statistics:
-    """A model's buffers as they were before a step, to undo one that fails."""
+    """A model's buffers as they were before a step, to undo one that fails.
 
-    def __init__(self, model: Module) -> None:
+    Args:
+        model: The model.
+        tried: Whether parameters are moved and moved back within the step, so that only their values tell.
+    """
+
+    def __init__(self, model: Module, tried: bool = False) -> None:
         self._kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
-        self._versions = [(parameter, parameter._version) for parameter in model.parameters()]
-
-    def restore(self) -> None:
-        names = [f"buffer {number}" for number in range(len(self._kept))]
-        _core.assign("TrainStep", names, [buffer for buffer, _ in self._kept], [kept for _, kept in self._kept])
+        self._parameters = [(p, p.detach().clone() if tried else None, p._version) for p in model.parameters()]
 
     def restore_unless_moved(self) -> None:
         """Restore them unless the parameters have moved since, to which the new ones belong then."""
-        if all(parameter._version == version for parameter, version in self._versions):
-            self.restore()
+        if not any(_has_moved(*parameter) for parameter in self._parameters):
+            names = [f"buffer {number}" for number in range(len(self._kept))]
+            _core.assign("TrainStep", names, [buffer for buffer, _ in self._kept], [kept for _, kept in self._kept])
+
+
+def _has_moved(parameter: Tensor, value: Tensor | None, version: int) -> bool:
+    if value is None:
+        return parameter._version != version
+    return not np.array_equal(parameter.detach().numpy(), value.numpy(), equal_nan=True)
 
 
 def _tensor(value: TensorLike) -> Tensor:

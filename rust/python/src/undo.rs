@@ -47,7 +47,7 @@ impl Undo {
         loop {
             // Undoing may call Python, so nothing stays borrowed.
             let Some(entry) = slf.borrow_mut().entries.pop() else { return result };
-            result = result.and(entry.undo(slf.py()));
+            result = result.and(whole(slf.py(), || entry.undo(slf.py())));
         }
     }
 }
@@ -66,46 +66,47 @@ fn write_back(tensor: &Core, value: &Core) -> PyResult<()> {
     tape::no_grad(|| ops::copy_(&tensor.detach(), value)).raise()
 }
 
-fn call(py: Python<'_>, function: &Py<PyAny>, args: &Py<PyTuple>) -> PyResult<()> {
+/// Do something again if Ctrl-C has cut it short, so that it is done whole; then raise.
+fn whole(py: Python<'_>, work: impl Fn() -> PyResult<()>) -> PyResult<()> {
     let mut interrupted = None;
     for _ in 0..CALLS {
-        match function.call1(py, args.bind(py).clone()) {
+        match work() {
             Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => interrupted = Some(error),
             Err(error) => return Err(error),
-            Ok(_) => break,
+            Ok(()) => break,
         }
     }
     interrupted.map_or(Ok(()), Err)
 }
 
 impl Entry {
-    fn undo(self, py: Python<'_>) -> PyResult<()> {
+    fn undo(&self, py: Python<'_>) -> PyResult<()> {
         match self {
             Self::GradMode(mode) => {
-                tape::set_grad_enabled(mode);
+                tape::set_grad_enabled(*mode);
                 Ok(())
             }
-            Self::OwnState(state, holder) => match (holder, ops::random::set_own_state(state)) {
+            Self::OwnState(state, holder) => match (holder, ops::random::set_own_state(*state)) {
                 (Some(holder), Some(drawn)) => holder.bind(py).setattr("_state", drawn),
                 _ => Ok(()),
             },
             Self::Item(dict, key, Some(value)) => dict.bind(py).set_item(key, value),
             Self::Item(dict, key, None) => {
                 let dict = dict.bind(py);
-                if dict.contains(&key)? { dict.del_item(key) } else { Ok(()) }
+                if dict.contains(key)? { dict.del_item(key) } else { Ok(()) }
             }
             Self::Attribute(object, name, value) => object.bind(py).setattr(name, value),
             Self::Values(kept) => {
                 let mut result = Ok(());
                 for (tensor, value) in kept {
                     let tensor = tensor.borrow(py).inner.clone();
-                    result = result.and(write_back(&tensor, &value));
+                    result = result.and(write_back(&tensor, value));
                 }
                 result
             }
             Self::Grads(kept) => {
                 for (tensor, grad) in kept {
-                    tensor.borrow(py).inner.set_grad(grad);
+                    tensor.borrow(py).inner.set_grad(grad.clone());
                 }
                 Ok(())
             }
@@ -117,7 +118,7 @@ impl Entry {
                 bump_config();
                 Ok(())
             }
-            Self::Call(function, args) => call(py, &function, &args),
+            Self::Call(function, args) => function.call1(py, args.bind(py).clone()).map(drop),
         }
     }
 }
@@ -149,7 +150,7 @@ impl Undo {
         let finally = std::mem::take(&mut slf.borrow_mut().finally);
         if exc_info.get_item(0).is_ok_and(|kind| kind.is_none()) {
             for function in finally {
-                function.call0(slf.py())?;
+                whole(slf.py(), || function.call0(slf.py()).map(drop))?;
             }
         }
         Ok(())

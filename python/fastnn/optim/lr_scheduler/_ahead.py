@@ -43,14 +43,19 @@ class Ahead:
         self._kept = [keep(scheduler) for scheduler in self._schedulers]
         settings: list[dict[str, Any]] = []
         self.steps = steps
-        for _ in range(steps):
-            settings += [dict(group) for group in groups]
-            try:
-                for scheduler in self._schedulers:
-                    scheduler.step()
-            except Exception as error:  # noqa: BLE001  (raised once the steps before it are taken)
-                self._error = error
-                break
+        # They are put back here if one fails, so that none needs to keep what it was.
+        self._optimizer._is_kept = True
+        try:
+            for _ in range(steps):
+                settings += [dict(group) for group in groups]
+                try:
+                    for scheduler in self._schedulers:
+                        scheduler.step()
+                except Exception as error:  # noqa: BLE001  (raised once the steps before it are taken)
+                    self._error = error
+                    break
+        finally:
+            self._optimizer._is_kept = False
         self.steps = len(settings) // len(groups)
         return settings
 
@@ -60,12 +65,12 @@ class Ahead:
         Raises:
             Exception: That of a schedule that refused to go on after the last of them.
         """
-        if self.taken < self.steps:
+        if self.taken < self.steps or self._error is not None:
             restore_groups(self._optimizer, self._groups)
             for scheduler, kept in zip(self._schedulers, self._kept, strict=True):
                 restore(scheduler, kept)
             for _ in range(self.taken):
                 for scheduler in self._schedulers:
                     scheduler.step()
-        elif self._error is not None:
+        if self._error is not None and self.taken == self.steps:
             raise self._error

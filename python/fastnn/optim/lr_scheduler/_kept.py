@@ -47,6 +47,8 @@ def all_or_nothing(method: _F) -> _F:
 
     @functools.wraps(method)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.optimizer._is_kept:
+            return method(self, *args, **kwargs)
         with Undo() as undo:
             undo.call(restore_groups, self.optimizer, keep_groups(self.optimizer))
             undo.call(restore, self, keep(self))
