@@ -50,7 +50,7 @@ def run(lines: list[str]) -> judge.Verdict:
         verdict = judge.Verdict("returned")
     except BaseException as error:  # noqa: BLE001
         verdict = judge.judge(error)
-        detail = judge.explain(error)
+        detail = judge.explain(error) if verdict.wrong else ""
         error.__traceback__ = None
     names.clear()
     reset()

@@ -4,6 +4,7 @@ import inspect
 import random
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 INTS = [
@@ -49,6 +50,11 @@ LONG = {
     *("epochs", "iterations", "num_iter", "max_iter", "max_eval", "steps", "cg_iterations", "ns_steps", "samples", "k"),
     *("max_ls", "points", "n_chains", "rows", "cycles", "n"),
 }
+
+
+@cache
+def _told(function: Any) -> tuple[str, tuple[inspect.Parameter, ...]]:
+    return inspect.getdoc(function) or "", tuple(inspect.signature(function).parameters.values())
 
 
 class Guess:
@@ -174,10 +180,10 @@ class Guess:
         """Return a call of a function with arguments for its parameters."""
         given = given or {}
         owner = owner or callee.rsplit(".", 1)[-1]
-        doc = inspect.getdoc(function) or ""
+        doc, parameters = _told(function)
         words: list[str] = []
         by_name = False
-        for parameter in inspect.signature(function).parameters.values():
+        for parameter in parameters:
             if parameter.name in {"self", "cls", "$self"}:
                 continue
             if parameter.kind is parameter.VAR_POSITIONAL:

@@ -318,7 +318,7 @@ def broken(g: Guess) -> Lines:
 KINDS: dict[Callable[[Guess], Lines], float] = {
     function: 5, method: 5, operator: 2, index: 2, attribute: 0.5, layer: 6, module_method: 0.7, optimizer: 2, schedule: 1,
     planned: 0.8,
-    transform: 1.5, data_set: 1, other: 3, derivative: 1, fit: 0.3, file: 0.3,
+    transform: 1.5, data_set: 1, other: 2.5, derivative: 1, fit: 0.3, file: 0.3,
     broken: 0,
 }  # fmt: skip
 OF_NAME = {kind.__name__: kind for kind in KINDS}

@@ -17,7 +17,7 @@ from tests.fuzz.programs import OF_NAME, program
 
 ROOT = Path(__file__).resolve().parents[2]
 # Calls of one process.
-BATCH = 1000
+BATCH = 2000
 
 
 @dataclass
