@@ -104,7 +104,7 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fnn.zeros(2).to("cuda"), ValueError, CPU),
     (lambda: linear().cuda(), ValueError, f"Linear.to: {CPU}"),
     (lambda: linear().to("cuda"), ValueError, f"Linear.to: {CPU}"),
-    (lambda: linear().weight.add_(1), RuntimeError, "add_: a tensor that requires grad is changed in place; expected this under no_grad()"),
+    (lambda: linear().weight.add_(1), RuntimeError, "add_: a leaf tensor that requires grad is changed in place; expected this under no_grad()"),
     (backward_twice, RuntimeError, "backward: Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Specify retain_graph=True if you need to backward through the graph a second time."),
     (lambda: linear()(X).backward(), RuntimeError, "backward: grad can be implicitly created only for scalar outputs"),
     (lambda: fnn.ones(1).sum().backward(), RuntimeError, "backward: element 0 of tensors does not require grad and does not have a grad_fn"),

@@ -188,6 +188,11 @@ fn has_dtype(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// A tensor of anything that can be one: a tensor itself, an array (shared), a number, nested lists.
 pub fn any(object: &Bound<'_, PyAny>) -> PyResult<Core> {
+    any_as(object, None)
+}
+
+/// [`any`], in which numbers that have no dtype of their own are of the wanted one, with all their digits.
+pub fn any_as(object: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<Core> {
     if let Ok(tensor) = object.cast::<Tensor>() {
         return Ok(tensor.borrow().inner.clone());
     }
@@ -197,7 +202,7 @@ pub fn any(object: &Bound<'_, PyAny>) -> PyResult<Core> {
     if let Ok(x) = object.cast::<PyFloat>()
         && !is_numpy_scalar(object)
     {
-        return Ok(Scalar::Float(x.value()).tensor(DType::F32));
+        return Ok(Scalar::Float(x.value()).tensor(wanted.unwrap_or(DType::F32)));
     }
     let py = object.py();
     let own_dtype = has_dtype(object)?;
@@ -214,7 +219,7 @@ pub fn any(object: &Bound<'_, PyAny>) -> PyResult<Core> {
     }
     let tensor = from_array(array)?;
     if !own_dtype && tensor.dtype() == DType::F64 {
-        return ops::cast(&tensor, DType::F32).raise();
+        return ops::cast(&tensor, wanted.unwrap_or(DType::F32)).raise();
     }
     Ok(tensor)
 }

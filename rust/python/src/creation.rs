@@ -32,8 +32,9 @@ pub fn tensor(
     requires_grad: bool,
 ) -> PyResult<Tensor> {
     check_device(device)?;
-    let source = convert::any(data)?.detach();
-    let wanted = dtype.map_or(source.dtype(), |d| d.0);
+    let wanted = dtype.map(|d| d.0);
+    let source = convert::any_as(data, wanted)?.detach();
+    let wanted = wanted.unwrap_or(source.dtype());
     leaf(if wanted == source.dtype() { ops::copy(&source) } else { ops::cast(&source, wanted) }.raise()?, requires_grad)
 }
 
@@ -52,7 +53,7 @@ pub fn as_tensor<'py>(
     {
         return Ok(data.clone());
     }
-    let source = convert::any(data)?;
+    let source = convert::any_as(data, wanted)?;
     let tensor = ops::cast(&source, wanted.unwrap_or(source.dtype())).raise()?;
     Ok(Bound::new(data.py(), Tensor::from(tensor))?.into_any())
 }

@@ -1,6 +1,8 @@
 //! `autograd.Function`: an op whose forward and backward are written in Python.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use fastnn_core::ops::{self, Grads, Op, Outputs, Run};
@@ -8,8 +10,9 @@ use fastnn_core::plan::trace;
 use fastnn_core::tensor::layout::show;
 use fastnn_core::tensor::tape::{self, Backward, Node};
 use fastnn_core::tensor::{Meta, View};
-use fastnn_core::{Error, Result, Tensor as Core};
+use fastnn_core::{Error, Tensor as Core};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -76,7 +79,8 @@ impl Context {
             let version = tensor.as_ref().map_or(0, |t| t.storage().version());
             kept.push(Kept { tensor, version, output: None });
         }
-        *self.saved() = kept;
+        let old = std::mem::replace(&mut *self.saved(), kept);
+        drop(old);
         Ok(())
     }
 
@@ -115,11 +119,48 @@ impl Context {
         *self.materialize.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(saved) = self.saved.try_lock() else { return Ok(()) };
+        saved.iter().filter_map(|kept| kept.tensor.as_ref()).try_for_each(|tensor| visit_tensor(tensor, &visit))
+    }
+
+    fn __clear__(&self) {
+        let old = std::mem::take(&mut *self.saved());
+        drop(old);
+    }
+
     /// Accepted for PyTorch's sake: an output through which no gradient flows.
     #[pyo3(signature = (*args))]
     fn mark_non_differentiable(&self, args: &Bound<'_, PyTuple>) {
         let _ = args;
     }
+}
+
+/// Whether a Python op was ever put on the tape: only then can a graph hold Python objects.
+static RECORDED: AtomicBool = AtomicBool::new(false);
+
+/// Show the garbage collector the Python objects that a tensor alone keeps alive.
+pub fn visit_tensor(tensor: &Core, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    visit_ops(visit, |f| tensor.for_each_owned_op(f))
+}
+
+/// Show the garbage collector the Python objects that a node alone keeps alive.
+pub fn visit_node(node: &Arc<Node>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    visit_ops(visit, |f| tape::for_each_owned_op(node, f))
+}
+
+fn visit_ops(visit: &PyVisit<'_>, walk: impl FnOnce(&mut dyn FnMut(&dyn Op))) -> Result<(), PyTraverseError> {
+    let mut answer = Ok(());
+    if RECORDED.load(Ordering::Relaxed) {
+        walk(&mut |op| {
+            if let Some(op) = (op as &dyn Any).downcast_ref::<PythonOp>()
+                && answer.is_ok()
+            {
+                answer = visit.call(&op.class).and_then(|()| visit.call(&op.context));
+            }
+        });
+    }
+    answer
 }
 
 /// The op on the tape.
@@ -142,7 +183,7 @@ impl Op for PythonOp {
         "python_function"
     }
 
-    fn infer(&self, _inputs: &[Meta]) -> Result<Outputs> {
+    fn infer(&self, _inputs: &[Meta]) -> fastnn_core::Result<Outputs> {
         Err(Error::state(format!("{}: runs in Python only", self.name)))
     }
 
@@ -150,14 +191,14 @@ impl Op for PythonOp {
         unreachable!("`infer` refuses");
     }
 
-    fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
+    fn backward(&self, cx: &Backward<'_>) -> fastnn_core::Result<Grads> {
         trace::obstacle(&format!("autograd.Function {} is defined in Python", self.name));
         Python::attach(|py| self.call_backward(py, cx))
     }
 }
 
 impl PythonOp {
-    fn call_backward(&self, py: Python<'_>, cx: &Backward<'_>) -> Result<Grads> {
+    fn call_backward(&self, py: Python<'_>, cx: &Backward<'_>) -> fastnn_core::Result<Grads> {
         let context = self.context.get();
         let zeros = *context.materialize.lock().unwrap_or_else(PoisonError::into_inner);
         let mut args = vec![self.context.clone_ref(py).into_any()];
@@ -277,6 +318,7 @@ pub fn apply_function<'py>(
         outputs.push(output);
     }
     if recording {
+        RECORDED.store(true, Ordering::Relaxed);
         let kept_in = context.clone_ref(py);
         let op = PythonOp { class: function.clone().unbind(), name, context, places };
         let borrowed: Vec<&Core> = inputs.iter().collect();

@@ -2,9 +2,8 @@
 
 use fastnn_core::ops::{self, Index};
 use fastnn_core::plan::trace;
-use fastnn_core::tensor::tape;
 use fastnn_core::{DType, Tensor as Core};
-use pyo3::exceptions::{PyIndexError, PyOverflowError, PyRuntimeError};
+use pyo3::exceptions::{PyIndexError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PySlice, PyTuple};
 
@@ -101,24 +100,16 @@ impl Tensor {
         let items = items(index)?;
         let value = match value {
             Operand::Tensor(t) => t,
-            Operand::Scalar(s) => s.tensor(s.dtype()),
+            Operand::Scalar(s) => s.exact(),
         };
-        if tape::is_grad_enabled() && (self.inner.requires_grad() || value.requires_grad()) {
-            return Err(PyRuntimeError::new_err(
-                "__setitem__: a tensor that requires grad is changed in place; expected this under no_grad()",
-            ));
-        }
         gil::held(|| ops::index_put_(&self.inner, &items, &value))
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let Some(&n) = self.inner.shape().first() else {
+        if self.inner.ndim() == 0 {
             return Err(type_error("iteration over a 0-d tensor"));
-        };
-        let rows = (0..n as i64)
-            .map(|i| Py::new(py, Self::from(ops::select(&self.inner, 0, i).raise()?)))
-            .collect::<PyResult<Vec<_>>>()?;
-        Ok(PyTuple::new(py, rows)?.try_iter()?.into_any())
+        }
+        Ok(tuple(py, ops::unbind(&self.inner, 0).raise()?)?.try_iter()?.into_any())
     }
 
     fn __contains__(&self, py: Python<'_>, value: Operand) -> PyResult<bool> {
@@ -190,11 +181,7 @@ impl Tensor {
     #[pyo3(signature = (dim=0.into()), text_signature = "($self, dim=0)")]
     fn unbind<'py>(&self, py: Python<'py>, dim: Given<i64>) -> PyResult<Bound<'py, PyTuple>> {
         named!("unbind"; dim);
-        let d = fastnn_core::tensor::layout::dim_index("unbind", dim, self.inner.ndim()).raise()?;
-        let n =
-            *self.inner.shape().get(d).ok_or_else(|| value_error("unbind: expected a dimension; got a 0-d tensor"))?;
-        let rows = (0..n as i64).map(|i| ops::select(&self.inner, dim, i)).collect::<fastnn_core::Result<Vec<_>>>();
-        tuple(py, rows.raise()?)
+        tuple(py, ops::unbind(&self.inner, dim).raise()?)
     }
 }
 

@@ -124,17 +124,17 @@ impl Tensor {
 
     #[pyo3(signature = (*shape))]
     fn reshape(&self, shape: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        ops::reshape(&self.inner, &convert::dims("reshape", "shape", shape)?).raise().map(Self::from)
+        own(&self.inner, ops::reshape(&self.inner, &convert::dims("reshape", "shape", shape)?))
     }
 
     #[pyo3(signature = (*shape))]
     fn view(&self, shape: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        ops::view(&self.inner, &convert::dims("view", "shape", shape)?).raise().map(Self::from)
+        own(&self.inner, ops::view(&self.inner, &convert::dims("view", "shape", shape)?))
     }
 
     fn view_as(&self, other: convert::Arg) -> PyResult<Self> {
         let shape: Vec<i64> = other.0.shape().iter().map(|&n| n as i64).collect();
-        ops::view(&self.inner, &shape).raise().map(Self::from)
+        own(&self.inner, ops::view(&self.inner, &shape))
     }
 
     #[pyo3(signature = (start_dim=0.into(), end_dim=(-1).into()), text_signature = "($self, start_dim=0, end_dim=-1)")]
@@ -150,7 +150,7 @@ impl Tensor {
     #[pyo3(signature = (dim=None))]
     fn squeeze(&self, dim: Option<Given<Dims>>) -> PyResult<Self> {
         named!("squeeze"; dim);
-        ops::squeeze(&self.inner, dim.as_ref().map(|d| d.0.as_slice())).raise().map(Self::from)
+        own(&self.inner, ops::squeeze(&self.inner, dim.as_ref().map(|d| d.0.as_slice())))
     }
 
     fn unsqueeze(&self, dim: Given<i64>) -> PyResult<Self> {
@@ -170,11 +170,11 @@ impl Tensor {
 
     #[pyo3(signature = (*sizes))]
     fn expand(&self, sizes: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        ops::expand_keeping(&self.inner, &convert::dims("expand", "sizes", sizes)?).raise().map(Self::from)
+        own(&self.inner, ops::expand_keeping(&self.inner, &convert::dims("expand", "sizes", sizes)?))
     }
 
     fn expand_as(&self, other: convert::Arg) -> PyResult<Self> {
-        ops::expand(&self.inner, other.0.shape()).raise().map(Self::from)
+        own(&self.inner, ops::expand(&self.inner, other.0.shape()))
     }
 
     #[getter(T)]
@@ -266,6 +266,14 @@ impl Tensor {
         };
         Bound::new(slf.py(), Self::from(inner.raise()?))
     }
+}
+
+/// A view of its own, also where the op had nothing to do and gave the tensor back: what is set on the one, such as
+/// `requires_grad`, must not show on the other.
+pub fn own(x: &Core, view: fastnn_core::Result<Core>) -> PyResult<Tensor> {
+    let view = view.raise()?;
+    let view = if view.id() == x.id() { ops::alias(x).raise()? } else { view };
+    Ok(view.into())
 }
 
 fn scaled(slf: &Bound<'_, Tensor>, other: Operand, alpha: f64, pair: operators::Pair) -> PyResult<Tensor> {

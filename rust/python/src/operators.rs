@@ -101,7 +101,7 @@ mod table {
     }
     macro_rules! masks {
         ($($name:ident: $op:ident;)+) => {$(
-            pub const $name: Pair = Pair { tensors: ops::$op, scalar: |x, s| ops::$op(x, &s.tensor(s.dtype())) };
+            pub const $name: Pair = Pair { tensors: ops::$op, scalar: |x, s| ops::$op(x, &s.exact()) };
         )+};
     }
     masks! {
@@ -168,6 +168,24 @@ fn reflected<'py>(py: Python<'py>, pair: Pair, b: &Core, a: &Bound<'py, PyAny>) 
     }
 }
 
+/// Refuse operands of other dtypes than bool.
+fn of_bools(symbol: &str, a: &Core, b: &Core) -> PyResult<()> {
+    match [a, b].into_iter().find(|t| t.dtype() != DType::Bool) {
+        Some(other) => Err(type_error(format!("{symbol}: expected bool tensors; got {}", other.dtype()))),
+        None => Ok(()),
+    }
+}
+
+/// target ← target ∘ other, of bools.
+fn assign_logic(slf: &Bound<'_, Tensor>, symbol: &'static str, pair: Pair, other: &Operand) -> PyResult<()> {
+    let of = match other {
+        Operand::Tensor(t) => t.clone(),
+        Operand::Scalar(s) => s.tensor(s.dtype()),
+    };
+    of_bools(symbol, &slf.borrow().inner, &of)?;
+    in_place::assign(slf, symbol, pair, &Operand::Tensor(of))
+}
+
 fn logic<'py>(
     py: Python<'py>,
     symbol: &str,
@@ -180,9 +198,7 @@ fn logic<'py>(
         Some(Operand::Scalar(s)) => s.tensor(s.dtype()),
         None => return Ok(py.NotImplemented().into_bound(py)),
     };
-    if let Some(other) = [a, &b].into_iter().find(|t| t.dtype() != DType::Bool) {
-        return Err(type_error(format!("{symbol}: expected bool tensors; got {}", other.dtype())));
-    }
+    of_bools(symbol, a, &b)?;
     wrap(py, op(a, &b).raise()?)
 }
 
@@ -261,16 +277,36 @@ impl Tensor {
     }
 
     fn __iadd__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::arithmetic(slf, ADD, in_place::ADD, &other)
+        in_place::arithmetic(slf, in_place::ADD, &other)
     }
     fn __isub__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::arithmetic(slf, SUB, in_place::SUB, &other)
+        in_place::arithmetic(slf, in_place::SUB, &other)
     }
     fn __imul__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::arithmetic(slf, MUL, in_place::MUL, &other)
+        in_place::arithmetic(slf, in_place::MUL, &other)
     }
     fn __itruediv__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
-        in_place::arithmetic(slf, DIV, in_place::DIV, &other)
+        in_place::arithmetic(slf, in_place::DIV, &other)
+    }
+
+    fn __ifloordiv__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
+        in_place::assign(slf, "//=", FLOOR_DIV, &other)
+    }
+    fn __imod__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
+        in_place::assign(slf, "%=", REMAINDER, &other)
+    }
+    fn __ipow__(slf: &Bound<'_, Self>, other: Operand, modulo: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _ = modulo;
+        in_place::assign(slf, "**=", POW, &other)
+    }
+    fn __iand__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
+        assign_logic(slf, "&=", LOGICAL_AND, &other)
+    }
+    fn __ior__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
+        assign_logic(slf, "|=", LOGICAL_OR, &other)
+    }
+    fn __ixor__(slf: &Bound<'_, Self>, other: Operand) -> PyResult<()> {
+        assign_logic(slf, "^=", LOGICAL_XOR, &other)
     }
 
     fn __neg__(&self, py: Python<'_>) -> PyResult<Self> {

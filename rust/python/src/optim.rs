@@ -4,6 +4,7 @@ use fastnn_core::optim::{Kind, Progress, Rule};
 use fastnn_core::tensor::{layout::show, tape};
 use fastnn_core::{DType, Error, Result, Tensor as Core, ops};
 use numpy::PyUntypedArray;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -162,6 +163,10 @@ fn parameter(name: &str, object: &Bound<'_, PyAny>) -> PyResult<(Core, Option<Py
 
 #[pymethods]
 impl PySlots {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+        self.handles.iter().flatten().try_for_each(|handle| visit.call(handle))
+    }
+
     #[new]
     fn new(py: Python<'_>, kind: &str, params: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
         let reader = Reader::named(py, kind)?;

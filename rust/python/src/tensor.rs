@@ -3,6 +3,7 @@
 use fastnn_core::tensor::tape::{self, Keep};
 use fastnn_core::{Tensor as Core, ops};
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -10,6 +11,7 @@ use crate::arguments::{Given, named};
 use crate::convert;
 use crate::dtype::{self, PyDType};
 use crate::error::{Raise, type_error, type_name, value_error};
+use crate::function;
 use crate::gil;
 
 /// An n-dimensional array that remembers how it was made.
@@ -32,8 +34,28 @@ impl From<Core> for Tensor {
 #[pyclass(name = "_Node", module = "fastnn", frozen)]
 pub struct GradFn(std::sync::Arc<tape::Node>);
 
+/// Put another core tensor in the place of the present one.
+fn replace(slf: &Bound<'_, Tensor>, new: Core) -> PyResult<()> {
+    // Another thread's op may be reading it just now.
+    for _ in 0..1_000_000 {
+        if let Ok(mut this) = slf.try_borrow_mut() {
+            let old = std::mem::replace(&mut this.inner, new);
+            // Dropping it may run Python code that looks at this tensor.
+            drop(this);
+            drop(old);
+            return Ok(());
+        }
+        slf.py().detach(std::thread::yield_now);
+    }
+    Err(PyRuntimeError::new_err("data: expected a tensor that no op is reading; got one that is"))
+}
+
 #[pymethods]
 impl GradFn {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        function::visit_node(&self.0, &visit)
+    }
+
     fn __repr__(&self) -> String {
         format!("<{}>", self.name())
     }
@@ -45,6 +67,16 @@ impl GradFn {
 
 #[pymethods]
 impl Tensor {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        function::visit_tensor(&self.inner, &visit)
+    }
+
+    fn __clear__(&mut self) {
+        let nothing = Core::empty(&[0], self.inner.dtype());
+        let old = std::mem::replace(&mut self.inner, nothing);
+        drop(old);
+    }
+
     #[classattr]
     #[allow(non_upper_case_globals)]
     const __array_priority__: f64 = 1000.0;
@@ -175,6 +207,9 @@ impl Tensor {
                 type_name(value)
             )));
         };
+        if grad.borrow().inner.id() == self.inner.id() {
+            return Err(type_error("grad: can't assign Variable as its own grad"));
+        }
         let grad = grad.borrow().inner.clone();
         if grad.shape() != self.inner.shape() {
             return Err(value_error(format!(
@@ -190,6 +225,17 @@ impl Tensor {
                 grad.dtype()
             )));
         }
+        // Two tensors that are each other's gradients would never be freed.
+        let mut next = grad.grad();
+        while let Some(of) = next {
+            if of.id() == self.inner.id() {
+                let alone = grad.detach();
+                alone.set_requires_grad(grad.requires_grad()).raise()?;
+                self.inner.set_grad(Some(alone));
+                return Ok(());
+            }
+            next = of.grad();
+        }
         self.inner.set_grad(Some(grad));
         Ok(())
     }
@@ -201,44 +247,35 @@ impl Tensor {
     }
 
     #[setter]
-    fn set_data(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn set_data(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         crate::settings::bump_config();
-        let data = convert::any(value)?.detach();
-        if self.inner.requires_grad() {
-            data.set_requires_grad(true).raise()?;
-        }
-        data.set_grad(self.inner.grad());
-        if let Some((node, index)) = self.inner.node() {
-            data.set_node(node, index);
-        }
-        self.inner = data;
-        Ok(())
+        let data = convert::any(value)?;
+        let heir = slf.borrow().inner.with_data(&data).raise()?;
+        replace(slf, heir)
     }
 
     fn detach(&self) -> Self {
         self.inner.detach().into()
     }
 
-    fn detach_(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        let mut this = slf.borrow_mut();
-        this.inner = this.inner.detach();
-        drop(this);
-        slf
+    fn detach_(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        let detached = slf.borrow().inner.detach();
+        replace(&slf, detached)?;
+        Ok(slf)
     }
 
     /// Add the gradient with respect to every leaf to that leaf's `grad`. With `create_graph` those can be differentiated;
     /// they then hold the graph, which holds the leaves, and memory is only freed once `grad` is `None` again.
     #[pyo3(signature = (gradient=None, retain_graph=None, create_graph=false))]
     fn backward(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         gradient: Option<convert::Arg>,
         retain_graph: Option<bool>,
         create_graph: bool,
     ) -> PyResult<()> {
-        let (inner, gradient) = (self.inner.clone(), gradient.map(|g| g.0));
+        let (inner, gradient) = (slf.borrow().inner.clone(), gradient.map(|g| g.0));
         let keep = Keep { retain: retain_graph.unwrap_or(create_graph), create: create_graph };
-        gil::detached(py, || tape::backward(&inner, gradient.as_ref(), keep))
+        gil::detached(slf.py(), || tape::backward(&inner, gradient.as_ref(), keep))
     }
 
     /// A copy on the tape.

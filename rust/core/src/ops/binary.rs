@@ -127,8 +127,17 @@ impl Op for Binary {
         match self.0 {
             Arithmetic::Add | Arithmetic::Sub => Saves::NONE,
             Arithmetic::Mul => Saves::inputs(0b11),
-            Arithmetic::Div => Saves { inputs: 0b10, outputs: 1 },
+            Arithmetic::Div => Saves::inputs(0b11),
             Arithmetic::Pow => Saves { inputs: 0b11, outputs: 1 },
+        }
+    }
+
+    fn saves_for(&self, wants: &[bool]) -> Saves {
+        match self.0 {
+            Arithmetic::Mul => Saves::of_factors(wants),
+            Arithmetic::Div if !wants[1] => Saves::inputs(0b10),
+            Arithmetic::Pow => Saves { inputs: 0b11, outputs: u32::from(wants[1]) },
+            _ => self.saves(),
         }
     }
 
@@ -148,7 +157,8 @@ impl Op for Binary {
             Arithmetic::Add => Ok(g.clone()),
             Arithmetic::Sub => neg(g),
             Arithmetic::Mul => mul(g, cx.input(0)),
-            Arithmetic::Div => neg(&div(&mul(g, cx.output(0))?, cx.input(1))?),
+            // The quotient once more, rather than the output, which may be changed in place.
+            Arithmetic::Div => neg(&div(&mul(g, &div(cx.input(0), cx.input(1))?)?, cx.input(1))?),
             Arithmetic::Pow => {
                 let (a, b) = (cx.input(0), cx.input(1));
                 let flat = logical_and(&eq(a, &zero(a))?, &ge(b, &zero(b))?)?;

@@ -7,21 +7,28 @@
 //! div_      x ← x / b              clamp_    x ← x held to [min, max]
 //! ```
 //! x keeps its shape and dtype: b must broadcast to the one and be of no higher kind than the other. What may not be
-//! changed is refused: a tensor on the tape, a read-only array, an expanded tensor.
+//! changed is refused: a leaf that requires grad while gradients are recorded, a read-only array, an expanded tensor.
+//!
+//! Where a gradient flows, the change is an op on the tape as well: see [`rebase`].
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::binary::Arithmetic;
+use super::put_view::overwritten;
 use super::scalar::with_view;
 use super::select::clamp_bounds;
 use super::walk::{map, map_in_place, zip_in_place};
-use super::{Op, Outputs, Run, Scalar, apply_in_place, cast, copy, shape_error};
+use super::{
+    Op, Outputs, Run, Scalar, add, add_scalar, apply_in_place, broadcast_to, cast, clamp, copy, div, div_scalar, full,
+    mul, mul_scalar, pow, pow_scalar, shape_error, sub, sub_scalar,
+};
 use crate::element::{DType, Element, Float};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Map, Number, To, Zip};
 use crate::kernels::unary::{Clamp, Unary};
+use crate::plan::trace;
 use crate::tensor::layout::show;
-use crate::tensor::{Meta, Tensor, View};
+use crate::tensor::{Meta, Tensor, View, rebase, tape};
 use crate::{with_element, with_float};
 
 /// y + α · b, of floats rounded once.
@@ -173,9 +180,13 @@ fn overlaps(a: &Tensor, b: &Tensor) -> bool {
     a < b_end && b < a_end
 }
 
+/// How much a dtype can hold: bool, then integers, then floats.
+fn kind(x: &Tensor) -> (bool, bool) {
+    (x.dtype().is_float(), x.dtype() != DType::Bool)
+}
+
 /// b as an operand of a change of x: in x's dtype, and not in the memory that changes.
 fn operand(op: &str, x: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let kind = |t: &Tensor| (t.dtype().is_float(), t.dtype() != DType::Bool);
     if kind(b) > kind(x) {
         return Err(Error::dtype(format!("{op}: expected an operand that {} can hold; got {}", x.dtype(), b.dtype())));
     }
@@ -190,11 +201,71 @@ fn number(op: &str, x: &Tensor, s: Scalar) -> Result<()> {
     Err(Error::dtype(format!("{op}: expected a number that {} can hold; got {}", x.dtype(), s.to_f64())))
 }
 
+/// Whether a change of x by the others has a gradient that must not be lost.
+pub(super) fn flows(x: &Tensor, others: &[&Tensor]) -> bool {
+    let flows = || x.requires_grad() || others.iter().any(|t| t.requires_grad());
+    x.dtype().is_float() && tape::is_grad_enabled() && flows()
+}
+
+/// Change x on the tape, to what `recorded` makes of a copy of it: its backward may read the old value.
+pub(super) fn change_on_tape(op: &str, x: &Tensor, recorded: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
+    x.check_recordable(op)?;
+    if !x.storage().writable() {
+        return Err(Error::value(format!("{op}: expected a writable tensor; got a read-only array")));
+    }
+    trace::obstacle("a result on the tape was changed in place");
+    rebase(x, &cast(&recorded(&copy(x)?)?, x.dtype())?)
+}
+
+/// x ← f(x), for an `f` whose result has the shape of x and a dtype that x can hold.
+pub fn assign(
+    op: &'static str,
+    x: &Tensor,
+    others: &[&Tensor],
+    f: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<()> {
+    check_target(op, x)?;
+    let checked = |x: &Tensor| {
+        let y = f(x)?;
+        if y.shape() != x.shape() {
+            return Err(shape_error(op, &format!("an operand that broadcasts to {}", show(x.shape())), y.shape()));
+        }
+        if kind(&y) > kind(x) {
+            return Err(Error::dtype(format!(
+                "{op}: expected an operand that {} can hold; got {}",
+                x.dtype(),
+                y.dtype()
+            )));
+        }
+        Ok(y)
+    };
+    if flows(x, others) { change_on_tape(op, x, checked) } else { copy_(x, &checked(x)?) }
+}
+
+/// Change x: in memory, or where a gradient flows, on the tape as well, as what `recorded` makes of the old x.
+fn change(
+    change: InPlace,
+    x: &Tensor,
+    others: &[&Tensor],
+    recorded: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<()> {
+    if !flows(x, others) {
+        return apply_in_place(change, x, others);
+    }
+    let metas: SmallVec<[Meta; 2]> = std::iter::once(x).chain(others.iter().copied()).map(Tensor::meta).collect();
+    change.infer(&metas)?;
+    change_on_tape(change.name, x, recorded)
+}
+
 fn add_scaled_(name: &'static str, x: &Tensor, b: &Tensor, alpha: Scalar) -> Result<()> {
     check_target(name, x)?;
     number(name, x, alpha)?;
-    let change = if alpha.to_f64() == 1.0 { Change::Arithmetic(Arithmetic::Add) } else { Change::AddScaled(alpha) };
-    apply_in_place(InPlace { name, change }, x, &[&operand(name, x, b)?])
+    let how = if alpha.to_f64() == 1.0 { Change::Arithmetic(Arithmetic::Add) } else { Change::AddScaled(alpha) };
+    let b = operand(name, x, b)?;
+    change(InPlace { name, change: how }, x, &[&b], |x| match how {
+        Change::AddScaled(_) => add(x, &mul_scalar(&b, alpha)?),
+        _ => add(x, &b),
+    })
 }
 
 /// x ← x + α · b
@@ -217,7 +288,18 @@ pub fn sub_(x: &Tensor, b: &Tensor, alpha: impl Into<Scalar>) -> Result<()> {
 
 fn arithmetic(name: &'static str, op: Arithmetic, x: &Tensor, b: &Tensor) -> Result<()> {
     check_target(name, x)?;
-    apply_in_place(InPlace { name, change: Change::Arithmetic(op) }, x, &[&operand(name, x, b)?])
+    let b = operand(name, x, b)?;
+    change(InPlace { name, change: Change::Arithmetic(op) }, x, &[&b], |x| binary(op, x, &b))
+}
+
+fn binary(op: Arithmetic, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match op {
+        Arithmetic::Add => add(a, b),
+        Arithmetic::Sub => sub(a, b),
+        Arithmetic::Mul => mul(a, b),
+        Arithmetic::Div => div(a, b),
+        Arithmetic::Pow => pow(a, b),
+    }
 }
 
 /// x ← x · b
@@ -233,7 +315,13 @@ pub fn div_(x: &Tensor, b: &Tensor) -> Result<()> {
 fn arithmetic_scalar(name: &'static str, op: Arithmetic, x: &Tensor, s: Scalar) -> Result<()> {
     check_target(name, x)?;
     number(name, x, s)?;
-    apply_in_place(InPlace { name, change: Change::ArithmeticScalar(op, s) }, x, &[])
+    change(InPlace { name, change: Change::ArithmeticScalar(op, s) }, x, &[], |x| match op {
+        Arithmetic::Add => add_scalar(x, s),
+        Arithmetic::Sub => sub_scalar(x, s),
+        Arithmetic::Mul => mul_scalar(x, s),
+        Arithmetic::Div => div_scalar(x, s),
+        Arithmetic::Pow => pow_scalar(x, s),
+    })
 }
 
 /// x ← x + s
@@ -260,24 +348,31 @@ pub fn div_scalar_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
 pub fn copy_(x: &Tensor, b: &Tensor) -> Result<()> {
     check_target("copy_", x)?;
     let b = if overlaps(x, b) { copy(b)? } else { b.clone() };
-    apply_in_place(InPlace { name: "copy_", change: Change::Copy }, x, &[&b])
+    change(InPlace { name: "copy_", change: Change::Copy }, x, &[&b], |x| {
+        overwritten(x, &copy(&broadcast_to(&cast(&b, x.dtype())?, x.shape())?)?)
+    })
+}
+
+fn fill_with(name: &'static str, x: &Tensor, s: Scalar) -> Result<()> {
+    check_target(name, x)?;
+    change(InPlace { name, change: Change::Fill(s) }, x, &[], |x| overwritten(x, &full(x.shape(), s, Some(x.dtype()))))
 }
 
 /// x ← s, converted to x's dtype.
 pub fn fill_(x: &Tensor, s: impl Into<Scalar>) -> Result<()> {
-    apply_in_place(InPlace { name: "fill_", change: Change::Fill(s.into()) }, x, &[])
+    fill_with("fill_", x, s.into())
 }
 
 /// x ← 0
 pub fn zero_(x: &Tensor) -> Result<()> {
-    apply_in_place(InPlace { name: "zero_", change: Change::Fill(Scalar::Int(0)) }, x, &[])
+    fill_with("zero_", x, Scalar::Int(0))
 }
 
 /// x ← x held to `[min, max]`, of floats; a bound may be missing.
 pub fn clamp_(x: &Tensor, min: Option<Scalar>, max: Option<Scalar>) -> Result<()> {
     super::float_dtype("clamp_", &[x.meta()])?;
     check_target("clamp_", x)?;
-    apply_in_place(InPlace { name: "clamp_", change: Change::Clamp(min, max) }, x, &[])
+    change(InPlace { name: "clamp_", change: Change::Clamp(min, max) }, x, &[], |x| clamp(x, min, max))
 }
 
 #[cfg(test)]

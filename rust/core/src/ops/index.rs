@@ -11,6 +11,7 @@
 
 mod entries;
 mod gather;
+mod put;
 mod slice;
 #[cfg(test)]
 mod tests;
@@ -18,21 +19,20 @@ mod tests;
 pub use entries::{index_add, index_select};
 pub(super) use gather::scatter_into_zeros;
 pub use gather::{gather, scatter_add};
+pub use put::index_put_;
 pub use slice::{narrow, select, slice};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::in_place::copy_;
 use super::shape::reshape_to;
 use super::walk::Walk;
-use super::{Op, Outputs, Run, alias, apply, apply_in_place, cast, expand, permute, unsqueeze};
+use super::{Op, Outputs, Run, alias, apply, cast, permute, unsqueeze};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::plan::trace;
 use crate::reserve;
 use crate::tensor::layout::{broadcast, dim_index, show};
 use crate::tensor::{Dims, Meta, Tensor, View};
-use crate::with_element;
 
 /// A dimension of a tensor that has some.
 fn dimension(op: &str, x: &Tensor, dim: i64) -> Result<usize> {
@@ -276,57 +276,4 @@ fn pick(x: &Tensor, picked: &[(usize, usize, Tensor)]) -> Result<Tensor> {
     let shape: Dims = before.iter().chain(places.shape()).chain(after).copied().collect();
     let y = index_select(&reshape_to(&x, &joined)?, first as i64, &reshape_to(&places, &[places.numel()])?)?;
     reshape_to(&y, &shape)
-}
-
-/// Inputs x, positions in its row-major order, values.
-#[derive(Clone, Copy, Debug)]
-struct Put;
-
-impl Op for Put {
-    fn name(&self) -> &'static str {
-        "index_put_"
-    }
-
-    fn infer(&self, _inputs: &[Meta]) -> Result<Outputs> {
-        Ok(smallvec![])
-    }
-
-    fn in_place(&self) -> bool {
-        true
-    }
-
-    fn run(&self, run: &Run<'_>, inputs: &[View<'_>], _outputs: &[View<'_>]) {
-        if run.team.rank() != 0 {
-            return;
-        }
-        let (x, places, values) = (&inputs[0], inputs[1].slice::<i64>(), &inputs[2]);
-        with_element!(x.dtype(), T => {
-            let p = x.ptr::<T>();
-            for (&place, &value) in places.iter().zip(values.slice::<T>()) {
-                let (mut rest, mut offset) = (place as usize, 0);
-                for (&size, &stride) in x.shape().iter().zip(x.strides()).rev() {
-                    offset += (rest % size) as isize * stride;
-                    rest /= size;
-                }
-                // SAFETY: the place of an element; the only member that writes.
-                unsafe { *p.offset(offset) = value };
-            }
-        });
-    }
-}
-
-/// `x[items] = value`, where the value is converted to x's dtype and broadcasts to the shape of `x[items]`. Where positions
-/// repeat, the last value stays.
-pub fn index_put_(x: &Tensor, items: &[Index], value: &Tensor) -> Result<()> {
-    if !items.iter().any(|i| matches!(i, Index::Tensor(_))) {
-        return copy_(&index(x, items)?, value);
-    }
-    let all: Vec<i64> = (0..x.numel() as i64).collect();
-    let places = index(&Tensor::from_slice(&all, x.shape()), items)?;
-    if broadcast("index_put_", value.shape(), places.shape())?.as_slice() != places.shape() {
-        let expected = format!("a value that broadcasts to {}", show(places.shape()));
-        return Err(super::shape_error("index_put_", &expected, value.shape()));
-    }
-    let values = super::copy(&expand(&cast(value, x.dtype())?, places.shape())?)?;
-    apply_in_place(Put, x, &[&places, &values])
 }

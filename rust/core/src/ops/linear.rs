@@ -100,6 +100,10 @@ impl Op for Linear {
         Saves::inputs(0b11)
     }
 
+    fn saves_for(&self, wants: &[bool]) -> Saves {
+        Saves::of_factors(wants)
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let g = cx.grad();
         let mut grads: Grads = smallvec![None, None];

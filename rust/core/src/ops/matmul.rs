@@ -191,16 +191,20 @@ impl Op for Matmul {
         Saves::inputs(0b11)
     }
 
+    fn saves_for(&self, wants: &[bool]) -> Saves {
+        Saves::of_factors(wants)
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
-        let (a, b) = (cx.input(0), cx.input(1));
+        let (a, b) = (&cx.input_meta[0].shape, &cx.input_meta[1].shape);
         let mut grads: Grads = smallvec![None, None];
         if cx.needs(0) {
-            let grad = apply(MatmulGradLeft { vector: a.ndim() == 1 }, &[cx.grad(), b])?;
-            grads[0] = Some(sum_to(&grad, a.shape())?);
+            let grad = apply(MatmulGradLeft { vector: a.len() == 1 }, &[cx.grad(), cx.input(1)])?;
+            grads[0] = Some(sum_to(&grad, a)?);
         }
         if cx.needs(1) {
-            let grad = apply(MatmulGradRight { ndim: b.ndim() }, &[a, cx.grad()])?;
-            grads[1] = Some(sum_to(&grad, b.shape())?);
+            let grad = apply(MatmulGradRight { ndim: b.len() }, &[cx.input(0), cx.grad()])?;
+            grads[1] = Some(sum_to(&grad, b)?);
         }
         Ok(grads)
     }

@@ -31,6 +31,7 @@ pub mod penalty;
 pub mod point_loss;
 pub mod pooling;
 mod product;
+mod put_view;
 pub mod random;
 mod reduce;
 mod scalar;
@@ -65,12 +66,13 @@ pub use compare::{
 pub use copy::{Copy, cast, contiguous, copy};
 pub use create::{arange, eye, full, linspace, one_hot, ones};
 pub use in_place::{
-    add_, add_scalar_, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, sub_, sub_scalar_, zero_,
+    add_, add_scalar_, assign, clamp_, copy_, div_, div_scalar_, fill_, mul_, mul_scalar_, sub_, sub_scalar_, zero_,
 };
 pub use index::{
     Index, gather, index, index_add, index_put_, index_select, narrow, nonzero, scatter_add, select, slice,
 };
-pub use join::{cat, chunk, split, split_sizes, stack};
+pub use join::{cat, chunk, split, split_sizes, stack, unbind};
+pub(crate) use put_view::put_view_node;
 pub use reduce::{
     all, amax, amin, any, argmax, argmin, item, max, max_along, mean, min, min_along, prod, std, sum, sum_to, var,
 };
@@ -78,9 +80,8 @@ pub use scalar::{
     Scalar, add_scalar, div_scalar, mul_scalar, pow_scalar, rdiv_scalar, rpow_scalar, rsub_scalar, sub_scalar,
 };
 pub use select::{clamp, masked_fill, maximum, maximum_scalar, minimum, minimum_scalar, where_};
-pub(crate) use shape::alias;
 pub use shape::{
-    broadcast_to, expand, expand_keeping, flatten, permute, reshape, squeeze, t, transpose, unsqueeze, view,
+    alias, broadcast_to, expand, expand_keeping, flatten, permute, reshape, squeeze, t, transpose, unsqueeze, view,
 };
 pub use unary::{
     abs, ceil, cos, erf, exp, expm1, floor, log, log1p, neg, reciprocal, round, rsqrt, sign, sin, sqrt, square, trunc,
@@ -117,6 +118,11 @@ impl Saves {
     #[must_use]
     pub const fn outputs(bits: u32) -> Self {
         Self { inputs: 0, outputs: bits }
+    }
+
+    /// Those of a product of inputs 0 and 1: each is read for the gradient of the other.
+    fn of_factors(wants: &[bool]) -> Self {
+        Self::inputs(u32::from(wants[1]) | u32::from(wants[0]) << 1)
     }
 
     /// Whether input `i` is read.
@@ -208,6 +214,12 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         Saves::NONE
     }
 
+    /// What backward reads if these inputs want a gradient: what it does not read may be changed in place.
+    fn saves_for(&self, wants: &[bool]) -> Saves {
+        let _ = wants;
+        self.saves()
+    }
+
     /// Whether gradients flow through it.
     fn differentiable(&self) -> bool {
         true
@@ -257,13 +269,22 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
         output_meta.iter().try_for_each(|m| room::check(op.name(), &m.shape, m.dtype))?;
     }
     let flows = tape::is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
+    if flows {
+        inputs.iter().try_for_each(|t| t.check_place(op.name()))?;
+    }
     let recorded = flows && op.differentiable();
     if flows && !recorded && tape::is_deriving() && output_meta.iter().any(|m| m.dtype.is_float()) {
         return Err(no_derivative(op.name()));
     }
 
     if let (Some(layout), [first, ..]) = (view, inputs) {
-        let outputs: SmallVec<[Tensor; 1]> = smallvec![first.alias(layout)];
+        let same = layout == *first.layout();
+        let outputs: SmallVec<[Tensor; 1]> = smallvec![first.viewed(layout, &op)];
+        if same {
+            trace::same(&outputs[0], first);
+        } else {
+            trace::record(&op, inputs, &outputs);
+        }
         return Ok(finish(&op, inputs, outputs, input_meta, output_meta, recorded));
     }
 
@@ -284,6 +305,7 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
         Ok(outputs)
     })?;
     drop(views);
+    trace::record(&op, &ready, &outputs);
     Ok(finish(&op, &ready, outputs, input_meta, output_meta, recorded))
 }
 
@@ -308,7 +330,6 @@ fn finish(
     output_meta: Outputs,
     recorded: bool,
 ) -> SmallVec<[Tensor; 1]> {
-    trace::record(op, inputs, &outputs);
     if recorded {
         let node = Node::record(Arc::clone(op), inputs, &outputs, input_meta, output_meta);
         for (i, output) in outputs.iter().enumerate() {
@@ -320,11 +341,10 @@ fn finish(
     outputs
 }
 
-/// Run an op that changes its first input. Refused where the tape would be spoiled: on a leaf that requires grad, or
-/// on a result that does, while recording.
-pub fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Result<()> {
+/// Run an op that changes its first input in memory, where the tape need not know: see [`in_place`].
+fn apply_in_place(op: impl Op, target: &Tensor, others: &[&Tensor]) -> Result<()> {
     let op: Arc<dyn Op> = Arc::new(op);
-    if tape::is_grad_enabled() && (target.requires_grad() || others.iter().any(|t| t.requires_grad())) {
+    if tape::is_grad_enabled() && target.requires_grad() {
         return Err(Error::state(format!(
             "{}: a tensor that requires grad is changed in place; expected this under no_grad()",
             op.name()

@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use smallvec::{SmallVec, smallvec};
 
+use super::in_place::{change_on_tape, flows};
+use super::put_view::overwritten;
 use super::walk::Walk;
 use super::{Op, Outputs, Run, apply, apply_in_place, float_dtype};
 use crate::element::{DType, Float};
@@ -421,9 +423,18 @@ pub fn bernoulli(p: &Tensor) -> Result<Tensor> {
 }
 
 fn fill(x: &Tensor, distribution: Distribution) -> Result<()> {
-    let op = RandomFill { distribution, draw: next_draw() };
+    let op = RandomFill { distribution, draw: Draw { seed: 0, stream: TENSORS, call: 0 } };
     distribution.check(op.name())?;
-    apply_in_place(op, x, &[])
+    op.infer(&[x.meta()])?;
+    let fill = |x: &Tensor| apply_in_place(RandomFill { draw: next_draw(), ..op }, x, &[]);
+    if !flows(x, &[]) {
+        return fill(x);
+    }
+    change_on_tape(op.name(), x, |x| {
+        let new = Tensor::empty(x.shape(), x.dtype());
+        fill(&new)?;
+        overwritten(x, &new)
+    })
 }
 
 /// Overwrite x with numbers of [low, high).

@@ -85,6 +85,12 @@ impl Scalar {
         }
     }
 
+    /// A tensor without dimensions that holds the very value: floats as float64.
+    #[must_use]
+    pub fn exact(self) -> Tensor {
+        self.tensor(if self.dtype() == DType::F32 { DType::F64 } else { self.dtype() })
+    }
+
     /// The value as an element, converted as `NumPy`'s `astype`.
     pub(super) fn element<T: FromScalar>(self) -> T {
         T::from_scalar(self)

@@ -116,7 +116,7 @@ fn join(shape: &[i64]) -> String {
 }
 
 /// `x` itself as the result of an op: the same memory, but a place of its own on the tape.
-pub(crate) fn alias(x: &Tensor) -> Result<Tensor> {
+pub fn alias(x: &Tensor) -> Result<Tensor> {
     apply(Reshaped::Expand(Dims::from_slice(x.shape())), &[x])
 }
 
@@ -209,7 +209,7 @@ pub fn transpose(x: &Tensor, a: i64, b: i64) -> Result<Tensor> {
 /// The matrix transposed; a vector or number as it is.
 pub fn t(x: &Tensor) -> Result<Tensor> {
     match x.ndim() {
-        0 | 1 => Ok(x.clone()),
+        0 | 1 => alias(x),
         2 => transpose(x, 0, 1),
         _ => Err(super::shape_error("t", "a tensor of at most 2 dimensions", x.shape())),
     }

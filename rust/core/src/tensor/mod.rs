@@ -2,6 +2,7 @@
 
 pub mod anomaly;
 pub mod layout;
+mod lineage;
 pub mod room;
 mod storage;
 pub mod tape;
@@ -12,11 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use layout::{Dims, Layout, Strides};
+pub use lineage::rebase;
 pub use storage::Storage;
 pub use view::View;
 
 use crate::element::{DType, Element};
 use crate::error::{Error, Result};
+use lineage::Relation;
 use tape::Node;
 
 /// A shape and an element type: what a shape rule knows of an operand.
@@ -51,7 +54,7 @@ struct Inner {
     storage: Arc<Storage>,
     layout: Layout,
     dtype: DType,
-    is_view: bool,
+    relation: Relation,
     autograd: Mutex<Autograd>,
 }
 
@@ -62,6 +65,10 @@ struct Autograd {
     grad: Option<Tensor>,
     /// The op that made this tensor, and which of its outputs this is.
     node: Option<(Arc<Node>, usize)>,
+    /// What is kept of a view.
+    view: lineage::State,
+    /// The tensor that took this one's place when other data were assigned.
+    heir: Option<Tensor>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -70,12 +77,12 @@ impl Tensor {
     /// A tensor over existing memory.
     #[must_use]
     pub fn from_storage(storage: Arc<Storage>, layout: Layout, dtype: DType) -> Self {
-        Self::build(storage, layout, dtype, false)
+        Self::build(storage, layout, dtype, Relation::Own)
     }
 
-    fn build(storage: Arc<Storage>, layout: Layout, dtype: DType, is_view: bool) -> Self {
+    fn build(storage: Arc<Storage>, layout: Layout, dtype: DType, relation: Relation) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Inner { id, storage, layout, dtype, is_view, autograd: Mutex::default() }))
+        Self(Arc::new(Inner { id, storage, layout, dtype, relation, autograd: Mutex::default() }))
     }
 
     /// A tensor whose elements are yet to be written.
@@ -131,7 +138,7 @@ impl Tensor {
     /// Another view of the same memory, not on the tape.
     #[must_use]
     pub fn alias(&self, layout: Layout) -> Self {
-        Self::build(Arc::clone(&self.0.storage), layout, self.0.dtype, true)
+        Self::build(Arc::clone(&self.0.storage), layout, self.0.dtype, Relation::Detached)
     }
 
     /// The same memory, cut from the tape.
@@ -193,7 +200,7 @@ impl Tensor {
     /// Whether it shares another tensor's memory by construction.
     #[must_use]
     pub fn is_view(&self) -> bool {
-        self.0.is_view
+        !matches!(self.0.relation, Relation::Own)
     }
 
     /// Borrow the elements.
@@ -221,14 +228,22 @@ impl Tensor {
         out
     }
 
+    /// What the tape keeps, as it was last written. A tensor must never be dropped while this lock is held: dropping one may
+    /// free a graph that holds this very tensor.
     fn autograd(&self) -> MutexGuard<'_, Autograd> {
         self.0.autograd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the tape keeps, after a view has followed its base.
+    fn followed(&self) -> MutexGuard<'_, Autograd> {
+        self.follow();
+        self.autograd()
     }
 
     /// Whether gradients flow to it.
     #[must_use]
     pub fn requires_grad(&self) -> bool {
-        self.autograd().requires_grad
+        self.followed().requires_grad
     }
 
     /// Ask for its gradient, or no longer.
@@ -236,7 +251,7 @@ impl Tensor {
         if value && !self.dtype().is_float() {
             return Err(Error::state(format!("requires_grad: expected a floating-point tensor; got {}", self.dtype())));
         }
-        let mut autograd = self.autograd();
+        let mut autograd = self.followed();
         if !value && autograd.node.is_some() {
             return Err(Error::state(
                 "requires_grad: expected a leaf to switch off; got the result of an op (use detach())",
@@ -249,20 +264,51 @@ impl Tensor {
     /// Whether it was not made by an op that the tape recorded.
     #[must_use]
     pub fn is_leaf(&self) -> bool {
-        self.autograd().node.is_none()
+        self.followed().node.is_none()
     }
 
     /// The op that made it, and which of its outputs it is.
     #[must_use]
     pub fn node(&self) -> Option<(Arc<Node>, usize)> {
-        self.autograd().node.clone()
+        self.followed().node.clone()
     }
 
     /// Put it on the tape as output `index` of `node`; it then requires grad.
     pub fn set_node(&self, node: Arc<Node>, index: usize) {
         let mut autograd = self.autograd();
         autograd.requires_grad = true;
-        autograd.node = Some((node, index));
+        let old = autograd.node.replace((node, index));
+        drop(autograd);
+        drop(old);
+    }
+
+    /// This tensor with other data, as `tensor.data = data` makes it: it takes over the place on the tape and the gradient, and
+    /// gradients that reach this one go there.
+    pub fn with_data(&self, data: &Self) -> Result<Self> {
+        let heir = data.detach();
+        let autograd = self.followed();
+        let (requires_grad, grad, node) = (autograd.requires_grad, autograd.grad.clone(), autograd.node.clone());
+        drop(autograd);
+        if requires_grad {
+            heir.set_requires_grad(true)?;
+        }
+        heir.set_grad(grad);
+        if let Some((node, index)) = node {
+            heir.set_node(node, index);
+        }
+        let old = self.autograd().heir.replace(heir.clone());
+        drop(old);
+        Ok(heir)
+    }
+
+    /// The tensor that stands for this one now.
+    fn heir(&self) -> Self {
+        let mut tensor = self.clone();
+        loop {
+            let Some(heir) = tensor.autograd().heir.clone() else { break };
+            tensor = heir;
+        }
+        tensor
     }
 
     /// The accumulated gradient of a leaf.
@@ -273,7 +319,8 @@ impl Tensor {
 
     /// Replace the gradient.
     pub fn set_grad(&self, grad: Option<Self>) {
-        self.autograd().grad = grad;
+        let old = std::mem::replace(&mut self.autograd().grad, grad);
+        drop(old);
     }
 }
 

@@ -19,6 +19,7 @@ pub struct Storage {
     bytes: usize,
     owner: Owner,
     version: AtomicU64,
+    rebased: AtomicU64,
     claimed: AtomicBool,
 }
 
@@ -48,6 +49,7 @@ impl Storage {
                 bytes,
                 owner: Owner::Ours(memory),
                 version: AtomicU64::new(0),
+                rebased: AtomicU64::new(0),
                 claimed: AtomicBool::new(false),
             };
         }
@@ -56,7 +58,14 @@ impl Storage {
         if ptr.is_null() {
             exhausted(bytes);
         }
-        Self { ptr, bytes, owner: Owner::Ours(memory), version: AtomicU64::new(0), claimed: AtomicBool::new(false) }
+        Self {
+            ptr,
+            bytes,
+            owner: Owner::Ours(memory),
+            version: AtomicU64::new(0),
+            rebased: AtomicU64::new(0),
+            claimed: AtomicBool::new(false),
+        }
     }
 
     /// Memory of somebody else.
@@ -70,6 +79,7 @@ impl Storage {
             bytes,
             owner: Owner::Foreign { _keep: keep, writable },
             version: AtomicU64::new(0),
+            rebased: AtomicU64::new(0),
             claimed: AtomicBool::new(false),
         }
     }
@@ -110,6 +120,16 @@ impl Storage {
     /// Give the claim back.
     pub fn release(&self) {
         self.claimed.store(false, Ordering::Release);
+    }
+
+    /// How often an in-place change of it was put on the tape.
+    pub(super) fn rebased(&self) -> u64 {
+        self.rebased.load(Ordering::Acquire)
+    }
+
+    /// Note an in-place change that was put on the tape: views have to look for their place there again.
+    pub(super) fn rebase(&self) {
+        self.rebased.fetch_add(1, Ordering::Release);
     }
 
     /// Note an in-place change.

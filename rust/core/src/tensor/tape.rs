@@ -1,6 +1,7 @@
 //! The tape: which op made a tensor, and the walk back along it.
 
 mod mode;
+mod owned;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,9 +12,11 @@ use smallvec::SmallVec;
 
 use mode::switched;
 pub use mode::{is_deriving, is_grad_enabled, no_grad, set_grad_enabled};
+pub use owned::for_each_owned_op;
 
 use super::anomaly::{self, Note};
 use super::{Meta, Tensor};
+use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::ops::{self, Grads, Op};
 
@@ -25,6 +28,12 @@ enum Edge {
     Leaf(Tensor),
     /// To the op that made it, as gradient of that output.
     Node(Arc<Node>, usize),
+}
+
+impl Edge {
+    fn is_wanted(&self) -> bool {
+        !matches!(self, Self::None)
+    }
 }
 
 /// A tensor that backward reads, and how often it had been changed when the op read it.
@@ -65,14 +74,7 @@ impl Node {
         input_meta: SmallVec<[Meta; 3]>,
         output_meta: SmallVec<[Meta; 1]>,
     ) -> Arc<Self> {
-        let saves = op.saves();
-        let keep = |tensor: &Tensor| Saved { version: tensor.storage().version(), tensor: tensor.clone() };
-        let saved = SavedTensors {
-            inputs: inputs.iter().enumerate().map(|(i, t)| saves.input(i).then(|| keep(t))).collect(),
-            // Detached, or the node would keep itself alive.
-            outputs: outputs.iter().enumerate().map(|(i, t)| saves.output(i).then(|| keep(&t.detach()))).collect(),
-        };
-        let edges = inputs
+        let edges: SmallVec<[Edge; 3]> = inputs
             .iter()
             .map(|t| match t.node() {
                 Some((node, index)) => Edge::Node(node, index),
@@ -80,6 +82,14 @@ impl Node {
                 None => Edge::None,
             })
             .collect();
+        let wants: SmallVec<[bool; 4]> = edges.iter().map(Edge::is_wanted).collect();
+        let saves = op.saves_for(&wants);
+        let keep = |tensor: Tensor| Saved { version: tensor.storage().version(), tensor };
+        let saved = SavedTensors {
+            inputs: inputs.iter().enumerate().map(|(i, t)| saves.input(i).then(|| keep(t.snapshot()))).collect(),
+            // Detached, or the node would keep itself alive.
+            outputs: outputs.iter().enumerate().map(|(i, t)| saves.output(i).then(|| keep(t.detach()))).collect(),
+        };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let note = anomaly::is_enabled().then(|| Note::of(inputs, outputs));
         Arc::new(Self { id, op, edges, input_meta, output_meta, saved: Mutex::new(Some(saved)), note })
@@ -133,7 +143,7 @@ impl Node {
                 }
             }
         }
-        let needs: SmallVec<[bool; 4]> = self.edges.iter().map(|e| !matches!(e, Edge::None)).collect();
+        let needs: SmallVec<[bool; 4]> = self.edges.iter().map(Edge::is_wanted).collect();
         let output = |(i, s): (usize, &Option<Saved>)| s.as_ref().map(|s| self.output(i, &s.tensor));
         let context = Backward {
             inputs: saved.inputs.iter().map(|s| s.as_ref().map(|s| s.tensor.clone())).collect(),
@@ -143,12 +153,10 @@ impl Node {
             grads,
             needs: &needs,
         };
-        if retain {
-            drop(slot);
-        } else {
-            *slot = None;
-            drop(slot);
-        }
+        let freed = if retain { None } else { slot.take() };
+        drop(slot);
+        // What was saved may hold the last reference to a graph: it goes when nothing is locked.
+        drop(freed);
         self.op.backward(&context)
     }
 }
@@ -172,7 +180,7 @@ impl Drop for Node {
             let saved = node.saved.get_mut().unwrap_or_else(PoisonError::into_inner).take();
             for s in saved.into_iter().flat_map(|s| s.inputs).flatten() {
                 // The last owner of a saved tensor would free its node from here.
-                if let Some((next, _)) = s.tensor.node() {
+                if let Some((next, _)) = s.tensor.autograd().node.clone() {
                     pending.push(next);
                 }
             }
@@ -302,6 +310,20 @@ struct Stops<'a> {
     end: bool,
 }
 
+/// Refuse a gradient that does not have the shape and dtype of the tensor that it belongs to, as after an assignment to
+/// `data`.
+fn fits(op: &str, shape: &[usize], dtype: DType, grad: &Tensor) -> Result<()> {
+    if grad.shape() == shape && grad.dtype() == dtype {
+        return Ok(());
+    }
+    Err(Error::state(format!(
+        "backward: {op} was given an invalid gradient: expected one of shape {} and dtype {dtype}; got {} and {}",
+        super::layout::show(shape),
+        super::layout::show(grad.shape()),
+        grad.dtype()
+    )))
+}
+
 /// Walk from `roots` back to the leaves, newest op first; each root comes with its gradient.
 fn walk(roots: &[(Tensor, Tensor)], keep: Keep, stops: &Stops<'_>, leaf: Sink<'_>) -> Result<()> {
     switched(keep.create, keep.create, || steps(roots, keep.retain, stops, leaf))
@@ -318,6 +340,7 @@ fn steps(roots: &[(Tensor, Tensor)], retain: bool, stops: &Stops<'_>, leaf: Sink
             node: Arc::clone(node),
             grads: node.output_meta.iter().map(|_| None).collect(),
         });
+        fits(node.name(), &node.output_meta[index].shape, node.output_meta[index].dtype, &grad)?;
         let slot = &mut entry.grads[index];
         *slot = Some(match slot.take() {
             Some(sum) => ops::add(&sum, &grad)?,
@@ -328,7 +351,7 @@ fn steps(roots: &[(Tensor, Tensor)], retain: bool, stops: &Stops<'_>, leaf: Sink
     for (root, grad) in roots {
         match root.node() {
             Some((node, index)) => send(&mut pending, &node, index, grad.clone())?,
-            None => leaf(root, grad.clone())?,
+            None => leaf(&root.heir(), grad.clone())?,
         }
     }
     while let Some((id, Pending { node, grads })) = pending.pop_last() {
@@ -348,7 +371,11 @@ fn steps(roots: &[(Tensor, Tensor)], retain: bool, stops: &Stops<'_>, leaf: Sink
         for (edge, grad) in node.edges.iter().zip(input_grads) {
             match (edge, grad) {
                 (Edge::None, _) | (_, None) => {}
-                (Edge::Leaf(tensor), Some(grad)) => leaf(tensor, grad)?,
+                (Edge::Leaf(tensor), Some(grad)) => {
+                    let tensor = tensor.heir();
+                    fits("AccumulateGrad", tensor.shape(), tensor.dtype(), &grad)?;
+                    leaf(&tensor, grad)?;
+                }
                 (Edge::Node(next, index), Some(grad)) => send(&mut pending, next, *index, grad)?,
             }
         }
@@ -357,6 +384,7 @@ fn steps(roots: &[(Tensor, Tensor)], retain: bool, stops: &Stops<'_>, leaf: Sink
 }
 
 fn seed(op: &str, root: &Tensor, grad: Option<&Tensor>) -> Result<Tensor> {
+    root.check_place(op)?;
     if !root.requires_grad() {
         return Err(Error::state(format!(
             "{op}: element 0 of tensors does not require grad and does not have a grad_fn"

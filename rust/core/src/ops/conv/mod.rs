@@ -93,6 +93,11 @@ impl Op for Conv {
         Saves::inputs(0b11)
     }
 
+    fn saves_for(&self, wants: &[bool]) -> Saves {
+        // The gradient of the bias comes with that of the weight.
+        Saves::of_factors(&[wants[0], wants[1..].contains(&true)])
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Grads> {
         let (settings, g) = (self.settings, cx.grad());
         let mut grads: Grads = smallvec![None; cx.input_meta.len()];
