@@ -222,8 +222,8 @@ def trunc_normal_(tensor: _T, mean: float = 0.0, std: float = 1.0, a: float = -2
         ValueError: ``std`` is not above 0, or the bounds hold almost none of the distribution.
     """
     _check("trunc_normal_", tensor)
-    given = {"mean": mean, "std": std, "a": a, "b": b}
-    mean, std, a, b = (check_number("trunc_normal_", name, value) for name, value in given.items())
+    for name, value in {"mean": mean, "std": std, "a": a, "b": b}.items():
+        check_number("trunc_normal_", name, value)
     if not std > 0:
         raise ValueError(f"trunc_normal_: expected std above 0; got {std}")
     low, high = (a - mean) / std, (b - mean) / std
@@ -248,7 +248,8 @@ def sparse_(tensor: _T, sparsity: float, std: float = 0.01) -> _T:
         Martens 2010, https://www.cs.toronto.edu/~jmartens/docs/Deep_HessianFree.pdf, section 5.
     """
     _check("sparse_", tensor)
-    sparsity, std = check_number("sparse_", "sparsity", sparsity), check_number("sparse_", "std", std)
+    check_number("sparse_", "sparsity", sparsity)
+    check_number("sparse_", "std", std)
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     if not 0 <= sparsity <= 1:
