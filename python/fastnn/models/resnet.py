@@ -6,7 +6,7 @@ from typing import Literal
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least, check_choice
+from fastnn._types import TensorLike, check_at_least, check_choice, shape_of
 from fastnn.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -53,6 +53,8 @@ class PadShortcut(Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        if len(shape_of(x)) != 4:
+            raise ValueError(f"PadShortcut: expected input of shape (n, c, h, w); got {shape_of(x)}")
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
         if self.planes == self.in_planes:
