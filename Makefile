@@ -11,7 +11,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo examples gallery test bench bench-peers lint fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check clean
+.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -55,6 +55,13 @@ gallery: build ## the same, with the pictures of docs/gallery.md
 	@for script in $(EXPERIMENTS); do echo "== $$script"; $(BIN)/python $$script --out docs/gallery || exit 1; done
 
 test: fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check ## every check
+
+# 20,000 calls are part of `make pytest`.
+FUZZ_CALLS ?= 1000000
+FUZZ_SEED ?= 1
+
+fuzz: build $(VENV)/.test-tools ## random calls of everything public: FUZZ_CALLS of them, from FUZZ_SEED on
+	$(BIN)/python -m tests.fuzz --calls $(FUZZ_CALLS) --seed $(FUZZ_SEED)
 
 bench: build ## benchmark against the peers that are installed
 	$(BIN)/python -m benches

@@ -11,7 +11,7 @@ import pytest
 
 import fastnn as fnn
 import fastnn.nn.functional as F
-from fastnn import _core
+from fastnn import _core, _types
 
 X = fnn.ones(2, 3)
 IMAGE = fnn.ones(1, 1, 4, 4)
@@ -160,3 +160,70 @@ def test_slices_end_where_the_dimension_does() -> None:
 def test_integers_too_long_to_write() -> None:
     with pytest.raises(ValueError, match=r"; got int too long to show$"):
         X.softmax(1 << 100_000)
+
+
+WORDS: list[tuple[str, str, Callable[[Any], Any]]] = [
+    ("cross_entropy", "reduction", lambda v: F.cross_entropy(X, LABELS, reduction=v)),
+    ("nll_loss", "reduction", lambda v: F.nll_loss(X, LABELS, reduction=v)),
+    ("mse_loss", "reduction", lambda v: F.mse_loss(X, X, reduction=v)),
+    ("huber_loss", "reduction", lambda v: F.huber_loss(X, X, reduction=v)),
+    ("binary_cross_entropy", "reduction", lambda v: F.binary_cross_entropy(X, X, reduction=v)),
+    ("kl_div", "reduction", lambda v: F.kl_div(X, X, reduction=v)),
+    ("gelu", "approximate", lambda v: F.gelu(X, v)),
+]
+
+
+@pytest.mark.parametrize(("op", "name", "call"), WORDS, ids=[row[0] for row in WORDS])
+def test_what_is_no_word_is_named(op: str, name: str, call: Any) -> None:
+    with pytest.raises(TypeError, match=rf"^{op}: expected {name} to be text; got None$"):
+        call(None)
+    with pytest.raises(ValueError, match=rf"^{op}: expected {name} to be text; got '\\ud800'$"):
+        call("\ud800")
+
+
+class Lies:
+    """Claims to be a number, and is none."""
+
+    def __index__(self) -> int:
+        raise TypeError
+
+    __float__ = __index__
+
+
+@pytest.mark.parametrize("value", ["3", None, [1], 1j, Lies(), Lies, np.ones(2, int), fnn.ones(2), True])
+def test_checks_of_settings_name_what_is_no_number(value: Any) -> None:
+    got = re.escape(_types.shown(value))
+    with pytest.raises(TypeError, match=rf"^Layer: expected size to be an int; got {got}$"):
+        _types.check_at_least("Layer", "size", value, 1)
+    with pytest.raises(TypeError, match=rf"^Layer: expected size to be a number; got {got}$"):
+        _types.check_number("Layer", "size", value)
+
+
+@pytest.mark.parametrize("value", [3, np.int8(3), np.array(3), fnn.tensor(3), fnn.tensor([3])])
+def test_checks_of_settings_take_whatever_is_a_number(value: Any) -> None:
+    assert _types.check_integer("Layer", "size", value) == 3
+    assert _types.check_number("Layer", "size", value) == 3.0
+    _types.check_at_least("Layer", "size", value, 3)
+    with pytest.raises(ValueError, match=r"^Layer: expected size of at least 4; got "):
+        _types.check_at_least("Layer", "size", value, 4)
+
+
+def test_a_setting_beyond_float64_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match=r"^Layer: expected p to be a number that float64 can hold; got 1000"):
+        _types.check_number("Layer", "p", 10**400)
+
+
+def test_checks_of_tensors_and_sequences_say_what_came() -> None:
+    x = fnn.ones(2)
+    assert _types.check_tensors("f", "inputs", x) == [x]
+    assert _types.check_tensors("f", "inputs", iter([x, x])) == [x, x]
+    for value, got in ((3, "3"), ([x, "a"], "'a'"), ([x, None], "None")):
+        with pytest.raises(TypeError, match=rf"^f: expected inputs to be (a Tensor or several|Tensors); got {got}$"):
+            _types.check_tensors("f", "inputs", value)
+    with pytest.raises(TypeError, match=r"^f: expected data to have a length; got generator$"):
+        _types.check_length("f", "data", (i for i in ()))
+    with pytest.raises(TypeError, match=r"^f: expected hook to be a function; got 'a'$"):
+        _types.check_callable("f", "hook", "a")
+    for value in ("c", None, ["a"], 1.5):
+        with pytest.raises(ValueError, match=rf"^f: expected mode to be 'a' or 'b'; got {re.escape(repr(value))}$"):
+            _types.check_choice("f", "mode", value, ("a", "b"))

@@ -79,7 +79,10 @@ def test_in_place_change_of_a_result_is_on_the_tape() -> None:
 
 def test_setitem_while_recording() -> None:
     x = leaf(1.0, 2.0)
-    with pytest.raises(RuntimeError, match=r"^__setitem__: a leaf tensor that requires grad is changed in place; expected this under no_grad\(\)$"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"^__setitem__: a leaf tensor that requires grad is changed in place; expected this under no_grad\(\)$",
+    ):
         x[0] = 5.0
     with fnn.no_grad():
         x[0] = 5.0

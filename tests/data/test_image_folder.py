@@ -112,7 +112,7 @@ def test_without_pillow(folder, monkeypatch):
         ({"size": 0}, ValueError, "ImageFolder: expected size of at least 1; got 0"),
         ({"size": 2.5}, TypeError, "ImageFolder: expected size to be an int; got 2.5"),
         ({"size": (1, 2, 3)}, ValueError, "ImageFolder: expected size to be a number, or height and width; got (1, 2, 3)"),
-        ({"mode": "CMYK"}, ValueError, "ImageFolder: expected mode 'RGB', 'L' or 'RGBA'; got 'CMYK'"),
+        ({"mode": "CMYK"}, ValueError, "ImageFolder: expected mode to be 'RGB', 'L' or 'RGBA'; got 'CMYK'"),
         ({"transform": 3}, TypeError, "ImageFolder: expected transform to be a function; got int"),
         ({"loader": 3}, TypeError, "ImageFolder: expected loader to be a function; got int"),
     ],

@@ -50,7 +50,9 @@ def change_args(name: str, x: fnn.Tensor) -> tuple[object, ...] | None:
     if name.startswith("x["):
         if x.ndim == 0:
             return None
-        item = {"x[item]": 0, "x[mask]": np.ones(x.shape, bool), "x[positions]": np.array([0])}[name.split(" = ")[0]]
+        item = {"x[item]": 0, "x[mask]": np.ones(x.shape, bool), "x[positions]": np.array([0])}[
+            name.split(" = ", maxsplit=1)[0]
+        ]
         return (fnn.tensor(0.7, dtype=fnn.float64), item) if name.endswith("y") else (item, 0.7)
     if CALLS[name].operands == 2:
         return (fnn.tensor(0.7, dtype=fnn.float64),)

@@ -285,7 +285,7 @@ ERRORS = [
     (lambda: nn.FractionalMaxPool2d(2, 3, None, True, samples=2), ValueError,
      "FractionalMaxPool2d: expected samples without return_indices and _random_samples; got 2"),
     (lambda: nn.ZeroPad2d((1, 2)), ValueError, "ZeroPad2d: expected padding to be an int or 4 of them; got (1, 2)"),
-    (lambda: nn.ReflectionPad1d(1.5), TypeError, "ReflectionPad1d: expected padding of integers; got 1.5"),
+    (lambda: nn.ReflectionPad1d(1.5), TypeError, "ReflectionPad1d: expected padding to be an int; got 1.5"),
     (lambda: nn.PixelShuffle(0), ValueError, "PixelShuffle: expected upscale_factor of at least 1; got 0"),
     (lambda: nn.Unflatten(1, 3), TypeError, "Unflatten: expected unflattened_size to be a tuple of ints; got 3"),
     (lambda: nn.MaxPool2d(3)(zeros(2, 5)), ValueError, "MaxPool2d(3): expected input of shape (n, c, h, w) or (c, h, w); got (2, 5)"),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._core import Tensor
+from fastnn._types import check_array
 from fastnn.augment import _settings as settings
 from fastnn.augment.transform import Spec, Transform
 
@@ -109,8 +110,8 @@ class PCANoise(Transform):
     def __init__(self, std: float, eigenvalues: Any, eigenvectors: Any, *, p: float = 1.0) -> None:
         super().__init__(p)
         self.std = settings.not_negative(self._name, "std", std)
-        self.eigenvalues: NDArray[np.float64] = np.array(eigenvalues, dtype=np.float64)
-        self.eigenvectors: NDArray[np.float64] = np.array(eigenvectors, dtype=np.float64)
+        self.eigenvalues: NDArray[np.float64] = check_array("PCANoise", "eigenvalues", eigenvalues)
+        self.eigenvectors: NDArray[np.float64] = check_array("PCANoise", "eigenvectors", eigenvectors)
         c = len(self.eigenvalues) if self.eigenvalues.ndim == 1 else 0
         if not c or self.eigenvectors.shape != (c, c):
             raise ValueError(

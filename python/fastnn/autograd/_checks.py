@@ -11,7 +11,8 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import enable_grad, no_grad
-from fastnn.autograd._gradient import as_list, grad
+from fastnn._types import check_items, check_tensors
+from fastnn.autograd._gradient import grad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def gradcheck(
         ValueError: No input requires grad, or one that does is not float64.
         RuntimeError: They differ.
     """
-    arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    arguments = [inputs] if isinstance(inputs, Tensor) else check_items("gradcheck", "inputs", inputs)
     checked = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
         raise ValueError(
@@ -74,7 +75,7 @@ def gradcheck(
 
     def outputs() -> list[Tensor]:
         result = func(*arguments)
-        tensors = [result] if isinstance(result, Tensor) else list(result)
+        tensors = check_tensors("gradcheck", "the result of func", result)
         return [y for y in tensors if y.is_floating_point()]
 
     def values() -> list[NDArray[np.float64]]:
@@ -136,11 +137,11 @@ def gradgradcheck(
         ValueError: No input requires grad, or one that does is not float64.
         RuntimeError: They differ; or an op has no second derivative.
     """
-    arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    arguments = [inputs] if isinstance(inputs, Tensor) else check_items("gradgradcheck", "inputs", inputs)
 
     def outputs(values: Sequence[Any]) -> list[Tensor]:
         result = func(*values)
-        tensors = [result] if isinstance(result, Tensor) else list(result)
+        tensors = check_tensors("gradgradcheck", "the result of func", result)
         return [y for y in tensors if y.is_floating_point() and y.requires_grad]
 
     if grad_outputs is None:
@@ -149,7 +150,7 @@ def gradgradcheck(
             weights = (0.3 + 0.7 * ((np.arange(y.numel()) * 7 + 3) % 11) / 11).reshape(y.shape)
             seeds.append(_core.tensor(weights, dtype=y.dtype, requires_grad=True))
     else:
-        seeds = [g.detach().requires_grad_() for g in as_list(grad_outputs)]
+        seeds = [g.detach().requires_grad_() for g in check_tensors("gradgradcheck", "grad_outputs", grad_outputs)]
 
     @enable_grad()
     def gradients(*values: Any) -> tuple[Tensor, ...]:

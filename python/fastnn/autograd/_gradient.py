@@ -6,11 +6,7 @@ from collections.abc import Sequence
 
 from fastnn import _core
 from fastnn._core import Tensor
-
-
-def as_list(tensors: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """Return one tensor or several as a list."""
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+from fastnn._types import check_instance, check_items, check_tensors
 
 
 def grad(
@@ -52,14 +48,11 @@ def grad(
     """
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: expected allow_unused=True or None with materialize_grads=True; got False")
-    roots, wanted = as_list(outputs), as_list(inputs)
-    seeds = (
-        [None] * len(roots)
-        if grad_outputs is None
-        else [grad_outputs]
-        if isinstance(grad_outputs, Tensor)
-        else list(grad_outputs)
-    )
+    roots, wanted = check_tensors("grad", "outputs", outputs), check_tensors("grad", "inputs", inputs)
+    given = [grad_outputs] if isinstance(grad_outputs, Tensor) else grad_outputs
+    seeds = [None] * len(roots) if given is None else check_items("grad", "grad_outputs", given, "a Tensor or several")
+    for seed in seeds:
+        check_instance("grad", "grad_outputs", seed, (Tensor, type(None)), "Tensors or None")
     retain = create_graph if retain_graph is None else retain_graph
     unused = materialize_grads if allow_unused is None else allow_unused
     found = _core.grad(roots, wanted, seeds, retain, create_graph, unused)

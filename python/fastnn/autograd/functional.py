@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 from fastnn import _core
 from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import enable_grad, no_grad
-from fastnn._types import check_at_least, check_number, shape_of
-from fastnn.autograd._gradient import as_list, grad
+from fastnn._types import check_at_least, check_callable, check_choice, check_number, check_tensors, shape_of
+from fastnn.autograd._gradient import grad
 
 __all__ = ["Eigenpair", "hessian", "hessian_max_eigenvalue", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -79,6 +79,7 @@ def _cut(tensors: tuple[Tensor, ...], create_graph: bool, several: bool) -> _Ten
 def _outputs(
     where: str, func: Callable[..., Any], inputs: tuple[Tensor, ...], strict: bool
 ) -> tuple[bool, tuple[Tensor, ...]]:
+    check_callable(where, "func", func)
     several, outputs = _tuple(where, "the result of func", func(*inputs))
     if strict and not all(y.requires_grad for y in outputs):
         raise RuntimeError(f"{where}: expected outputs that depend on the inputs when strict; one does not")
@@ -203,6 +204,7 @@ def jacobian(func: Callable[..., Any], inputs: _Tensors, create_graph: bool = Fa
 
 
 def _scalar(where: str, func: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Tensor:
+    check_callable(where, "func", func)
     y = func(*inputs)
     if not isinstance(y, Tensor):
         raise TypeError(f"{where}: expected func to return a Tensor; got {type(y).__name__}")
@@ -291,6 +293,7 @@ def _product(
     where: str, func: Callable[..., Any], inputs: _Tensors, v: _Tensors | None, create_graph: bool, strict: bool
 ) -> tuple[Tensor, _Tensors]:
     with enable_grad():
+        check_callable(where, "func", func)
         several, given = _tuple(where, "inputs", inputs)
         own = _own(given, create_graph, requires_grad=True)
         vector = _vector(where, v, own, create_graph)
@@ -360,9 +363,9 @@ def hessian_max_eigenvalue(
     check_at_least(where, "iterations", iterations, 1)
     if not check_number(where, "tol", tol) >= 0:
         raise ValueError(f"{where}: expected tol of at least 0; got {tol}")
-    if which not in {"magnitude", "algebraic"}:
-        raise ValueError(f"{where}: expected which to be 'magnitude' or 'algebraic'; got {which!r}")
-    own = tuple(as_list(params))
+    check_callable(where, "loss_fn", loss_fn)
+    check_choice(where, "which", which, ("magnitude", "algebraic"))
+    own = tuple(check_tensors("hessian_max_eigenvalue", "params", params))
     if not own:
         raise ValueError(f"{where}: expected at least one parameter; got none")
     with enable_grad():

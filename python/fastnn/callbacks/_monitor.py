@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from fastnn._types import check_number
+from fastnn._types import check_choice, check_instance, check_number
 
 # Measures that are better when they are greater.
 _GREATER_IS_BETTER = ("accuracy", "top_", "r2", "auc", "f1")
@@ -33,12 +33,10 @@ class Monitor:
     """
 
     def __init__(self, where: str, name: str, mode: str, min_delta: float = 0.0) -> None:
-        if not isinstance(name, str):
-            raise TypeError(f"{where}: expected monitor to be the name of a measure; got {name!r}")
-        if mode not in {"auto", "min", "max"}:
-            raise ValueError(f"{where}: expected mode to be 'auto', 'min' or 'max'; got {mode!r}")
+        check_choice(where, "mode", mode, ("auto", "min", "max"))
         if not check_number(where, "min_delta", min_delta) >= 0:
             raise ValueError(f"{where}: expected min_delta of at least 0; got {min_delta}")
+        check_instance(where, "monitor", name, str, "the name of a measure")
         bare = name.removeprefix("val_")
         greater = mode == "max" or (mode == "auto" and any(part in bare for part in _GREATER_IS_BETTER))
         self._where = where

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from fastnn._types import check_at_least, check_number
+from fastnn._types import check_at_least, check_choice, check_number
 from fastnn.callbacks.base import Callback
 from fastnn.optim.swa_utils import SWALR, AveragedModel, batch_norms, update_bn
 
@@ -116,8 +116,7 @@ class SWA(_AverageOfStates):
         super().__init__(start, update_bn=update_bn, apply=apply)
         if swa_lr is not None and not 0 <= check_number("SWA", "swa_lr", swa_lr) < float("inf"):
             raise ValueError(f"SWA: expected swa_lr of at least 0; got {swa_lr}")
-        if anneal_strategy not in {"cos", "linear"}:
-            raise ValueError(f"SWA: expected anneal_strategy to be 'cos' or 'linear'; got {anneal_strategy!r}")
+        check_choice("SWA", "anneal_strategy", anneal_strategy, ("cos", "linear"))
         check_at_least("SWA", "anneal_epochs", anneal_epochs, 0)
         self.swa_lr = swa_lr
         self.anneal_epochs = anneal_epochs

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from fastnn._types import check_choice
 from fastnn.callbacks._monitor import check_measured
 from fastnn.callbacks.base import Callback
 from fastnn.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -42,8 +43,7 @@ class LearningRateScheduler(Callback):
         where = "LearningRateScheduler"
         if not isinstance(schedule, LRScheduler) and not callable(schedule):
             raise TypeError(f"{where}: expected schedule to be a schedule or a function; got {schedule!r}")
-        if by not in {"epoch", "batch"}:
-            raise ValueError(f"{where}: expected by to be 'epoch' or 'batch'; got {by!r}")
+        check_choice(where, "by", by, ("epoch", "batch"))
         if by == "batch" and not isinstance(schedule, LRScheduler):
             raise ValueError(f"{where}: expected a schedule by batch, such as LambdaLR; got a function")
         if by == "batch" and isinstance(schedule, ReduceLROnPlateau):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_items
 from fastnn.callbacks.base import Callback
 from fastnn.nn.module import Module
 from fastnn.nn.utils.freezing import freeze, unfreeze
@@ -83,7 +83,7 @@ def _checked(groups: Iterable[_Group]) -> list[list[Module]]:
     where = "GradualUnfreezing"
     if isinstance(groups, Module) or not isinstance(groups, Iterable):
         raise TypeError(f"{where}: expected groups to be modules in a sequence; got {type(groups).__name__}")
-    lists = [[group] if isinstance(group, Module) else list(group) for group in groups]
+    lists = [[group] if isinstance(group, Module) else check_items(where, "groups", group) for group in groups]
     for group in lists:
         for module in group:
             if not isinstance(module, Module):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor
+from fastnn._types import check_items, check_length, check_number, shape_of, shown
 
 _KINDS = "biuf"
 
@@ -34,8 +35,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
     Source:
         ``torch.utils.data.default_collate``.
     """
-    if not len(batch):
+    if not check_length("default_collate", "batch", batch):
         raise ValueError("default_collate: expected at least one sample; got none")
+    if not isinstance(batch, Sequence):
+        batch = check_items("default_collate", "batch", batch)
     first = batch[0]
     if isinstance(first, Tensor):
         _check_shapes(batch)
@@ -47,15 +50,22 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, np.generic) and first.dtype.kind in _KINDS:
         return _tensor(np.asarray(batch))
     if isinstance(first, float):
-        return _core.as_tensor(np.asarray(batch, dtype=np.float64))
+        try:
+            values = np.asarray(batch, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            values = np.array([check_number("default_collate", "samples", value) for value in batch])
+        return _core.as_tensor(values)
     if isinstance(first, (bool, int)):
         return _core.as_tensor(np.asarray(batch))
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):
+        for sample in batch:
+            if not isinstance(sample, Mapping) or not sample.keys() >= first.keys():
+                raise TypeError(f"default_collate: expected samples with the keys {list(first)}; got {shown(sample)}")
         return _as_mapping(first, {key: default_collate([sample[key] for sample in batch]) for key in first})
     if isinstance(first, Sequence):
-        lengths = sorted({len(sample) for sample in batch})
+        lengths = sorted({check_length("default_collate", "samples", sample) for sample in batch})
         if len(lengths) > 1:
             raise ValueError(f"default_collate: expected samples of one length; got lengths {lengths}")
         return _as_sequence(first, [default_collate(values) for values in zip(*batch, strict=True)])
@@ -96,7 +106,7 @@ def _check_kind(dtype: np.dtype[Any]) -> None:
 
 
 def _check_shapes(batch: Sequence[Any]) -> None:
-    first = tuple(batch[0].shape)
+    first = shape_of(batch[0])
     for sample in batch:
         shape = tuple(np.shape(sample))
         if shape != first:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike
+from fastnn._types import TensorLike, check_integer, check_items, check_length, check_number, shown
 from fastnn.data.generator import Generator, check_generator, drawing_from
 
 T_co = TypeVar("T_co", covariant=True)
@@ -102,7 +102,7 @@ class ConcatDataset(Dataset[T_co]):
     """
 
     def __init__(self, datasets: Iterable[Any]) -> None:
-        self.datasets = list(datasets)
+        self.datasets = check_items("ConcatDataset", "datasets", datasets)
         if not self.datasets:
             raise ValueError("ConcatDataset: expected at least one dataset; got none")
         for dataset in self.datasets:
@@ -110,9 +110,12 @@ class ConcatDataset(Dataset[T_co]):
                 raise TypeError(
                     f"ConcatDataset: expected datasets with lengths; got {type(dataset).__name__}, an IterableDataset"
                 )
-        self.cumulative_sizes = list(itertools.accumulate(len(dataset) for dataset in self.datasets))
+        self.cumulative_sizes = list(
+            itertools.accumulate(check_length("ConcatDataset", "datasets", dataset) for dataset in self.datasets)
+        )
 
     def __getitem__(self, index: int) -> T_co:
+        index = check_integer("ConcatDataset", "an index", index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"ConcatDataset: expected an index below {len(self)}; got {index}")
         index %= len(self)
@@ -136,7 +139,7 @@ class ChainDataset(IterableDataset[T_co]):
     """
 
     def __init__(self, datasets: Iterable[Any]) -> None:
-        self.datasets = list(datasets)
+        self.datasets = check_items("ChainDataset", "datasets", datasets)
         for dataset in self.datasets:
             if not isinstance(dataset, IterableDataset):
                 raise TypeError(f"ChainDataset: expected IterableDatasets; got {type(dataset).__name__}")
@@ -145,7 +148,7 @@ class ChainDataset(IterableDataset[T_co]):
         return itertools.chain.from_iterable(self.datasets)
 
     def __len__(self) -> int:
-        return sum(len(dataset) for dataset in self.datasets)
+        return sum(check_length("ChainDataset", "datasets", dataset) for dataset in self.datasets)
 
 
 class Subset(Dataset[T_co]):
@@ -157,21 +160,33 @@ class Subset(Dataset[T_co]):
     """
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        if not hasattr(dataset, "__getitem__"):
+            raise TypeError(f"Subset: expected dataset to have __getitem__; got {shown(dataset)}")
+        if not hasattr(indices, "__getitem__"):
+            raise TypeError(f"Subset: expected indices to be a sequence; got {shown(indices)}")
+        check_length("Subset", "indices", indices)
         self.dataset = dataset
         self.indices = indices
 
     def __getitem__(self, index: Any) -> T_co:
         if isinstance(index, list):
-            samples: T_co = self.dataset[[self.indices[i] for i in index]]
+            samples: T_co = self.dataset[[self._index(i) for i in index]]
             return samples
-        sample: T_co = self.dataset[self.indices[index]]
+        sample: T_co = self.dataset[self._index(index)]
         return sample
+
+    def _index(self, index: int) -> Any:
+        try:
+            return self.indices[index]
+        except (IndexError, TypeError, KeyError):
+            check_integer("Subset", "an index", index)
+            raise IndexError(f"Subset: expected an index below {len(self.indices)}; got {shown(index)}") from None
 
     def __getitems__(self, indices: list[int]) -> list[T_co]:
         # A subclass that says what a sample is says it for all of them.
         if type(self).__getitem__ is not Subset.__getitem__:
             return [self[i] for i in indices]
-        return get_items(self.dataset, [self.indices[i] for i in indices])
+        return get_items(self.dataset, [self._index(i) for i in indices])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -189,11 +204,14 @@ def get_items(dataset: Any, indices: list[Any]) -> list[Any]:
 def rows_of(dataset: Any, indices: list[Any]) -> list[Tensor] | None:
     """Return the collated batch of a :class:`TensorDataset`, or a subset of one, in one go; ``None`` for any other."""
     while type(dataset) is Subset:
-        indices = [dataset.indices[i] for i in indices]
+        indices = [dataset._index(i) for i in indices]
         dataset = dataset.dataset
     if type(dataset) is not TensorDataset:
         return None
-    return dataset._rows(np.asarray(indices, dtype=np.int64))
+    rows = np.asarray(indices)
+    if rows.dtype.kind not in "iu":
+        rows = np.array([check_integer("DataLoader", "an index", i) for i in indices], np.int64)
+    return dataset._rows(rows.astype(np.int64, copy=False))
 
 
 def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | None = None) -> list[Subset[Any]]:
@@ -214,9 +232,10 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
     """
     where = "random_split"
     check_generator(where, generator)
-    n = len(dataset)
-    if any(length < 0 for length in lengths):
-        raise ValueError(f"{where}: expected lengths of at least 0; got {list(lengths)}")
+    n, lengths = check_length(where, "dataset", dataset), check_items(where, "lengths", lengths)
+    for length in lengths:
+        if not 0 <= check_number(where, "lengths", length) < math.inf:
+            raise ValueError(f"{where}: expected lengths of at least 0; got {lengths}")
     total = sum(lengths)
     if abs(total - 1) < _ROUNDING:
         counts = [math.floor(n * share) for share in lengths]
@@ -225,7 +244,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
     else:
         counts = [int(length) for length in lengths]
         if total != n or any(count != length for count, length in zip(counts, lengths, strict=True)):
-            raise ValueError(f"{where}: expected lengths that add up to {n}, or shares to 1; got {list(lengths)}")
+            raise ValueError(f"{where}: expected lengths that add up to {n}, or shares to 1; got {lengths}")
     with drawing_from(generator):
         order = _core.permutation(n).tolist()
     ends = itertools.accumulate(counts)

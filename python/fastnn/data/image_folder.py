@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_choice
 from fastnn.data.dataset import Dataset
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -73,8 +73,7 @@ class ImageFolder(Dataset[tuple[Any, Any]]):
         ):
             if function is not None and not callable(function):
                 raise TypeError(f"{_WHERE}: expected {name} to be a function; got {type(function).__name__}")
-        if mode not in {"RGB", "L", "RGBA"}:
-            raise ValueError(f"{_WHERE}: expected mode 'RGB', 'L' or 'RGBA'; got {mode!r}")
+        check_choice(_WHERE, "mode", mode, ("RGB", "L", "RGBA"))
         if loader is None:
             _pillow()
         self.root = os.fspath(root)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastnn import _core
-from fastnn._types import GREATEST, check_at_least, check_flag, check_number
+from fastnn._types import GREATEST, check_at_least, check_flag, check_length, check_number
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
 from fastnn.data.dataset import IterableDataset, get_items, rows_of
@@ -150,7 +150,7 @@ class DataLoader(Generic[T_co]):
                 raise TypeError(f"{where}: expected dataset to have __getitem__; got {type(dataset).__name__}")
             if self.sampler is None and self.batch_sampler is None:
                 # An empty dataset has an order, of nothing.
-                random = shuffle and len(dataset)
+                random = shuffle and check_length(where, "dataset", dataset)
                 self.sampler = RandomSampler(dataset, generator=generator) if random else SequentialSampler(dataset)
             if self.batch_size is not None and self.sampler is not None:
                 self.batch_sampler = BatchSampler(self.sampler, self.batch_size, drop_last)
@@ -160,8 +160,8 @@ class DataLoader(Generic[T_co]):
 
     def __len__(self) -> int:
         if self._batches and self.batch_sampler is not None:
-            return len(self.batch_sampler)  # type: ignore[arg-type]
-        n = len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
+            return check_length("DataLoader", "batch_sampler", self.batch_sampler)
+        n = check_length("DataLoader", "dataset", self.dataset if self.sampler is None else self.sampler)
         if self.batch_size is None:
             return n
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from fastnn import _core
-from fastnn._types import check_at_least
+from fastnn._types import check_array, check_at_least, check_length, shown
 from fastnn.data.generator import Generator, check_generator, drawing_from
 
 T_co = TypeVar("T_co", covariant=True)
@@ -34,6 +34,7 @@ class SequentialSampler(Sampler[int]):
     """
 
     def __init__(self, data_source: Sized) -> None:
+        check_length("SequentialSampler", "data_source", data_source)
         self.data_source = data_source
 
     def __iter__(self) -> Iterator[int]:
@@ -68,7 +69,7 @@ class RandomSampler(Sampler[int]):
         self.replacement = _check_bool("RandomSampler", "replacement", replacement)
         self._num_samples = num_samples
         self.generator = check_generator("RandomSampler", generator)
-        if not len(data_source):
+        if not check_length("RandomSampler", "data_source", data_source):
             raise ValueError("RandomSampler: expected a data_source with samples; got none")
         check_at_least("RandomSampler", "num_samples", self.num_samples, 1)
 
@@ -104,6 +105,7 @@ class SubsetRandomSampler(Sampler[int]):
     """
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
+        check_length("SubsetRandomSampler", "indices", indices)
         self.indices = indices
         self.generator = check_generator("SubsetRandomSampler", generator)
 
@@ -143,7 +145,7 @@ class WeightedRandomSampler(Sampler[int]):
         check_at_least(where, "num_samples", num_samples, 1)
         self.replacement = _check_bool(where, "replacement", replacement)
         self.generator = check_generator(where, generator)
-        self.weights = np.asarray(weights, dtype=np.float64)
+        self.weights = check_array(where, "weights", weights)
         self.num_samples = num_samples
         if self.weights.ndim != 1:
             raise ValueError(f"{where}: expected weights of shape (n,); got {self.weights.shape}")
@@ -192,6 +194,8 @@ class BatchSampler(Sampler[list[int]]):
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         check_at_least("BatchSampler", "batch_size", batch_size, 1)
+        if not isinstance(sampler, Iterable):
+            raise TypeError(f"BatchSampler: expected sampler to be an iterable; got {shown(sampler)}")
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = _check_bool("BatchSampler", "drop_last", drop_last)
@@ -204,7 +208,7 @@ class BatchSampler(Sampler[list[int]]):
             yield batch
 
     def __len__(self) -> int:
-        n = len(self.sampler)  # type: ignore[arg-type]
+        n = check_length("BatchSampler", "sampler", self.sampler)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
 

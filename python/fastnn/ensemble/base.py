@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._core import Tensor
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_items
 from fastnn.ensemble._kind import kind_of
 from fastnn.nn._state import IncompatibleKeys
 from fastnn.nn.container import ModuleList
@@ -54,8 +54,8 @@ class Ensemble:
     """
 
     def __init__(self, members: Iterable[Module], loss: Any = None) -> None:
-        models = list(members)
         name = type(self).__name__
+        models = check_items(name, "members", members, "nn.Modules")
         if not models:
             raise ValueError(f"{name}: expected at least one member; got none")
         for model in models:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least
+from fastnn._types import TensorLike, check_at_least, check_callable
 from fastnn.nn import Conv2d, Linear, MaxPool2d, Module, ReLU
 
 
@@ -23,7 +23,9 @@ class LeNet5(Module):
         super().__init__()
         check_at_least("LeNet5", "num_classes", num_classes, 1)
         check_at_least("LeNet5", "in_channels", in_channels, 1)
-        if image_size not in {28, 32}:
+        check_callable("LeNet5", "activation", activation, "a class of layers")
+        check_callable("LeNet5", "pool", pool, "a class of layers")
+        if image_size not in (28, 32):
             raise ValueError(f"LeNet5: expected image_size to be 28 or 32; got {image_size!r}")
         self.conv1 = Conv2d(in_channels, 6, 5, padding=2 if image_size == 28 else 0)
         self.conv2 = Conv2d(6, 16, 5)

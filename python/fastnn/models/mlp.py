@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_callable
 from fastnn.nn import BatchNorm1d, Dropout, Linear, Module, ReLU, Sequential
 from fastnn.nn.dropout import check_probability
 
@@ -47,6 +47,7 @@ def mlp(
     check_at_least("mlp", "in_features", in_features, 1)
     check_at_least("mlp", "num_classes", num_classes, 1)
     check_probability("mlp", "dropout", dropout)
+    check_callable("mlp", "activation", activation, "a class of layers")
     if not isinstance(hidden, Iterable):
         raise TypeError(f"mlp: expected hidden to be widths in a sequence; got {hidden!r}")
     layers: list[Module] = []

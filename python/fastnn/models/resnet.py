@@ -6,7 +6,7 @@ from typing import Literal
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least
+from fastnn._types import TensorLike, check_at_least, check_choice, shape_of
 from fastnn.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -53,6 +53,8 @@ class PadShortcut(Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        if len(shape_of(x)) != 4:
+            raise ValueError(f"PadShortcut: expected input of shape (n, c, h, w); got {shape_of(x)}")
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
         if self.planes == self.in_planes:
@@ -92,8 +94,7 @@ class BasicBlock(Module):
 
     def __init__(self, in_planes: int, planes: int, stride: int = 1, shortcut: Literal["A", "B"] = "A") -> None:
         super().__init__()
-        if shortcut not in {"A", "B"}:
-            raise ValueError(f"BasicBlock: expected shortcut to be 'A' or 'B'; got {shortcut!r}")
+        check_choice("BasicBlock", "shortcut", shortcut, ("A", "B"))
         self.conv1 = Conv2d(in_planes, planes, 3, stride, padding=1, bias=False)
         self.bn1 = BatchNorm2d(planes)
         self.relu = ReLU()
@@ -140,8 +141,7 @@ class ResNet(Module):
         check_at_least("ResNet", "blocks", blocks, 1)
         check_at_least("ResNet", "num_classes", num_classes, 1)
         check_at_least("ResNet", "in_channels", in_channels, 1)
-        if shortcut not in {"A", "B"}:
-            raise ValueError(f"ResNet: expected shortcut to be 'A' or 'B'; got {shortcut!r}")
+        check_choice("ResNet", "shortcut", shortcut, ("A", "B"))
         check_probability("ResNet", "survival", survival)
         self.conv1 = Conv2d(in_channels, 16, 3, padding=1, bias=False)
         self.bn1 = BatchNorm2d(16)

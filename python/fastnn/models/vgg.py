@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least
+from fastnn._types import TensorLike, check_at_least, check_items
 from fastnn.nn import BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, Module, ReLU, Sequential, init
 from fastnn.nn.dropout import check_probability
 
@@ -34,6 +34,7 @@ class VGG(Module):
         super().__init__()
         check_at_least("VGG", "num_classes", num_classes, 1)
         check_at_least("VGG", "in_channels", in_channels, 1)
+        widths = check_items("VGG", "widths", widths)
         check_at_least("VGG", "image_size", image_size, 2 ** len(widths))
         check_probability("VGG", "dropout", dropout)
         layers: list[Module] = []

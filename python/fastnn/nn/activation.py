@@ -6,7 +6,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least, check_device, check_dtype, check_number, shape_of
+from fastnn._types import TensorLike, check_at_least, check_choice, check_device, check_dtype, check_number, shape_of
 from fastnn.nn import functional as F
 from fastnn.nn import init as _init
 from fastnn.nn._shape_error import layer_error
@@ -187,8 +187,7 @@ class GELU(Module):
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
-        if approximate not in {"none", "tanh"}:
-            raise ValueError(f"GELU: expected approximate to be 'none' or 'tanh'; got {approximate!r}")
+        check_choice("GELU", "approximate", approximate, ("none", "tanh"))
         self.approximate = approximate
 
     def forward(self, input: TensorLike) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_number
+from fastnn._types import TensorLike, check_choice, check_number
 from fastnn.nn import functional as F
 from fastnn.nn.module import Module
 
@@ -34,8 +34,7 @@ def check_scaling(layer: str, scaling: Scaling) -> Scaling:
     Raises:
         ValueError: It is not.
     """
-    if scaling not in {"training", "evaluation"}:
-        raise ValueError(f"{layer}: expected scaling to be 'training' or 'evaluation'; got {scaling!r}")
+    check_choice(layer, "scaling", scaling, ("training", "evaluation"))
     return scaling
 
 

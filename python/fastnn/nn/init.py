@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import TensorLike, shape_of
+from fastnn._types import TensorLike, check_instance, check_number, shape_of
 from fastnn.nn import _lsuv
 from fastnn.nn.module import Module
 
@@ -36,13 +36,19 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity == "leaky_relu":
         if param is not None and (isinstance(param, bool) or not isinstance(param, (int, float))):
             raise ValueError(f"negative_slope {param} not a valid number")
-        return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
-    if nonlinearity not in _SIMPLE_GAINS:
+        slope = 0.01 if param is None else check_number("calculate_gain", "param", param)
+        return math.sqrt(2.0 / (1 + slope * slope))
+    if not isinstance(nonlinearity, str) or nonlinearity not in _SIMPLE_GAINS:
         raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
     return _SIMPLE_GAINS[nonlinearity]
 
 
+def _check(where: str, tensor: object) -> None:
+    check_instance(where, "tensor", tensor, Tensor, "a Tensor")
+
+
 def _fans(tensor: Tensor) -> tuple[int, int]:
+    _check("init", tensor)
     shape = shape_of(tensor)
     if len(shape) < 2:
         raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
@@ -51,27 +57,36 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
 
 
 def _fan(tensor: Tensor, mode: str) -> int:
-    mode = mode.lower()
-    if mode not in {"fan_in", "fan_out"}:
+    mode = mode.lower() if isinstance(mode, str) else mode
+    if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
     return _fans(tensor)[mode == "fan_out"]
+
+
+def _scaled(where: str, gain: float, variance: float, fan: float) -> float:
+    """``gain * √(variance / fan)``; of a tensor without elements, which has no fan, 0."""
+    gain = check_number(where, "gain", gain)
+    return gain * math.sqrt(variance / fan) if fan else 0.0
 
 
 @no_grad()
 def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0) -> _T:
     """Draw from U(a, b)."""
+    _check("uniform_", tensor)
     return tensor.uniform_(a, b)
 
 
 @no_grad()
 def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
     """Draw from N(mean, std²)."""
+    _check("normal_", tensor)
     return tensor.normal_(mean, std)
 
 
 @no_grad()
 def constant_(tensor: _T, val: float) -> _T:
     """Fill with ``val``."""
+    _check("constant_", tensor)
     return tensor.fill_(val)
 
 
@@ -100,6 +115,7 @@ def eye_(tensor: _T) -> _T:
     Raises:
         ValueError: Not two dimensions.
     """
+    _check("eye_", tensor)
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, columns = shape_of(tensor)
@@ -113,7 +129,7 @@ def xavier_uniform_(tensor: _T, gain: float = 1.0) -> _T:
         Glorot & Bengio 2010, http://proceedings.mlr.press/v9/glorot10a.html, equation 16: the variance of
         :func:`xavier_normal_`, as a uniform distribution. Keras calls it ``glorot_uniform``.
     """
-    bound = gain * math.sqrt(6.0 / sum(_fans(tensor)))
+    bound = _scaled("xavier_uniform_", gain, 6.0, sum(_fans(tensor)))
     return uniform_(tensor, -bound, bound)
 
 
@@ -125,7 +141,7 @@ def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
         texts write a variance of ``1 / fan_in``, they leave out the backward pass: that is ``kaiming_normal_`` with
         ``nonlinearity="linear"``; for ``4 / (fan_in + fan_out)`` see :func:`xavier_normal_doubled_`.
     """
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))))
+    return normal_(tensor, 0.0, _scaled("xavier_normal_", gain, 2.0, sum(_fans(tensor))))
 
 
 def xavier_normal_doubled_(tensor: _T) -> _T:
@@ -144,7 +160,7 @@ def xavier_normal_doubled_(tensor: _T) -> _T:
         Taught under Xavier's name or He's; the factor 2 is that of He et al. 2015, https://arxiv.org/abs/1502.01852,
         section 2.2. Keras has it as ``VarianceScaling(2, "fan_avg", "untruncated_normal")``.
     """
-    return normal_(tensor, 0.0, math.sqrt(4.0 / sum(_fans(tensor))))
+    return normal_(tensor, 0.0, _scaled("xavier_normal_doubled_", 1.0, 4.0, sum(_fans(tensor))))
 
 
 def kaiming_uniform_(tensor: _T, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> _T:
@@ -163,7 +179,7 @@ def kaiming_uniform_(tensor: _T, a: float = 0, mode: str = "fan_in", nonlinearit
         He et al. 2015, https://arxiv.org/abs/1502.01852, equation 10, as a uniform distribution; ``mode="fan_out"`` is
         equation 14. PyTorch's default gain, of ``"leaky_relu"`` with slope 0, is that of ReLU.
     """
-    bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
+    bound = _scaled("kaiming_uniform_", calculate_gain(nonlinearity, a), 3.0, _fan(tensor, mode))
     return uniform_(tensor, -bound, bound)
 
 
@@ -173,7 +189,7 @@ def kaiming_normal_(tensor: _T, a: float = 0, mode: str = "fan_in", nonlinearity
     Source:
         He et al. 2015, https://arxiv.org/abs/1502.01852, equation 10. Keras truncates at 2 s.
     """
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)))
+    return normal_(tensor, 0.0, _scaled("kaiming_normal_", calculate_gain(nonlinearity, a), 1.0, _fan(tensor, mode)))
 
 
 def orthogonal_(tensor: _T, gain: float = 1) -> _T:
@@ -185,7 +201,8 @@ def orthogonal_(tensor: _T, gain: float = 1) -> _T:
     Source:
         Saxe et al. 2014, https://arxiv.org/abs/1312.6120.
     """
-    shape = shape_of(tensor)
+    _check("orthogonal_", tensor)
+    gain, shape = check_number("orthogonal_", "gain", gain), shape_of(tensor)
     if len(shape) < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if 0 in shape:
@@ -204,6 +221,9 @@ def trunc_normal_(tensor: _T, mean: float = 0.0, std: float = 1.0, a: float = -2
     Raises:
         ValueError: ``std`` is not above 0, or the bounds hold almost none of the distribution.
     """
+    _check("trunc_normal_", tensor)
+    for name, value in {"mean": mean, "std": std, "a": a, "b": b}.items():
+        check_number("trunc_normal_", name, value)
     if not std > 0:
         raise ValueError(f"trunc_normal_: expected std above 0; got {std}")
     low, high = (a - mean) / std, (b - mean) / std
@@ -227,6 +247,9 @@ def sparse_(tensor: _T, sparsity: float, std: float = 0.01) -> _T:
     Source:
         Martens 2010, https://www.cs.toronto.edu/~jmartens/docs/Deep_HessianFree.pdf, section 5.
     """
+    _check("sparse_", tensor)
+    check_number("sparse_", "sparsity", sparsity)
+    check_number("sparse_", "std", std)
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     if not 0 <= sparsity <= 1:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import is_floating
+from fastnn._types import check_callable, check_instance, is_floating
 from fastnn.nn import _convert, _hooks, _state
 from fastnn.nn._hooks import RemovableHandle
 from fastnn.nn._state import IncompatibleKeys
@@ -277,6 +277,7 @@ class Module:
 
     def get_submodule(self, target: str) -> Module:
         """Return the module at a dotted path; the empty path is this one."""
+        check_instance("get_submodule", "target", target, str, "a path")
         module: Module = self
         for name in target.split(".") if target else ():
             if not hasattr(module, name):
@@ -289,6 +290,7 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """Return the parameter at a dotted path."""
+        check_instance("get_parameter", "target", target, str, "a path")
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         if not hasattr(module, name):
@@ -300,6 +302,7 @@ class Module:
 
     def get_buffer(self, target: str) -> Tensor:
         """Return the buffer at a dotted path."""
+        check_instance("get_buffer", "target", target, str, "a path")
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         if not hasattr(module, name):
@@ -320,6 +323,8 @@ class Module:
         """
         if destination is None:
             destination = OrderedDict()
+        check_instance("state_dict", "destination", destination, MutableMapping, "a mapping that can be changed")
+        check_instance("state_dict", "prefix", prefix, str, "text")
         _state.collect(self, destination, prefix, keep_vars)
         return destination
 
@@ -384,6 +389,7 @@ class Module:
 
     def apply(self, fn: Callable[[Module], None]) -> Self:
         """Call ``fn`` on every descendant, children first, and then on this module."""
+        check_callable("apply", "fn", fn)
         for module in self.children():
             module.apply(fn)
         fn(self)

@@ -7,7 +7,16 @@ from typing import Any
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least, check_device, check_dtype, check_number, shape_of
+from fastnn._types import (
+    TensorLike,
+    check_at_least,
+    check_device,
+    check_dtype,
+    check_integer,
+    check_items,
+    check_number,
+    shape_of,
+)
 from fastnn.nn import functional as F
 from fastnn.nn import init
 from fastnn.nn._shape_error import layer_error
@@ -24,12 +33,14 @@ def _check_eps(where: str, eps: float) -> None:
 
 def _sizes(where: str, normalized_shape: int | Iterable[int]) -> tuple[int, ...]:
     """Return the shape as a tuple, once it has been checked."""
-    if hasattr(normalized_shape, "__index__"):
+    if isinstance(normalized_shape, int):
         check_at_least(where, "normalized_shape", normalized_shape, 1)
-        return (normalized_shape.__index__(),)
-    if isinstance(normalized_shape, str) or not isinstance(normalized_shape, Iterable):
+        return (normalized_shape,)
+    if isinstance(normalized_shape, str):
         raise TypeError(f"{where}: expected normalized_shape to be an int or ints; got {normalized_shape!r}")
-    sizes = tuple(normalized_shape)
+    if shape_of(normalized_shape) == () and hasattr(normalized_shape, "__index__"):
+        normalized_shape = [check_integer(where, "normalized_shape", normalized_shape)]
+    sizes = tuple(check_items(where, "normalized_shape", normalized_shape, "an int or ints"))
     if not sizes:
         raise ValueError(f"{where}: expected a normalized_shape of 1 or more sizes; got ()")
     for size in sizes:

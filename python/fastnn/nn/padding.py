@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_number
+from fastnn._types import TensorLike, check_integer, check_number
 from fastnn.nn import functional as F
 from fastnn.nn._pool_base import PoolBase
 
@@ -21,9 +21,7 @@ class _Pad(PoolBase):
         counts = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * count
         if len(counts) != count:
             raise ValueError(f"{name}: expected padding to be an int or {count} of them; got {padding}")
-        if not all(hasattr(n, "__index__") and not isinstance(n, bool) for n in counts):
-            raise TypeError(f"{name}: expected padding of integers; got {padding}")
-        self.padding = tuple(int(n) for n in counts)  # type: ignore[arg-type]
+        self.padding = tuple(check_integer(name, "padding", n) for n in counts)
 
     def forward(self, input: TensorLike) -> Tensor:
         try:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import check_number
+from fastnn._types import check_instance, check_number, check_tensors
 from fastnn.nn._state import chosen_by_patterns
 from fastnn.nn.container import ModuleList
 from fastnn.nn.module import Module
@@ -42,10 +42,8 @@ class _Penalty(Module):
 
     def forward(self, target: Target) -> Tensor:
         """Return the penalty of a model, of a tensor, or of several, as a scalar."""
-        if isinstance(target, Tensor):
-            target = [target]
-        tensors: Iterable[Tensor] = target.parameters() if isinstance(target, Module) else target
-        chosen = [tensor for tensor in tensors if self._takes(tensor)]
+        given = target.parameters() if isinstance(target, Module) else target
+        chosen = [tensor for tensor in check_tensors(type(self).__name__, "target", given) if self._takes(tensor)]
         if not chosen:
             what = "parameter" if self.include_bias else "parameter of 2 dimensions or more"
             raise ValueError(f"{type(self).__name__}: expected at least one {what}; got none")
@@ -223,9 +221,11 @@ class PerLayer(Module):
 
     def __init__(self, penalties: Mapping[str, Module]) -> None:
         super().__init__()
+        check_instance("PerLayer", "penalties", penalties, Mapping, "a mapping")
         if not penalties:
             raise ValueError("PerLayer: expected at least one pattern; got none")
         for pattern, penalty in penalties.items():
+            check_instance("PerLayer", "patterns", pattern, str, "text")
             if not isinstance(penalty, _Penalty):
                 raise TypeError(
                     f"PerLayer: expected L1, L2, ElasticNet or Lp for {pattern!r}; got {type(penalty).__name__}"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least
+from fastnn._types import TensorLike, check_at_least, check_choice
 from fastnn.nn import functional as F
 from fastnn.nn.dropout import Scaling, check_probability, check_scaling
 from fastnn.nn.module import Module
@@ -136,8 +136,7 @@ def check_mode(where: str, mode: Literal["batch", "row"]) -> Literal["batch", "r
     Raises:
         ValueError: It is not.
     """
-    if mode not in {"batch", "row"}:
-        raise ValueError(f"{where}: expected mode to be 'batch' or 'row'; got {mode!r}")
+    check_choice(where, "mode", mode, ("batch", "row"))
     return mode
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn._core import Tensor
-from fastnn._types import GREATEST, TensorLike, check_at_least
+from fastnn._types import GREATEST, TensorLike, check_at_least, check_number
 from fastnn.nn import functional as F
 from fastnn.nn.module import Module
 
@@ -41,9 +41,11 @@ class Upsample(Module):
         self.size = size
         self.scale_factor: float | tuple[float, ...] | None
         if isinstance(scale_factor, tuple):
-            self.scale_factor = tuple(float(factor) for factor in scale_factor)
+            self.scale_factor = tuple(check_number(type(self).__name__, "scale_factor", f) for f in scale_factor)
         else:
-            self.scale_factor = float(scale_factor) if scale_factor else None
+            # As in PyTorch, 0 is as good as None.
+            factor = None if scale_factor is None else check_number(type(self).__name__, "scale_factor", scale_factor)
+            self.scale_factor = factor or None
         self.mode = mode
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor

@@ -11,7 +11,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import enable_grad
-from fastnn._types import check_at_least, check_number
+from fastnn._types import check_at_least, check_callable, check_number
 from fastnn.optim._line_search import Point, strong_wolfe
 from fastnn.optim._settings import at_least, one_of
 from fastnn.optim.optimizer import Parameters
@@ -151,6 +151,7 @@ class LBFGS(TensorOptimizer):
         """
         if closure is None:
             raise TypeError("LBFGS.step: expected a closure that computes the loss and its gradients; got None")
+        check_callable("LBFGS.step", "closure", closure)
         if grads is not None:
             raise TypeError("LBFGS.step: expected no grads, as the closure computes them")
         group, kept, params = self.param_groups[0], self._slots[0].states[0], self._params

@@ -10,6 +10,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import enable_grad, no_grad
+from fastnn._types import check_callable
 from fastnn.optim.optimizer import Optimizer, Parameters
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class Nesterov(Optimizer):
             raise RuntimeError("Nesterov.step: expected to be called after look_ahead(); it was called within")
         loss = None
         if closure is not None:
+            check_callable("Nesterov.step", "closure", closure)
             with self.look_ahead(), enable_grad():
                 loss = closure()
         if not self._looked_ahead:

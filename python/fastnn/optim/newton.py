@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastnn import _core
 from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import enable_grad, no_grad
-from fastnn._types import check_at_least, check_number, shape_of
+from fastnn._types import check_at_least, check_callable, check_number, shape_of
 from fastnn.autograd import grad
 from fastnn.optim.optimizer import read_state_dict
 
@@ -255,6 +255,7 @@ class Newton:
         _check(group)
         params: list[Tensor] = group["params"]
         names = [f"parameter {number}" for number in range(len(params))]
+        check_callable("Newton.step", "closure", closure)
         _core.check_writable("Newton.step", names, params)
         with Undo() as undo:
             undo.grad_mode(True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn._core import Tensor
+from fastnn._types import check_callable, check_instance, check_items
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +56,8 @@ class Optimizer:
     _not_planned: ClassVar[str | None] = None
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+        where = type(self).__name__
+        check_instance(where, "defaults", defaults, dict, "a dict")
         for name in _IGNORED:
             defaults.pop(name, None)
         self.defaults = defaults
@@ -66,16 +69,18 @@ class Optimizer:
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
                 f"{type(params).__name__}"
             )
-        groups = list(params)
+        groups = check_items(where, "params", params, "Tensors, arrays or dicts")
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:
-            self.add_param_group(group)  # type: ignore[arg-type]
+            self.add_param_group(group)
 
     def _make_slots(self, params: list[Any]) -> Any:
         """Check the parameters of a group, and return the place of their state."""
+        if not hasattr(self, "_rule"):
+            raise NotImplementedError(f"{type(self).__name__}: expected a subclass that names its rule")
         return _core.Slots(self._rule, params)
 
     def __repr__(self) -> str:
@@ -108,8 +113,10 @@ class Optimizer:
                 "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
                 "will change between runs. Please use a list instead."
             )
-        params = list(params)
+        params = check_items(type(self).__name__, "params", params, "Tensors or arrays")
         if params and isinstance(params[0], tuple):
+            if any(not isinstance(pair, tuple) or len(pair) != 2 for pair in params):
+                raise TypeError(f"{type(self).__name__}: expected params to be pairs of name and parameter; got others")
             group["param_names"] = [name for name, _ in params]
             params = [param for _, param in params]
         if not params:
@@ -158,8 +165,12 @@ class Optimizer:
         if closure is None and grads is None:
             self._update(None)
             return None
+        where = f"{type(self).__name__}.step"
+        given = None if grads is None else check_items(where, "grads", grads, "a gradient for each parameter")
+        if closure is not None:
+            check_callable(where, "closure", closure)
         loss = None if closure is None else _RECORDING.run(closure)
-        self._update(None if grads is None else list(grads))
+        self._update(given)
         return loss
 
     def _update(self, grads: list[Any] | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import no_grad
+from fastnn._types import check_callable
 from fastnn.optim._settings import at_least
 from fastnn.optim.optimizer import Optimizer
 
@@ -168,6 +169,7 @@ class SAM(Optimizer):
         """
         if closure is None:
             raise TypeError("SAM.step: expected a closure that computes the loss and its gradients; got None")
+        check_callable("SAM.step", "closure", closure)
         if grads is not None:
             raise TypeError("SAM.step: expected no grads, as the closure computes them")
         self._check()
@@ -184,5 +186,6 @@ class SAM(Optimizer):
 def _check(group: Mapping[str, Any]) -> None:
     if "rho" in group:
         at_least("SAM", "rho", group["rho"], 0)
-    if any(isinstance(param, np.ndarray) for param in group.get("params", ())):
+    params = group.get("params", ())
+    if any(isinstance(param, np.ndarray) for param in (params if isinstance(params, list | tuple) else ())):
         raise TypeError("SAM: expected tensors, whose gradients are computed twice a step; got arrays")

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import no_grad
-from fastnn._types import check_at_least, check_device, check_number, is_floating
+from fastnn._types import check_at_least, check_choice, check_device, check_instance, check_number, is_floating
 from fastnn.nn.batchnorm import NormBase
 from fastnn.nn.module import Module
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, per_group
@@ -293,6 +293,7 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
     check_at_least("update_bn", "batch_size", batch_size, 1)
     if not hasattr(loader, "__array__") and not hasattr(loader, "__iter__"):
         raise TypeError(f"update_bn: expected inputs or an iterable of batches; got {type(loader).__name__}")
+    check_instance("update_bn", "model", model, Module, "a module")
     norms = batch_norms(model)
     if not norms:
         return
@@ -352,8 +353,7 @@ class SWALR(LRScheduler):
     ) -> None:
         check_optimizer("SWALR", optimizer)
         rates = per_group("SWALR", "swa_lr", swa_lr, optimizer)
-        if anneal_strategy not in {"cos", "linear"}:
-            raise ValueError(f"SWALR: expected anneal_strategy to be 'cos' or 'linear'; got {anneal_strategy!r}")
+        check_choice("SWALR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
         check_at_least("SWALR", "anneal_epochs", anneal_epochs, 0)
         for rate, group in zip(rates, optimizer.param_groups, strict=True):
             group["swa_lr"] = rate

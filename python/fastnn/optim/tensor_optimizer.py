@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,8 @@ def read_tensor(name: str, index: int, state: Mapping[str, Any], shape: tuple[in
         ) from None
     if value.shape != shape:
         raise ValueError(f"load_state_dict: expected '{name}' of parameter {index} of shape {shape}; got {value.shape}")
+    if name == "step" and not 0 <= value.item() < math.inf:
+        raise ValueError(f"load_state_dict: expected 'step' of parameter {index} of at least 0; got {value.item()}")
     return value.to(dtype).clone()
 
 

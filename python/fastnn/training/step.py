@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor, Undo
-from fastnn._types import TensorLike, check_at_least
+from fastnn._types import TensorLike, check_at_least, check_callable, check_instance
 from fastnn.augment.transform import Transform
 from fastnn.nn.module import Module
 from fastnn.optim import Newton, Optimizer
@@ -99,6 +99,9 @@ class TrainStep:
         ema: float | None = None,
     ) -> None:
         check_at_least("TrainStep", "accumulate", accumulate, 1)
+        check_instance("TrainStep", "model", model, Module, "a module")
+        check_instance("TrainStep", "optimizer", optimizer, Optimizer, "one of fastnn's")
+        check_callable("TrainStep", "loss", loss, "a function or a module")
         if isinstance(optimizer, Newton):
             raise TypeError(
                 "TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead"

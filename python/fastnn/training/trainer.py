@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._core import Tensor, Undo
-from fastnn._types import check_at_least, check_flag
+from fastnn._types import check_at_least, check_choice, check_flag
 from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.data.generator import draws_alone
 from fastnn.nn.module import Module
@@ -113,8 +113,7 @@ class Trainer(Evaluator):
             raise TypeError(f"Trainer: expected loss to be a function or a module; got {type(loss).__name__}")
         if reduction_of(loss) == "none":
             raise ValueError("Trainer: expected a loss with reduction 'mean' or 'sum'; got 'none'")
-        if on_nonfinite not in {"raise", "stop", "ignore"}:
-            raise ValueError(f"Trainer: expected on_nonfinite to be 'raise', 'stop' or 'ignore'; got {on_nonfinite!r}")
+        check_choice("Trainer", "on_nonfinite", on_nonfinite, ("raise", "stop", "ignore"))
         check_optimizes("Trainer", model, optimizer, loss, penalty)
         self.model = model
         self.loss = loss

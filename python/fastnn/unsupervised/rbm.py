@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import TensorLike, check_at_least, check_dtype, check_number
+from fastnn._types import TensorLike, check_at_least, check_choice, check_dtype, check_number
 from fastnn.data.generator import draws_alone
 from fastnn.nn import init
 from fastnn.nn.module import Module
@@ -155,8 +155,7 @@ class RBM(Module):
 
     def _settings(self) -> dict[str, Any]:
         """Return what a batch reads, checked: they may have been assigned."""
-        if self.visible not in {"bernoulli", "gaussian"}:
-            raise ValueError(f"RBM: expected visible to be 'bernoulli' or 'gaussian'; got {self.visible!r}")
+        check_choice("RBM", "visible", self.visible, ("bernoulli", "gaussian"))
         check_at_least("RBM", "k", self.k, 1)
         settings: dict[str, Any] = {"visible": self.visible, "k": int(self.k)}
         for name in ("lr", "weight_decay", "sparsity_cost"):

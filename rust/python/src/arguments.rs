@@ -3,7 +3,7 @@
 //! Extraction knows neither the function nor the argument's name. A [`Given`] therefore keeps an error until
 //! [`Named::named`] raises it with both: ValueError for a number out of range, TypeError for anything else.
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyUnicodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PySequence, PyTuple};
 
@@ -147,6 +147,28 @@ impl<'py, T: Read> FromPyObject<'_, 'py> for Given<T> {
     }
 }
 
+/// A word as an argument, or why it is none.
+pub struct Word<'a>(Result<&'a str, Box<Refused>>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Word<'a> {
+    type Error = PyErr;
+
+    #[inline]
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let refused = |error| Box::new(Refused { error, got: object.to_owned().unbind() });
+        Ok(Self(object.extract::<&'a str>().map_err(|error| refused(PyErr::from(error)))))
+    }
+}
+
+impl<'a> Named for Word<'a> {
+    type Value = &'a str;
+
+    #[inline]
+    fn named(self, op: &str, name: &str) -> PyResult<&'a str> {
+        self.0.map_err(|refused| Python::attach(|py| explain(refused.error, op, name, "text", refused.got.bind(py))))
+    }
+}
+
 /// An argument whose name is known.
 pub trait Named {
     /// What it is then.
@@ -192,7 +214,8 @@ pub fn read<T: Read>(object: &Bound<'_, PyAny>, op: &str, name: &str) -> PyResul
 #[cold]
 pub fn explain(error: PyErr, op: &str, name: &str, expected: &str, got: &Bound<'_, PyAny>) -> PyErr {
     let py = got.py();
-    if error.is_instance_of::<PyOverflowError>(py) {
+    // Half of a surrogate pair is text that has no UTF-8.
+    if error.is_instance_of::<PyOverflowError>(py) || error.is_instance_of::<PyUnicodeError>(py) {
         value_error(format!("{op}: expected {name} to be {expected}; got {}", show(got)))
     } else if error.is_instance_of::<PyTypeError>(py) {
         type_error(format!("{op}: expected {name} to be {expected}; got {}", show_kind(got)))

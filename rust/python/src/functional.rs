@@ -4,7 +4,7 @@ use fastnn_core::ops::{self, activation, batch_norm as norm, group_norm as group
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
-use crate::arguments::{Given, named};
+use crate::arguments::{Given, Word, named};
 use crate::convert::Arg;
 use crate::error::value_error;
 use crate::gil;
@@ -54,7 +54,8 @@ impl Tensor {
 /// x · Φ(x), exactly or by way of tanh.
 #[pyfunction]
 #[pyo3(signature = (input, approximate, /))]
-pub fn gelu(py: Python<'_>, input: Arg, approximate: &str) -> PyResult<Tensor> {
+pub fn gelu(py: Python<'_>, input: Arg, approximate: Word<'_>) -> PyResult<Tensor> {
+    named!("gelu"; approximate);
     let tanh = match approximate {
         "none" => false,
         "tanh" => true,

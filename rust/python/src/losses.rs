@@ -5,7 +5,7 @@ use fastnn_core::tensor::tape;
 use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
-use crate::arguments::{Given, named};
+use crate::arguments::{Given, Word, named};
 use crate::convert::Arg;
 use crate::error::value_error;
 use crate::gil;
@@ -44,10 +44,10 @@ pub fn cross_entropy(
     target: Arg,
     weight: Option<Arg>,
     ignore_index: Given<i64>,
-    reduction: &str,
+    reduction: Word<'_>,
     label_smoothing: Given<f64>,
 ) -> PyResult<Tensor> {
-    named!("cross_entropy"; ignore_index, label_smoothing);
+    named!("cross_entropy"; ignore_index, reduction, label_smoothing);
     let how = self::reduction("cross_entropy", reduction)?;
     let weight = constant("cross_entropy", "weight", weight.as_ref())?;
     compute(py, &input.0, || cross::cross_entropy(&input.0, &target.0, weight, how, ignore_index, label_smoothing))
@@ -62,9 +62,9 @@ pub fn nll_loss(
     target: Arg,
     weight: Option<Arg>,
     ignore_index: Given<i64>,
-    reduction: &str,
+    reduction: Word<'_>,
 ) -> PyResult<Tensor> {
-    named!("nll_loss"; ignore_index);
+    named!("nll_loss"; ignore_index, reduction);
     let how = self::reduction("nll_loss", reduction)?;
     let weight = constant("nll_loss", "weight", weight.as_ref())?;
     compute(py, &input.0, || nll::nll_loss(&input.0, &target.0, weight, how, ignore_index))
@@ -79,10 +79,10 @@ macro_rules! of_two {
             py: Python<'_>,
             input: Arg,
             target: Arg,
-            reduction: &str
+            reduction: Word<'_>
             $(, $setting: Given<f64>)?
         ) -> PyResult<Tensor> {
-            $(named!(stringify!($name); $setting);)?
+            named!(stringify!($name); reduction $(, $setting)?);
             let how = self::reduction(stringify!($name), reduction)?;
             compute(py, &input.0, || point::$name(&input.0, &target.0, $($setting,)? how))
         }
@@ -103,8 +103,9 @@ pub fn binary_cross_entropy(
     input: Arg,
     target: Arg,
     weight: Option<Arg>,
-    reduction: &str,
+    reduction: Word<'_>,
 ) -> PyResult<Tensor> {
+    named!("binary_cross_entropy"; reduction);
     let how = self::reduction("binary_cross_entropy", reduction)?;
     let weight = constant("binary_cross_entropy", "weight", weight.as_ref())?;
     compute(py, &input.0, || point::binary_cross_entropy(&input.0, &target.0, weight, how))
@@ -118,9 +119,10 @@ pub fn binary_cross_entropy_with_logits(
     input: Arg,
     target: Arg,
     weight: Option<Arg>,
-    reduction: &str,
+    reduction: Word<'_>,
     pos_weight: Option<Arg>,
 ) -> PyResult<Tensor> {
+    named!("binary_cross_entropy_with_logits"; reduction);
     let op = "binary_cross_entropy_with_logits";
     let how = self::reduction(op, reduction)?;
     let weight = constant(op, "weight", weight.as_ref())?;
@@ -131,7 +133,8 @@ pub fn binary_cross_entropy_with_logits(
 /// The Kullback–Leibler divergence.
 #[pyfunction]
 #[pyo3(signature = (input, target, reduction, log_target, /))]
-pub fn kl_div(py: Python<'_>, input: Arg, target: Arg, reduction: &str, log_target: bool) -> PyResult<Tensor> {
+pub fn kl_div(py: Python<'_>, input: Arg, target: Arg, reduction: Word<'_>, log_target: bool) -> PyResult<Tensor> {
+    named!("kl_div"; reduction);
     if reduction == "batchmean" {
         return compute(py, &input.0, || point::kl_div_batchmean(&input.0, &target.0, log_target));
     }

@@ -6,7 +6,7 @@ use fastnn_core::ops::separable::{self, Divisor, Interpolation, Outside};
 use fastnn_core::{Result, Tensor as Core, ops};
 use pyo3::prelude::*;
 
-use crate::arguments::{Given, named};
+use crate::arguments::{Given, Word, named};
 use crate::convert::{Arg, Number};
 use crate::error::value_error;
 use crate::gil;
@@ -144,10 +144,10 @@ pub fn interpolate(
     input: Arg,
     output_size: Given<Vec<usize>>,
     scales: Option<Given<Vec<f64>>>,
-    mode: &str,
+    mode: Word<'_>,
     align_corners: bool,
 ) -> PyResult<Tensor> {
-    named!("interpolate"; output_size, scales);
+    named!("interpolate"; output_size, scales, mode);
     let mode = match mode {
         "nearest" => Interpolation::Nearest,
         "nearest-exact" => Interpolation::NearestExact,
@@ -164,8 +164,8 @@ pub fn interpolate(
 /// More elements around a tensor, or fewer; `pad` has (before, after) for each dimension, the last one first.
 #[pyfunction]
 #[pyo3(signature = (input, pad, mode, value, /))]
-pub fn pad(py: Python<'_>, input: Arg, pad: Given<Vec<(i64, i64)>>, mode: &str, value: Number) -> PyResult<Tensor> {
-    named!("pad"; pad);
+pub fn pad(py: Python<'_>, input: Arg, pad: Given<Vec<(i64, i64)>>, mode: Word<'_>, value: Number) -> PyResult<Tensor> {
+    named!("pad"; pad, mode);
     let outside = match mode {
         "reflect" => Outside::Reflect,
         "replicate" => Outside::Replicate,

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, shape_of
+from fastnn._types import TensorLike, check_integer, shape_of
 
 
 def relu(input: TensorLike, inplace: bool = False) -> Tensor:  # noqa: ARG001
@@ -98,7 +98,7 @@ def hardtanh(input: TensorLike, min_val: float = -1.0, max_val: float = 1.0, inp
 
 def _implicit_dim(input: TensorLike) -> int:
     # PyTorch's rule for `dim=None`, which it has deprecated.
-    return 0 if input.ndim in {0, 1, 3} else 1
+    return 0 if len(shape_of(input)) in {0, 1, 3} else 1
 
 
 def glu(input: TensorLike, dim: int = -1) -> Tensor:
@@ -110,7 +110,7 @@ def glu(input: TensorLike, dim: int = -1) -> Tensor:
     Source:
         Dauphin et al. 2017, https://arxiv.org/abs/1612.08083, equation 1.
     """
-    shape = shape_of(input)
+    shape, dim = shape_of(input), check_integer("glu", "dim", dim)
     if not -len(shape) <= dim < len(shape):
         raise ValueError(f"glu: expected dim to be one of {len(shape)} dimensions; got {dim}")
     if shape[dim] % 2:

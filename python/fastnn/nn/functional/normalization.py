@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_at_least, is_floating
+from fastnn._types import TensorLike, check_at_least, check_number, is_floating
 
 
 def layer_norm(
@@ -154,6 +154,7 @@ def local_response_norm(
         Krizhevsky, Sutskever & Hinton 2012, section 3.3; ``alpha`` and the window as in PyTorch.
     """
     check_at_least("local_response_norm", "size", size, 1)
+    alpha, k = (check_number("local_response_norm", name, value) for name, value in (("alpha", alpha), ("k", k)))
     x = _core.as_tensor(input)
     if x.ndim < 3:
         raise ValueError(

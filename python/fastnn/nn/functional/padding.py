@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, shape_of
+from fastnn._types import TensorLike, check_integer, check_items, shape_of, shown
 
 # Sums of two, and with a size, are still int64.
 _MOST = 2**60
@@ -33,16 +32,15 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
     Source:
         PyTorch's ``pad``. NumPy's ``"reflect"``, ``"edge"`` and ``"wrap"`` are the same.
     """
-    if mode not in _MODES:
-        raise ValueError(f"pad: expected mode to be one of {', '.join(map(repr, _MODES))}; got {mode!r}")
-    counts = list(pad)
-    if len(counts) % 2 or not all(hasattr(n, "__index__") for n in counts):
+    if not isinstance(mode, str) or mode not in _MODES:
+        raise ValueError(f"pad: expected mode to be one of {', '.join(map(repr, _MODES))}; got {shown(mode)}")
+    counts = [check_integer("pad", "numbers in pad", n) for n in check_items("pad", "pad", pad, "pairs of integers")]
+    if len(counts) % 2:
         raise ValueError(f"pad: expected pairs of integers; got {tuple(counts)}")
-    numbers = [operator.index(n) for n in counts]
-    for number in numbers:
+    for number in counts:
         if not -_MOST <= number <= _MOST:
-            raise ValueError(f"pad: expected padding in [{-_MOST}, {_MOST}]; got {number}")
-    pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+            raise ValueError(f"pad: expected padding in [{-_MOST}, {_MOST}]; got {shown(number)}")
+    pairs = list(zip(counts[::2], counts[1::2], strict=True))
     if mode == "constant":
         return _core.pad(input, pairs, mode, False if value is None else value)
     if value:

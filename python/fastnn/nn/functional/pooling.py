@@ -12,7 +12,7 @@ import math
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike
+from fastnn._types import TensorLike, shape_of
 from fastnn.nn.functional._sizes import Size, sizes
 
 
@@ -147,8 +147,9 @@ def avg_pool2d(
 def _output_size(name: str, input: TensorLike, output_size: object, dims: int) -> list[int]:
     """Return the sizes that are asked for, those of the input standing in for ``None``."""
     asked = output_size if isinstance(output_size, (tuple, list)) else [output_size] * dims
-    if None in asked and len(asked) == dims and len(input.shape) > dims:
-        asked = [own if size is None else size for own, size in zip(input.shape[-dims:], asked, strict=True)]
+    shape = shape_of(input)
+    if None in asked and len(asked) == dims and len(shape) > dims:
+        asked = [own if size is None else size for own, size in zip(shape[-dims:], asked, strict=True)]
     return sizes(name, "output_size", asked, dims)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, check_number
+from fastnn._types import TensorLike, check_choice, check_number
 
 
 def stochastic_depth(
@@ -33,10 +33,8 @@ def stochastic_depth(
     where = "stochastic_depth"
     if not 0 <= check_number(where, "p", p) <= 1:
         raise ValueError(f"{where}: expected p in [0, 1]; got {p}")
-    if mode not in {"batch", "row"}:
-        raise ValueError(f"{where}: expected mode to be 'batch' or 'row'; got {mode!r}")
-    if scaling not in {"training", "evaluation"}:
-        raise ValueError(f"{where}: expected scaling to be 'training' or 'evaluation'; got {scaling!r}")
+    check_choice(where, "mode", mode, ("batch", "row"))
+    check_choice(where, "scaling", scaling, ("training", "evaluation"))
     x = input if isinstance(input, Tensor) else _core.as_tensor(input)
     if p == 0:
         return x

@@ -6,7 +6,7 @@ import math
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import GREATEST, TensorLike, check_at_least, check_number, shape_of
+from fastnn._types import GREATEST, TensorLike, check_at_least, check_number, shape_of, shown
 from fastnn.nn.functional._sizes import sizes
 
 _MODES = ("nearest", "nearest-exact", "linear", "bilinear", "area")
@@ -56,8 +56,8 @@ def interpolate(
     Source:
         PyTorch's ``interpolate``. Keras' ``UpSampling2D`` does not align corners either.
     """
-    if mode not in _MODES:
-        raise ValueError(f"interpolate: expected mode to be one of {', '.join(map(repr, _MODES))}; got {mode!r}")
+    if not isinstance(mode, str) or mode not in _MODES:
+        raise ValueError(f"interpolate: expected mode to be one of {', '.join(map(repr, _MODES))}; got {shown(mode)}")
     if antialias:
         raise ValueError("interpolate: expected antialias=False, the only one that fastnn has; got True")
     shape = shape_of(input)

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import check_number
+from fastnn._types import check_number, check_tensors
 
 
 def gradients_of(where: str, parameters: Tensor | Iterable[Tensor]) -> tuple[list[str], list[Tensor]]:
@@ -20,28 +20,11 @@ def gradients_of(where: str, parameters: Tensor | Iterable[Tensor]) -> tuple[lis
         TypeError: Something is no tensor.
     """
     # One that is given twice, as a model's under two names may be, has one gradient.
-    tensors = {id(tensor): tensor for tensor in tensors_of(where, "parameters", parameters)}
+    tensors = {id(tensor): tensor for tensor in check_tensors(where, "parameters", parameters)}
     named = [
         (f"gradient {number}", tensor.grad) for number, tensor in enumerate(tensors.values()) if tensor.grad is not None
     ]
     return [name for name, _ in named], [grad for _, grad in named]
-
-
-def tensors_of(where: str, name: str, tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    """Return one tensor, or several, as a list.
-
-    Raises:
-        TypeError: Something is no tensor.
-    """
-    if isinstance(tensors, Tensor):
-        return [tensors]
-    if not isinstance(tensors, Iterable):
-        raise TypeError(f"{where}: expected {name} to be tensors; got {type(tensors).__name__}")
-    found = list(tensors)
-    for one in found:
-        if not isinstance(one, Tensor):
-            raise TypeError(f"{where}: expected {name} to be tensors; got {type(one).__name__}")
-    return found
 
 
 def _norm(gradient: Tensor, norm_type: float) -> float:
@@ -70,7 +53,7 @@ def get_total_norm(
     norm_type = check_number("get_total_norm", "norm_type", norm_type)
     if not norm_type > 0:
         raise ValueError(f"get_total_norm: expected norm_type above 0; got {norm_type}")
-    given = tensors_of("get_total_norm", "tensors", tensors)
+    given = check_tensors("get_total_norm", "tensors", tensors)
     norms = np.array([] if norm_type == 2.0 else [_norm(tensor, norm_type) for tensor in given])
     if norm_type == 2.0:
         total = _core.total_norm(given)

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import shape_of
-from fastnn.nn.utils.clip_grad import tensors_of
+from fastnn._types import check_tensors, shape_of
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
@@ -17,7 +16,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     Raises:
         ValueError: There are none.
     """
-    flat = [parameter.flatten() for parameter in parameters]
+    flat = [parameter.flatten() for parameter in check_tensors("parameters_to_vector", "parameters", parameters)]
     if not flat:
         raise ValueError("parameters_to_vector: expected at least one parameter; got none")
     return _core.cat(flat)
@@ -33,7 +32,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """
     if not isinstance(vec, Tensor):
         raise TypeError(f"expected Tensor, but got: {type(vec).__name__}")
-    targets = tensors_of("vector_to_parameters", "parameters", parameters)
+    targets = check_tensors("vector_to_parameters", "parameters", parameters)
     size = sum(target.numel() for target in targets)
     if shape_of(vec) != (size,):
         raise ValueError(f"vector_to_parameters: expected a vector of shape ({size},); got {shape_of(vec)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_instance
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
 
@@ -36,6 +36,7 @@ def replace_head(model: Module, head: int | Module, name: str | None = None) -> 
         check_at_least(where, "head", head, 1)
     if name is None:
         name = last_layer(where, model)
+    check_instance(where, "name", name, str, "a path")
     parent, _, child = name.rpartition(".")
     try:
         old = model.get_submodule(name)

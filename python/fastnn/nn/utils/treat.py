@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import check_number
-from fastnn.nn.utils.clip_grad import gradients_of, tensors_of
+from fastnn._types import check_number, check_tensors
+from fastnn.nn.utils.clip_grad import gradients_of
 
 
 @no_grad()
@@ -61,7 +61,7 @@ def max_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> None:
         raise ValueError(f"max_norm_: expected max_norm above 0; got {max_norm}")
     weights = [
         (f"parameter {number}", parameter)
-        for number, parameter in enumerate(tensors_of("max_norm_", "parameters", parameters))
+        for number, parameter in enumerate(check_tensors("max_norm_", "parameters", parameters))
         if parameter.dim() >= 2
     ]
     targets = [weight for _, weight in weights]

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_integer, check_items, shown
 from fastnn.optim.lr_scheduler._kept import all_or_nothing
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.ramp import LinearLR
@@ -48,6 +48,8 @@ def _check(where: str, optimizer: Optimizer | None, schedulers: Sequence[LRSched
         ValueError: There is none, one needs a measure, or they belong to several optimizers.
         TypeError: One is no schedule.
     """
+    if not isinstance(schedulers, list | tuple):
+        raise TypeError(f"{where}: expected schedulers to be a list; got {shown(schedulers)}")
     if len(schedulers) < 1:
         raise ValueError(f"{where}: expected at least one scheduler; got none")
     for index, scheduler in enumerate(schedulers):
@@ -135,6 +137,8 @@ class SequentialLR(_Combined):
     ) -> None:
         where = type(self).__name__
         self.optimizer = _check(where, optimizer, schedulers)
+        milestones = check_items(where, "milestones", milestones)
+        last_epoch = check_integer(where, "last_epoch", last_epoch)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 f"{where}: expected {len(schedulers) - 1} milestones with {len(schedulers)} schedulers; "
@@ -142,8 +146,8 @@ class SequentialLR(_Combined):
             )
         for milestone in milestones:
             check_at_least(where, "milestones", milestone, 0)
-        if list(milestones) != sorted(milestones):
-            raise ValueError(f"{where}: expected ascending milestones; got {list(milestones)}")
+        if milestones != sorted(milestones):
+            raise ValueError(f"{where}: expected ascending milestones; got {milestones}")
         self._schedulers = schedulers
         self._milestones = milestones
         for scheduler in schedulers:

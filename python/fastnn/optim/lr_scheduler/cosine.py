@@ -132,7 +132,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 self.T_cur %= self.T_i
                 self.T_i *= self.T_mult
         else:
-            if epoch < 0:
+            if not 0 <= check_number("CosineAnnealingWarmRestarts.step", "epoch", epoch) < math.inf:
                 raise ValueError(f"CosineAnnealingWarmRestarts.step: expected epoch of at least 0; got {epoch}")
             self._go_to(epoch)
             self.last_epoch = math.floor(epoch)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from fastnn._types import check_callable, check_choice, check_number
 from fastnn.optim.lr_scheduler._momentum import set_momentum, uses_beta1
 from fastnn.optim.lr_scheduler.scheduler import (
     LRScheduler,
@@ -81,10 +82,12 @@ class CyclicLR(LRScheduler):
         if step_size_down is None:
             step_size_down = step_size_up
         check_nonnegative(where, "step_size_down", step_size_down)
-        if mode not in _MODES and scale_fn is None:
-            raise ValueError(f"{where}: expected mode to be 'triangular', 'triangular2' or 'exp_range'; got {mode!r}")
-        if scale_mode not in {"cycle", "iterations"}:
-            raise ValueError(f"{where}: expected scale_mode to be 'cycle' or 'iterations'; got {scale_mode!r}")
+        if scale_fn is None:
+            check_choice(where, "mode", mode, _MODES)
+        else:
+            check_callable(where, "scale_fn", scale_fn)
+        check_number(where, "gamma", gamma)
+        check_choice(where, "scale_mode", scale_mode, ("cycle", "iterations"))
         self.total_size = float(step_size_up) + float(step_size_down)
         self.step_ratio = float(step_size_up) / self.total_size
         self.mode = mode
@@ -111,7 +114,7 @@ class CyclicLR(LRScheduler):
     def scale_fn(self, x: float) -> float:
         """Return the scale of cycle or step ``x``."""
         if self._scale_fn_custom is not None:
-            return self._scale_fn_custom(x)
+            return check_number("CyclicLR", "the result of scale_fn", self._scale_fn_custom(x))
         if self.mode == "triangular":
             return 1.0
         return float(1 / 2.0 ** (x - 1) if self.mode == "triangular2" else self.gamma**x)

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 
-from fastnn._types import check_at_least
+from fastnn._types import check_at_least, check_items
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_nonnegative, check_positive
 from fastnn.optim.optimizer import Optimizer
 
@@ -72,9 +72,10 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = Counter(milestones)
-        for milestone in self.milestones:
+        given = check_items("MultiStepLR", "milestones", milestones)
+        for milestone in given:
             check_at_least("MultiStepLR", "milestones", milestone, 0)
+        self.milestones = Counter(int(milestone) for milestone in given)
         check_nonnegative("MultiStepLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from fastnn._types import check_number
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, function_state, take_function_state
 from fastnn.optim.optimizer import Optimizer
 
@@ -32,6 +33,12 @@ class _FunctionLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Return the state. Of callable objects it has their attributes; functions and lambdas are not saved."""
         return {**super().state_dict(), "lr_lambdas": [function_state(function) for function in self.lr_lambdas]}
+
+    def _factors(self) -> list[Any]:
+        factors = [function(self.last_epoch) for function in self.lr_lambdas]
+        for factor in factors:
+            check_number(type(self).__name__, "the result of lr_lambda", factor)
+        return factors
 
     def _take(self, state: dict[str, Any]) -> None:
         saved, count = state.pop("lr_lambdas"), len(self.lr_lambdas)
@@ -65,7 +72,7 @@ class LambdaLR(_FunctionLR):
     """
 
     def _rates(self) -> list[float]:
-        return [base * function(self.last_epoch) for base, function in zip(self.base_lrs, self.lr_lambdas, strict=True)]
+        return [base * factor for base, factor in zip(self.base_lrs, self._factors(), strict=True)]
 
 
 class MultiplicativeLR(_FunctionLR):
@@ -92,6 +99,4 @@ class MultiplicativeLR(_FunctionLR):
         if self._is_initial:
             return self._present()
         groups = self.optimizer.param_groups
-        return [
-            group["lr"] * function(self.last_epoch) for group, function in zip(groups, self.lr_lambdas, strict=True)
-        ]
+        return [group["lr"] * factor for group, factor in zip(groups, self._factors(), strict=True)]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from fastnn._types import check_choice, check_number
 from fastnn.optim.lr_scheduler._momentum import set_momentum, uses_beta1
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, check_positive, per_group
 from fastnn.optim.optimizer import Optimizer
@@ -71,8 +72,7 @@ class OneCycleLR(LRScheduler):
         self.total_steps = _total_steps(total_steps, epochs, steps_per_epoch)
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ValueError(f"{where}: expected pct_start to be a float in [0, 1]; got {pct_start!r}")
-        if anneal_strategy not in {"cos", "linear"}:
-            raise ValueError(f"{where}: expected anneal_strategy to be 'cos' or 'linear'; got {anneal_strategy!r}")
+        check_choice(where, "anneal_strategy", anneal_strategy, ("cos", "linear"))
         check_positive(where, "div_factor", div_factor)
         check_positive(where, "final_div_factor", final_div_factor)
         max_lrs = per_group(where, "max_lr", max_lr, optimizer)
@@ -128,6 +128,7 @@ def _total_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: i
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"OneCycleLR: expected {name} to be an int of at least 1; got {value!r}")
         product *= value
+    check_number("OneCycleLR", "the number of steps", product)
     return product
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, SupportsFloat
 
-from fastnn._types import check_at_least, check_number
+from fastnn._types import check_at_least, check_choice, check_number
 from fastnn.optim.lr_scheduler._kept import all_or_nothing
 from fastnn.optim.lr_scheduler.scheduler import _EPOCH_GIVEN, LRScheduler, check_optimizer
 from fastnn.optim.optimizer import Optimizer
@@ -68,8 +68,9 @@ class ReduceLROnPlateau(LRScheduler):
             ("mode", mode, ("min", "max")),
             ("threshold_mode", threshold_mode, ("rel", "abs")),
         ):
-            if value not in choices:
-                raise ValueError(f"{where}: expected {name} to be {choices[0]!r} or {choices[1]!r}; got {value!r}")
+            check_choice(where, name, value, choices)
+        check_number(where, "threshold", threshold)
+        check_number(where, "eps", eps)
         self.optimizer = optimizer
         self.factor = factor
         self.default_min_lr: float | None = None
@@ -78,7 +79,7 @@ class ReduceLROnPlateau(LRScheduler):
                 raise ValueError(
                     f"{where}: expected min_lr for each of {len(optimizer.param_groups)} groups; got {len(min_lr)}"
                 )
-            self.min_lrs: list[float] = list(min_lr)
+            self.min_lrs: list[float] = [check_number(where, "min_lr", one) for one in min_lr]
         else:
             self.default_min_lr = check_number(where, "min_lr", min_lr)
             self.min_lrs = [self.default_min_lr] * len(optimizer.param_groups)
@@ -108,10 +109,11 @@ class ReduceLROnPlateau(LRScheduler):
             metrics: The value of the measure. NaN is no improvement.
             epoch: Number of the epoch. As in PyTorch, that is deprecated.
         """
-        value = float(metrics)
+        value = check_number(f"{type(self).__name__}.step", "metrics", metrics)
         if epoch is None:
             epoch = self.last_epoch + 1
         else:
+            check_number(f"{type(self).__name__}.step", "epoch", epoch)
             warnings.warn(_EPOCH_GIVEN, UserWarning, stacklevel=2)
         self.last_epoch = epoch
         if self._is_better(value):

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastnn._types import check_number
+from fastnn._types import check_instance, check_integer, check_items, check_number, shown
 from fastnn.optim.lr_scheduler._kept import all_or_nothing
 from fastnn.optim.optimizer import Optimizer
 
@@ -23,6 +23,8 @@ _TOO_EARLY = (
     "the schedule's first value is skipped"
 )
 _REPLACED = "LRScheduler.step: optimizer.step was replaced after the scheduler was made, so their order can not be seen"
+# Values of a state that are numbers or None.
+_MAY_BE_NONE = {"default_min_lr"}
 _GET_LR = "LRScheduler.get_lr: works out the next learning rate; get_last_lr() returns the present one"
 
 
@@ -53,7 +55,9 @@ class LRScheduler:
     _last_lr: list[float]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        check_optimizer(type(self).__name__, optimizer)
+        where = type(self).__name__
+        check_optimizer(where, optimizer)
+        last_epoch = check_integer(where, "last_epoch", last_epoch)
         for number, group in enumerate(optimizer.param_groups):
             if last_epoch != -1 and "initial_lr" not in group:
                 raise KeyError(
@@ -111,6 +115,10 @@ class LRScheduler:
         rates, groups = state_dict.get("base_lrs"), len(self.optimizer.param_groups)
         if rates is not None and (not isinstance(rates, (list, tuple)) or len(rates) != groups):
             raise ValueError(f"{where}: expected base_lrs for {groups} groups; got {rates!r}")
+        for key, value in state_dict.items():
+            if value is None and key in _MAY_BE_NONE:
+                continue
+            _check_kind(where, key, value, self.__dict__.get(key))
         self._take(dict(state_dict))
 
     def _take(self, state: dict[str, Any]) -> None:
@@ -145,6 +153,8 @@ class LRScheduler:
             self._check_order()
         self._step_count += 1
         if epoch is not None:
+            if not math.isfinite(check_number(f"{type(self).__name__}.step", "epoch", epoch)):
+                raise ValueError(f"{type(self).__name__}.step: expected epoch to be finite; got {epoch}")
             warnings.warn(_EPOCH_GIVEN, UserWarning, stacklevel=2)
         self._update_lr(epoch)
 
@@ -165,6 +175,11 @@ class LRScheduler:
                 rates = self._get_closed_form_lr()
             if rates is None:
                 rates = self.get_lr()
+        except (OverflowError, ZeroDivisionError) as error:
+            raise ValueError(
+                f"{type(self).__name__}: expected settings with rates that float64 can hold at step "
+                f"{shown(self.last_epoch)}; got {error}"
+            ) from None
         finally:
             self._get_lr_called_within_step = False
         self._set(rates)
@@ -179,6 +194,30 @@ class LRScheduler:
 
     def _times(self, factor: float) -> list[float]:
         return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+
+def _check_kind(where: str, key: object, value: object, present: object) -> None:
+    """Refuse a value of a state that is not of the present one's kind.
+
+    Raises:
+        TypeError: It is not.
+    """
+    check_instance(where, "keys", key, str, "text")
+    name = str(key)
+    if isinstance(present, bool | str):
+        check_instance(where, name, value, type(present), f"of type {type(present).__name__}")
+    elif isinstance(present, int) and isinstance(value, float):
+        return  # PyTorch counts in floats where a step is a fraction
+    elif isinstance(present, int | float):
+        check_number(where, name, value)
+    elif isinstance(present, Mapping):
+        check_instance(where, name, value, Mapping, "a mapping")
+    elif isinstance(present, list) and present:
+        items = check_items(where, name, value)
+        if len(items) != len(present):
+            raise ValueError(f"{where}: expected {name} to have {len(present)} items; got {len(items)}")
+        for item, now in zip(items, present, strict=True):
+            _check_kind(where, name, item, now)
 
 
 def check_optimizer(where: str, optimizer: object) -> None:
@@ -221,9 +260,8 @@ def per_group(where: str, name: str, value: Any, optimizer: Optimizer) -> list[f
     values = list(value) if isinstance(value, (list, tuple)) else [value] * count
     if len(values) != count:
         raise ValueError(f"{where}: expected {name} to have a value for each of {count} groups; got {len(values)}")
-    for one in values:
-        check_number(where, name, one)
-    return values
+    numbers = [check_number(where, name, one) for one in values]
+    return [one if isinstance(one, int) else number for one, number in zip(values, numbers, strict=True)]
 
 
 def check_positive(where: str, name: str, value: object) -> None:
