@@ -205,7 +205,7 @@ pub(crate) fn sum_of<T: Float>(x: &[T], step: impl Fn(T, T) -> T + Copy) -> T {
 #[inline(always)]
 fn fold_run<T: Float, F: Fold<T>>(fold: F, x: &[T]) -> T {
     if F::SUMS {
-        return sum_of(x, |acc, x| fold.step(acc, x));
+        return sum_pairs(x, x, |[acc], x, _| [fold.step(acc, x)])[0];
     }
     tree(lanes(x, fold.start(), |acc, x| fold.step(acc, x)), |a, b| fold.merge(a, b))
 }

@@ -2,7 +2,7 @@
 
 use super::Moments;
 use crate::element::Float;
-use crate::kernels::reduce::{sum_of, sum_pairs};
+use crate::kernels::reduce::sum_pairs;
 use crate::simd;
 
 /// Some samples of one feature: `count` runs of `len`, `stride` apart.
@@ -52,8 +52,8 @@ pub(super) fn moments<T: Float>(mean: T, squares: T, n: usize, eps: T) -> Moment
 
 #[inline(always)]
 fn feature_moments<T: Float>(x: &[T], eps: T) -> Moments<T> {
-    let mean = sum_of(x, |acc, x| acc + x) / count(x.len());
-    let squares = sum_of(x, |acc, x| (x - mean).mul_add(x - mean, acc));
+    let mean = sum_pairs(x, x, |[acc], x, _| [acc + x])[0] / count(x.len());
+    let [squares] = sum_pairs(x, x, |[acc], x, _| [(x - mean).mul_add(x - mean, acc)]);
     moments(mean, squares, x.len(), eps)
 }
 
