@@ -301,6 +301,8 @@ IN_PLACE = {
     "sub_": (1.0,),
     "mul_": (2.0,),
     "div_": (2.0,),
+    "floor_divide_": (2.0,),
+    "remainder_": (2.0,),
     "copy_": (0.0,),
     "fill_": (3.0,),
     "zero_": (),
