@@ -39,6 +39,9 @@ pub fn check_writable(what: &str, names: Vec<String>, tensors: Vec<PyRef<'_, Ten
     check_all(what, &names, &inner(&tensors))
 }
 
+/// A dict, and a key and value to set in it.
+type Item<'py> = (Bound<'py, PyDict>, Bound<'py, PyAny>, Bound<'py, PyAny>);
+
 /// Copy each source into its target, whatever requires grad; or, if one can not be, none. Then set items of dicts, each
 /// given as (dict, key, value).
 #[pyfunction]
@@ -49,7 +52,7 @@ pub fn assign(
     names: Vec<String>,
     targets: Vec<PyRef<'_, Tensor>>,
     sources: Vec<Arg>,
-    items: Option<Vec<(Bound<'_, PyDict>, Bound<'_, PyAny>, Bound<'_, PyAny>)>>,
+    items: Option<Vec<Item<'_>>>,
 ) -> PyResult<()> {
     check_lengths(what, &names, [targets.len(), sources.len()])?;
     let targets = inner(&targets);

@@ -53,10 +53,7 @@ pub fn assign(slf: &Bound<'_, Tensor>, op: &'static str, pair: Pair, other: &Ope
 }
 
 /// Change the tensor, and return it.
-fn change<'py>(
-    slf: Bound<'py, Tensor>,
-    change: impl FnOnce(&Core) -> Result<()> + Send,
-) -> PyResult<Bound<'py, Tensor>> {
+fn change(slf: Bound<'_, Tensor>, change: impl FnOnce(&Core) -> Result<()> + Send) -> PyResult<Bound<'_, Tensor>> {
     let target = slf.borrow().inner.clone();
     gil::run(slf.py(), target.numel(), || change(&target))?;
     Ok(slf)

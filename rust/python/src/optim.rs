@@ -247,8 +247,8 @@ impl PySlots {
             this.rule(group)?.validate().raise()?;
         }
         this.refresh(slf.py())?;
-        let learning = this.slots.params.iter().enumerate().filter(|(_, param)| param.requires_grad());
-        learning.map(|(i, param)| check_target(this.reader.kind.name(), i, param)).collect::<Result<_>>().raise()
+        let mut learning = this.slots.params.iter().enumerate().filter(|(_, param)| param.requires_grad());
+        learning.try_for_each(|(i, param)| check_target(this.reader.kind.name(), i, param)).raise()
     }
 
     /// Refuse parameter `index` if it can not be changed in place.

@@ -7,6 +7,7 @@
 /// # Safety
 /// `p` is aligned and in live memory.
 #[inline(always)]
+#[must_use]
 pub unsafe fn read(p: *const i64) -> i64 {
     // SAFETY: by this function's contract.
     unsafe { p.read_volatile() }

@@ -38,6 +38,7 @@ fn weight_at<T: Float>(weight: &[T], label: usize) -> T {
 
 impl NllLoss {
     /// The class of a sample that counts. Others may have changed the label since it was checked.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // read where it lies, for another thread may write it
     fn class(&self, label: &i64, classes: usize) -> Option<usize> {
         let label = read_ref(label);
         within(label, classes).filter(|_| label != self.ignore_index)

@@ -57,6 +57,7 @@ pub struct SampleScales<'a, T> {
 impl<T: Float> CrossEntropy<'_, T> {
     /// A label as it is used: one that is no class, which others have written since labels were checked, is left out.
     #[inline(always)]
+    #[allow(clippy::trivially_copy_pass_by_ref)] // read where it lies, for another thread may write it
     fn known(&self, label: &i64) -> i64 {
         let label = read_ref(label);
         if within(label, self.classes).is_some() { label } else { self.ignore_index }
