@@ -10,7 +10,8 @@ pub const LARGE: usize = 1 << 14;
 
 /// Run the handlers of signals that have come, in the main thread; in others, nothing. What a handler raises ends the work.
 pub fn look() -> Result<()> {
-    Python::attach(Python::check_signals).map_err(carry)
+    #[allow(clippy::redundant_closure_for_method_calls)] // the method is not general over lifetimes
+    Python::attach(|py| py.check_signals()).map_err(carry)
 }
 
 /// Run `work` on this many elements, without the GIL if they are many.
