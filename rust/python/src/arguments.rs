@@ -1,7 +1,7 @@
 //! Arguments that are numbers, or sequences of numbers.
 //!
 //! Extraction knows neither the function nor the argument's name. A [`Given`] therefore keeps an error until
-//! [`Named::named`] raises it with both: ValueError for a number out of range, TypeError for anything else.
+//! [`Named::named`] raises it with both: `ValueError` for a number out of range, `TypeError` for anything else.
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyUnicodeError};
 use pyo3::prelude::*;
@@ -12,7 +12,7 @@ use crate::error::{type_error, type_name, value_error};
 /// Characters of an object that a message shows.
 const SHOWN: usize = 80;
 
-/// What a number or a sequence of numbers is read as. An OverflowError stands for a number out of range.
+/// What a number or a sequence of numbers is read as. An `OverflowError` stands for a number out of range.
 pub trait Read: Sized {
     /// What an error says was expected.
     const EXPECTED: &'static str;
@@ -156,7 +156,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Word<'a> {
     #[inline]
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let refused = |error| Box::new(Refused { error, got: object.to_owned().unbind() });
-        Ok(Self(object.extract::<&'a str>().map_err(|error| refused(PyErr::from(error)))))
+        Ok(Self(object.extract::<&'a str>().map_err(refused)))
     }
 }
 
