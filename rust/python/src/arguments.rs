@@ -156,7 +156,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Word<'a> {
     #[inline]
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let refused = |error| Box::new(Refused { error, got: object.to_owned().unbind() });
-        Ok(Self(object.extract::<&'a str>().map_err(|error| refused(error))))
+        Ok(Self(object.extract::<&'a str>().map_err(refused)))
     }
 }
 

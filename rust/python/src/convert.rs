@@ -183,10 +183,10 @@ impl<'py> FromPyObject<'_, 'py> for Number {
         if let Some(number) = scalar(&object)? {
             return Ok(Self(number));
         }
-        match object.cast::<Tensor>() {
-            Ok(tensor) => ops::item(&tensor.borrow().inner).map(Self).raise(),
-            Err(_) => Err(type_error(format!("expected a number; got {}", type_name(&object)))),
+        if let Ok(tensor) = object.cast::<Tensor>() {
+            return ops::item(&tensor.borrow().inner).map(Self).raise();
         }
+        Err(type_error(format!("expected a number; got {}", type_name(&object))))
     }
 }
 
