@@ -175,7 +175,7 @@ fn every_member_of_the_team_meets_the_same_error() {
     let _process = PROCESS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for threads in [1, 2, 3] {
         threads::set_num_threads(threads).unwrap();
-        let weight = Tensor::from_slice(&[0.5_f32; 3 * 2000], &[3, 2000]);
+        let weight = Tensor::from_slice(&vec![0.5_f32; 3 * 2000], &[3, 2000]);
         weight.set_requires_grad(true).unwrap();
         let index = |last: i64| Tensor::from_slice(&[0, 2, 1, last], &[4]);
         let batch = [index(1)];
