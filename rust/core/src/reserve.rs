@@ -1,7 +1,7 @@
 //! Memory whose size a caller decides, which the system may not have.
 //!
-//! Whoever can return an error asks with [`try_filled`]. Inside of kernels nobody can: there [`filled`] and the like unwind, and
-//! [`guard`], around every op and every call from outside, turns that into [`Error::Memory`]. Other panics pass.
+//! Kernels cannot return an error: [`filled`] and the like unwind, and [`guard`], around every op and every call from outside,
+//! turns that into [`Error::Memory`]. Other panics pass.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -21,7 +21,7 @@ pub(crate) fn joined<T: Float, const N: usize>(totals: [f64; N]) -> [T; N] {
     sums
 }
 
-/// A sum whose terms come one after another: the bits of [`sum`].
+/// A sum whose terms come one after another: the bits of [`sum`](super::sum).
 #[derive(Clone, Copy, Debug)]
 pub struct Running<T> {
     lanes: [T; LANES],
