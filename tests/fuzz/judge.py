@@ -88,7 +88,9 @@ def _wrong(error: BaseException, text: str, *, inside: bool, meant: bool, entere
         return "no ordinary exception"
     if isinstance(error, MemoryError):
         return ""
-    if LEAK.search(text) and not meant:
+    # An operator of the program itself, which both operands refuse.
+    refused = not entered and text.startswith("unsupported operand type")
+    if LEAK.search(text) and not meant and not refused:
         return "speaks of internals"
     if isinstance(error, NEVER) and not (meant and isinstance(error, (AttributeError, KeyError))):
         # Python itself answers for what the program's own lines do, such as 1 // 0 or len(2 ** 80).

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._types import check_at_least
+from fastnn._types import check_array, check_at_least, check_items
 from fastnn.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from fastnn.training.weighing import known_loss
 
@@ -33,7 +33,7 @@ def _same_shape(name: str, y_pred: NDArray[Any], y_true: NDArray[Any]) -> tuple[
         raise ValueError(
             f"{name}: expected predictions and targets of one shape; got {y_pred.shape} and {y_true.shape}"
         )
-    return y_pred.astype(np.float64), y_true.astype(np.float64)
+    return check_array(name, "y_pred", y_pred), check_array(name, "y_true", y_true)
 
 
 def _scores(
@@ -188,7 +188,7 @@ def resolve(metrics: Iterable[MetricLike] | Mapping[str, MetricLike], loss: obje
     """
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
-    pairs = metrics.items() if isinstance(metrics, Mapping) else [(None, metric) for metric in metrics]
+    pairs = metrics.items() if isinstance(metrics, Mapping) else [(None, m) for m in check_items("metrics", "metrics", metrics)]
     resolved: dict[str, Metric] = {}
     for given_name, metric in pairs:
         if isinstance(metric, str):

@@ -133,6 +133,8 @@ class TrainStep:
         self._thread = 0
 
     def __call__(self, x: TensorLike, y: TensorLike, sample_weight: TensorLike | None = None) -> float:
+        if x is None or y is None:
+            raise TypeError("TrainStep: expected x and y to be tensors or arrays; got None")
         self._begin()
         if self.reason is not None and self._is_eager():
             return self._run_eagerly(x, y, sample_weight)

@@ -12,7 +12,7 @@ import math
 
 from fastnn import _core
 from fastnn._core import Tensor
-from fastnn._types import TensorLike, shape_of
+from fastnn._types import TensorLike, check_number, shape_of
 from fastnn.nn.functional._sizes import Size, sizes
 
 
@@ -197,7 +197,7 @@ def _lp_pool(
     name = f"lp_pool{dims}d"
     kernel = sizes(name, "kernel_size", kernel_size, dims)
     step = kernel if stride is None else sizes(name, "stride", stride, dims)
-    if norm_type == 0:
+    if check_number(name, "norm_type", norm_type) == 0:
         raise ValueError(f"{name}: expected norm_type other than 0; got {norm_type}")
     x = input if isinstance(input, Tensor) else _core.as_tensor(input)
     nothing, ones = [0] * dims, [1] * dims

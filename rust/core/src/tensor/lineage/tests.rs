@@ -37,12 +37,12 @@ fn gradients_of_changed_views_and_bases() {
     // One view is changed, and another one read, of memory that nothing on the tape had touched.
     gradcheck(
         |x| {
-            let base = Tensor::zeros(&[6], x[1].dtype());
+            let base = Tensor::zeros(&[6], x[0].dtype());
             let shown = narrow(&base, 0, 2, 4)?;
-            add_(&narrow(&base, 0, 0, 4)?, &x[1], 1.5)?;
+            add_(&narrow(&base, 0, 0, 4)?, &x[0], 1.5)?;
             mul(&shown, &shown)
         },
-        &xs,
+        &xs[1..],
     );
     // What is overwritten gets no gradient.
     gradcheck(
