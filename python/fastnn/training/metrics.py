@@ -188,7 +188,11 @@ def resolve(metrics: Iterable[MetricLike] | Mapping[str, MetricLike], loss: obje
     """
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
-    pairs = metrics.items() if isinstance(metrics, Mapping) else [(None, m) for m in check_items("metrics", "metrics", metrics)]
+    pairs = (
+        metrics.items()
+        if isinstance(metrics, Mapping)
+        else [(None, m) for m in check_items("metrics", "metrics", metrics)]
+    )
     resolved: dict[str, Metric] = {}
     for given_name, metric in pairs:
         if isinstance(metric, str):
