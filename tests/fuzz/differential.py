@@ -99,7 +99,8 @@ def _slice(rng: np.random.Generator, x: Array) -> tuple[Any, ...] | None:
     if rng.random() < 0.2:
         items.append(None)
     if rng.random() < 0.2:
-        items.insert(0, Ellipsis) if len(items) == x.ndim else items.append(Ellipsis)
+        # In front only where every dimension has an item, which keeps its place then.
+        items.insert(0, Ellipsis) if sum(item is not None for item in items) == x.ndim else items.append(Ellipsis)
     return (tuple(items),)
 
 
