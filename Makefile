@@ -11,7 +11,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check clean
+.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-peers ruff mypy stubtest wheel-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -86,6 +86,9 @@ cargo-test: ## tests of the crate that knows no Python
 	cargo test --package fastnn-core --locked --doc
 
 pytest: build $(VENV)/.test-tools ## tests of the installed wheel
+	$(BIN)/python -m pytest
+
+test-peers: build $(VENV)/.peers ## install the peers, then run the tests that compare with them, too
 	$(BIN)/python -m pytest
 
 ruff: build $(VENV)/.test-tools ## lint and format, check only
