@@ -425,7 +425,7 @@ def run_tensors(program: Program, lib: Any) -> tuple[float, list[Array]]:
             slots.extend(_results(made))
     total = _total(program, slots, lambda w: lib.tensor(w, dtype=lib.float64))
     total.backward()
-    return float(total), [np.zeros(x.shape) if x.grad is None else np.asarray(x.grad) for x in leaves]
+    return float(total.detach()), [np.zeros(x.shape) if x.grad is None else np.asarray(x.grad) for x in leaves]
 
 
 REFUSED = (
