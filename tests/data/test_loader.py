@@ -60,7 +60,8 @@ def numbers(loader):
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn-data")]
+    # Python keeps one whose start a Ctrl-C has cut short among those that start.
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn-data") and thread.is_alive()]
 
 
 def none_left():

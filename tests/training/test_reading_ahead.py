@@ -27,7 +27,8 @@ def state(fitted):
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn-data")]
+    # Python keeps one whose start a Ctrl-C has cut short among those that start.
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn-data") and thread.is_alive()]
 
 
 def none_left():
