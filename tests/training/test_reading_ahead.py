@@ -27,8 +27,7 @@ def state(fitted):
 
 
 def threads():
-    # Python keeps one whose start a Ctrl-C has cut short among those that start.
-    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn-data") and thread.is_alive()]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn-data")]
 
 
 def none_left():

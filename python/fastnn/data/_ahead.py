@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import threading
@@ -40,6 +41,23 @@ class _Work:
         self._process = os.getpid()
         self.threads: list[threading.Thread] = []
         self.patience = _PATIENCE
+
+    def start(self) -> None:
+        """Start the threads, from another one: a Ctrl-C within ``Thread.start`` can leave a lock held for ever."""
+        started: SimpleQueue[BaseException | None] = SimpleQueue()
+        _thread.start_new_thread(self._start_all, (started,))
+        error = started.get()
+        if error is not None:
+            raise error
+
+    def _start_all(self, started: SimpleQueue[BaseException | None]) -> None:
+        try:
+            for thread in self.threads:
+                thread.start()
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            started.put(error)
+        else:
+            started.put(None)
 
     def ask(self, number: int, task: Task) -> None:
         """Have a task done."""
@@ -97,7 +115,7 @@ class _Work:
             self._tasks.put(None)
         last = time.monotonic() + self.patience
         for thread in self.threads:
-            # One that Ctrl-C kept from starting, or whose start it cut short, ends by itself.
+            # One that has not started by now will find that there is nothing to do.
             with suppress(RuntimeError):
                 thread.join(max(0.0, last - time.monotonic()))
 
@@ -146,8 +164,7 @@ def in_order(
     with Undo() as undo:
         undo.call(work.stop)
         try:
-            for thread in work.threads:
-                thread.start()
+            work.start()
             asked = 0
             exhausted = False
             taken = 0
