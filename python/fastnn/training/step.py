@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn._core import Tensor, Undo
-from fastnn._types import TensorLike, check_at_least, check_callable, check_instance
+from fastnn._types import TensorLike, check_at_least, check_callable, check_instance, shown
 from fastnn.augment.transform import Transform
 from fastnn.nn.module import Module
 from fastnn.optim import Newton, Optimizer
@@ -100,12 +100,15 @@ class TrainStep:
     ) -> None:
         check_at_least("TrainStep", "accumulate", accumulate, 1)
         check_instance("TrainStep", "model", model, Module, "a module")
-        check_instance("TrainStep", "optimizer", optimizer, Optimizer, "one of fastnn's")
         check_callable("TrainStep", "loss", loss, "a function or a module")
         if isinstance(optimizer, Newton):
             raise TypeError(
                 "TrainStep: expected an optimizer that steps by gradients; got Newton: call its step instead"
             )
+        # Without an optimizer, a trainer predicts and evaluates.
+        steps = (callable(getattr(optimizer, name, None)) for name in ("step", "zero_grad"))
+        if optimizer is not None and (isinstance(optimizer, type) or not all(steps)):
+            raise TypeError(f"TrainStep: expected optimizer to be one, with step and zero_grad; got {shown(optimizer)}")
         check_optimizes("TrainStep", model, optimizer, loss, penalty)
         self.model = model
         self._part = model
@@ -350,6 +353,8 @@ class TrainStep:
 
     def _look_again(self) -> None:
         """Something in some model changed; plans are made anew if it was ours."""
+        if self.optimizer is None:
+            raise TypeError("TrainStep: expected an optimizer to train with; got None")
         self._version = _core.config_version()
         if self._watch.changed() is not None or self._state_now() != self._state:
             self._watch = Watch([self.model, self._part, self.loss, self._treatment.penalty])
