@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastnn import _core
-from fastnn._types import GREATEST, check_at_least, check_flag, check_length, check_number
+from fastnn._types import GREATEST, check_at_least, check_flag, check_length, check_number, shown
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
 from fastnn.data.dataset import IterableDataset, get_items, rows_of
@@ -143,6 +143,10 @@ class DataLoader(Generic[T_co]):
         self.batch_sampler: Iterable[list[Any]] | None = batch_sampler
         self.batch_size = batch_size if batch_sampler is None else None
         _check_combination(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last=drop_last)
+        for name, given in (("sampler", sampler), ("batch_sampler", batch_sampler)):
+            iterable = hasattr(given, "__iter__") or hasattr(given, "__getitem__")
+            if given is not None and (isinstance(given, type) or not iterable):
+                raise TypeError(f"{where}: expected {name} to yield indices; got {shown(given)}")
         if batch_size is not None:
             check_at_least(where, "batch_size", batch_size, 1)
         if not isinstance(dataset, IterableDataset):
