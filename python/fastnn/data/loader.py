@@ -143,10 +143,10 @@ class DataLoader(Generic[T_co]):
         self.batch_sampler: Iterable[list[Any]] | None = batch_sampler
         self.batch_size = batch_size if batch_sampler is None else None
         _check_combination(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last=drop_last)
-        for name, given in (("sampler", sampler), ("batch_sampler", batch_sampler)):
-            iterable = hasattr(given, "__iter__") or hasattr(given, "__getitem__")
-            if given is not None and (isinstance(given, type) or not iterable):
-                raise TypeError(f"{where}: expected {name} to yield indices; got {shown(given)}")
+        for name, source in (("sampler", sampler), ("batch_sampler", batch_sampler)):
+            iterable = hasattr(source, "__iter__") or hasattr(source, "__getitem__")
+            if source is not None and (isinstance(source, type) or not iterable):
+                raise TypeError(f"{where}: expected {name} to yield indices; got {shown(source)}")
         if batch_size is not None:
             check_at_least(where, "batch_size", batch_size, 1)
         if not isinstance(dataset, IterableDataset):
