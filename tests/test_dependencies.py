@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-# Every module, where whatever is neither fastnn's, nor of Python, nor needed by NumPy or tqdm, can not be found.
+# Every module, where whatever is neither fastnn's, nor of Python, nor needed by NumPy or tqdm, cannot be found.
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 import numpy, tqdm.auto

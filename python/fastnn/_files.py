@@ -38,7 +38,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Any], None]) -> N
         write: Called with a binary file.
 
     Raises:
-        OSError: The file can not be written; an older one is as it was.
+        OSError: The file cannot be written; an older one is as it was.
     """
     target = os.path.realpath(os.fsdecode(path))
     old = _stat(target, path)
@@ -85,7 +85,7 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
     """Add a line to a file, in one write.
 
     Raises:
-        OSError: The file can not be written.
+        OSError: The file cannot be written.
     """
     with open(path, "ab", buffering=0) as file:
         file.write(line.encode())
@@ -109,7 +109,7 @@ def open_regular(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         ValueError: It is a pipe, a socket or a device.
-        OSError: It is a folder, or can not be read.
+        OSError: It is a folder, or cannot be read.
     """
     _check_regular(os.stat(path).st_mode, path)
     # It may have become a pipe since, on which a plain `open` would wait.
@@ -194,7 +194,7 @@ def _unnamed_file(folder: str, mode: int) -> int | None:
 
 
 def _give_name(descriptor: int, folder: str, temporary: str) -> bool:
-    """Give a file a name for the moment, as one without can not replace another; return whether that works."""
+    """Give a file a name for the moment, as one without cannot replace another; return whether that works."""
     parent = os.open(folder, os.O_RDONLY)
     try:
         # With a folder's descriptor, as only then Python has the link followed.

@@ -177,7 +177,7 @@ def check_callable(where: str, name: str, value: object, what: str = "a function
     """Check that a setting can be called.
 
     Raises:
-        TypeError: It can not.
+        TypeError: It cannot.
     """
     if not callable(value):
         raise TypeError(f"{where}: expected {name} to be {what}; got {shown(value)}")

@@ -94,8 +94,8 @@ def save(
     Raises:
         TypeError: Something in ``state_dict`` is not a tensor or an array of numbers; or a name, or ``metadata``, is
             no text.
-        ValueError: A name can not be written, or all of them take more than 100 MB.
-        OSError: The file can not be written; an older one is as it was.
+        ValueError: A name cannot be written, or all of them take more than 100 MB.
+        OSError: The file cannot be written; an older one is as it was.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"save: expected a state_dict, names and tensors; got {type(state_dict).__name__}")
@@ -257,7 +257,7 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False) -> OrderedDict[str
         ValueError: The file is not a safetensors file, or is damaged, or holds complex numbers, floats of 8 bits or
             fewer, or integers from 2**63 on; or it is a pipe, a socket or a device.
         TypeError: ``path`` is no path, or ``mmap`` no bool.
-        OSError: The file can not be read.
+        OSError: The file cannot be read.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"load: expected path to be a str or a path; got {type(path).__name__}")

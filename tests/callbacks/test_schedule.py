@@ -74,7 +74,7 @@ SCHEDULES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "one cycle": ("SGD", lambda o: S.OneCycleLR(o, [0.1, 0.05], TOTAL)),
     "one cycle of betas": ("Adam", lambda o: S.OneCycleLR(o, 0.01, TOTAL, three_phase=True)),
     "cyclic": ("SGD", lambda o: S.CyclicLR(o, 0.001, 0.08, 5, 3, "triangular2")),
-    # Without momentum there is no buffer: the steps at 0 and those after it can not run in one call.
+    # Without momentum there is no buffer: the steps at 0 and those after it cannot run in one call.
     "momentum from 0": ("SGD", lambda o: S.CyclicLR(o, 0.001, 0.02, 4, base_momentum=0.0, max_momentum=0.5)),
     "warm restarts": ("RMSprop", lambda o: S.CosineAnnealingWarmRestarts(o, 6, 2)),
     "function": ("Adagrad", lambda o: S.LambdaLR(o, lambda t: 1 / (1 + t))),

@@ -66,7 +66,7 @@ print(len(list(begun)))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="a process can not be sent SIGINT there")
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent SIGINT there")
 def test_ctrl_c_ends_a_pass():
     code = """
 class Long(Slow):

@@ -80,9 +80,9 @@ def test_gain(name, param, gain):
     [
         (lambda: init.calculate_gain("swish"), "Unsupported nonlinearity swish"),
         (lambda: init.calculate_gain("leaky_relu", True), "negative_slope True not a valid number"),
-        (lambda: init.xavier_uniform_(_core.empty(3)), "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"),
+        (lambda: init.xavier_uniform_(_core.empty(3)), "Fan in and fan out cannot be computed for tensor with fewer than 2 dimensions"),
         (lambda: init.kaiming_normal_(_core.empty(3, 3), mode="fan"), "Mode fan not supported, please use one of ['fan_in', 'fan_out']"),
-        (lambda: init.xavier_normal_doubled_(_core.empty(3)), "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"),
+        (lambda: init.xavier_normal_doubled_(_core.empty(3)), "Fan in and fan out cannot be computed for tensor with fewer than 2 dimensions"),
         (lambda: init.lsuv_(nn.Tanh(), np.ones((4, 3), np.float32)), "lsuv_: expected a model with weights of two dimensions; got none"),
         (lambda: init.lsuv_(nn.Linear(3, 2), np.zeros((4, 3), np.float32)), "lsuv_: expected layer '' to have outputs that vary; got a standard deviation of 0.0"),
         (lambda: init.lsuv_(nn.Linear(3, 2), np.ones((4, 3)), target_std=0), "lsuv_: expected target_std above 0; got 0"),

@@ -27,7 +27,7 @@ print(trainer.fit(x[:64], y[:64], verbose=False).epochs)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="a process can not be sent SIGINT there")
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent SIGINT there")
 @pytest.mark.parametrize("progress", ["bar", "none"])
 def test_ctrl_c_while_batches_run(progress):
     command = [sys.executable, "-c", FIT, progress]
@@ -74,7 +74,7 @@ import os; os._exit(0)  # not before the half minute is over, otherwise
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="a process can not be sent SIGINT there")
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent SIGINT there")
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("during", ["step", "wait"])
 def test_ctrl_c_beside_a_loader(during, workers):

@@ -1,4 +1,4 @@
-"""TrainStep and Trainer with the optimizers that can not be planned."""
+"""TrainStep and Trainer with the optimizers that cannot be planned."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class Normalize(Transform):
 
     Raises:
         ValueError: A setting is out of range.
-        TypeError: A setting is of another type; or images are uint8, which can not hold the result.
+        TypeError: A setting is of another type; or images are uint8, which cannot hold the result.
 
     Source:
         As in torchvision.

@@ -59,7 +59,7 @@ class Transform:
         return None
 
     def _floats_only(self) -> str | None:
-        """Return the name of what can not be done to uint8 images, if anything."""
+        """Return the name of what cannot be done to uint8 images, if anything."""
         return None
 
     def _spec(self, kind: str, **values: Any) -> Spec:
@@ -115,7 +115,7 @@ class Transform:
         return f"{self._name}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def _check(self, x: NDArray[Any], y: NDArray[Any] | None, where: str | None = None) -> None:
-        """Refuse a batch, or all rows of a fit, that it can not change."""
+        """Refuse a batch, or all rows of a fit, that it cannot change."""
         where = where or self._name
         if x.dtype not in (np.float32, np.float64, np.uint8):
             raise TypeError(f"{where}: expected x of float32, float64 or uint8; got dtype {x.dtype}")

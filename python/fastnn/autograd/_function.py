@@ -25,7 +25,7 @@ class Function:
 
     ``forward`` runs without recording. ``backward`` gets the gradient of every output and returns one for every
     argument of ``forward``, ``None`` for those that need none (see ``ctx.needs_input_grad``). A step in which one runs
-    can not be planned, and runs eagerly.
+    cannot be planned, and runs eagerly.
     """
 
     @staticmethod

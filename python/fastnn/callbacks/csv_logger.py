@@ -18,7 +18,7 @@ class CSVLogger(Callback):
         separator: Between columns.
 
     Raises:
-        OSError: The file can not be written.
+        OSError: The file cannot be written.
         TypeError: A setting is of another type.
         ValueError: ``separator`` is not one character.
     """

@@ -17,7 +17,7 @@ class LambdaCallback(Callback):
         **functions: By the names of :class:`Callback`'s methods, with their arguments.
 
     Raises:
-        TypeError: Another name, or something that can not be called.
+        TypeError: Another name, or something that cannot be called.
     """
 
     def __init__(self, **functions: Callable[..., Any]) -> None:

@@ -59,7 +59,7 @@ def initial_loss(loss: Loss, outputs: NDArray[Any], y: NDArray[Any], value: floa
 def overfit(
     model: Module, loss: Loss, x: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
 ) -> tuple[Check, tuple[float, ...]]:
-    """Learn a handful of rows by heart with Adam, without dropout. A net that can not has an error or no capacity."""
+    """Learn a handful of rows by heart with Adam, without dropout. A net that cannot has an error or no capacity."""
     name = "overfit a handful"
     rows = np.unique(np.linspace(0, len(x) - 1, min(_HANDFUL, len(x))).round().astype(int))
     few, targets = np.ascontiguousarray(x[rows]), np.ascontiguousarray(y[rows])

@@ -48,7 +48,7 @@ class BaggingEnsemble(DeepEnsemble):
 
     Raises:
         ValueError: ``n`` is below 1, or ``make_model`` returns a model twice.
-        TypeError: Something can not be called, or ``make_model`` does not return a module.
+        TypeError: Something cannot be called, or ``make_model`` does not return a module.
 
     Source:
         Breiman 1996, https://doi.org/10.1007/BF00058655; out-of-bag: Breiman 1996, "Out-of-bag estimation".

@@ -171,7 +171,7 @@ def make_members(where: str, make_model: MakeModel, n: int) -> list[Module]:
 
     Raises:
         ValueError: ``n`` is below 1, a model is made twice, or models share a parameter that is not frozen.
-        TypeError: ``make_model`` can not be called, or returns something else.
+        TypeError: ``make_model`` cannot be called, or returns something else.
     """
     check_at_least(where, "n", n, 1)
     if not callable(make_model) or isinstance(make_model, Module):

@@ -31,7 +31,7 @@ class DeepEnsemble(Ensemble):
 
     Raises:
         ValueError: ``n`` is below 1, or ``make_model`` returns a model twice.
-        TypeError: Something can not be called, or ``make_model`` does not return a module.
+        TypeError: Something cannot be called, or ``make_model`` does not return a module.
 
     Source:
         Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474, Algorithm 1 without its adversarial examples.

@@ -34,7 +34,7 @@ class SnapshotEnsemble(Ensemble):
 
     Raises:
         ValueError: A setting is out of range.
-        TypeError: Something can not be called, or ``make_model`` does not return a module.
+        TypeError: Something cannot be called, or ``make_model`` does not return a module.
 
     Source:
         Huang et al. 2017, https://arxiv.org/abs/1704.00109.

@@ -51,7 +51,7 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
     _check("init", tensor)
     shape = shape_of(tensor)
     if len(shape) < 2:
-        raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+        raise ValueError("Fan in and fan out cannot be computed for tensor with fewer than 2 dimensions")
     receptive_field = math.prod(shape[2:])
     return shape[1] * receptive_field, shape[0] * receptive_field
 

@@ -19,7 +19,7 @@ class Parameter(Tensor):
         requires_grad: Whether gradients are computed for it.
 
     Raises:
-        TypeError: ``data`` is of a type that can not be differentiated.
+        TypeError: ``data`` is of a type that cannot be differentiated.
     """
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> Self:

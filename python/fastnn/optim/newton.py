@@ -154,7 +154,7 @@ class Newton:
     positive, the damping is raised to lie above it, and at a saddle whose gradient is blind to the way down the step
     follows the eigenvector of that eigenvalue. ``method="cg"`` solves by conjugate gradients with Hessian-vector
     products, one backward through the gradient each, without a matrix; at a direction of negative curvature it stops
-    with what it has, or, if that is the first, with a step along the gradient. It can not leave a point where the
+    with what it has, or, if that is the first, with a step along the gradient. It cannot leave a point where the
     gradient is 0.
 
     The closure given to :meth:`step` returns the loss **without calling backward**, and is called again for the loss at
@@ -311,7 +311,7 @@ class Newton:
                 # Products need a graph of parameters that have not been changed since.
                 with enable_grad():
                     solver.model = _Model(closure().reshape(()), params)
-            # A fall that rounding hides can not be told from a rise: more damping does not help.
+            # A fall that rounding hides cannot be told from a rise: more damping does not help.
             if predicted <= 4 * np.finfo(np.float64).eps * abs(model.loss):
                 return
             self._adapt(0.0, proposal.curvature)

@@ -239,7 +239,7 @@ class Optimizer:
         _core.bump_config()
 
     def __getstate__(self) -> dict[str, Any]:
-        raise TypeError(f"{type(self).__name__} can not be pickled: save its state_dict() instead")
+        raise TypeError(f"{type(self).__name__} cannot be pickled: save its state_dict() instead")
 
 
 def read_state_dict(state_dict: Any, sizes: list[int]) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:

@@ -281,7 +281,7 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
 
     Raises:
         ValueError: A device other than the CPU, no rows, or ``batch_size`` below 1.
-        TypeError: ``batch_size`` is not an int, or ``loader`` can not be gone through.
+        TypeError: ``batch_size`` is not an int, or ``loader`` cannot be gone through.
 
     Source:
         Izmailov et al. 2018, https://arxiv.org/abs/1803.05407, section 3.2; PyTorch, where an array would be taken row

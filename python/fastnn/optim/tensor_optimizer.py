@@ -149,12 +149,12 @@ class TensorSlots:
         self._optimizer._check_settings(group)
 
     def check(self, group: Mapping[str, Any]) -> None:
-        """Refuse settings, and parameters that learn but can not be changed in place."""
+        """Refuse settings, and parameters that learn but cannot be changed in place."""
         self.validate(group)
         self._named(self._core.check)
 
     def check_target(self, index: int) -> None:
-        """Refuse a parameter that can not be changed in place."""
+        """Refuse a parameter that cannot be changed in place."""
         self._named(self._core.check_target, index)
 
     def check_apart(self, other: TensorSlots) -> None:

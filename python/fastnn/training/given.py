@@ -160,7 +160,7 @@ def _counting(weights: NDArray[Any] | None) -> NDArray[np.int64] | None:
 
 
 def _check_transform(augment: Transform, training: ArrayData, types: Types) -> None:
-    """Refuse rows that a transform can not change, in the types that they will have in a step."""
+    """Refuse rows that a transform cannot change, in the types that they will have in a step."""
     # Rows may be converted piece by piece later: only type and shape count.
     x = np.broadcast_to(np.zeros((), types.features), training.x.shape)
     floating = training.y.dtype.kind == "f"

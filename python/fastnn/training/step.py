@@ -408,7 +408,7 @@ class TrainStep:
                 tracing.keep()
             self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
             changed = self._own_change()
-            # There is no use in a second trace of what can not be planned anyway.
+            # There is no use in a second trace of what cannot be planned anyway.
             self._restless = 0 if changed is None else self._restless + 1 if self.reason is None else _GIVEN_UP
             if changed is None and self._watch.draws() != draws:
                 changed = "forward or loss draws random numbers of Python or NumPy"
@@ -522,7 +522,7 @@ class _Statistics:
     """
 
     def __init__(self, model: Module, tried: bool = False) -> None:
-        # What can not be written is not changed by a step.
+        # What cannot be written is not changed by a step.
         self._kept = [(buffer, buffer.clone()) for buffer in model.buffers() if _core.is_writable(buffer)]
         self._parameters = [(p, p.detach().clone() if tried else None, p._version) for p in model.parameters()]
 

@@ -87,7 +87,7 @@ class Trainer(Evaluator):
     Raises:
         ValueError: An unknown metric or setting, a loss with reduction ``"none"``, or an optimizer that has none of the
             model's parameters. It may lack some, or have others too.
-        TypeError: ``model`` is not a module, or ``loss`` can not be called.
+        TypeError: ``model`` is not a module, or ``loss`` cannot be called.
     """
 
     def __init__(

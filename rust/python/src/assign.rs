@@ -42,7 +42,7 @@ pub fn check_writable(what: &str, names: Vec<String>, tensors: Vec<PyRef<'_, Ten
 /// A dict, and a key and value to set in it.
 type Item<'py> = (Bound<'py, PyDict>, Bound<'py, PyAny>, Bound<'py, PyAny>);
 
-/// Copy each source into its target, whatever requires grad; or, if one can not be, none. Then set items of dicts, each
+/// Copy each source into its target, whatever requires grad; or, if one cannot be, none. Then set items of dicts, each
 /// given as (dict, key, value).
 #[pyfunction]
 #[pyo3(signature = (what, names, targets, sources, items=None, /))]

@@ -238,7 +238,7 @@ impl PySlots {
         self.rule(group)?.validate().raise()
     }
 
-    /// Refuse what the next step would refuse whatever the gradients: settings, and parameters that learn but can not be
+    /// Refuse what the next step would refuse whatever the gradients: settings, and parameters that learn but cannot be
     /// changed in place. No settings are looked at without a group.
     #[pyo3(signature = (group=None, /))]
     fn check(slf: &Bound<'_, Self>, group: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
@@ -251,7 +251,7 @@ impl PySlots {
         learning.try_for_each(|(i, param)| check_target(this.reader.kind.name(), i, param)).raise()
     }
 
-    /// Refuse parameter `index` if it can not be changed in place.
+    /// Refuse parameter `index` if it cannot be changed in place.
     #[pyo3(signature = (index, /))]
     fn check_target(slf: &Bound<'_, Self>, index: usize) -> PyResult<()> {
         let this = &mut *enter(slf)?;

@@ -259,7 +259,7 @@ impl Planner {
 
     /// Planned steps on rows of whole arrays, `samples` a step in the order of `order`; the losses, or None where there is no plan
     /// for such batches. `augment` changes each batch. `settings` has those of every group, once for all steps, or once for each step, one after another.
-    /// With `stop`, a loss that is not finite is the last. There are fewer losses also if later settings can not be used in
+    /// With `stop`, a loss that is not finite is the last. There are fewer losses also if later settings cannot be used in
     /// the same call.
     #[pyo3(signature = (x, y, weight, order, samples, augment, slots, settings, stop, /))]
     #[allow(clippy::too_many_arguments)]

@@ -65,7 +65,7 @@ def load_matching(model: Module, state_dict: Mapping[str, Any], prefix: str = "m
         The names: loaded, missing, unexpected, mismatched.
 
     Raises:
-        ValueError: Nothing fits; or a tensor can not be read, and then nothing is loaded.
+        ValueError: Nothing fits; or a tensor cannot be read, and then nothing is loaded.
         TypeError: ``model`` is no module, or ``state_dict`` no mapping.
 
     Source:

@@ -71,7 +71,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         lr = eta_min + (initial_lr - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2
 
     The first run has ``T_0`` steps, and each further one ``T_mult`` times as many as the one before. The rate does
-    not depend on the present one, so other schedules can not change it too.
+    not depend on the present one, so other schedules cannot change it too.
 
     Args:
         optimizer: The optimizer.

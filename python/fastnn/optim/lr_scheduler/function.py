@@ -65,7 +65,7 @@ class LambdaLR(_FunctionLR):
 
     Raises:
         ValueError: Another number of functions than groups.
-        TypeError: Something that can not be called.
+        TypeError: Something that cannot be called.
 
     Source:
         PyTorch. Keras' ``LearningRateScheduler`` takes a function that returns the rate itself.
@@ -89,7 +89,7 @@ class MultiplicativeLR(_FunctionLR):
 
     Raises:
         ValueError: Another number of functions than groups.
-        TypeError: Something that can not be called.
+        TypeError: Something that cannot be called.
 
     Source:
         PyTorch.

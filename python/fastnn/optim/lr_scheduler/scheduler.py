@@ -22,7 +22,7 @@ _TOO_EARLY = (
     "LRScheduler.step: expected optimizer.step() before the first scheduler.step(); the other way round, "
     "the schedule's first value is skipped"
 )
-_REPLACED = "LRScheduler.step: optimizer.step was replaced after the scheduler was made, so their order can not be seen"
+_REPLACED = "LRScheduler.step: optimizer.step was replaced after the scheduler was made, so their order cannot be seen"
 # Values of a state that are numbers or None.
 _MAY_BE_NONE = {"default_min_lr"}
 _GET_LR = "LRScheduler.get_lr: works out the next learning rate; get_last_lr() returns the present one"

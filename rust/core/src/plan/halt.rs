@@ -58,6 +58,6 @@ pub struct Exit<'a> {
     pub watch: Option<&'a Watch>,
     /// The number of the step's first stage, counted over all steps of the call.
     pub first: usize,
-    /// How many stages change nothing that can not be undone.
+    /// How many stages change nothing that cannot be undone.
     pub undoable: usize,
 }

@@ -41,36 +41,32 @@ unsafe impl Send for Storage {}
 unsafe impl Sync for Storage {}
 
 impl Storage {
-    /// Uninitialised memory of our own; whoever asks for it writes every element before anyone reads. Unwinds as
-    /// [`exhausted`] where there is none.
+    fn new(ptr: *mut u8, bytes: usize, owner: Owner) -> Self {
+        Self {
+            ptr,
+            bytes,
+            owner,
+            version: AtomicU64::new(0),
+            rebased: AtomicU64::new(0),
+            claimed: AtomicBool::new(false),
+            born: super::Tensor::next_id(),
+        }
+    }
+
+    /// Uninitialized memory of our own; the caller writes every element before anyone reads. Unwinds as [`exhausted`] where
+    /// there is none.
     #[must_use]
     pub fn alloc(bytes: usize) -> Self {
         let Ok(memory) = Memory::from_size_align(spare::rounded(bytes), ALIGNMENT) else { exhausted(bytes) };
         if let Some(ptr) = spare::take(memory.size()).or_else(|| large::take(memory.size())) {
-            return Self {
-                ptr,
-                bytes,
-                owner: Owner::Ours(memory),
-                version: AtomicU64::new(0),
-                rebased: AtomicU64::new(0),
-                claimed: AtomicBool::new(false),
-                born: super::Tensor::next_id(),
-            };
+            return Self::new(ptr, bytes, Owner::Ours(memory));
         }
         // SAFETY: the size is not zero.
         let ptr = unsafe { alloc(memory) };
         if ptr.is_null() {
             exhausted(bytes);
         }
-        Self {
-            ptr,
-            bytes,
-            owner: Owner::Ours(memory),
-            version: AtomicU64::new(0),
-            rebased: AtomicU64::new(0),
-            claimed: AtomicBool::new(false),
-            born: super::Tensor::next_id(),
-        }
+        Self::new(ptr, bytes, Owner::Ours(memory))
     }
 
     /// The id of the first tensor that was made after this memory.
@@ -84,15 +80,7 @@ impl Storage {
     /// `ptr` must be valid for `bytes` bytes, and aligned for the elements, for as long as `keep` lives.
     #[must_use]
     pub unsafe fn foreign(ptr: *mut u8, bytes: usize, keep: Box<dyn Keeper>) -> Self {
-        Self {
-            ptr,
-            bytes,
-            owner: Owner::Foreign(keep),
-            version: AtomicU64::new(0),
-            rebased: AtomicU64::new(0),
-            claimed: AtomicBool::new(false),
-            born: super::Tensor::next_id(),
-        }
+        Self::new(ptr, bytes, Owner::Foreign(keep))
     }
 
     /// Its first byte.
