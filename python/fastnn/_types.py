@@ -96,7 +96,8 @@ def check_number(where: str, name: str, value: object) -> float:
         TypeError: It is not.
         ValueError: It is beyond the range of a float.
     """
-    real = isinstance(value, Real) or hasattr(value, "__index__") or hasattr(value, "__array__")
+    array = hasattr(value, "__array__") and not np.iscomplexobj(value)
+    real = isinstance(value, Real) or hasattr(value, "__index__") or array
     if real and not isinstance(value, bool):
         try:
             return float(value)  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ def _wrong(error: BaseException, text: str, *, inside: bool, meant: bool, entere
     if isinstance(error, MemoryError):
         return ""
     # An operator of the program itself, which both operands refuse.
-    refused = not entered and text.startswith("unsupported operand type")
+    refused = not entered and re.match(r"unsupported operand type|'\S+' not supported between", text)
     if LEAK.search(text) and not meant and not refused:
         return "speaks of internals"
     if isinstance(error, NEVER) and not (meant and isinstance(error, (AttributeError, KeyError))):

@@ -210,7 +210,11 @@ def rows_of(dataset: Any, indices: list[Any]) -> list[Tensor] | None:
         return None
     rows = np.asarray(indices)
     if rows.dtype.kind not in "iu":
-        rows = np.array([check_integer("DataLoader", "an index", i) for i in indices], np.int64)
+        numbers = [check_integer("DataLoader", "an index", i) for i in indices]
+        beyond = next((i for i in numbers if not -(2**63) <= i < 2**63), None)
+        if beyond is not None:
+            raise IndexError(f"DataLoader: expected indices of a data set of {len(dataset)} samples; got {beyond}")
+        rows = np.array(numbers, np.int64)
     return dataset._rows(rows.astype(np.int64, copy=False))
 
 

@@ -13,7 +13,15 @@ import numpy as np
 from fastnn import _core
 from fastnn._core import Tensor, Undo
 from fastnn._grad_mode import no_grad
-from fastnn._types import check_at_least, check_choice, check_device, check_instance, check_number, is_floating
+from fastnn._types import (
+    check_at_least,
+    check_choice,
+    check_device,
+    check_instance,
+    check_number,
+    is_floating,
+    shown,
+)
 from fastnn.nn.batchnorm import NormBase
 from fastnn.nn.module import Module
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, per_group
@@ -259,7 +267,14 @@ def _inputs(loader: Any, dtype: Any, batch_size: int) -> Iterable[Any]:
         loader = np.array_split(x, -(-len(x) // batch_size))
     for batch in loader:
         x = batch[0] if isinstance(batch, (list, tuple)) else batch
-        yield x if isinstance(x, Tensor) else _core.as_tensor(np.ascontiguousarray(x, dtype=dtype))
+        if isinstance(x, Tensor):
+            yield x
+            continue
+        try:
+            array = np.ascontiguousarray(x, dtype=dtype)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"update_bn: expected batches of real numbers; got {shown(x)}") from None
+        yield _core.as_tensor(array)
 
 
 @no_grad()

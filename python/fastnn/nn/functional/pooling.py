@@ -288,7 +288,7 @@ def fractional_max_pool2d(
         output = sizes(name, "output_size", output_size, 2)
     else:
         ratios = output_ratio if isinstance(output_ratio, (tuple, list)) else (output_ratio, output_ratio)
-        if len(ratios) != 2 or not all(0 < ratio < 1 for ratio in ratios):
+        if len(ratios) != 2 or not all(0 < check_number(name, "output_ratio", ratio) < 1 for ratio in ratios):
             raise ValueError(f"{name}: expected output_ratio in (0, 1); got {output_ratio}")
         output = [int(size * ratio) for size, ratio in zip(x.shape[-2:], ratios, strict=True)]
     if _random_samples is None and x.is_floating_point():
