@@ -69,15 +69,12 @@ ROWS: list[tuple[str, str, str, Callable[[Any], Any]]] = [
     ("zeros", "size", INTS, lambda v: fnn.zeros(2, v)),
     ("full", "size", INTS, lambda v: fnn.full((2, v), 0)),
     ("eye", "m", SIZE, lambda v: fnn.eye(2, v)),
-    ("linspace", "end", NUMBER, lambda v: fnn.linspace(0, v, 3)),
     ("linspace", "steps", SIZE, lambda v: fnn.linspace(0, 1, v)),
     ("randint", "low", INT, lambda v: fnn.randint(v, 3, (2,))),
     ("randint", "high", INT, lambda v: fnn.randint(v, (2,))),
     ("randperm", "n", SIZE, lambda v: fnn.randperm(v)),
     ("one_hot", "num_classes", INT, lambda v: _core.one_hot(LABELS, v)),
     ("set_num_threads", "n", INT, lambda v: fnn.set_num_threads(v)),
-    ("add", "alpha", NUMBER, lambda v: X.add(X, alpha=v)),
-    ("sub", "alpha", NUMBER, lambda v: fnn.sub(X, X, alpha=v)),
     ("uniform_", "b", NUMBER, lambda v: fnn.ones(2).uniform_(0, v)),
     ("normal_", "std", NUMBER, lambda v: fnn.ones(2).normal_(0, v)),
     ("bernoulli_", "p", NUMBER, lambda v: fnn.ones(2).bernoulli_(v)),
@@ -119,6 +116,16 @@ def test_no_number_is_a_type_error(op: str, name: str, expected: str, call: Any,
         call(value)
 
 
+@pytest.mark.parametrize("value", ["a", 1j, object(), np.ones(2, np.float32), 2**63], ids=str)
+@pytest.mark.parametrize(
+    "call", [lambda v: fnn.linspace(0, v, 3), lambda v: X.add(X, alpha=v), lambda v: X.sub(X, alpha=v)]
+)
+def test_a_number_that_keeps_its_kind_is_an_int_of_int64_or_a_float(call: Any, value: Any) -> None:
+    error = ValueError if isinstance(value, int) else TypeError
+    with pytest.raises(error, match=r"^expected (a number|integers that int64 can hold); got "):
+        call(value)
+
+
 @pytest.mark.parametrize("value", [1, True, np.int8(1), np.uint64(1), np.array(1), fnn.tensor(1), fnn.tensor([1])])
 def test_whatever_is_an_index_is_an_int(value: Any) -> None:
     assert X.softmax(value).shape == (2, 3)
@@ -135,7 +142,7 @@ def test_negative_sizes_are_value_errors() -> None:
 
 
 def test_a_number_that_no_element_can_hold() -> None:
-    text = r"^expected a number that float64 can hold; got 1000000000"
+    text = r"^expected integers that int64 can hold; got 1000000000"
     for call in (
         lambda: X + 10**400,
         lambda: 10**400 * X,

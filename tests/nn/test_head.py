@@ -80,7 +80,7 @@ def test_a_planned_step_sees_the_new_head():
         (lambda: utils.replace_head(nn.Sequential(nn.Bilinear(2, 2, 2)), 3), ValueError,
          "replace_head: expected a module as head, where the layer '0' is a Bilinear and not a Linear; got 3"),
         (lambda: utils.load_matching({}, {}), TypeError, "load_matching: expected model to be an nn.Module; got dict"),
-        (lambda: utils.load_matching(Net(), "net"), TypeError, "load_matching: expected state_dict to be a mapping; got 'net'"),
+        (lambda: utils.load_matching(Net(), "net"), TypeError, "load_matching: expected state_dict to be a mapping; got str"),
         (lambda: utils.load_matching(Net(), {"fc.weight": np.zeros((3, 6)), "a": np.zeros(())}), ValueError,
          "load_matching: expected names and shapes of Net, such as body.0.weight (6, 4), body.0.bias (6,); got fc.weight (3, 6), a ()"),
         (lambda: utils.load_matching(Net(), {}), ValueError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -76,6 +77,17 @@ def drawing_from(generator: Generator | None) -> Undo:
     return Undo(lambda undo: undo.own_rng_state(generator._state, generator))
 
 
+# Whether a fit of this thread runs, in which others may run.
+_fit = threading.local()
+
+
+def _end_fit(fitted: Any) -> None:
+    _fit.runs = False
+    ended = _core.end_fit_draws()
+    if ended is not None:
+        _ended[fitted] = ended
+
+
 def draws_alone(fit: _Function) -> _Function:
     """Let a fit, a function whose first argument is what it fits, draw from a generator of its own.
 
@@ -85,14 +97,14 @@ def draws_alone(fit: _Function) -> _Function:
 
     @functools.wraps(fit)
     def fit_alone(fitted: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if not _core.begin_fit_draws(_ended.get(fitted)):
+        if getattr(_fit, "runs", False):
             return fit(fitted, *args, **kwargs)
-        try:
+        with Undo() as undo:
+            # Noted first, so that a Ctrl-C right after the beginning ends it too. Where nothing was begun, nothing ends.
+            undo.call(_end_fit, fitted)
+            _fit.runs = True
+            _core.begin_fit_draws(_ended.get(fitted))
             return fit(fitted, *args, **kwargs)
-        finally:
-            ended = _core.end_fit_draws()
-            if ended is not None:
-                _ended[fitted] = ended
 
     return fit_alone  # type: ignore[return-value]
 
