@@ -100,7 +100,7 @@ def draws_alone(fit: _Function) -> _Function:
         if getattr(_fit, "runs", False):
             return fit(fitted, *args, **kwargs)
         with Undo() as undo:
-            # Noted first, so that a Ctrl-C right after the beginning ends it too; ending what was not begun does nothing.
+            # Noted first, so that a Ctrl-C right after the beginning ends it too; nothing begun is nothing to end.
             undo.call(_end_fit, fitted)
             _fit.runs = True
             _core.begin_fit_draws(_ended.get(fitted))
