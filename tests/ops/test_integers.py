@@ -238,7 +238,9 @@ TOO_LARGE = [2**63, -(2**63) - 1, 2**200, np.uint64(2**63)]
 def test_integers_outside_of_int64_are_refused(call: Callable[[fnn.Tensor, Any], Any], number: Any) -> None:
     for x in (fnn.tensor([1, 2]), fnn.tensor([1.0, 2.0])):
         before = x.tolist()
-        with pytest.raises(ValueError, match=r"expected integers that int64 can hold; got "):
+        with pytest.raises(
+            ValueError, match=r"int64 can hold; got |\[-9223372036854775808, 9223372036854775807\]; got "
+        ):
             call(x, number)
         assert x.tolist() == before
 

@@ -2,19 +2,25 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::error::Result;
 
 static LOOK: OnceLock<fn() -> Result<()>> = OnceLock::new();
 
-/// How long work goes on before the host is asked again.
-const EVERY: Duration = Duration::from_millis(20);
+/// How many milliseconds work goes on before the host is asked again.
+static EVERY: AtomicU64 = AtomicU64::new(20);
 
 /// Have `look` asked from now on whether work goes on: its error ends it. Only the first call counts.
 pub fn look_with(look: fn() -> Result<()>) {
     // Another caller has been faster, with the same function.
     let _ = LOOK.set(look);
+}
+
+/// Let work go on for `milliseconds` before the host is asked again; 20 unless set.
+pub fn look_every(milliseconds: u64) {
+    EVERY.store(milliseconds, Ordering::Relaxed);
 }
 
 /// A piece of work that the host may interrupt, as the thread that was called sees it.
@@ -31,7 +37,7 @@ impl Watch {
     /// Ask the host, if it was not asked lately. Its error is for the caller of the work.
     pub fn look(&self) -> Result<()> {
         let Some(look) = LOOK.get() else { return Ok(()) };
-        if self.0.get().elapsed() < EVERY {
+        if self.0.get().elapsed().as_millis() < u128::from(EVERY.load(Ordering::Relaxed)) {
             return Ok(());
         }
         let result = look();

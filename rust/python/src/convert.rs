@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::{ffi, intern};
 
-use crate::arguments::{self, show};
+use crate::arguments::{self, Read, show};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name, value_error};
 use crate::tensor::Tensor;
@@ -127,6 +127,11 @@ fn too_large(integer: &Bound<'_, PyAny>) -> PyErr {
 
 /// A Python or NumPy number, if the object is one. An integer outside of int64 is an error, as in PyTorch.
 pub fn scalar(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
+    number(object).map_err(|_| too_large(object))
+}
+
+/// A Python or NumPy number, if the object is one; an `OverflowError` for an integer outside of int64.
+fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
     if let Ok(x) = object.cast::<PyFloat>() {
         return Ok(Some(Scalar::Float(x.value())));
     }
@@ -134,13 +139,13 @@ pub fn scalar(object: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
         return Ok(Some(Scalar::Bool(x.is_true())));
     }
     if object.is_instance_of::<PyInt>() {
-        return object.extract().map(|x| Some(Scalar::Int(x))).map_err(|_| too_large(object));
+        return object.extract().map(|x| Some(Scalar::Int(x)));
     }
     if is_numpy_scalar(object) {
         let kind: Option<String> = object.getattr("dtype").and_then(|d| d.getattr("kind")?.extract()).ok();
         return Ok(match kind.as_deref() {
             Some("f") => object.extract().ok().map(Scalar::Float),
-            Some("i" | "u") => Some(Scalar::Int(object.extract().map_err(|_| too_large(object))?)),
+            Some("i" | "u") => Some(Scalar::Int(object.extract()?)),
             Some("b") => object.is_truthy().ok().map(Scalar::Bool),
             _ => None,
         });
@@ -166,27 +171,17 @@ fn first_too_large<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>>
     if search(object, &mut found) { found } else { None }
 }
 
-/// An argument that is a number.
-#[derive(Clone, Copy)]
-pub struct Number(pub Scalar);
+impl Read for Scalar {
+    const EXPECTED: &'static str = "a float or an int in [-9223372036854775808, 9223372036854775807]";
 
-impl From<Scalar> for Number {
-    fn from(value: Scalar) -> Self {
-        Self(value)
-    }
-}
-
-impl<'py> FromPyObject<'_, 'py> for Number {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Some(number) = scalar(&object)? {
-            return Ok(Self(number));
+    fn read(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Some(number) = number(object)? {
+            return Ok(number);
         }
-        if let Ok(tensor) = object.cast::<Tensor>() {
-            return ops::item(&tensor.borrow().inner).map(Self).raise();
+        match object.cast::<Tensor>() {
+            Ok(tensor) if tensor.borrow().inner.numel() == 1 => ops::item(&tensor.borrow().inner).raise(),
+            _ => Err(type_error("no number")),
         }
-        Err(type_error(format!("expected a number; got {}", type_name(&object))))
     }
 }
 

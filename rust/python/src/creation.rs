@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::arguments::{self, Given, named, show};
-use crate::convert::{self, Number, check_device};
+use crate::convert::{self, check_device};
 use crate::dtype;
 use crate::error::{Raise, type_error, type_name};
 use crate::gil;
@@ -142,13 +142,14 @@ of_the_shape_of! {
 #[pyo3(signature = (size, fill_value, *, dtype=None, device=None, requires_grad=false))]
 pub fn full(
     size: &Bound<'_, PyAny>,
-    fill_value: Number,
+    fill_value: Given<Scalar>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    named!("full"; fill_value);
     let shape = convert::shape("full", &PyTuple::new(size.py(), [size])?)?;
-    make(device, requires_grad, || Ok(ops::full(&shape, fill_value.0, dtype.map(|d| d.0))))
+    make(device, requires_grad, || Ok(ops::full(&shape, fill_value, dtype.map(|d| d.0))))
 }
 
 /// One value in the shape and dtype of another tensor.
@@ -156,28 +157,30 @@ pub fn full(
 #[pyo3(signature = (input, fill_value, *, dtype=None, device=None, requires_grad=false))]
 pub fn full_like(
     input: convert::Arg,
-    fill_value: Number,
+    fill_value: Given<Scalar>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
+    named!("full_like"; fill_value);
     let dtype = dtype.map_or(input.0.dtype(), |d| d.0);
-    make(device, requires_grad, || Ok(ops::full(input.0.shape(), fill_value.0, Some(dtype))))
+    make(device, requires_grad, || Ok(ops::full(input.0.shape(), fill_value, Some(dtype))))
 }
 
 /// `arange(end)`, `arange(start, end)`, `arange(start, end, step)`.
 #[pyfunction]
 #[pyo3(signature = (start, end=None, step=None, *, dtype=None, device=None, requires_grad=false))]
 pub fn arange(
-    start: Number,
-    end: Option<Number>,
-    step: Option<Number>,
+    start: Given<Scalar>,
+    end: Option<Given<Scalar>>,
+    step: Option<Given<Scalar>>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
-    let (start, end) = end.map_or((Scalar::Int(0), start.0), |end| (start.0, end.0));
-    let step = step.map_or(Scalar::Int(1), |s| s.0);
+    named!("arange"; start, end, step);
+    let (start, end) = end.map_or((Scalar::Int(0), start), |end| (start, end));
+    let step = step.unwrap_or(Scalar::Int(1));
     make(device, requires_grad, || ops::arange(start, end, step, dtype.map(|d| d.0)))
 }
 
@@ -185,16 +188,16 @@ pub fn arange(
 #[pyfunction]
 #[pyo3(signature = (start, end, steps, *, dtype=None, device=None, requires_grad=false))]
 pub fn linspace(
-    start: Number,
-    end: Number,
+    start: Given<Scalar>,
+    end: Given<Scalar>,
     steps: Given<usize>,
     dtype: Option<dtype::Arg>,
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
 ) -> PyResult<Tensor> {
-    named!("linspace"; steps);
+    named!("linspace"; start, end, steps);
     room::check("linspace", &[steps], DType::F64).raise()?;
-    make(device, requires_grad, || Ok(ops::linspace(start.0, end.0, steps, or_f32(dtype))))
+    make(device, requires_grad, || Ok(ops::linspace(start, end, steps, or_f32(dtype))))
 }
 
 /// 1 on the diagonal of an `n × m` matrix.

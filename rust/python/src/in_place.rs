@@ -8,7 +8,7 @@ use fastnn_core::{Result, Tensor as Core};
 use pyo3::prelude::*;
 
 use crate::arguments::{Given, named};
-use crate::convert::{self, Number};
+use crate::convert;
 use crate::error::Raise;
 use crate::gil;
 use crate::operators::{Operand, Pair};
@@ -62,13 +62,15 @@ fn change(slf: Bound<'_, Tensor>, change: impl FnOnce(&Core) -> Result<()> + Sen
 #[pymethods]
 impl Tensor {
     #[pyo3(signature = (other, *, alpha=Scalar::Int(1).into()))]
-    fn add_(slf: Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'_, Self>> {
-        scaled(slf, ADD, other, alpha.0)
+    fn add_(slf: Bound<'_, Self>, other: Operand, alpha: Given<Scalar>) -> PyResult<Bound<'_, Self>> {
+        named!("add_"; alpha);
+        scaled(slf, ADD, other, alpha)
     }
 
     #[pyo3(signature = (other, *, alpha=Scalar::Int(1).into()))]
-    fn sub_(slf: Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Bound<'_, Self>> {
-        scaled(slf, SUB, other, alpha.0)
+    fn sub_(slf: Bound<'_, Self>, other: Operand, alpha: Given<Scalar>) -> PyResult<Bound<'_, Self>> {
+        named!("sub_"; alpha);
+        scaled(slf, SUB, other, alpha)
     }
 
     fn mul_(slf: Bound<'_, Self>, other: Operand) -> PyResult<Bound<'_, Self>> {
@@ -101,13 +103,19 @@ impl Tensor {
         change(slf, ops::zero_)
     }
 
-    fn fill_(slf: Bound<'_, Self>, value: Number) -> PyResult<Bound<'_, Self>> {
-        change(slf, |x| ops::fill_(x, value.0))
+    fn fill_(slf: Bound<'_, Self>, value: Given<Scalar>) -> PyResult<Bound<'_, Self>> {
+        named!("fill_"; value);
+        change(slf, |x| ops::fill_(x, value))
     }
 
     #[pyo3(signature = (min=None, max=None))]
-    fn clamp_(slf: Bound<'_, Self>, min: Option<Number>, max: Option<Number>) -> PyResult<Bound<'_, Self>> {
-        change(slf, |x| ops::clamp_(x, min.map(|n| n.0), max.map(|n| n.0)))
+    fn clamp_(
+        slf: Bound<'_, Self>,
+        min: Option<Given<Scalar>>,
+        max: Option<Given<Scalar>>,
+    ) -> PyResult<Bound<'_, Self>> {
+        named!("clamp_"; min, max);
+        change(slf, |x| ops::clamp_(x, min, max))
     }
 
     #[pyo3(signature = (a=0.0.into(), b=1.0.into()), text_signature = "($self, a=0.0, b=1.0)")]

@@ -1,13 +1,13 @@
 //! Methods that compute a tensor from a tensor, element by element or in another shape; and the functions of the same
 //! names.
 
-use fastnn_core::ops;
+use fastnn_core::ops::{self, Scalar};
 use fastnn_core::{DType, Tensor as Core};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::arguments::{Dims, Given, named};
-use crate::convert::{self, Number};
+use crate::convert;
 use crate::dtype;
 use crate::error::{Raise, value_error};
 use crate::gil;
@@ -72,13 +72,15 @@ pairs! {
 
 #[pymethods]
 impl Tensor {
-    #[pyo3(signature = (other, *, alpha=ops::Scalar::Int(1).into()))]
-    fn add(slf: &Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Self> {
+    #[pyo3(signature = (other, *, alpha=Scalar::Int(1).into()))]
+    fn add(slf: &Bound<'_, Self>, other: Operand, alpha: Given<Scalar>) -> PyResult<Self> {
+        named!("add"; alpha);
         scaled(slf, other, alpha, operators::ADD)
     }
 
-    #[pyo3(signature = (other, *, alpha=ops::Scalar::Int(1).into()))]
-    fn sub(slf: &Bound<'_, Self>, other: Operand, alpha: Number) -> PyResult<Self> {
+    #[pyo3(signature = (other, *, alpha=Scalar::Int(1).into()))]
+    fn sub(slf: &Bound<'_, Self>, other: Operand, alpha: Given<Scalar>) -> PyResult<Self> {
+        named!("sub"; alpha);
         scaled(slf, other, alpha, operators::SUB)
     }
 
@@ -98,18 +100,19 @@ impl Tensor {
     }
 
     #[pyo3(signature = (min=None, max=None))]
-    fn clamp(&self, py: Python<'_>, min: Option<Number>, max: Option<Number>) -> PyResult<Self> {
-        let (min, max) = (min.map(|n| n.0), max.map(|n| n.0));
+    fn clamp(&self, py: Python<'_>, min: Option<Given<Scalar>>, max: Option<Given<Scalar>>) -> PyResult<Self> {
+        named!("clamp"; min, max);
         gil::run(py, self.inner.numel(), || ops::clamp(&self.inner, min, max)).map(Self::from)
     }
 
     #[pyo3(signature = (min=None, max=None))]
-    fn clip(&self, py: Python<'_>, min: Option<Number>, max: Option<Number>) -> PyResult<Self> {
+    fn clip(&self, py: Python<'_>, min: Option<Given<Scalar>>, max: Option<Given<Scalar>>) -> PyResult<Self> {
         self.clamp(py, min, max)
     }
 
-    fn masked_fill(&self, mask: convert::Arg, value: Number) -> PyResult<Self> {
-        ops::masked_fill(&self.inner, &mask.0, value.0).raise().map(Self::from)
+    fn masked_fill(&self, mask: convert::Arg, value: Given<Scalar>) -> PyResult<Self> {
+        named!("masked_fill"; value);
+        ops::masked_fill(&self.inner, &mask.0, value).raise().map(Self::from)
     }
 
     #[pyo3(signature = (condition, other))]
@@ -275,8 +278,8 @@ pub fn own(x: &Core, view: fastnn_core::Result<Core>) -> PyResult<Tensor> {
     Ok(view.into())
 }
 
-fn scaled(slf: &Bound<'_, Tensor>, other: Operand, alpha: Number, pair: operators::Pair) -> PyResult<Tensor> {
-    let other = in_place::times(other, alpha.0)?;
+fn scaled(slf: &Bound<'_, Tensor>, other: Operand, alpha: Scalar, pair: operators::Pair) -> PyResult<Tensor> {
+    let other = in_place::times(other, alpha)?;
     pair.run(slf.py(), &slf.borrow().inner, &other).map(Tensor::from)
 }
 

@@ -1,13 +1,13 @@
 //! Pooling, padding and interpolation, by position. Settings are lists, a number for each dimension that is pooled.
 
-use fastnn_core::ops::max_pool as greatest;
 use fastnn_core::ops::pooling::Pooling;
 use fastnn_core::ops::separable::{self, Divisor, Interpolation, Outside};
+use fastnn_core::ops::{Scalar, max_pool as greatest};
 use fastnn_core::{Result, Tensor as Core, ops};
 use pyo3::prelude::*;
 
 use crate::arguments::{Given, Word, named};
-use crate::convert::{Arg, Number};
+use crate::convert::Arg;
 use crate::error::value_error;
 use crate::gil;
 use crate::tensor::Tensor;
@@ -164,13 +164,19 @@ pub fn interpolate(
 /// More elements around a tensor, or fewer; `pad` has (before, after) for each dimension, the last one first.
 #[pyfunction]
 #[pyo3(signature = (input, pad, mode, value, /))]
-pub fn pad(py: Python<'_>, input: Arg, pad: Given<Vec<(i64, i64)>>, mode: Word<'_>, value: Number) -> PyResult<Tensor> {
-    named!("pad"; pad, mode);
+pub fn pad(
+    py: Python<'_>,
+    input: Arg,
+    pad: Given<Vec<(i64, i64)>>,
+    mode: Word<'_>,
+    value: Given<Scalar>,
+) -> PyResult<Tensor> {
+    named!("pad"; pad, mode, value);
     let outside = match mode {
         "reflect" => Outside::Reflect,
         "replicate" => Outside::Replicate,
         "circular" => Outside::Circular,
-        _ => return gil::run(py, input.0.numel(), || ops::pad::pad(&input.0, &pad, value.0)).map(Tensor::from),
+        _ => return gil::run(py, input.0.numel(), || ops::pad::pad(&input.0, &pad, value)).map(Tensor::from),
     };
     let rows_first: Vec<(i64, i64)> = pad.iter().rev().copied().collect();
     let padding = pair(&rows_first, (0, 0))?;
