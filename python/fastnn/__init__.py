@@ -130,6 +130,8 @@ from fastnn._core import (
     zeros_like,
 )
 from fastnn._grad_mode import enable_grad, no_grad, set_grad_enabled
+from fastnn._threadpool import register as _register_threads
+from fastnn._threads import num_threads, thread_report
 from fastnn.nn.utils import freeze, unfreeze
 
 if TYPE_CHECKING:
@@ -139,6 +141,8 @@ if TYPE_CHECKING:
     from fastnn.diagnostics import bias_variance, diagnose, loss_along, sharpness
     from fastnn.serialization import load, save
     from fastnn.training import History, LRRangeTest, Trainer, TrainStep, features, lr_range_test, mc_predict, tta
+
+_register_threads()
 
 float = float32
 double = float64
@@ -295,6 +299,7 @@ __all__ = [
     "no_grad",
     "nonzero",
     "norm",
+    "num_threads",
     "ones",
     "ones_like",
     "optim",
@@ -335,6 +340,7 @@ __all__ = [
     "t",
     "tanh",
     "tensor",
+    "thread_report",
     "training",
     "transpose",
     "trunc",

@@ -26,7 +26,7 @@ fn fork_join(threads: usize, idle: Duration, repeats: usize) -> u128 {
             spin_loop();
         }
         let start = Instant::now();
-        region(threads, &|team| {
+        region(threads, 0, &|team| {
             black_box(team);
         });
         times.push(start.elapsed());
@@ -39,7 +39,7 @@ fn fork_join_hot(threads: usize) -> f64 {
     let times = (0..500).map(|_| {
         let start = Instant::now();
         for _ in 0..100 {
-            region(threads, &|team| {
+            region(threads, 0, &|team| {
                 black_box(team);
             });
         }
@@ -51,7 +51,7 @@ fn fork_join_hot(threads: usize) -> f64 {
 fn barrier(threads: usize) -> f64 {
     let times = Mutex::new(Vec::new());
     for _ in 0..200 {
-        region(threads, &|team: &Team| {
+        region(threads, 0, &|team: &Team| {
             team.barrier();
             let start = Instant::now();
             for _ in 0..1000 {

@@ -59,6 +59,7 @@ fn planned<T: Float>(net: Net) -> (Vec<f64>, Vec<u64>) {
 
 fn check<T: Float>(net: Net) {
     let _process = PROCESS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    threads::set_whole_teams(true);
     threads::set_num_threads(1).unwrap();
     let (losses, expected) = eager::<T>(net);
     for threads in [1, 2, 3, 7] {
@@ -124,6 +125,7 @@ fn with_rules(at_once: bool) -> (Vec<f64>, Vec<u64>) {
 #[test]
 fn a_rule_for_each_step_of_a_call() {
     let _process = PROCESS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    threads::set_whole_teams(true);
     threads::set_num_threads(1).unwrap();
     let expected = with_rules(false);
     for threads in [1, 2, 3] {

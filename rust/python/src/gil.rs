@@ -1,6 +1,6 @@
 //! When to let other Python threads run; and what a call of the core that ran out of memory becomes.
 
-use fastnn_core::{Result, reserve};
+use fastnn_core::{Result, reserve, threads};
 use pyo3::prelude::*;
 
 use crate::error::{Raise, carry};
@@ -17,11 +17,17 @@ pub fn look() -> Result<()> {
 /// Run `work` on this many elements, without the GIL if they are many.
 #[inline]
 pub fn run<T: Send>(py: Python<'_>, numel: usize, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    if numel >= LARGE { detached(py, work) } else { held(work) }
+    if numel >= LARGE {
+        detached(py, work)
+    } else {
+        held(work)
+    }
 }
 
 /// Run `work` without the GIL.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    // Before the GIL is given up: whoever changes the environment holds it.
+    threads::look_around();
     py.detach(|| reserve::guard("", work)).raise()
 }
 

@@ -108,7 +108,10 @@ mod core_module {
     #[pymodule_export]
     use crate::reduce::equal;
     #[pymodule_export]
-    use crate::settings::{bump_config, config_version, get_num_threads, isa, set_num_threads};
+    use crate::settings::{
+        bump_config, config_version, get_num_cores, get_num_threads, get_requested_threads, isa, set_num_threads,
+        set_requested_threads, set_whole_teams, team_counts,
+    };
     #[pymodule_export]
     use crate::step::{Planner, unplannable};
     #[pymodule_export]

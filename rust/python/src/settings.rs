@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastnn_core::{simd, threads};
 use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::arguments::{Given, named};
 use crate::error::{Raise, value_error};
@@ -33,9 +34,57 @@ pub fn set_num_threads(n: Given<i64>) -> PyResult<()> {
     threads::set_num_threads(n).raise()
 }
 
+/// The number that `set_num_threads` was told, 0 if it was not called.
+#[pyfunction]
+pub fn get_requested_threads() -> usize {
+    threads::requested()
+}
+
+/// Go back to what `get_requested_threads` returned.
+#[pyfunction]
+#[pyo3(signature = (n, /))]
+pub fn set_requested_threads(n: Given<usize>) -> PyResult<()> {
+    named!("set_requested_threads"; n);
+    if n == 0 {
+        threads::set_requested(0);
+        return Ok(());
+    }
+    threads::set_num_threads(n).raise()
+}
+
+/// Form teams of exactly as many threads as asked for, on however few cores: for tests.
+#[pyfunction]
+#[pyo3(signature = (whole, /))]
+pub fn set_whole_teams(whole: bool) {
+    threads::set_whole_teams(whole);
+}
+
+/// How many cores this process may use now: those of its affinity, as far as a quota lets it.
+#[pyfunction]
+pub fn get_num_cores() -> usize {
+    threads::read();
+    threads::cores()
+}
+
+/// How teams came about so far: a dict of counts, or None while another thread has the workers.
+#[pyfunction]
+pub fn team_counts(py: Python<'_>) -> PyResult<Option<Bound<'_, PyDict>>> {
+    let Some(counts) = threads::counts() else { return Ok(None) };
+    let named = [
+        ("teams", counts.teams),
+        ("alone_resting", counts.rested),
+        ("alone_unanswered", counts.unanswered),
+        ("rests", counts.rests),
+        ("resting", counts.resting as u64),
+        ("workers", counts.workers as u64),
+    ];
+    named.into_py_dict(py).map(Some)
+}
+
 /// How many threads ops and steps may use.
 #[pyfunction]
 pub fn get_num_threads() -> usize {
+    threads::read();
     threads::num_threads()
 }
 
@@ -46,5 +95,24 @@ pub fn isa() -> &'static str {
         simd::Level::Portable => "portable",
         simd::Level::Avx2 => "avx2",
         simd::Level::Avx512 => "avx512",
+    }
+}
+
+/// For threadpoolctl, which calls a library's plain C functions.
+mod plain {
+    use fastnn_core::threads;
+
+    /// How many threads ops and steps may use.
+    // SAFETY: no other library has a symbol of this name.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn fastnn_get_num_threads() -> i32 {
+        i32::try_from(threads::num_threads()).unwrap_or(i32::MAX)
+    }
+
+    /// Let ops and steps use at most `n` threads, at least 1 and at most 1024.
+    // SAFETY: no other library has a symbol of this name.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn fastnn_set_num_threads(n: i32) {
+        threads::set_requested(n.clamp(1, 1024) as usize);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use fastnn_core::optim::{Progress, Rule, noise::TILE};
 use fastnn_core::plan::{Fingerprint, Parameter, Plan, batch_of, trace};
-use fastnn_core::{Result, Tensor as Core, ops, reserve};
+use fastnn_core::{Result, Tensor as Core, ops, reserve, threads};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -125,6 +125,7 @@ impl Planner {
 
 /// Run a plan that needs this much work, without the GIL if it is long. Plans hold no Python objects but arrays kept alive.
 fn without_gil<R: Send>(py: Python<'_>, work: usize, run: impl FnOnce() -> Result<R> + Send) -> PyResult<R> {
+    threads::look_around();
     if work >= LONG { gil::detached(py, run) } else { gil::held(run) }
 }
 

@@ -100,7 +100,8 @@ const GRANULE: usize = 64;
 /// Update all.
 pub fn run(items: &[Item]) {
     let total: usize = items.iter().map(|i| i.param.numel()).sum();
-    let width = ops::team_width(total * WORK / 2);
+    let work = total * WORK / 2;
+    let width = ops::team_width(work);
     if width <= 1 {
         let _flush = Flush::begin();
         for item in items {
@@ -109,7 +110,7 @@ pub fn run(items: &[Item]) {
         }
         return;
     }
-    threads::region(width, &|team| {
+    threads::region(width, work, &|team| {
         let _flush = Flush::begin();
         let share = team.share_aligned(total, GRANULE);
         let mut before = 0;

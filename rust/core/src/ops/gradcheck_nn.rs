@@ -100,7 +100,7 @@ pub fn same_bits_for_any_team(op: &dyn Op, inputs: &[Tensor]) {
             if width == 1 {
                 op.run(&Run { team: &Team::SOLO, replay: 0 }, &views, &targets);
             } else {
-                threads::region(width, &|team| op.run(&Run { team, replay: 0 }, &views, &targets));
+                threads::region(width, 0, &|team| op.run(&Run { team, replay: 0 }, &views, &targets));
             }
             outputs.iter().flat_map(Tensor::to_vec_f64).map(f64::to_bits).collect::<Vec<_>>()
         };

@@ -328,12 +328,13 @@ pub fn apply_many(op: Arc<dyn Op>, inputs: &[&Tensor]) -> Result<SmallVec<[Tenso
 }
 
 fn execute(op: &dyn Op, input_meta: &[Meta], output_meta: &[Meta], inputs: &[View<'_>], outputs: &[View<'_>]) {
-    let width = team_width(op.work(input_meta, output_meta));
+    let work = op.work(input_meta, output_meta);
+    let width = team_width(work);
     if width == 1 {
         let _flush = Flush::begin();
         op.run(&Run { team: &Team::SOLO, replay: 0 }, inputs, outputs);
     } else {
-        threads::region(width, &|team| {
+        threads::region(width, work, &|team| {
             let _flush = Flush::begin();
             op.run(&Run { team, replay: 0 }, inputs, outputs);
         });

@@ -48,12 +48,12 @@ impl Plan {
         let params = self.params.len();
         let each_step = if rules.len() == params { 0 } else { params };
         let most = (program.work / WORK_PER_THREAD).clamp(1, threads::num_threads());
-        let width = if most == 1 { 1 } else { self.pace.width(most) };
         let begun = (most > 1).then(Instant::now);
+        let width = begun.map_or(1, |begun| self.pace.width(most, begun));
         let (statistics, failed, halt) = (&self.statistics, Mutex::new(None), Halt::new());
         let undoable = statistics.undoable;
         statistics.keep();
-        threads::region(width, &|team| {
+        let size = threads::region(width, program.work.saturating_mul(steps), &|team| {
             let _flush = Flush::begin();
             let written = &written;
             let (mut pointers, mut desk) = (Pointers::new(), batches::Desk::default());
@@ -108,7 +108,7 @@ impl Plan {
             return Err(error);
         }
         if let Some(begun) = begun {
-            self.pace.took(begun, Instant::now(), done as u32);
+            self.pace.took(begun, Instant::now(), done as u32, size);
         }
         let updated = updated(stop, &losses[..done]);
         treatment.set_done(treatment.done() + updated);

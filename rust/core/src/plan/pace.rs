@@ -22,8 +22,8 @@ const WINDOW: u32 = 50;
 /// somebody else has the team's cores.
 const BAD_STEPS: u32 = 3;
 const BAD_TIME: u32 = 20;
-/// After a pause of this length the team sleeps and the caches are others'. Such a step says nothing about the next ones.
-const PAUSE: Duration = Duration::from_millis(1);
+/// After a pause of this length the team sleeps.
+const PAUSE: Duration = Duration::from_micros(150);
 
 /// The two ways to run a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +41,43 @@ impl Way {
     }
 }
 
-/// What a plan knows of its own speed. Means, not the best times: where another process shares the core, it is the
-/// steps that had to wait for it that make a team slow.
-#[derive(Clone, Debug)]
+/// What a plan knows of its own speed: after a pause the team sleeps and the caches are others', so that such steps have a
+/// habit of their own.
+#[derive(Clone, Debug, Default)]
 pub struct Pace {
+    usual: Habit,
+    rested: Habit,
+    /// When the newest step ended.
+    ended: Option<Instant>,
+}
+
+impl Pace {
+    /// How many threads a step that begins now takes, of at most `most`.
+    #[must_use]
+    pub fn width(&self, most: usize, begun: Instant) -> usize {
+        let habit = if self.has_rested(begun) { &self.rested } else { &self.usual };
+        if habit.way == Way::Alone { 1 } else { most }
+    }
+
+    /// Note that the last `steps` steps took from `begun` until `ended`, by a team of `size`. One that was to be larger says
+    /// nothing about either way.
+    pub fn took(&mut self, begun: Instant, ended: Instant, steps: u32, size: usize) {
+        let habit = if self.has_rested(begun) { &mut self.rested } else { &mut self.usual };
+        if steps > 0 && (size > 1) == (habit.way == Way::Together) {
+            habit.count(ended.saturating_duration_since(begun), steps);
+        }
+        self.ended = Some(ended);
+    }
+
+    fn has_rested(&self, begun: Instant) -> bool {
+        self.ended.is_none_or(|before| begun.saturating_duration_since(before) > PAUSE)
+    }
+}
+
+/// Means, not the best times: where another process shares the core, it is the steps that had to wait for it that make a team
+/// slow.
+#[derive(Clone, Debug)]
+struct Habit {
     /// Mean time of recent steps, each way.
     mean: [Option<Duration>; 2],
     way: Way,
@@ -58,11 +91,9 @@ pub struct Pace {
     window: (Duration, u32),
     /// What steps of the window lost against steps alone, and how many lost.
     lost: (Duration, u32),
-    /// When the newest step ended.
-    ended: Option<Instant>,
 }
 
-impl Default for Pace {
+impl Default for Habit {
     fn default() -> Self {
         Self {
             mean: [None; 2],
@@ -73,26 +104,11 @@ impl Default for Pace {
             warming: Duration::ZERO,
             window: (Duration::ZERO, 0),
             lost: (Duration::ZERO, 0),
-            ended: None,
         }
     }
 }
 
-impl Pace {
-    /// How many threads the next step takes, of at most `most`.
-    #[must_use]
-    pub fn width(&self, most: usize) -> usize {
-        if self.way == Way::Alone { 1 } else { most }
-    }
-
-    /// Note that the last `steps` steps took from `begun` until `ended`.
-    pub fn took(&mut self, begun: Instant, ended: Instant, steps: u32) {
-        let rested = self.ended.replace(ended).is_some_and(|before| begun.saturating_duration_since(before) > PAUSE);
-        if !rested && steps > 0 {
-            self.count(ended.saturating_duration_since(begun), steps);
-        }
-    }
-
+impl Habit {
     fn count(&mut self, time: Duration, steps: u32) {
         self.steps += steps;
         if self.trying && self.steps <= WARM_UP && self.warming < WARM {
@@ -155,58 +171,68 @@ mod tests {
     use super::*;
 
     /// Run `n` steps whose times these are; returns how many were taken together.
-    fn run(pace: &mut Pace, n: usize, alone: u64, together: u64) -> usize {
+    fn run(habit: &mut Habit, n: usize, alone: u64, together: u64) -> usize {
         (0..n)
             .filter(|_| {
-                let width = pace.width(2);
-                pace.count(Duration::from_micros(if width == 1 { alone } else { together }), 1);
-                width == 2
+                let way = habit.way;
+                habit.count(Duration::from_micros(if way == Way::Alone { alone } else { together }), 1);
+                way == Way::Together
             })
             .count()
     }
 
     #[test]
     fn the_faster_way_is_kept_and_the_other_tried_rarely() {
-        let mut pace = Pace::default();
-        assert!(run(&mut pace, 4000, 60, 100) < 100);
-        assert!(run(&mut pace, 8000, 60, 30) > 5_000, "it notices that the other core has become free");
-        assert!(run(&mut pace, 4000, 60, 200) < 300, "and that it is taken again");
+        let mut habit = Habit::default();
+        assert!(run(&mut habit, 4000, 60, 100) < 100);
+        assert!(run(&mut habit, 8000, 60, 30) > 5_000, "it notices that the other core has become free");
+        assert!(run(&mut habit, 4000, 60, 200) < 300, "and that it is taken again");
     }
 
     #[test]
     fn long_steps_are_tried_alone_once_in_a_while() {
-        let mut pace = Pace::default();
-        assert!(run(&mut pace, 20_000, 9000, 5000) > 19_970);
+        let mut habit = Habit::default();
+        assert!(run(&mut habit, 20_000, 9000, 5000) > 19_970);
     }
 
     /// A spinning thread on the other core makes every barrier wait for its time slice.
     #[test]
     fn a_team_that_has_lost_its_cores_is_left_at_once() {
-        let mut pace = Pace::default();
-        run(&mut pace, 600, 100, 60);
-        assert!(run(&mut pace, 10_000, 100, 10_000) < 60);
-        assert!(run(&mut Pace::default(), 10_000, 100, 10_000) < 60, "and not begun with");
+        let mut habit = Habit::default();
+        run(&mut habit, 600, 100, 60);
+        assert!(run(&mut habit, 10_000, 100, 10_000) < 60);
+        assert!(run(&mut Habit::default(), 10_000, 100, 10_000) < 60, "and not begun with");
     }
 
     #[test]
     fn one_slow_step_changes_nothing() {
-        let mut pace = Pace::default();
-        run(&mut pace, 100, 100, 60);
-        assert_eq!(run(&mut pace, 1, 100, 10_000) + run(&mut pace, 100, 100, 60), 101);
+        let mut habit = Habit::default();
+        run(&mut habit, 100, 100, 60);
+        assert_eq!(run(&mut habit, 1, 100, 10_000) + run(&mut habit, 100, 100, 60), 101);
+    }
+
+    /// Every fifth step comes after a pause, and is faster alone; the others are faster together.
+    #[test]
+    fn steps_after_a_pause_have_a_habit_of_their_own() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let mut together = [0, 0];
+        for i in 0..4000 {
+            let rested = i % 5 == 0;
+            let begun = now + Duration::from_micros(if rested { 2000 } else { 10 });
+            let size = pace.width(2, begun);
+            now = begun + Duration::from_micros(if size == 1 { 60 } else if rested { 100 } else { 30 });
+            together[usize::from(rested)] += usize::from(size == 2);
+            pace.took(begun, now, 1, size);
+        }
+        assert!(together[0] > 3150 && together[1] < 60, "{together:?}");
     }
 
     #[test]
-    fn steps_after_a_pause_do_not_count() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
-        let mut together = 0;
-        for i in 0..4000 {
-            let slow = if i % 5 == 0 { 1000 } else { 0 };
-            let begun = now + Duration::from_micros(10 + slow * 2);
-            let way = if pace.width(2) == 1 { 60 } else { 30 + slow };
-            now = begun + Duration::from_micros(way);
-            together += usize::from(pace.width(2) == 2);
-            pace.took(begun, now, 1);
+    fn a_team_that_did_not_come_about_says_nothing() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        for _ in 0..100 {
+            pace.took(now, now + Duration::from_micros(60), 1, 1);
         }
-        assert!(together > 3900, "{together}");
+        assert_eq!(pace.width(2, now), 2);
     }
 }

@@ -47,7 +47,7 @@ struct Learner<'a, T> {
 // SAFETY: as for `Machine`; one member writes errors.
 unsafe impl<T> Sync for Learner<'_, T> {}
 
-/// See [`super::Rbm::train`].
+/// See [`super::Rbm::train`]. Returns how many batches were learned, and by how many threads.
 ///
 /// # Safety
 /// `arena` has room for the job's sizes, the state was checked, and so were the rows and their numbers.
@@ -58,7 +58,7 @@ pub unsafe fn train<T: Float>(
     order: &[i64],
     errors: &mut [f64],
     width: usize,
-) -> usize {
+) -> (usize, usize) {
     let Job { state, settings, sizes, draw } = *job;
     // SAFETY: by this function's contract.
     let mut machine = unsafe { Machine::new(state, settings.visible, sizes, arena) };
@@ -75,7 +75,8 @@ pub unsafe fn train<T: Float>(
     };
     let x = x.view();
     let done = AtomicUsize::new(errors.len());
-    threads::region(width, &|team| {
+    let nanoseconds = sizes.nanoseconds(settings.k) * errors.len();
+    let size = threads::region(width, nanoseconds, &|team| {
         let _flush = Flush::begin();
         for (i, rows) in order.chunks(sizes.data).enumerate() {
             // SAFETY: by this function's contract; all members take the same batches.
@@ -89,7 +90,7 @@ pub unsafe fn train<T: Float>(
             }
         }
     });
-    done.into_inner()
+    (done.into_inner(), size)
 }
 
 impl<T: Float> Learner<'_, T> {

@@ -50,9 +50,9 @@ impl Sizes {
         self.lens().iter().sum()
     }
 
-    /// Floating-point operations of a batch of `k` steps.
-    pub fn flops(self, k: usize) -> usize {
-        2 * self.hidden * self.visible * (2 * self.data + (2 * k + 1) * self.chains)
+    /// Nanoseconds, roughly, that one thread takes for a batch of `k` steps: 50 floating-point operations each.
+    pub fn nanoseconds(self, k: usize) -> usize {
+        2 * self.hidden * self.visible * (2 * self.data + (2 * k + 1) * self.chains) / 50
     }
 }
 
@@ -279,7 +279,7 @@ pub unsafe fn sample<T: Float>(
     // SAFETY: by this function's contract.
     let machine = unsafe { Machine::new(state, kind, sizes, arena) };
     let (n, v, means) = (sizes.data, v.view(), mean.view());
-    threads::region(width, &|team| {
+    threads::region(width, sizes.nanoseconds(steps), &|team| {
         let _flush = Flush::begin();
         let draw = |half_step: usize| Draw { stream: STREAM + half_step as u32, ..draw };
         let share = team.share_aligned(sizes.visible, GRANULE);

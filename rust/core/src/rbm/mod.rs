@@ -122,8 +122,8 @@ impl State {
     }
 }
 
-/// Floating-point operations that a thread should have to itself.
-const WORK_PER_THREAD: usize = 1 << 20;
+/// Nanoseconds of work that a thread should have to itself.
+const WORK_PER_THREAD: usize = 20_000;
 
 /// The room that a machine works in, kept from call to call.
 #[derive(Debug, Default)]
@@ -176,13 +176,14 @@ impl Rbm {
         let draw = random::reserve(errors.len() as u64);
         let done = with_float!(dtype, T => {
             let arena = self.room(sizes.len() * size_of::<T>());
-            let most = (sizes.flops(settings.k) / WORK_PER_THREAD).clamp(1, threads::num_threads());
+            let most = (sizes.nanoseconds(settings.k) / WORK_PER_THREAD).clamp(1, threads::num_threads());
             let begun = Instant::now();
             let job = learn::Job { state, settings, sizes, draw };
+            let width = self.pace.width(most, begun);
             // SAFETY: the state was checked and the room is ours.
-            let done = unsafe { learn::train::<T>(&job, arena.cast(), x, order, errors, self.pace.width(most)) };
+            let (done, size) = unsafe { learn::train::<T>(&job, arena.cast(), x, order, errors, width) };
             if most > 1 {
-                self.pace.took(begun, Instant::now(), done as u32);
+                self.pace.took(begun, Instant::now(), done as u32, size);
             }
             done
         });
@@ -202,7 +203,7 @@ impl Rbm {
         let draw = random::reserve(1);
         with_float!(dtype, T => {
             let arena = self.room(sizes.len() * size_of::<T>());
-            let most = (sizes.flops(steps) / WORK_PER_THREAD).clamp(1, threads::num_threads());
+            let most = (sizes.nanoseconds(steps) / WORK_PER_THREAD).clamp(1, threads::num_threads());
             // SAFETY: the state was checked and the room is ours.
             unsafe { machine::sample::<T>(state, visible, sizes, draw, arena.cast(), [v, mean], steps, most) };
         });

@@ -4,7 +4,7 @@
 //! makes one atomic addition a round, and those who wait see the addition itself: two cache line transfers for two threads.
 
 use super::sync::atomic::{AtomicU64, Ordering};
-use super::wait::{Bed, Patience, poll};
+use super::wait::{Bed, Patience, wait};
 
 /// Some member panicked: no round will be complete again.
 const POISON: u64 = 1 << 63;
@@ -45,8 +45,9 @@ impl Barrier {
         }
     }
 
-    /// Wait until all `size` members have come. What each did before happens before what any does after.
-    pub(super) fn wait(&self, size: usize, patience: Patience) -> Result<(), Broken> {
+    /// Wait until all `size` members have come; `long` is called if that takes long. What each did before happens before
+    /// what any does after.
+    pub(super) fn wait(&self, size: usize, patience: Patience, long: impl FnOnce()) -> Result<(), Broken> {
         let size = size as u64;
         let old = self.state.fetch_add(1, Ordering::AcqRel);
         if old & POISON != 0 {
@@ -67,9 +68,8 @@ impl Barrier {
         }
         let complete = (earlier / size + 1) * size;
         let open = |state: u64| state & COUNT >= complete || state & POISON != 0;
-        if !poll(patience, || open(self.state.load(Ordering::Acquire))) {
-            self.bed.sleep_while(|| !open(self.state.fetch_or(SLEEPER, Ordering::AcqRel)));
-        }
+        let opened = || open(self.state.load(Ordering::Acquire));
+        wait(patience, &self.bed, opened, || !open(self.state.fetch_or(SLEEPER, Ordering::AcqRel)), long);
         // A complete round counts as one even if poison came right after it.
         if self.state.load(Ordering::Acquire) & COUNT >= complete { Ok(()) } else { Err(Broken::Poisoned) }
     }
@@ -118,13 +118,13 @@ mod tests {
         for round in 1..=ROUNDS {
             // SAFETY: only member `rank` writes here, and nobody reads between two barriers that enclose this; loom checks.
             shared.values[rank].with_mut(|v| unsafe { *v = round });
-            shared.barrier.wait(size, Patience::Hot).unwrap();
+            shared.barrier.wait(size, Patience::Hot, || {}).unwrap();
             for value in &shared.values {
                 // SAFETY: all writes lie before the barrier; loom checks.
                 assert_eq!(value.with(|v| unsafe { *v }), round);
             }
             if round < ROUNDS {
-                shared.barrier.wait(size, Patience::Hot).unwrap();
+                shared.barrier.wait(size, Patience::Hot, || {}).unwrap();
             }
         }
     }
@@ -169,12 +169,12 @@ mod tests {
                     let barrier = Arc::clone(&barrier);
                     loom::thread::spawn(move || {
                         // Round 1 is complete for all, even for one whom the poison overtakes on the way out.
-                        assert_eq!(barrier.wait(size, Patience::Hot), Ok(()));
-                        assert_eq!(barrier.wait(size, Patience::Hot), Err(Broken::Poisoned));
+                        assert_eq!(barrier.wait(size, Patience::Hot, || {}), Ok(()));
+                        assert_eq!(barrier.wait(size, Patience::Hot, || {}), Err(Broken::Poisoned));
                     })
                 })
                 .collect();
-            assert_eq!(barrier.wait(size, Patience::Hot), Ok(()));
+            assert_eq!(barrier.wait(size, Patience::Hot, || {}), Ok(()));
             barrier.poison();
             for other in others {
                 other.join().unwrap();

@@ -1,18 +1,33 @@
-//! Where a worker waits for jobs, and the caller for the job's end: one word, on which the two take turns.
+//! How a caller and a worker come together: one word, on which the two take turns.
+//!
+//! A caller does not wait for a worker that sleeps, or whose core somebody else has. It invites; a worker that is awake
+//! answers; and the caller withdraws the invitation from those who have not answered in time, and posts the job to the rest.
+//! Both sides change the word by compare-and-swap, so that an answer and a withdrawal never both succeed.
+//!
+//! ```text
+//! IDLE ──invite──► INVITED ──answer──► READY ──post──► WORK ──finish──► IDLE
+//!  │ ▲ ◄───────withdraw──┘                              │ ▲
+//!  ▼ └─ invite, ring                                    ▼ │ finish, ring
+//! PARKED                                              AWAITED
+//! ```
 
 use super::sync::atomic::{AtomicU32, Ordering};
-use super::wait::{Bed, Patience, poll};
+use super::wait::{Bed, Patience, attend, wait};
 
 /// Nothing to do.
 const IDLE: u32 = 0;
 /// Nothing to do, and the worker sleeps.
 const PARKED: u32 = 1;
+/// The caller asks for the worker.
+const INVITED: u32 = 2;
+/// The worker is awake, and waits for the job.
+const READY: u32 = 3;
 /// A job is here.
-const WORK: u32 = 2;
+const WORK: u32 = 4;
 /// A job is here, and the caller sleeps until its end.
-const AWAITED: u32 = 3;
+const AWAITED: u32 = 5;
 
-/// For one worker and, at any time, one caller, who joins what it has posted before it posts again.
+/// For one worker and, at any time, one caller, who joins what it has posted before it invites again.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Mailbox<J> {
@@ -25,29 +40,57 @@ impl<J> Mailbox<J> {
         Self { state: AtomicU32::new(IDLE), job: Bed::new(None) }
     }
 
-    /// Caller: hand over a job.
-    pub(super) fn post(&self, job: J) {
-        *self.job.lock() = Some(job);
-        if self.state.swap(WORK, Ordering::AcqRel) == PARKED {
+    /// Caller: ask for the worker. If it sleeps, `before_waking` is called, and then it is woken.
+    pub(super) fn invite(&self, before_waking: impl FnOnce()) {
+        if self.state.compare_exchange(IDLE, INVITED, Ordering::AcqRel, Ordering::Acquire) == Err(PARKED) {
+            before_waking();
+            self.state.store(INVITED, Ordering::Release);
             self.job.wake(|| {});
         }
     }
 
-    /// Caller: wait until the job is done.
-    pub(super) fn join(&self, patience: Patience) {
-        if !poll(patience, || self.state.load(Ordering::Acquire) < WORK) {
-            self.sleep(WORK, AWAITED);
-        }
+    /// Caller: whether the invited worker has answered.
+    pub(super) fn has_answered(&self) -> bool {
+        self.state.load(Ordering::Acquire) == READY
     }
 
-    /// Worker: wait for a job.
-    pub(super) fn take(&self, patience: Patience) -> J {
+    /// Caller: take the invitation back. False if the worker has answered after all.
+    pub(super) fn withdraw(&self) -> bool {
+        self.state.compare_exchange(INVITED, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Caller: hand over a job to a worker that has answered.
+    pub(super) fn post(&self, job: J) {
+        *self.job.lock() = Some(job);
+        self.state.store(WORK, Ordering::Release);
+    }
+
+    /// Whether a job was posted and is not done yet.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.state.load(Ordering::Acquire) >= WORK
+    }
+
+    /// Caller: wait until the job is done; `long` is called if that takes long.
+    pub(super) fn join(&self, patience: Patience, long: impl FnOnce()) {
+        wait(patience, &self.job, || !self.is_at_work(), || self.lie_down(WORK, AWAITED), long);
+    }
+
+    /// Worker: wait for a job; `woken` is called after a sleep, and `answering` before an answer.
+    pub(super) fn take(&self, patience: Patience, woken: impl Fn(), answering: impl Fn()) -> J {
         loop {
-            if !poll(patience, || self.state.load(Ordering::Acquire) >= WORK) {
-                self.sleep(IDLE, PARKED);
+            let mut slept = false;
+            let invited = || self.state.load(Ordering::Acquire) == INVITED;
+            wait(patience, &self.job, invited, || self.doze(&mut slept), || {});
+            if slept {
+                woken();
             }
-            if let Some(job) = self.job.lock().take() {
-                return job;
+            answering();
+            // Fails if the invitation was withdrawn: the next one finds this worker awake.
+            if self.state.compare_exchange(INVITED, READY, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                attend(|| self.is_at_work());
+                if let Some(job) = self.job.lock().take() {
+                    return job;
+                }
             }
         }
     }
@@ -59,12 +102,19 @@ impl<J> Mailbox<J> {
         }
     }
 
-    /// Sleep until the other side has changed the word, unless it has changed since it was `awake`.
-    fn sleep(&self, awake: u32, asleep: u32) {
-        self.job.sleep_while(|| {
-            let now = self.state.compare_exchange(awake, asleep, Ordering::AcqRel, Ordering::Acquire);
-            now.is_ok() || now == Err(asleep)
-        });
+    /// Whether the worker stays asleep: until it is rung for, even if the invitation has been withdrawn by then.
+    fn doze(&self, slept: &mut bool) -> bool {
+        if *slept {
+            return self.state.load(Ordering::Acquire) == PARKED;
+        }
+        *slept = self.lie_down(IDLE, PARKED);
+        *slept
+    }
+
+    /// Leave the mark of a sleeper, unless the other side has changed the word since it was `awake`.
+    fn lie_down(&self, awake: u32, asleep: u32) -> bool {
+        let now = self.state.compare_exchange(awake, asleep, Ordering::AcqRel, Ordering::Acquire);
+        now.is_ok() || now == Err(asleep)
     }
 }
 
@@ -75,33 +125,56 @@ mod tests {
 
     use super::*;
 
-    /// The worker doubles what the caller has written; then a second job.
-    #[test]
-    fn two_jobs() {
+    /// The worker doubles what the caller has written, for every job that it gets; the caller goes on alone where the worker
+    /// has not answered at once.
+    fn jobs(rounds: usize, patient: bool) {
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(4);
-        builder.check(|| {
+        builder.preemption_bound = Some(3);
+        builder.check(move || {
             let shared = Arc::new((Mailbox::new(), UnsafeCell::new(1)));
             let worker = {
                 let shared = Arc::clone(&shared);
                 loom::thread::spawn(move || {
-                    for round in 0..2 {
-                        assert_eq!(shared.0.take(Patience::Hot), round);
+                    while shared.0.take(Patience::Hot, || {}, || {}) {
                         // SAFETY: the caller touches the value only between `join` and `post`; loom checks.
                         shared.1.with_mut(|v| unsafe { *v *= 2 });
                         shared.0.finish();
                     }
                 })
             };
-            for round in 0..2 {
-                shared.0.post(round);
-                shared.0.join(Patience::Hot);
-                // SAFETY: the worker has finished; loom checks.
+            let mut expected = 1;
+            let form = |patient: bool| {
+                shared.0.invite(|| {});
+                if patient {
+                    attend(|| shared.0.has_answered());
+                }
+                !shared.0.withdraw()
+            };
+            for _ in 0..rounds {
+                if form(patient) {
+                    shared.0.post(true);
+                    shared.0.join(Patience::Hot, || {});
+                    expected *= 2;
+                }
+                // SAFETY: the worker has finished, or has no job; loom checks.
                 shared.1.with_mut(|v| unsafe { *v += 1 });
+                expected += 1;
             }
+            assert!(form(true));
+            shared.0.post(false);
             worker.join().unwrap();
             // SAFETY: the worker has ended.
-            assert_eq!(shared.1.with(|v| unsafe { *v }), 7);
+            assert_eq!(shared.1.with(|v| unsafe { *v }), expected);
         });
+    }
+
+    #[test]
+    fn every_invitation_is_awaited() {
+        jobs(1, true);
+    }
+
+    #[test]
+    fn invitations_are_withdrawn() {
+        jobs(2, false);
     }
 }

@@ -7,7 +7,7 @@
 //! use fastnn_core::threads::region;
 //!
 //! let (sum, values) = (AtomicU64::new(0), [1_u64, 2, 3, 4, 5]);
-//! region(2, &|team| {
+//! region(2, 0, &|team| {
 //!     let mine: u64 = values[team.share(values.len())].iter().sum();
 //!     sum.fetch_add(mine, Ordering::Relaxed);
 //!     team.barrier();
@@ -15,14 +15,16 @@
 //! });
 //! ```
 //!
-//! The unit of work is a whole step or epoch, 20 µs and more; barriers inside are cheap. A team may be smaller than
-//! asked for, so results must not depend on its size.
+//! The unit of work is an op of at least 20 µs, a whole step or an epoch; barriers inside are cheap. A team may be smaller
+//! than asked for, so results must not depend on its size: a caller invites the workers and goes on with those that answer
+//! within a few microseconds, since others would keep it waiting for a time slice of some ms where cores are shared.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `count` | how many threads |
-//! | `pool` | the workers; panics; fork |
-//! | `mailbox` | how a worker gets a job, and the caller learns of its end |
+//! | `count` | how many threads, how many cores |
+//! | `pool` | the workers, who of them comes; panics; fork |
+//! | `mailbox` | how a worker is invited and gets a job, and the caller learns of its end |
+//! | `rest` | when a worker is left alone |
 //! | `seats` | members on processors of their own |
 //! | `barrier` | where the members of a team meet |
 //! | `wait` | spin, yield, sleep |
@@ -31,30 +33,28 @@ mod barrier;
 mod count;
 mod mailbox;
 mod pool;
+mod rest;
 mod seats;
 mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod wait;
 
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::resume_unwind;
 
-use barrier::{Barrier, Broken};
-pub use count::{num_threads, set_num_threads};
-use pool::Pool;
-use wait::Patience;
+use barrier::Broken;
+pub use count::{cores, look_around, num_threads, read, requested, set_num_threads, set_requested, set_whole_teams};
+pub use pool::Counts;
+use pool::{Meeting, Pool};
 
 /// What one member of a team knows: its rank, the team's size, and where to wait for the others.
 #[derive(Debug)]
 pub struct Team {
     rank: usize,
     size: usize,
-    barrier: Option<&'static Barrier>,
-    patience: Patience,
-    /// A member is a thread: its team stays there.
-    not_sync: PhantomData<*const ()>,
+    /// None in a team of one. A member is a thread: its team stays there, which the cells within see to.
+    meeting: Option<Meeting>,
 }
 
 /// What unwinds a member whose barrier will not open because another has panicked.
@@ -62,10 +62,10 @@ struct Poisoned;
 
 impl Team {
     /// A team of one, for work too small to share.
-    pub const SOLO: Self = Self { rank: 0, size: 1, barrier: None, patience: Patience::Hot, not_sync: PhantomData };
+    pub const SOLO: Self = Self { rank: 0, size: 1, meeting: None };
 
-    const fn new(rank: usize, size: usize, barrier: &'static Barrier, patience: Patience) -> Self {
-        Self { rank, size, barrier: Some(barrier), patience, not_sync: PhantomData }
+    const fn new(rank: usize, size: usize, meeting: Meeting) -> Self {
+        Self { rank, size, meeting: Some(meeting) }
     }
 
     /// This member's number, from 0.
@@ -85,8 +85,8 @@ impl Team {
     /// All members must come to the same number of barriers; debug builds panic where one leaves others waiting. When a
     /// member panics, the others unwind from here.
     pub fn barrier(&self) {
-        let Some(barrier) = self.barrier else { return };
-        match barrier.wait(self.size, self.patience) {
+        let Some(meeting) = &self.meeting else { return };
+        match meeting.wait(self.size) {
             Ok(()) => {}
             Err(Broken::Poisoned) => resume_unwind(Box::new(Poisoned)),
             Err(Broken::Deserted) => panic!("Team::barrier: another member has already left the region"),
@@ -115,8 +115,8 @@ impl Team {
     /// This member's work is done.
     fn leave(&self) {
         #[cfg(debug_assertions)]
-        if let Some(barrier) = self.barrier {
-            assert!(barrier.leave(self.size), "region: a member has returned while another waits at a barrier");
+        if let Some(meeting) = &self.meeting {
+            assert!(meeting.leave(self.size), "region: a member has returned while another waits at a barrier");
         }
         #[cfg(not(debug_assertions))]
         let _ = self;
@@ -124,13 +124,22 @@ impl Team {
 }
 
 /// Run `work` on every member of a team of at most `width` threads, the calling one included as rank 0, and return when
-/// all have.
+/// all have: how many there were. `nanoseconds` says how much work it is for one thread.
 ///
-/// The team is [`Team::SOLO`] if `width` or [`num_threads`] is 1, inside another team's region, and while another thread
-/// has the workers. If members panic, the first panic goes on in the caller once all have ended.
-pub fn region(width: usize, work: &(dyn Fn(&Team) + Sync)) {
-    let width = width.min(num_threads());
-    if width <= 1 || !Pool::get().run(width, work) {
+/// The team is [`Team::SOLO`] if `width`, [`num_threads`] or the number of cores is 1, inside another team's region, while
+/// another thread has the workers, and where no worker comes in time: one that sleeps, or whose core somebody else has. If
+/// members panic, the first panic goes on in the caller once all have ended.
+pub fn region(width: usize, nanoseconds: usize, work: &(dyn Fn(&Team) + Sync)) -> usize {
+    let width = width.min(num_threads()).min(count::most());
+    let size = if width > 1 { Pool::get().run(width, nanoseconds, work) } else { 1 };
+    if size == 1 {
         work(&Team::SOLO);
     }
+    size
+}
+
+/// How teams came about so far, unless another thread has the workers now.
+#[must_use]
+pub fn counts() -> Option<Counts> {
+    Pool::get().counts()
 }

@@ -14,7 +14,7 @@ fn pool() -> &'static Pool {
 }
 
 fn member_of(rank: usize, size: usize) -> Team {
-    Team { rank, size, barrier: None, patience: Patience::Hot, not_sync: PhantomData }
+    Team { rank, size, meeting: None }
 }
 
 proptest! {
@@ -53,7 +53,7 @@ fn every_member_runs_once() {
     let caller = thread::current().id();
     for width in [2, 7, 3, 2, 5, 7] {
         let runs: Vec<_> = (0..width).map(|_| AtomicUsize::new(0)).collect();
-        assert!(pool.run(width, &|team| {
+        assert_eq!(width, pool.run(width, 0, &|team| {
             assert_eq!(team.size(), width);
             assert_eq!(team.rank() == 0, thread::current().id() == caller);
             runs[team.rank()].fetch_add(1, Ordering::Relaxed);
@@ -69,7 +69,7 @@ fn many_regions() {
     for (width, regions) in [(2, 100_000), (3, 20_000), (7, 2_000)] {
         let sum = AtomicUsize::new(0);
         for _ in 0..regions {
-            assert!(pool.run(width, &|team| {
+            assert_eq!(width, pool.run(width, 0, &|team| {
                 sum.fetch_add(team.rank() + 1, Ordering::Relaxed);
             }));
         }
@@ -77,7 +77,7 @@ fn many_regions() {
     }
     let ran = AtomicUsize::new(0);
     for _ in 0..100_000 {
-        region(1, &|team| {
+        region(1, 0, &|team| {
             assert_eq!(team.size(), 1);
             ran.fetch_add(1, Ordering::Relaxed);
         });
@@ -91,7 +91,7 @@ fn barrier_separates_phases() {
     let pool = pool();
     for (width, phases) in [(2, 20_000), (3, 5_000), (7, 500)] {
         let ended: Vec<_> = (0..phases).map(|_| AtomicUsize::new(0)).collect();
-        assert!(pool.run(width, &|team| {
+        assert_eq!(width, pool.run(width, 0, &|team| {
             for (phase, now) in ended.iter().enumerate() {
                 if phase > 0 {
                     assert_eq!(ended[phase - 1].load(Ordering::Relaxed), width);
@@ -108,7 +108,7 @@ fn barrier_separates_phases() {
 fn sleepers_wake() {
     let pool = pool();
     for late in 0..3 {
-        assert!(pool.run(3, &|team| {
+        assert_eq!(3, pool.run(3, 0, &|team| {
             for _ in 0..3 {
                 if team.rank() == late {
                     thread::sleep(std::time::Duration::from_millis(2));
@@ -128,14 +128,14 @@ fn sleepers_wake() {
 fn nested_region_is_solo() {
     let pool = pool();
     let inner = AtomicUsize::new(0);
-    assert!(pool.run(3, &|team| {
+    assert_eq!(3, pool.run(3, 0, &|team| {
         let outer = team.rank();
-        region(3, &|team| {
+        region(3, 0, &|team| {
             assert_eq!((team.rank(), team.size()), (0, 1));
             inner.fetch_add(outer + 1, Ordering::Relaxed);
             team.barrier();
         });
-        assert!(!pool.run(2, &|_| unreachable!()));
+        assert!(pool.run(2, 0, &|_| unreachable!()) == 1);
     }));
     assert_eq!(inner.into_inner(), 6);
 }
@@ -148,7 +148,7 @@ fn callers_at_the_same_time() {
             scope.spawn(move || {
                 for n in 0..2_000 {
                     let done = AtomicUsize::new(0);
-                    region(2, &|team| {
+                    region(2, 0, &|team| {
                         done.fetch_add(team.share(n).len() * caller, Ordering::Relaxed);
                         team.barrier();
                         assert_eq!(done.load(Ordering::Relaxed), n * caller);
@@ -162,10 +162,10 @@ fn callers_at_the_same_time() {
 #[test]
 fn busy_pool_refuses() {
     let pool = pool();
-    assert!(pool.run(2, &|team| {
+    assert_eq!(2, pool.run(2, 0, &|team| {
         if team.rank() == 0 {
             thread::scope(|scope| {
-                let refused = scope.spawn(|| !pool.run(2, &|_| unreachable!())).join().unwrap();
+                let refused = scope.spawn(|| pool.run(2, 0, &|_| unreachable!()) == 1).join().unwrap();
                 assert!(refused);
             });
         }
@@ -174,7 +174,7 @@ fn busy_pool_refuses() {
 
 /// What the panic of a region says.
 fn panic_of(pool: &'static Pool, width: usize, work: &(dyn Fn(&Team) + Sync)) -> String {
-    let payload = catch_unwind(AssertUnwindSafe(|| pool.run(width, work))).expect_err("the panic was lost");
+    let payload = catch_unwind(AssertUnwindSafe(|| pool.run(width, 0, work))).expect_err("the panic was lost");
     payload.downcast_ref::<String>().expect("a panic with a message").clone()
 }
 
@@ -197,7 +197,7 @@ fn panic_reaches_the_caller_and_frees_the_others() {
                 assert_eq!(passed.into_inner(), 0);
 
                 let ran = AtomicUsize::new(0);
-                assert!(pool.run(width, &|team| {
+                assert_eq!(width, pool.run(width, 0, &|team| {
                     team.barrier();
                     ran.fetch_add(1, Ordering::Relaxed);
                 }));
@@ -267,7 +267,7 @@ fn uneven_barriers_are_found() {
 
 #[cfg(debug_assertions)]
 fn panic_of_any(pool: &'static Pool, work: &(dyn Fn(&Team) + Sync)) -> &'static str {
-    let payload = catch_unwind(AssertUnwindSafe(|| pool.run(2, work))).expect_err("the panic was lost");
+    let payload = catch_unwind(AssertUnwindSafe(|| pool.run(2, 0, work))).expect_err("the panic was lost");
     payload.downcast_ref::<&str>().copied().expect("a panic with a message")
 }
 
@@ -298,18 +298,18 @@ mod forked {
     /// Whether the process' pool runs a team of `width` now.
     fn team_runs(width: usize) -> bool {
         let members = AtomicUsize::new(0);
-        let ran = Pool::get().run(width, &|team| {
+        let ran = Pool::get().run(width, 0, &|team| {
             members.fetch_add(1, Ordering::Relaxed);
             team.barrier();
             assert_eq!(members.load(Ordering::Relaxed), team.size());
         });
-        ran && members.into_inner() == width
+        ran == width && members.into_inner() == width
     }
 
     #[test]
     fn child_has_its_own_workers() {
-        region(2, &Team::barrier);
-        Pool::get().run(2, &Team::barrier);
+        region(2, 0, &Team::barrier);
+        Pool::get().run(2, 0, &Team::barrier);
         assert!(in_child(|| team_runs(2) && team_runs(5)));
         // A child's child, too.
         assert!(in_child(|| team_runs(2) && in_child(|| team_runs(3)) && team_runs(2)));
@@ -324,7 +324,7 @@ mod forked {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    Pool::get().run(3, &|team| {
+                    Pool::get().run(3, 0, &|team| {
                         busy.store(true, Ordering::Relaxed);
                         if team.rank() == 0 {
                             thread::sleep(Duration::from_millis(3));

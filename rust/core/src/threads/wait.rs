@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 #[cfg(not(loom))]
 use std::{
+    cell::Cell,
     hint::spin_loop,
     thread::yield_now,
     time::{Duration, Instant},
@@ -32,25 +33,49 @@ impl Patience {
     }
 }
 
+/// A wait of this length was not for work that is well shared: somebody has lost its core.
+#[cfg(not(loom))]
+const LONG: Duration = Duration::from_micros(100);
+
 #[cfg(not(loom))]
 impl Patience {
-    /// Pauses in a row, 64 being 1 to 3 µs, and how long to stay awake.
-    const fn limits(self) -> (usize, Duration) {
+    /// Pauses in a row, 64 being 1 to 3 µs; how long to keep the core from others; and how long to stay awake.
+    const fn limits(self) -> (usize, Duration, Duration) {
         match self {
-            Self::Busy => (64, Duration::from_millis(2)),
-            Self::Hot => (64, Duration::from_micros(150)),
-            Self::Crowded => (8, Duration::from_micros(20)),
+            // A yield gives a busy neighbor the core for a time slice of some ms.
+            Self::Busy => (64, Duration::from_micros(50), Duration::from_millis(2)),
+            Self::Hot => (64, Duration::ZERO, Duration::from_micros(150)),
+            Self::Crowded => (8, Duration::ZERO, Duration::from_micros(20)),
         }
     }
 }
 
-/// Wait awake until `done`. False when patience has run out: now sleep.
+#[cfg(not(loom))]
+thread_local! {
+    /// See [`waited`].
+    static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// How long this thread has waited so far, waits of less than about 2 µs left out.
+#[cfg(not(loom))]
+pub(super) fn waited() -> Duration {
+    WAITED.get()
+}
+
+/// Wait until `done`: awake at first, then asleep in `bed`, where `asleep` leaves the mark (see [`Bed`]). Once the wait is
+/// long, `long` is called.
 ///
 /// Most waits end in the first spin. After it the core is offered to others every few µs, which costs 0.3 µs when nobody
 /// wants it: a worker woken on its caller's core would keep the caller off it for as long as it spins.
 #[cfg(not(loom))]
-pub(super) fn poll(patience: Patience, mut done: impl FnMut() -> bool) -> bool {
-    let (pauses, limit) = patience.limits();
+pub(super) fn wait<T>(
+    patience: Patience,
+    bed: &Bed<T>,
+    mut done: impl FnMut() -> bool,
+    asleep: impl FnMut() -> bool,
+    long: impl FnOnce(),
+) {
+    let (pauses, keep, awake) = patience.limits();
     let mut spin = || {
         (0..pauses).any(|_| {
             done() || {
@@ -60,22 +85,67 @@ pub(super) fn poll(patience: Patience, mut done: impl FnMut() -> bool) -> bool {
         })
     };
     if spin() {
-        return true;
+        return;
     }
-    let start = Instant::now();
-    while start.elapsed() < limit {
-        yield_now();
+    let (start, mut long) = (Instant::now(), Some(long));
+    loop {
+        let so_far = start.elapsed();
+        if so_far >= LONG
+            && let Some(long) = long.take()
+        {
+            long();
+        }
+        if so_far >= awake {
+            bed.sleep_while(asleep);
+            break;
+        }
+        if so_far >= keep {
+            yield_now();
+        }
         if spin() {
-            return true;
+            break;
         }
     }
-    false
+    WAITED.set(WAITED.get() + start.elapsed());
+}
+
+/// Wait for an answer that is certain to come soon, without sleeping.
+#[cfg(not(loom))]
+pub(super) fn attend(mut done: impl FnMut() -> bool) {
+    while !(0..64).any(|_| {
+        done() || {
+            spin_loop();
+            false
+        }
+    }) {
+        yield_now();
+    }
 }
 
 /// Under loom, time does not exist, and sleeping is what is worth testing.
 #[cfg(loom)]
-pub(super) fn poll(_: Patience, mut done: impl FnMut() -> bool) -> bool {
-    done()
+pub(super) fn wait<T>(
+    _: Patience,
+    bed: &Bed<T>,
+    mut done: impl FnMut() -> bool,
+    asleep: impl FnMut() -> bool,
+    _: impl FnOnce(),
+) {
+    if !done() {
+        bed.sleep_while(asleep);
+    }
+}
+
+#[cfg(loom)]
+pub(super) fn waited() -> std::time::Duration {
+    std::time::Duration::ZERO
+}
+
+#[cfg(loom)]
+pub(super) fn attend(mut done: impl FnMut() -> bool) {
+    while !done() {
+        loom::thread::yield_now();
+    }
 }
 
 /// A place to sleep, and what its lock guards.

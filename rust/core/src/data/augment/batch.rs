@@ -26,7 +26,8 @@ fn spread<S: Pixel, W>(
     let width = (out.len() / NUMBERS_PER_THREAD).clamp(1, threads::num_threads());
     let size = out.len().checked_div(n).unwrap_or(0);
     let written = Written(out.as_mut_ptr());
-    threads::region(width, &|team| {
+    // A number takes about a nanosecond.
+    threads::region(width, out.len(), &|team| {
         let (written, mut work) = (&written, begin());
         for i in team.share(n) {
             // SAFETY: the n parts of `out` are disjoint, and so are the members' shares of them.

@@ -138,7 +138,7 @@ fn the_bits_do_not_depend_on_the_team() {
                         out.iter().map(|m| Tensor::full(&m.shape, width as f64, m.dtype)).collect();
                     let views: Vec<View<'_>> = inputs.iter().map(|t| t.view()).collect();
                     let targets: Vec<View<'_>> = outputs.iter().map(Tensor::view).collect();
-                    threads::region(width, &|team| op.run(&Run { team, replay: 0 }, &views, &targets));
+                    threads::region(width, 0, &|team| op.run(&Run { team, replay: 0 }, &views, &targets));
                     let kept = outputs.iter().step_by(2);
                     kept.flat_map(Tensor::to_vec_f64).map(f64::to_bits).collect::<Vec<_>>()
                 };
