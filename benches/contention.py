@@ -1,8 +1,8 @@
-"""`python -m benches.contention`: training steps on a machine that others use too, ours and PyTorch's under the same load.
+"""`python -m benches.contention`: training steps on a machine that others use too, ours and PyTorch's.
 
-Every candidate is a process of its own that lives as long as its load, and the candidates take turns. A row holds the median
-time of a step and its 99th percentile. The reference is the better of our one thread under the same load and our team on
-the machine to itself.
+Every candidate is a process of its own that lives as long as its load, and the candidates take turns. A row holds the
+median time of a step and its 99th percentile. The reference is the better of our one thread under the same load and our
+team on the machine to itself.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def _product(library: str) -> Callable[[], object]:
         import jax.numpy as jnp
 
         j = jnp.asarray(a)
-        return lambda: (j @ j).block_until_ready()
+        return lambda: (j @ j).block_until_ready()  # noqa: PLW0108  (a product each time)
     return lambda: a @ a
 
 
@@ -117,6 +118,8 @@ def _for(seconds: float, step: nets.Step, before: Callable[[], object] | None, t
 
 def child(kind: str, net: str, load: Load, threads: int | None) -> None:
     """Take steps for as many seconds as each line of standard input says, and print their times."""
+    if load.cores and not load.late:
+        os.sched_setaffinity(0, load.cores)
     problem = nets.Problem.make(next(n for n in nets.NETS if n.name == net))
     make = STEPS[kind]
     if threads is not None:
@@ -170,15 +173,8 @@ def _start(kind: str, net: str, load: Load, threads: int | None) -> Candidate:
     if threads is not None:
         arguments += ["--threads", str(threads)]
     command = [sys.executable, "-m", "benches.contention", *arguments]
-    early = bool(load.cores) and not load.late
-
-    def narrow() -> None:
-        os.sched_setaffinity(0, load.cores)
-
     processes = [
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=narrow if early else None
-        )
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(load.processes)
     ]
     for process in processes:
@@ -188,8 +184,7 @@ def _start(kind: str, net: str, load: Load, threads: int | None) -> Candidate:
 
 
 def _cpu_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -276,10 +271,10 @@ def rows(net: str, loads: list[Load], kinds: list[str], seconds: float, rounds: 
             continue
         got = measure(net, load, kinds, seconds, rounds)
         for kind in ours:
-            (median, late), (alone, _) = got[kind], got[f"{kind}, one thread"]
+            (median, late), (alone, alone_late) = got[kind], got[f"{kind}, one thread"]
             reference = min(alone, idle.setdefault(kind, median))
             theirs = [f"{t:,.0f}" for t in got["torch"]] if "torch" in got else ["–", "–"]
-            row = [f"{net}, {kind}", load.name, f"{median:,.0f}", f"{late:,.0f}", f"{alone:,.0f}"]
+            row = [f"{net}, {kind}", load.name, f"{median:,.0f}", f"{late:,.0f}", f"{alone:,.0f}", f"{alone_late:,.0f}"]
             row += [f"{median / reference:.2f}", f"{late / median:.1f}", *theirs]
             found.append(row)
             print(" | ".join(row), file=sys.stderr, flush=True)
@@ -292,6 +287,7 @@ HEADER = [
     "median, µs",
     "99 %, µs",
     "one thread, µs",
+    "its 99 %",
     "median / reference",
     "99 % / median",
     "PyTorch median, µs",
@@ -303,7 +299,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nets", nargs="+", default=["rl", "mnist"], choices=[n.name for n in nets.NETS])
-    parser.add_argument("--loads", nargs="+", default=[load.name for load in LOADS], help="their names, or parts of them")
+    names = [load.name for load in LOADS]
+    parser.add_argument("--loads", nargs="+", default=names, help="their names, or parts of them")
     parser.add_argument("--kinds", nargs="+", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--seconds", type=float, default=2.0, help="of every candidate under every load")
     parser.add_argument("--rounds", type=int, default=4)

@@ -1,7 +1,7 @@
 """`python -m benches.pauses`: a training step after a pause, as in a loop that steps an environment between updates.
 
-Workers that sleep have to be woken, and caches cool down. A pause is other work of Python's, or sleep. Each library has a
-process of its own; the two take turns.
+Workers that sleep have to be woken, and caches cool down. A pause is other work of Python's, or sleep. Each library has
+a process of its own; the two take turns.
 """
 
 from __future__ import annotations

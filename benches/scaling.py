@@ -1,4 +1,4 @@
-"""`python -m benches.scaling`: one training step, and single products, with 1, 2, 4, … and all cores of the machine at hand.
+"""`python -m benches.scaling`: a training step, and single products, with 1, 2, 4, … and all cores of the machine.
 
 Ours and PyTorch's are interleaved; the number of threads is the only thing that differs within a row.
 """

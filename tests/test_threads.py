@@ -22,7 +22,12 @@ def in_process(code: str, **environment: str) -> str:
     """Run a program in a process of its own, and return what it prints."""
     kept = {k: v for k, v in os.environ.items() if k not in {"FASTNN_NUM_THREADS", "OMP_NUM_THREADS"}}
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**kept, **environment}, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -50,9 +55,16 @@ class TestNumThreads:
     def test_nobody_has_set_a_number_before(self) -> None:
         _core.set_requested_threads(0)
         before = fnn.get_num_threads()
-        with pytest.raises(KeyError), fnn.num_threads(before + 1):
-            assert fnn.get_num_threads() == before + 1
+        within = []
+
+        @fnn.num_threads(before + 1)
+        def fail() -> None:
+            within.append(fnn.get_num_threads())
             raise KeyError
+
+        with pytest.raises(KeyError):
+            fail()
+        assert within == [before + 1]
         assert (_core.get_requested_threads(), fnn.get_num_threads()) == (0, before)
 
     def test_decorates(self) -> None:
@@ -136,18 +148,15 @@ class TestReport:
 
     @pytest.mark.skipif(not LINUX, reason="only Linux tells who is busy")
     def test_names_who_is_busy(self) -> None:
-        busy = subprocess.Popen([sys.executable, "-c", "print(1, flush=True)\nwhile True: pass"], stdout=subprocess.PIPE)
-        try:
-            assert busy.stdout is not None
-            busy.stdout.readline()
-            # On a busy machine it may not get half a core at once.
-            reports = (fnn.thread_report(0.3) for _ in range(50))
-            found = next((r for r in reports if busy.pid in [n.pid for n in r.processes]), None)
-            assert found is not None
-            assert f"busy process: {busy.pid} " in str(found)
-        finally:
-            busy.kill()
-            busy.wait()
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+            try:
+                # On a busy machine it may not get half a core at once.
+                reports = (fnn.thread_report(0.3) for _ in range(50))
+                found = next((r for r in reports if busy.pid in [n.pid for n in r.processes]), None)
+                assert found is not None
+                assert f"busy process: {busy.pid} " in str(found)
+            finally:
+                busy.kill()
 
     @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf])
     def test_out_of_range(self, seconds: float) -> None:

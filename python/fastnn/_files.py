@@ -40,7 +40,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Any], None]) -> N
     Raises:
         OSError: The file cannot be written; an older one is as it was.
     """
-    target = os.path.realpath(os.fsdecode(path))
+    target = os.path.realpath(_writable_name(path))
     old = _stat(target, path)
     if old is not None and not stat.S_ISREG(old.st_mode):
         _write_into(target, write)
@@ -87,7 +87,7 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    with open(path, "ab", buffering=0) as file:
+    with open(_writable_name(path), "ab", buffering=0) as file:
         file.write(line.encode())
 
 
@@ -111,6 +111,7 @@ def open_regular(path: str | os.PathLike[str]) -> Any:
         ValueError: It is a pipe, a socket or a device.
         OSError: It is a folder, or cannot be read.
     """
+    _writable_name(path)
     _check_regular(os.stat(path).st_mode, path)
     # It may have become a pipe since, on which a plain `open` would wait.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -121,6 +122,21 @@ def open_regular(path: str | os.PathLike[str]) -> Any:
         file.close()
         raise
     return file
+
+
+def _writable_name(path: str | os.PathLike[str]) -> str:
+    """Return a path as text.
+
+    Raises:
+        ValueError: It has characters that no name of a file has, such as half of a surrogate pair or a zero.
+    """
+    name = os.fsdecode(path)
+    try:
+        if b"\0" not in os.fsencode(name):
+            return name
+    except UnicodeEncodeError:
+        pass
+    raise ValueError(f"expected a path that a file can have; got {name!r}")
 
 
 def _check_regular(mode: int, path: str | os.PathLike[str]) -> None:

@@ -74,7 +74,7 @@ def _make_known(threadpoolctl: Any) -> None:
             self.dynlib.fastnn_set_num_threads(num_threads)
 
         def get_version(self) -> str:
-            from fastnn import __version__
+            from fastnn import __version__  # noqa: PLC0415  (half imported so far)
 
             return str(__version__)
 

@@ -26,8 +26,8 @@ MOST = 1024
 class num_threads(ContextDecorator):  # noqa: N801  (as `no_grad`)
     """Let ops and steps use at most ``n`` threads within a block or a function, and restore the number afterwards.
 
-    The number belongs to the process: two threads that set it at the same time see each other's. Results have the same bits
-    for any number.
+    The number belongs to the process: two threads that set it at the same time see each other's. Results have the same
+    bits for any number.
 
     Args:
         n: At least 1. No team is larger than the cores that the process may use.
@@ -72,7 +72,7 @@ class ThreadReport:
         machine: Cores of the machine.
         isa: Instruction set in use.
         teams: Regions of several members so far.
-        alone_resting: Regions done by one thread because its workers were left alone, as their cores were somebody else's.
+        alone_resting: Regions done by one thread because its workers were left alone: their cores were somebody else's.
         alone_unanswered: Regions done by one thread because no worker was awake in time.
         rests: Times that a worker was left alone for a while.
         resting: Workers that are left alone now.
@@ -103,8 +103,8 @@ class ThreadReport:
         lines = [
             f"threads: at most {self.threads} (decided by {self.decided_by}), in teams of at most {self.team}",
             f"cores: {self.cores} ({', '.join(limits)}); instruction set: {self.isa}",
-            f"regions: {self.teams} by teams; alone {self.alone_resting} while workers rested, "
-            f"{self.alone_unanswered} since none was awake",
+            f"regions by teams: {self.teams}",
+            f"regions by one thread: {self.alone_resting} while workers rested, {self.alone_unanswered} asked in vain",
             f"workers left alone for a while: {self.rests} times, {self.resting} now",
         ]
         for title, neighbors in (("busy process", self.processes), ("busy thread of this process", self.own_threads)):
@@ -125,7 +125,7 @@ def thread_report(seconds: float = 0.2) -> ThreadReport:
     """Report how many threads work is shared by, why, and who else uses the cores; ``print`` it.
 
     Args:
-        seconds: How long to watch the machine, at least 0; 0 leaves out the neighbors, as does a system other than Linux.
+        seconds: How long to watch the machine; 0 leaves out the neighbors, as does a system other than Linux.
 
     Raises:
         ValueError: ``seconds`` is negative or not finite.

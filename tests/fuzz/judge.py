@@ -35,6 +35,8 @@ INTERPRETER = re.compile(
 )
 # Errors of the program's own functions, and of arrays and tensors where a flag is expected, in which PyTorch says the same.
 THEIRS = re.compile(r"<lambda>\(\)|\.forward\(\)|truth value of an array|Boolean value of Tensor")
+# What Python's `int` says of a tensor that holds an infinity, and of PyTorch's tensors, too.
+NO_INT = "cannot convert float infinity to integer"
 # What the bindings' own extraction says of arguments that only the package passes on.
 LEAK = re.compile(r"Already (mutably )?borrowed|dictionary changed size|generator raised|'NoneType'|has no attribute")
 
@@ -94,7 +96,7 @@ def _wrong(error: BaseException, text: str, *, inside: bool, meant: bool, entere
         return "speaks of internals"
     if isinstance(error, NEVER) and not (meant and isinstance(error, (AttributeError, KeyError))):
         # Python itself answers for what the program's own lines do, such as 1 // 0 or len(2 ** 80).
-        own = not entered and isinstance(error, (AttributeError, UnicodeError, KeyError))
+        own = not entered and (isinstance(error, (AttributeError, UnicodeError, KeyError)) or text == NO_INT)
         return "" if own and "fastnn" not in text else "never meant"
     if isinstance(error, ZeroDivisionError):
         return "by accident" if entered and not meant else ""

@@ -172,7 +172,7 @@ class Subset(Dataset[T_co]):
         if isinstance(index, list):
             samples: T_co = self.dataset[[self._index(i) for i in index]]
             return samples
-        sample: T_co = self.dataset[self._index(index)]
+        sample: T_co = get_item("Subset", self.dataset, self._index(index))
         return sample
 
     def _index(self, index: int) -> Any:
@@ -186,19 +186,36 @@ class Subset(Dataset[T_co]):
         # A subclass that says what a sample is says it for all of them.
         if type(self).__getitem__ is not Subset.__getitem__:
             return [self[i] for i in indices]
-        return get_items(self.dataset, [self._index(i) for i in indices])
+        return get_items("Subset", self.dataset, [self._index(i) for i in indices])
 
     def __len__(self) -> int:
         return len(self.indices)
 
 
-def get_items(dataset: Any, indices: list[Any]) -> list[Any]:
+def get_item(where: str, dataset: Any, index: Any) -> Any:
+    """Return a sample; of a plain list, tuple or dict with an error that names what asked for it.
+
+    Raises:
+        TypeError: A list or a tuple has no such index, nor could have.
+        ValueError: A dict has no such key.
+    """
+    if isinstance(dataset, (list, tuple)):
+        return dataset[check_integer(where, "an index", index)]
+    if type(dataset) is dict:
+        try:
+            return dataset[index]
+        except (KeyError, TypeError):
+            raise ValueError(f"{where}: expected the dataset to have the key {shown(index)}; it has not") from None
+    return dataset[index]
+
+
+def get_items(where: str, dataset: Any, indices: list[Any]) -> list[Any]:
     """Return these samples: in one call, where the dataset has one for it."""
     at_once = getattr(dataset, "__getitems__", None)
     if callable(at_once):
         samples: list[Any] = at_once(indices)
         return samples
-    return [dataset[index] for index in indices]
+    return [get_item(where, dataset, index) for index in indices]
 
 
 def rows_of(dataset: Any, indices: list[Any]) -> list[Tensor] | None:

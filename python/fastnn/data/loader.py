@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastnn import _core
-from fastnn._types import GREATEST, check_at_least, check_flag, check_length, check_number, shown
+from fastnn._types import GREATEST, check_at_least, check_flag, check_items, check_length, check_number, shown
 from fastnn.data._ahead import END, Reader, in_order
 from fastnn.data.collate import default_collate, default_convert
-from fastnn.data.dataset import IterableDataset, get_items, rows_of
+from fastnn.data.dataset import IterableDataset, get_item, get_items, rows_of
 from fastnn.data.generator import Drawn, Generator, check_generator, draw_seed, own_state
 from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler, WeightedRandomSampler
 
@@ -192,12 +192,13 @@ class DataLoader(Generic[T_co]):
     def _fetch(self, seed: int, number: int, index: Any) -> Any:
         with own_state((seed, number << _DRAWS_A_BATCH)):
             if not self._batches:
-                return self.collate_fn(self.dataset[index])
+                return self.collate_fn(get_item("DataLoader", self.dataset, index))
+            index = check_items("DataLoader", "a batch of the batch_sampler", index, "indices")
             if self.collate_fn is default_collate:
                 rows = rows_of(self.dataset, index)
                 if rows is not None:
                     return rows
-            return self.collate_fn(get_items(self.dataset, list(index)))
+            return self.collate_fn(get_items("DataLoader", self.dataset, index))
 
     # Samples one after another
 

@@ -242,6 +242,8 @@ class _Search:
         """Return what the closure returns, the loss to descend, and its gradient, a new flat tensor."""
         with enable_grad():
             returned = self.closure()
+        if returned is None or isinstance(returned, (str, bytes)):
+            raise TypeError(f"LBFGS.step: expected a closure that returns the loss; got {type(returned).__name__}")
         parts = [
             (_core.zeros(p.numel(), dtype=p.dtype) if p.grad is None else p.grad.detach().reshape(-1)).to(self.dtype)
             for p in self.params

@@ -17,11 +17,7 @@ pub fn look() -> Result<()> {
 /// Run `work` on this many elements, without the GIL if they are many.
 #[inline]
 pub fn run<T: Send>(py: Python<'_>, numel: usize, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    if numel >= LARGE {
-        detached(py, work)
-    } else {
-        held(work)
-    }
+    if numel >= LARGE { detached(py, work) } else { held(work) }
 }
 
 /// Run `work` without the GIL.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
-from fastnn._types import check_number, check_tensors
+from fastnn._types import check_number, check_tensors, is_floating
 from fastnn.nn.utils.clip_grad import gradients_of
 
 
@@ -49,7 +49,7 @@ def max_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> None:
 
     Raises:
         ValueError: ``max_norm`` is not above 0, or a weight is read-only. None is changed then.
-        TypeError: ``max_norm`` is not a number, or a parameter is no tensor.
+        TypeError: ``max_norm`` is not a number, or a parameter is no tensor of floating point numbers.
 
     Source:
         Hinton et al. 2012, https://arxiv.org/abs/1207.0580, section 2, with the formula of ``torch.renorm(weight, 2, 0,
@@ -64,6 +64,9 @@ def max_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> None:
         for number, parameter in enumerate(check_tensors("max_norm_", "parameters", parameters))
         if parameter.dim() >= 2
     ]
+    for name, weight in weights:
+        if not is_floating(weight):
+            raise TypeError(f"max_norm_: expected {name} to be of float32 or float64; got {weight.dtype}")
     targets = [weight for _, weight in weights]
     limited = [weight.detach().clone() for weight in targets]
     for weight in limited:

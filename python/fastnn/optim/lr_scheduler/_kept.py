@@ -61,7 +61,8 @@ def all_or_nothing(method: _F) -> _F:
 
 def _functions(scheduler: Any) -> list[Any]:
     functions = [*getattr(scheduler, "lr_lambdas", ()), getattr(scheduler, "_scale_fn_custom", None)]
-    return [function for function in functions if hasattr(function, "__dict__")]
+    # A class has a `__dict__`, too, which is not its own to change.
+    return [f for f in functions if isinstance(getattr(f, "__dict__", None), dict)]
 
 
 def _function_states(scheduler: Any) -> dict[int, dict[str, Any]]:

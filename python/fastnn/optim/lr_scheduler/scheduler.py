@@ -8,7 +8,10 @@ import types
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from fastnn._types import check_instance, check_integer, check_items, check_number, shown
 from fastnn.optim.lr_scheduler._kept import all_or_nothing
@@ -115,11 +118,11 @@ class LRScheduler:
         rates, groups = state_dict.get("base_lrs"), len(self.optimizer.param_groups)
         if rates is not None and (not isinstance(rates, (list, tuple)) or len(rates) != groups):
             raise ValueError(f"{where}: expected base_lrs for {groups} groups; got {rates!r}")
-        for key, value in state_dict.items():
-            if value is None and key in _MAY_BE_NONE:
-                continue
-            _check_kind(where, key, value, self.__dict__.get(key))
-        self._take(dict(state_dict))
+        state = dict(state_dict)
+        for key, value in state.items():
+            if value is not None or key not in _MAY_BE_NONE:
+                state[key] = _checked(where, key, value, self.__dict__.get(key))
+        self._take(state)
 
     def _take(self, state: dict[str, Any]) -> None:
         """Take over a state that has all keys."""
@@ -196,8 +199,8 @@ class LRScheduler:
         return [group["lr"] * factor for group in self.optimizer.param_groups]
 
 
-def _check_kind(where: str, key: object, value: object, present: object) -> None:
-    """Refuse a value of a state that is not of the present one's kind.
+def _checked(where: str, key: object, value: Any, present: object) -> Any:
+    """Return a value of a state, which has to be of the present one's kind; numbers as Python's own.
 
     Raises:
         TypeError: It is not.
@@ -206,18 +209,20 @@ def _check_kind(where: str, key: object, value: object, present: object) -> None
     name = str(key)
     if isinstance(present, bool | str):
         check_instance(where, name, value, type(present), f"of type {type(present).__name__}")
-    elif isinstance(present, int) and isinstance(value, float):
-        return  # PyTorch counts in floats where a step is a fraction
-    elif isinstance(present, int | float):
-        check_number(where, name, value)
+    elif isinstance(present, Real | np.ndarray) or hasattr(present, "__index__"):
+        number = check_number(where, name, value)
+        # PyTorch counts in floats where a step is a fraction.
+        if type(value) in {int, float}:
+            return value
+        return int(number) if abs(number) < 2**53 and number % 1 == 0 else number
     elif isinstance(present, Mapping):
         check_instance(where, name, value, Mapping, "a mapping")
     elif isinstance(present, list) and present:
         items = check_items(where, name, value)
         if len(items) != len(present):
             raise ValueError(f"{where}: expected {name} to have {len(present)} items; got {len(items)}")
-        for item, now in zip(items, present, strict=True):
-            _check_kind(where, name, item, now)
+        return [_checked(where, name, item, now) for item, now in zip(items, present, strict=True)]
+    return value
 
 
 def check_optimizer(where: str, optimizer: object) -> None:

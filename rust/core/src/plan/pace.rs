@@ -220,7 +220,14 @@ mod tests {
             let rested = i % 5 == 0;
             let begun = now + Duration::from_micros(if rested { 2000 } else { 10 });
             let size = pace.width(2, begun);
-            now = begun + Duration::from_micros(if size == 1 { 60 } else if rested { 100 } else { 30 });
+            now = begun
+                + Duration::from_micros(if size == 1 {
+                    60
+                } else if rested {
+                    100
+                } else {
+                    30
+                });
             together[usize::from(rested)] += usize::from(size == 2);
             pace.took(begun, now, 1, size);
         }

@@ -97,10 +97,7 @@ impl Team {
     /// most one task, the larger first.
     #[must_use]
     pub const fn share(&self, tasks: usize) -> Range<usize> {
-        let (each, more) = (tasks / self.size, tasks % self.size);
-        let before = if self.rank < more { self.rank } else { more };
-        let start = self.rank * each + before;
-        start..start + each + (self.rank < more) as usize
+        share(tasks, self.size, self.rank)
     }
 
     /// This member's share of `tasks` tasks in whole granules of `granule`, at least 1: every share starts at a multiple
@@ -121,6 +118,15 @@ impl Team {
         #[cfg(not(debug_assertions))]
         let _ = self;
     }
+}
+
+/// Part `i` of `tasks` tasks in as many parts: see [`Team::share`].
+#[must_use]
+pub const fn share(tasks: usize, parts: usize, i: usize) -> Range<usize> {
+    let (each, more) = (tasks / parts, tasks % parts);
+    let before = if i < more { i } else { more };
+    let start = i * each + before;
+    start..start + each + (i < more) as usize
 }
 
 /// Run `work` on every member of a team of at most `width` threads, the calling one included as rank 0, and return when

@@ -324,7 +324,8 @@ impl Pool {
 
     /// Do one member's part. Never unwinds.
     fn member(&'static self, worker: Option<&'static Worker>, job: Job) {
-        let team = Team::new(job.rank, job.size, Meeting { pool: self, worker, patience: job.patience, rounds: Cell::new(0) });
+        let team =
+            Team::new(job.rank, job.size, Meeting { pool: self, worker, patience: job.patience, rounds: Cell::new(0) });
         let result = catch_unwind(AssertUnwindSafe(|| {
             (job.work)(&team);
             team.leave();

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// The first rest, in multiples of what was lost.
-const FIRST: u32 = 4;
+const FIRST: u32 = 8;
 const SHORTEST: Duration = Duration::from_millis(1);
 /// So that the core is found again soon after it has become free.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -79,10 +79,10 @@ mod tests {
             now += 3 * MS;
             rest.useful();
         }
-        assert_eq!(lengths, [12, 24, 48, 96, 192, 384, 768, 1000, 1000, 1000]);
+        assert_eq!(lengths, [24, 48, 96, 192, 384, 768, 1000, 1000, 1000, 1000]);
         now += LONGEST * FORGET;
         rest.lost(3 * MS, now);
-        assert!(rest.lasts(now + 11 * MS) && !rest.lasts(now + 12 * MS));
+        assert!(rest.lasts(now + 23 * MS) && !rest.lasts(now + 24 * MS));
         assert_eq!(rest.count, 11);
     }
 

@@ -53,11 +53,14 @@ fn every_member_runs_once() {
     let caller = thread::current().id();
     for width in [2, 7, 3, 2, 5, 7] {
         let runs: Vec<_> = (0..width).map(|_| AtomicUsize::new(0)).collect();
-        assert_eq!(width, pool.run(width, 0, &|team| {
-            assert_eq!(team.size(), width);
-            assert_eq!(team.rank() == 0, thread::current().id() == caller);
-            runs[team.rank()].fetch_add(1, Ordering::Relaxed);
-        }));
+        assert_eq!(
+            width,
+            pool.run(width, 0, &|team| {
+                assert_eq!(team.size(), width);
+                assert_eq!(team.rank() == 0, thread::current().id() == caller);
+                runs[team.rank()].fetch_add(1, Ordering::Relaxed);
+            })
+        );
         assert!(runs.iter().all(|r| r.load(Ordering::Relaxed) == 1), "{width}: {runs:?}");
     }
 }
@@ -69,9 +72,12 @@ fn many_regions() {
     for (width, regions) in [(2, 100_000), (3, 20_000), (7, 2_000)] {
         let sum = AtomicUsize::new(0);
         for _ in 0..regions {
-            assert_eq!(width, pool.run(width, 0, &|team| {
-                sum.fetch_add(team.rank() + 1, Ordering::Relaxed);
-            }));
+            assert_eq!(
+                width,
+                pool.run(width, 0, &|team| {
+                    sum.fetch_add(team.rank() + 1, Ordering::Relaxed);
+                })
+            );
         }
         assert_eq!(sum.into_inner(), regions * width * (width + 1) / 2);
     }
@@ -91,15 +97,18 @@ fn barrier_separates_phases() {
     let pool = pool();
     for (width, phases) in [(2, 20_000), (3, 5_000), (7, 500)] {
         let ended: Vec<_> = (0..phases).map(|_| AtomicUsize::new(0)).collect();
-        assert_eq!(width, pool.run(width, 0, &|team| {
-            for (phase, now) in ended.iter().enumerate() {
-                if phase > 0 {
-                    assert_eq!(ended[phase - 1].load(Ordering::Relaxed), width);
+        assert_eq!(
+            width,
+            pool.run(width, 0, &|team| {
+                for (phase, now) in ended.iter().enumerate() {
+                    if phase > 0 {
+                        assert_eq!(ended[phase - 1].load(Ordering::Relaxed), width);
+                    }
+                    now.fetch_add(1, Ordering::Relaxed);
+                    team.barrier();
                 }
-                now.fetch_add(1, Ordering::Relaxed);
-                team.barrier();
-            }
-        }));
+            })
+        );
     }
 }
 
@@ -108,18 +117,21 @@ fn barrier_separates_phases() {
 fn sleepers_wake() {
     let pool = pool();
     for late in 0..3 {
-        assert_eq!(3, pool.run(3, 0, &|team| {
-            for _ in 0..3 {
+        assert_eq!(
+            3,
+            pool.run(3, 0, &|team| {
+                for _ in 0..3 {
+                    if team.rank() == late {
+                        thread::sleep(std::time::Duration::from_millis(2));
+                    }
+                    team.barrier();
+                }
+                // And now the join, or the workers' wait for it.
                 if team.rank() == late {
                     thread::sleep(std::time::Duration::from_millis(2));
                 }
-                team.barrier();
-            }
-            // And now the join, or the workers' wait for it.
-            if team.rank() == late {
-                thread::sleep(std::time::Duration::from_millis(2));
-            }
-        }));
+            })
+        );
         thread::sleep(std::time::Duration::from_millis(2));
     }
 }
@@ -128,15 +140,18 @@ fn sleepers_wake() {
 fn nested_region_is_solo() {
     let pool = pool();
     let inner = AtomicUsize::new(0);
-    assert_eq!(3, pool.run(3, 0, &|team| {
-        let outer = team.rank();
-        region(3, 0, &|team| {
-            assert_eq!((team.rank(), team.size()), (0, 1));
-            inner.fetch_add(outer + 1, Ordering::Relaxed);
-            team.barrier();
-        });
-        assert!(pool.run(2, 0, &|_| unreachable!()) == 1);
-    }));
+    assert_eq!(
+        3,
+        pool.run(3, 0, &|team| {
+            let outer = team.rank();
+            region(3, 0, &|team| {
+                assert_eq!((team.rank(), team.size()), (0, 1));
+                inner.fetch_add(outer + 1, Ordering::Relaxed);
+                team.barrier();
+            });
+            assert!(pool.run(2, 0, &|_| unreachable!()) == 1);
+        })
+    );
     assert_eq!(inner.into_inner(), 6);
 }
 
@@ -162,14 +177,17 @@ fn callers_at_the_same_time() {
 #[test]
 fn busy_pool_refuses() {
     let pool = pool();
-    assert_eq!(2, pool.run(2, 0, &|team| {
-        if team.rank() == 0 {
-            thread::scope(|scope| {
-                let refused = scope.spawn(|| pool.run(2, 0, &|_| unreachable!()) == 1).join().unwrap();
-                assert!(refused);
-            });
-        }
-    }));
+    assert_eq!(
+        2,
+        pool.run(2, 0, &|team| {
+            if team.rank() == 0 {
+                thread::scope(|scope| {
+                    let refused = scope.spawn(|| pool.run(2, 0, &|_| unreachable!()) == 1).join().unwrap();
+                    assert!(refused);
+                });
+            }
+        })
+    );
 }
 
 /// What the panic of a region says.
@@ -197,10 +215,13 @@ fn panic_reaches_the_caller_and_frees_the_others() {
                 assert_eq!(passed.into_inner(), 0);
 
                 let ran = AtomicUsize::new(0);
-                assert_eq!(width, pool.run(width, 0, &|team| {
-                    team.barrier();
-                    ran.fetch_add(1, Ordering::Relaxed);
-                }));
+                assert_eq!(
+                    width,
+                    pool.run(width, 0, &|team| {
+                        team.barrier();
+                        ran.fetch_add(1, Ordering::Relaxed);
+                    })
+                );
                 assert_eq!(ran.into_inner(), width);
             }
         }

@@ -30,7 +30,7 @@ use tile::Tables;
 
 use crate::element::{DType, Float};
 use crate::simd;
-use crate::threads::Team;
+use crate::threads::{self, Team};
 
 /// A strided operand: element (i, j) is at `ptr + i * row_stride + j * col_stride`, in elements.
 #[derive(Clone, Copy, Debug)]
@@ -111,19 +111,31 @@ pub unsafe fn run<T: Float>(team: &Team, p: &Product<T>) {
     unsafe { block(p, rows, cols, &mut |_| ()) }
 }
 
-/// Which rows and columns of C a member of the team computes. Members that share rows each pack all of B, members that
-/// share columns each pack all of A: so the longer side is shared.
+/// Which rows and columns of C a member of the team computes; none, if there are fewer than members.
+///
+/// Members stand in a grid. Those that share rows each pack all of their columns of B, and those that share columns all of
+/// their rows of A. So the grid is that whose largest part is the smallest, and among equals the one that packs least.
 #[must_use]
 pub fn part<T: Float>(team: &Team, p: &Product<T>) -> (Range<usize>, Range<usize>) {
     // Borders of columns lie on cache lines, so that no two members write one line.
-    let unit = blocks::LINE / size_of::<T>();
-    let units = p.n.div_ceil(unit);
-    if p.m >= p.n || units < 2 * team.size() {
-        (team.share(p.m), 0..p.n)
-    } else {
-        let share = team.share(units);
-        (0..p.m, (share.start * unit).min(p.n)..(share.end * unit).min(p.n))
+    cell((team.rank(), team.size()), (p.m, p.n), blocks::LINE / size_of::<T>())
+}
+
+/// See [`part`]: of member `rank` of `size`, for m × n elements, `unit` of which are a cache line.
+fn cell((rank, size): (usize, usize), (m, n): (usize, usize), unit: usize) -> (Range<usize>, Range<usize>) {
+    let units = n.div_ceil(unit);
+    let cost = |down: usize| {
+        let (height, width) = (m.div_ceil(down), units.div_ceil(size / down) * unit);
+        (height * width, height + width)
+    };
+    let down = (1..=size.min(m)).min_by_key(|&down| cost(down)).unwrap_or(1);
+    let across = size / down;
+    let (i, j) = (rank / across, rank % across);
+    if i >= down {
+        return (0..0, 0..0);
     }
+    let columns = threads::share(units, across, j);
+    (threads::share(m, down, i), (columns.start * unit).min(n)..(columns.end * unit).min(n))
 }
 
 /// C = A · B, or C + A · B, on this thread. Element (i, j) of A is at `i * a_strides.0 + j * a_strides.1` of `a`, and so

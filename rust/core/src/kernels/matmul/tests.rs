@@ -311,3 +311,35 @@ proptest! {
         check::<f64>((m, n, k), (a, b), add);
     }
 }
+
+proptest! {
+    /// Every element has one member, and no member has much more than its share.
+    #[test]
+    fn members_share_all_of_c(m in 0_usize..40, n in 0_usize..200, size in 1_usize..20, wide in any::<bool>()) {
+        let unit = if wide { 16 } else { 8 };
+        let mut seen = vec![0; m * n];
+        let mut largest = 0;
+        for rank in 0..size {
+            let (rows, cols) = cell((rank, size), (m, n), unit);
+            prop_assert!(cols.is_empty() || cols.start.is_multiple_of(unit));
+            largest = largest.max(rows.len() * cols.len());
+            for i in rows {
+                cols.clone().for_each(|j| seen[i * n + j] += 1);
+            }
+        }
+        prop_assert!(seen.iter().all(|&s| s == 1));
+        // Not worse than rows alone, or columns alone.
+        let units = n.div_ceil(unit);
+        prop_assert!(largest <= (m.div_ceil(size) * units * unit).min(m * units.div_ceil(size) * unit));
+    }
+}
+
+#[test]
+fn few_rows_are_shared_by_many() {
+    let busy = |size, m, n| (0..size).filter(|&r| !cell((r, size), (m, n), 16).0.is_empty()).count();
+    assert_eq!(busy(8, 3, 100), 6);
+    assert_eq!(busy(16, 4, 4096), 16);
+    assert_eq!(cell((0, 4), (1000, 1000), 16).0, 0..500, "a square is divided both ways");
+    assert_eq!(cell((0, 2), (64, 17), 16), (0..32, 0..17));
+    assert_eq!(cell((1, 2), (17, 640), 16), (0..17, 320..640));
+}
