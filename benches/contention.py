@@ -1,8 +1,8 @@
 """`python -m benches.contention`: training steps on a machine that others use too, ours and PyTorch's.
 
 Every candidate is a process of its own that lives as long as its load, and the candidates take turns. A row holds the
-median time of a step and its 99th percentile. The reference is the better of our one thread under the same load and our
-team on the machine to itself.
+median time of a step and its 99th percentile, and compares the median with that of one thread under the same load, and
+with that of the team that had the machine to itself.
 """
 
 from __future__ import annotations
@@ -272,10 +272,10 @@ def rows(net: str, loads: list[Load], kinds: list[str], seconds: float, rounds: 
         got = measure(net, load, kinds, seconds, rounds)
         for kind in ours:
             (median, late), (alone, alone_late) = got[kind], got[f"{kind}, one thread"]
-            reference = min(alone, idle.setdefault(kind, median))
+            undisturbed = idle.setdefault(kind, median)
             theirs = [f"{t:,.0f}" for t in got["torch"]] if "torch" in got else ["–", "–"]
             row = [f"{net}, {kind}", load.name, f"{median:,.0f}", f"{late:,.0f}", f"{alone:,.0f}", f"{alone_late:,.0f}"]
-            row += [f"{median / reference:.2f}", f"{late / median:.1f}", *theirs]
+            row += [f"{median / alone:.2f}", f"{median / undisturbed:.2f}", f"{late / median:.1f}", *theirs]
             found.append(row)
             print(" | ".join(row), file=sys.stderr, flush=True)
     return found
@@ -288,7 +288,8 @@ HEADER = [
     "99 %, µs",
     "one thread, µs",
     "its 99 %",
-    "median / reference",
+    "median / one thread",
+    "median / undisturbed",
     "99 % / median",
     "PyTorch median, µs",
     "PyTorch 99 %, µs",
