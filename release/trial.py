@@ -20,6 +20,8 @@ from release.artifacts import Artifact
 from release.prepare import ROOT
 
 PYTHONS = tuple(f"python3.{minor}" for minor in range(10, 16))
+# The instruction sets of x86 processors, of which each has those before it.
+LEVELS = ("portable", "avx2", "avx512")
 # Wheels for systems that are not this one: the variable that names an interpreter, that which `make wheel-arm` has
 # set up, and the platforms whose wheels it takes.
 FOREIGN = {
@@ -75,14 +77,15 @@ def run_all(made: Sequence[Artifact], folder: Path) -> tuple[list[Trial], list[s
             else:
                 skipped.append(f"smoke suite for {artifact.path.name}; {variable} names no interpreter")
         else:
-            pythons = _pythons() if artifact.is_wheel else [sys.executable]
-            trials += [_try(artifact, python, folder) for python in pythons]
+            trials += _try(artifact, sys.executable, folder, levels=artifact.is_wheel)
+            for python in _others() if artifact.is_wheel else ():
+                trials += _try(artifact, python, folder, levels=False)
     return trials, skipped
 
 
-def _pythons() -> list[str]:
-    """Interpreters on ``PATH`` that start and can make environments, and the one that runs this."""
-    found = [sys.executable]
+def _others() -> list[str]:
+    """Interpreters of other versions on ``PATH`` that start and can make environments."""
+    found = []
     for name in PYTHONS:
         path = shutil.which(name)
         if path is None or name == f"python3.{sys.version_info.minor}":
@@ -93,7 +96,8 @@ def _pythons() -> list[str]:
     return found
 
 
-def _try(artifact: Artifact, python: str, folder: Path) -> Trial:
+def _try(artifact: Artifact, python: str, folder: Path, *, levels: bool) -> list[Trial]:
+    """Run the smoke suite in a new environment; with ``levels``, on each instruction set that the machine has."""
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
     inside = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
@@ -101,7 +105,9 @@ def _try(artifact: Artifact, python: str, folder: Path) -> Trial:
     subprocess.run([*pip, "install", str(artifact.path)], check=True)
     subprocess.run([*pip, "check"], check=True, stdout=sys.stderr)
     # `-I`: neither the checkout nor the user's packages are seen.
-    return _smoke(artifact, [inside, "-I"], {})
+    best = _smoke(artifact, [inside, "-I"], {})
+    lower = LEVELS[: LEVELS.index(best.facts["isa"])] if levels and best.facts["isa"] in LEVELS else ()
+    return [best, *(_smoke(artifact, [inside, "-I"], {"FASTNN_ISA": level}) for level in lower)]
 
 
 def _try_foreign(artifact: Artifact, python: str, folder: Path) -> Trial:
