@@ -27,7 +27,7 @@ $(VENV)/.venv-made:
 
 $(VENV)/.wheel-installed: $(VENV)/.venv-made $(SOURCES)
 	rm -rf dist
-	$(BIN)/maturin build --release --out dist
+	$(BIN)/maturin build --release --compression-level 9 --out dist
 	$(PIP) install --force-reinstall --no-deps dist/*.whl
 	$(PIP) install "$$(ls dist/*.whl)[plot]"
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -52,7 +53,7 @@ def build_all(tree: Path, dist: Path) -> list[str]:
     """
     skipped = []
     _maturin(tree, "sdist", "--out", str(dist))
-    wheel = ("build", "--release", "--locked", "--out", str(dist))
+    wheel = ("build", "--release", "--locked", "--compression-level", "9", "--out", str(dist))
     if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
         _maturin(tree, *wheel, "--zig", "--compatibility", MANYLINUX)
         if _has_target(MUSL_TARGET):
@@ -88,5 +89,7 @@ def _has_target(target: str) -> bool:
 
 
 def _maturin(tree: Path, *arguments: str) -> None:
-    # Standard output is for the report.
-    subprocess.run([sys.executable, "-m", "maturin", *arguments], cwd=tree, check=True, stdout=sys.stderr)
+    # It looks for zig by the first Python of `PATH`. Standard output is for the report.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [sys.executable, "-m", "maturin", *arguments]
+    subprocess.run(command, cwd=tree, check=True, stdout=sys.stderr, env={**os.environ, "PATH": path})

@@ -71,17 +71,16 @@ def main() -> None:
         sys.exit(f"release-check: expected wheels in {dist}; got none")
 
     failures += check_metadata(made)
-    trials, untried = trial.run_all(made, WORK / "env")
-    skipped += untried
-    failures += trial.differences(trials)
+    results = trial.run_all(made, WORK / "env")
+    failures += [*results.failures, *trial.differences(results.trials)]
 
     rows = [f"  {artifact.path.name}: {artifact.path.stat().st_size / 1e6:.2f} MB" for artifact in made]
-    rows += ["", *(f"  {one.describe()}" for one in trials), ""]
-    rows += [f"  not built or run here: {text}" for text in skipped]
+    rows += ["", *(f"  {one.describe()}" for one in results.trials), ""]
+    rows += [f"  not built or run here: {text}" for text in [*skipped, *results.skipped]]
     sys.stdout.write("\n".join(rows) + "\n")
     if failures:
         sys.exit("release-check: not ready\n" + "\n".join(f"- {failure}" for failure in failures))
-    sys.stdout.write(f"release-check: {len(made)} files, {len(trials)} trials, the same weights in all\n")
+    sys.stdout.write(f"release-check: {len(made)} files, {len(results.trials)} trials, the same weights in all\n")
 
 
 if __name__ == "__main__":

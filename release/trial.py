@@ -11,8 +11,9 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,29 +59,42 @@ def differences(trials: Sequence[Trial]) -> list[str]:
     return found
 
 
-def run_all(made: Sequence[Artifact], folder: Path) -> tuple[list[Trial], list[str]]:
-    """Try every file; return the trials, and what could not be tried here.
+@dataclass
+class Results:
+    """All trials, what could not be tried here, and what went wrong."""
+
+    trials: list[Trial] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def run(self, what: str, trial: Callable[[], list[Trial]]) -> None:
+        try:
+            self.trials += trial()
+        except (OSError, subprocess.CalledProcessError) as error:
+            self.failures.append(f"{what}: {error}")
+
+
+def run_all(made: Sequence[Artifact], folder: Path) -> Results:
+    """Try every file.
 
     A wheel for this system is tried with every CPython of ``PATH``, the sources with the one that runs this. For the
     musl and the ARM wheel, ``MUSL_PYTHON`` and ``ARM_PYTHON`` name interpreters that run here.
-
-    Raises:
-        subprocess.CalledProcessError: An installation or the smoke suite failed.
     """
-    trials, skipped = [], []
+    results = Results()
     for artifact in made:
+        name = artifact.path.name
         if artifact.is_musl or artifact.machine != platform.machine():
             variable, default, _ = FOREIGN["musl" if artifact.is_musl else "arm"]
             python = os.environ.get(variable, "") or shutil.which(default)
             if python:
-                trials.append(_try_foreign(artifact, python, folder))
+                results.run(name, partial(_try_foreign, artifact, python, folder))
             else:
-                skipped.append(f"smoke suite for {artifact.path.name}; {variable} names no interpreter")
-        else:
-            trials += _try(artifact, sys.executable, folder, levels=artifact.is_wheel)
-            for python in _others() if artifact.is_wheel else ():
-                trials += _try(artifact, python, folder, levels=False)
-    return trials, skipped
+                results.skipped.append(f"smoke suite for {name}; {variable} names no interpreter")
+            continue
+        results.run(name, partial(_try, artifact, sys.executable, folder, levels=artifact.is_wheel))
+        for python in _others() if artifact.is_wheel else ():
+            results.run(f"{name} with {python}", partial(_try, artifact, python, folder, levels=False))
+    return results
 
 
 def _others() -> list[str]:
@@ -110,7 +124,7 @@ def _try(artifact: Artifact, python: str, folder: Path, *, levels: bool) -> list
     return [best, *(_smoke(artifact, [inside, "-I"], {"FASTNN_ISA": level}) for level in lower)]
 
 
-def _try_foreign(artifact: Artifact, python: str, folder: Path) -> Trial:
+def _try_foreign(artifact: Artifact, python: str, folder: Path) -> list[Trial]:
     """Have this machine's pip unpack what the other one's would, and run the smoke suite with that on the path."""
     shutil.rmtree(folder, ignore_errors=True)
     print_version = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -119,7 +133,7 @@ def _try_foreign(artifact: Artifact, python: str, folder: Path) -> Trial:
     command = [sys.executable, "-m", "pip", "--quiet", "install", "--target", str(folder), "--only-binary", ":all:"]
     command += ["--python-version", done.stdout.strip(), *(f"--platform={name}" for name in platforms)]
     subprocess.run([*command, str(artifact.path)], check=True)
-    return _smoke(artifact, [python, "-P"], {"PYTHONPATH": str(folder)})
+    return [_smoke(artifact, [python, "-P"], {"PYTHONPATH": str(folder)})]
 
 
 def _smoke(artifact: Artifact, python: Sequence[str], environment: dict[str, str]) -> Trial:
