@@ -11,7 +11,7 @@ static OWNER: AtomicI64 = AtomicI64::new(NONE);
 
 /// Claim the module for the interpreter that imports it.
 ///
-/// CPython itself refuses in an interpreter with a GIL of its own, before this is called.
+/// `CPython` itself refuses in an interpreter with a GIL of its own, before this is called.
 ///
 /// # Errors
 /// `ImportError` if another interpreter of the process has imported it.
