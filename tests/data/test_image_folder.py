@@ -102,7 +102,7 @@ def test_without_pillow(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError) as caught:
         ImageFolder(root)
-    assert str(caught.value) == "ImageFolder needs Pillow: pip install fastnn[images]"
+    assert str(caught.value) == "ImageFolder needs Pillow: pip install fastnn-cpu[images]"
     assert ImageFolder(root, loader=str)[0][1] == 0
 
 

@@ -118,7 +118,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image  # noqa: PLC0415
     except ImportError as error:
-        raise ImportError("ImageFolder needs Pillow: pip install fastnn[images]") from error
+        raise ImportError("ImageFolder needs Pillow: pip install fastnn-cpu[images]") from error
     return Image
 
 

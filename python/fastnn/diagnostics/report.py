@@ -149,7 +149,7 @@ def new_figure(where: str, width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError as error:
-        raise ImportError(f"{where} needs matplotlib: pip install fastnn[plot]") from error
+        raise ImportError(f"{where} needs matplotlib: pip install fastnn-cpu[plot]") from error
     # Figures in IPython and notebooks show themselves; pyplot would keep every one of them alive.
     return Figure(figsize=(width, height), layout="constrained")
 

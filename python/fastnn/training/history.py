@@ -61,7 +61,7 @@ class History(Mapping[str, list[float]]):
             from matplotlib.figure import Figure  # noqa: PLC0415
             from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
         except ImportError as error:
-            raise ImportError("History.plot needs matplotlib: pip install fastnn[plot]") from error
+            raise ImportError("History.plot needs matplotlib: pip install fastnn-cpu[plot]") from error
         names = [name for name in self._values if name != "seconds" and not name.startswith("val_")]
         names += [name[4:] for name in self._values if name.startswith("val_") and name[4:] not in self._values]
         if not self.epochs:

@@ -63,7 +63,7 @@ class LRRangeTest:
         try:
             from matplotlib.figure import Figure  # noqa: PLC0415
         except ImportError as error:
-            raise ImportError("LRRangeTest.plot needs matplotlib: pip install fastnn[plot]") from error
+            raise ImportError("LRRangeTest.plot needs matplotlib: pip install fastnn-cpu[plot]") from error
         # Figures in IPython and notebooks show themselves; pyplot would keep every one of them alive.
         figure = Figure(figsize=(5.4, 3.4), layout="constrained")
         axes = figure.subplots()

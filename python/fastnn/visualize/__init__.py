@@ -257,7 +257,7 @@ def _figure(where: str, columns: float, rows: float) -> Any:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError as error:
-        raise ImportError(f"{where} needs matplotlib: pip install fastnn[plot]") from error
+        raise ImportError(f"{where} needs matplotlib: pip install fastnn-cpu[plot]") from error
     # Figures in IPython and notebooks show themselves; pyplot would keep every one of them alive.
     return Figure(figsize=(max(2.0, _INCHES * columns), max(1.0, _INCHES * rows)), layout="constrained")
 

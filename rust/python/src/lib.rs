@@ -19,6 +19,7 @@ mod grad_mode;
 mod group_step;
 mod in_place;
 mod index;
+mod interpreter;
 mod joining;
 mod losses;
 mod methods;
@@ -40,6 +41,8 @@ mod values;
 
 use pyo3::prelude::*;
 
+// Without the GIL, two threads could change a tensor at once: small ops run with it (`gil::held`), and an object that one
+// thread changes would be refused to another (`Tensor`, `Slots`, `Undo`). A free-threaded interpreter turns it on.
 #[pymodule(name = "_core", gil_used = true)]
 mod core_module {
     use fastnn_core::DType;
@@ -123,6 +126,7 @@ mod core_module {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::interpreter::claim(module.py())?;
         fastnn_core::interrupt::look_with(crate::gil::look);
         for dtype in [DType::F32, DType::F64, DType::I64, DType::Bool] {
             module.add(dtype.name(), crate::dtype::object(module.py(), dtype)?)?;
