@@ -3,6 +3,7 @@
 //! One binary holds every level. `FASTNN_ISA=portable|avx2|avx512` forces one that the machine has. All levels give the
 //! same bits: kernels use only correctly rounded operations in an order that their source fixes.
 
+pub mod fused;
 mod subnormal;
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -112,10 +113,16 @@ macro_rules! simd {
             {
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-                fn avx512 $(<$t: $bound $(, $u: $ubound)?>)? ($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+                fn avx512 $(<$t: $bound $(, $u: $ubound)?>)? ($($arg: $ty),*) $(-> $ret)? {
+                    $crate::simd::fused::assume(true);
+                    body($($arg),*)
+                }
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx2,fma,bmi2")]
-                fn avx2 $(<$t: $bound $(, $u: $ubound)?>)? ($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+                fn avx2 $(<$t: $bound $(, $u: $ubound)?>)? ($($arg: $ty),*) $(-> $ret)? {
+                    $crate::simd::fused::assume(true);
+                    body($($arg),*)
+                }
                 match $crate::simd::level() {
                     // SAFETY: the level is never above what the machine was found to have.
                     $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
@@ -124,6 +131,7 @@ macro_rules! simd {
                     $crate::simd::Level::Portable => {}
                 }
             }
+            $crate::simd::fused::assume(false);
             body($($arg),*)
         }
     )+};

@@ -43,6 +43,12 @@ impl Drop for Flush {
     }
 }
 
+/// Whether subnormals are zeros on this thread.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn is_flushing() -> bool {
+    control() & FLUSH == FLUSH
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn control() -> u32 {
