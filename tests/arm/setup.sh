@@ -44,7 +44,7 @@ fi
 version=$(basename "$(ls -d "$arm"/root/usr/bin/python3.*[0-9])")
 [ -e "$arm/site/.made" ] || {
     "$arm/tools/bin/python" -m pip install -q --target "$arm/site" --only-binary=:all: --platform manylinux_2_28_aarch64 \
-        --platform manylinux2014_aarch64 --python-version "${version#python}" numpy pytest hypothesis
+        --platform manylinux2014_aarch64 --python-version "${version#python}" numpy tqdm pytest hypothesis
     touch "$arm/site/.made"
 }
 

@@ -108,7 +108,7 @@ mod core_module {
     #[pymodule_export]
     use crate::reduce::equal;
     #[pymodule_export]
-    use crate::settings::{bump_config, config_version, get_num_threads, isa, set_num_threads};
+    use crate::settings::{bump_config, config_version, get_num_threads, isa, lacking_instructions, set_num_threads};
     #[pymodule_export]
     use crate::step::{Planner, unplannable};
     #[pymodule_export]

@@ -48,3 +48,9 @@ pub fn isa() -> &'static str {
         simd::Level::Avx512 => "avx512",
     }
 }
+
+/// What an x86 processor lacks of AVX2's level: kernels are several times slower without.
+#[pyfunction]
+pub fn lacking_instructions() -> Vec<&'static str> {
+    simd::lacking()
+}

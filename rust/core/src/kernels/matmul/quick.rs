@@ -167,3 +167,87 @@ pub(super) unsafe fn tile<const ROWS: usize, const COLUMNS: bool, const TAIL: bo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{MatRef, matmul};
+    use super::*;
+    use crate::kernels::testing::on_all_levels;
+    use crate::rng::Draw;
+    use crate::simd::Flush;
+
+    const SIZE: (usize, usize, usize) = (5, 19, 61);
+
+    type Kind = (&'static str, fn(u32) -> f32, bool);
+    /// Names, numbers of random words, and whether their products stay within the normal numbers.
+    const KINDS: [Kind; 9] = [
+        ("uniform", |w| w as f32 / 2_147_483_648.0 - 1.0, true),
+        // Whose sums are often halfway, exactly.
+        ("few digits", |w| (w % 8192) as f32 / 4096.0 + if w % 3 == 0 { 1.0 / 8_388_608.0 } else { 0.0 }, true),
+        ("one or zero", |w| f32::from(u8::from(w.is_multiple_of(2))), true),
+        ("all zero", |_| 0.0, true),
+        ("small", |w| f32::from_bits(w & 0x8003_FFFF | 0x2000_0000), false),
+        ("subnormal", |w| f32::from_bits(w & 0x8003_FFFF), false),
+        ("large", |w| f32::from_bits(w & 0x803F_FFFF | 0x7E80_0000), false),
+        ("infinite", |w| if w % 50 == 0 { f32::INFINITY } else { 1.0 }, false),
+        ("any bits", f32::from_bits, false),
+    ];
+
+    fn numbers(len: usize, stream: u32, kind: Kind) -> Vec<f32> {
+        let draw = Draw { seed: 3, stream, call: 0 };
+        (0..len as u64).map(|i| kind.1(draw.block(i)[0])).collect()
+    }
+
+    fn product(a: &[f32], b: &[f32]) -> Vec<u32> {
+        let (m, n, k) = SIZE;
+        let mut c = vec![0.25; m * n];
+        matmul(SIZE, a, (k, 1), b, (n, 1), &mut c, n, true);
+        c.iter().map(|c| if c.is_nan() { u32::MAX } else { c.to_bits() }).collect()
+    }
+
+    #[test]
+    fn awkward_numbers_have_the_bits_of_the_instruction() {
+        let (m, n, k) = SIZE;
+        for of_a in KINDS {
+            for of_b in KINDS {
+                let (a, b) = (numbers(m * k, 1, of_a), numbers(k * n, 2, of_b));
+                let expected: Vec<u32> = (0..m * n)
+                    .map(|i| {
+                        let sum = (0..k).fold(0.0_f32, |sum, p| a[i / n * k + p].mul_add(b[p * n + i % n], sum));
+                        if (0.25 + sum).is_nan() { u32::MAX } else { (0.25 + sum).to_bits() }
+                    })
+                    .collect();
+                assert!(on_all_levels(|| product(&a, &b)) == expected, "{} · {}", of_a.0, of_b.0);
+                on_all_levels(|| {
+                    let _flush = Flush::begin();
+                    product(&a, &b)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_normal_numbers_is_seen() {
+        let (m, n, k) = SIZE;
+        let fits = |a: &[f32], b: &[f32], turned: bool| {
+            let at = |ptr: *const f32, rows: usize, cols: usize| {
+                let (row_stride, col_stride) = if turned { (1, rows as isize) } else { (cols as isize, 1) };
+                MatRef { ptr, row_stride, col_stride }
+            };
+            let (a, b) = (at(a.as_ptr(), m, k), at(b.as_ptr(), k, n));
+            let p = Product { m, n, k, a, b, c: std::ptr::null_mut(), ldc: n, accumulate: false, one_block: false };
+            // SAFETY: A and B are as long as their sizes.
+            unsafe { is_within(&p) }
+        };
+        let one = |kind: Kind| (numbers(m * k, 1, kind), numbers(k * n, 2, kind));
+        for kind in KINDS {
+            let ((a, b), ones) = (one(kind), (vec![1.0; m * k], vec![1.0; k * n]));
+            for turned in [false, true] {
+                assert_eq!(fits(&a, &b, turned), kind.2, "{}", kind.0);
+                // With ones, small numbers make no smaller sums.
+                let fit = kind.2 || kind.0 == "small";
+                assert_eq!([fits(&a, &ones.1, turned), fits(&ones.0, &b, turned)], [fit; 2], "{}", kind.0);
+            }
+        }
+    }
+}

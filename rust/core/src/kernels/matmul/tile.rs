@@ -54,12 +54,14 @@ const MAX_GROUPS: usize = 4;
 // The pointer goes through the block as a number; nothing reads what it points to.
 #[allow(clippy::pointers_in_nomem_asm_block)]
 #[inline(always)]
-fn opaque<T>(mut ptr: *const T) -> *const T {
+fn opaque<T>(ptr: *const T) -> *const T {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: no instruction; the register keeps its value.
-    unsafe {
-        std::arch::asm!("/* {} */", inout(reg) ptr, options(pure, nomem, nostack, preserves_flags));
-    }
+    let ptr = {
+        let mut ptr = ptr;
+        // SAFETY: no instruction; the register keeps its value.
+        unsafe { std::arch::asm!("/* {} */", inout(reg) ptr, options(pure, nomem, nostack, preserves_flags)) };
+        ptr
+    };
     ptr
 }
 
