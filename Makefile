@@ -11,7 +11,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-numpy test-peers ruff mypy stubtest wheel-check release-check workflow-check clean
+.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-numpy test-peers test-arm wheel-arm ruff mypy stubtest wheel-check release-check workflow-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -115,6 +115,18 @@ test-numpy: $(VENV)/numpy-oldest/.made $(VENV)/numpy-newest/.made ## some tests 
 
 test-peers: build $(VENV)/.peers ## install the peers, then run the tests that compare with them, too
 	$(BIN)/python -m pytest
+
+# What these need (Debian's rustc with the standard library for ARM, Python for ARM, zig, an emulator) they unpack there.
+ARM := target/arm
+
+test-arm: build $(VENV)/.test-tools ## tests of engine and wheel for 64-bit ARM Linux, emulated: half an hour
+	mkdir -p $(ARM)
+	$(BIN)/python -m tests.bits >$(ARM)/here.json
+	BITS=$(abspath $(ARM)/here.json) tests/arm/run.sh $(ARM) wheel python core
+
+wheel-arm: ## build the wheel for 64-bit ARM Linux (manylinux2014) into dist/
+	tests/arm/run.sh $(ARM) wheel
+	mkdir -p dist && cp $(ARM)/dist/*.whl dist/
 
 ruff: build $(VENV)/.test-tools ## lint and format, check only
 	$(BIN)/ruff check

@@ -7,7 +7,7 @@ from importlib import import_module
 from math import inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
-from fastnn import autograd, nn, optim
+from fastnn import _processor, autograd, nn, optim
 from fastnn._core import (
     Tensor,
     __version__,
@@ -147,6 +147,8 @@ _register_threads()
 float = float32
 double = float64
 long = int64
+
+_processor.warn_if_slow(_processor.lacking_instructions())
 
 # Imported when first used, so that `import fastnn` is quick.
 _LAZY = {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use crate::kernels::math;
+use crate::simd::fused;
 
 /// Virtual lanes of every reduction: 1 AVX-512, 2 AVX2 or 4 NEON registers of f32. Fixed, so that sums have the same
 /// bits on every instruction set.
@@ -148,7 +149,7 @@ macro_rules! impl_float {
             }
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {
-                $t::mul_add(self, a, b)
+                fused::$t(self, a, b)
             }
             #[inline(always)]
             fn sqrt(self) -> Self {

@@ -19,6 +19,9 @@
 //! double precision. Products accumulate one chain of fused multiply-adds per output element, the inner index ascending, and add
 //! up the chunks of a long one.
 
+// Tests compare with the system's functions.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod data;
 pub mod element;
 pub mod error;

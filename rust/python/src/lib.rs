@@ -112,8 +112,8 @@ mod core_module {
     use crate::reduce::equal;
     #[pymodule_export]
     use crate::settings::{
-        bump_config, config_version, get_num_cores, get_num_threads, get_requested_threads, isa, set_num_threads,
-        set_requested_threads, set_whole_teams, team_counts,
+        bump_config, config_version, get_num_cores, get_num_threads, get_requested_threads, isa, lacking_instructions,
+        set_num_threads, set_requested_threads, set_whole_teams, team_counts,
     };
     #[pymodule_export]
     use crate::step::{Planner, unplannable};

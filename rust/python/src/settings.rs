@@ -98,6 +98,12 @@ pub fn isa() -> &'static str {
     }
 }
 
+/// What an x86 processor lacks of AVX2's level: kernels are several times slower without.
+#[pyfunction]
+pub fn lacking_instructions() -> Vec<&'static str> {
+    simd::lacking()
+}
+
 /// For threadpoolctl, which calls a library's plain C functions.
 mod plain {
     use fastnn_core::threads;

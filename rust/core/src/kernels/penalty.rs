@@ -63,7 +63,7 @@ impl Penalty {
     pub fn is_negligible(&self, n: usize) -> bool {
         let most = match self {
             Self::Elastic { l1, l2 } => l1 * SMALL + l2 * SMALL * SMALL,
-            Self::Power(power) => power.strength * SMALL.powf(power.p),
+            Self::Power(power) => power.strength * Float::pow(SMALL, power.p),
         };
         most * n as f64 <= 1e15
     }

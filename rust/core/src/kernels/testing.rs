@@ -21,6 +21,12 @@ pub fn random<T: Float>(len: usize, seed: u64) -> Vec<T> {
         .collect()
 }
 
+/// The step of a sweep over many arguments: 40 times as long where an emulated processor, which sets `FASTNN_EMULATED`, would take
+/// many minutes.
+pub fn sweep_step(step: usize) -> usize {
+    if std::env::var_os("FASTNN_EMULATED").is_some() { 40 * step + 1 } else { step }
+}
+
 /// The bits of every element.
 pub fn bits<T: Float>(x: &[T]) -> Vec<u64> {
     x.iter().map(|x| x.to_f64().to_bits()).collect()

@@ -38,6 +38,16 @@ fn turn_tile<T: Element>(vectors: bool, src: &[T], stride: usize, dst: &mut [T],
         // SAFETY: as above, with eight bytes.
         return unsafe { x86::turn_doubles(src.as_ptr().cast(), stride, dst.as_mut_ptr().cast(), dst_stride) };
     }
+    #[cfg(target_arch = "aarch64")]
+    if size_of::<T>() == 4 {
+        // SAFETY: NEON is part of the target; a tile of elements of four bytes lies in both slices, checked above.
+        return unsafe { neon::turn_words(src.as_ptr().cast(), stride, dst.as_mut_ptr().cast(), dst_stride) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    if size_of::<T>() == 8 {
+        // SAFETY: as above, with eight bytes.
+        return unsafe { neon::turn_doubles(src.as_ptr().cast(), stride, dst.as_mut_ptr().cast(), dst_stride) };
+    }
     let _ = vectors;
     for j in 0..TILE {
         for i in 0..TILE {
@@ -103,6 +113,57 @@ mod x86 {
                 unsafe {
                     _mm256_storeu_pd(dst.add(j * dst_stride + i), _mm256_unpacklo_pd(a, b));
                     _mm256_storeu_pd(dst.add((j + 1) * dst_stride + i), _mm256_unpackhi_pd(a, b));
+                }
+            }
+        }
+    }
+}
+
+/// The same by NEON.
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use std::arch::aarch64::{
+        float64x2_t, vld1q_f32, vld1q_f64, vreinterpretq_f64_f32, vst1q_f64, vtrn1q_f32, vtrn1q_f64, vtrn2q_f32,
+        vtrn2q_f64,
+    };
+
+    /// Turn 8 × 8 elements of four bytes.
+    ///
+    /// # Safety
+    /// `src` and `dst` hold 8 rows of 8 elements, `stride` and `dst_stride` apart.
+    #[inline(always)]
+    pub unsafe fn turn_words(src: *const f32, stride: usize, dst: *mut f32, dst_stride: usize) {
+        for (i, j) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
+            // SAFETY: four rows and columns of the tile, and of the turned one.
+            unsafe {
+                let row = |k: usize| vld1q_f32(src.add((i + k) * stride + j));
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                // Columns 0 and 2, 1 and 3, of two rows each.
+                let wide =
+                    |even: bool, a, b| vreinterpretq_f64_f32(if even { vtrn1q_f32(a, b) } else { vtrn2q_f32(a, b) });
+                let (even, odd) = ([wide(true, a, b), wide(true, c, d)], [wide(false, a, b), wide(false, c, d)]);
+                let put = |k: usize, column: float64x2_t| vst1q_f64(dst.add((j + k) * dst_stride + i).cast(), column);
+                put(0, vtrn1q_f64(even[0], even[1]));
+                put(1, vtrn1q_f64(odd[0], odd[1]));
+                put(2, vtrn2q_f64(even[0], even[1]));
+                put(3, vtrn2q_f64(odd[0], odd[1]));
+            }
+        }
+    }
+
+    /// Turn 8 × 8 elements of eight bytes.
+    ///
+    /// # Safety
+    /// `src` and `dst` hold 8 rows of 8 elements, `stride` and `dst_stride` apart.
+    #[inline(always)]
+    pub unsafe fn turn_doubles(src: *const f64, stride: usize, dst: *mut f64, dst_stride: usize) {
+        for j in (0..8).step_by(2) {
+            for i in (0..8).step_by(2) {
+                // SAFETY: two rows and columns of the tile, and of the turned one.
+                unsafe {
+                    let (a, b) = (vld1q_f64(src.add(i * stride + j)), vld1q_f64(src.add((i + 1) * stride + j)));
+                    vst1q_f64(dst.add(j * dst_stride + i), vtrn1q_f64(a, b));
+                    vst1q_f64(dst.add((j + 1) * dst_stride + i), vtrn2q_f64(a, b));
                 }
             }
         }

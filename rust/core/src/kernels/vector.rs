@@ -7,6 +7,8 @@
 mod x86;
 
 use crate::element::Float;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::fused;
 
 /// Hint that a line will soon be read or written.
 #[inline(always)]
@@ -17,7 +19,12 @@ pub(crate) fn prefetch<T>(line: *const T) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(line.cast());
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint, which never faults.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(readonly, nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = line;
 }
 
@@ -110,6 +117,8 @@ pub trait Lanes: Float {
     fn mantissa(self) -> Self;
     /// Four bits, of which `first` is the lowest.
     fn four_bits(self, first: u32) -> usize;
+    /// `x·a + b` of each lane, rounded once, by what the compiler's target guarantees; N is a multiple of 4.
+    fn mul_add_lanes<const N: usize>(x: [Self; N], a: [Self; N], b: [Self; N]) -> [Self; N];
 }
 
 impl Lanes for f32 {
@@ -132,6 +141,13 @@ impl Lanes for f32 {
     fn four_bits(self, first: u32) -> usize {
         (self.to_bits() >> first) as usize % 16
     }
+    #[inline(always)]
+    fn mul_add_lanes<const N: usize>(x: [Self; N], a: [Self; N], b: [Self; N]) -> [Self; N] {
+        #[cfg(target_arch = "x86_64")]
+        return fused::f32_lanes(x, a, b);
+        #[cfg(not(target_arch = "x86_64"))]
+        std::array::from_fn(|i| Float::mul_add(x[i], a[i], b[i]))
+    }
 }
 
 impl Lanes for f64 {
@@ -153,6 +169,13 @@ impl Lanes for f64 {
     #[inline(always)]
     fn four_bits(self, first: u32) -> usize {
         (self.to_bits() >> first) as usize % 16
+    }
+    #[inline(always)]
+    fn mul_add_lanes<const N: usize>(x: [Self; N], a: [Self; N], b: [Self; N]) -> [Self; N] {
+        #[cfg(target_arch = "x86_64")]
+        return fused::f64_lanes(x, a, b);
+        #[cfg(not(target_arch = "x86_64"))]
+        std::array::from_fn(|i| Float::mul_add(x[i], a[i], b[i]))
     }
 }
 
@@ -177,11 +200,13 @@ macro_rules! registers {
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
                 unsafe fn avx512<$t: $crate::kernels::vector::Lanes $(+ $bound)?>($($arg: $ty),*) {
+                    $crate::simd::fused::assume(true);
                     // SAFETY: compiled for this register.
                     unsafe { body::<$t, $t::Avx512>($($arg),*) }
                 }
                 #[target_feature(enable = "avx2,fma,bmi2")]
                 unsafe fn avx2<$t: $crate::kernels::vector::Lanes $(+ $bound)?>($($arg: $ty),*) {
+                    $crate::simd::fused::assume(true);
                     // SAFETY: compiled for this register.
                     unsafe { body::<$t, $t::Avx2>($($arg),*) }
                 }
@@ -193,6 +218,7 @@ macro_rules! registers {
                     $crate::simd::Level::Portable => {}
                 }
             }
+            $crate::simd::fused::assume(false);
             // SAFETY: needs no instruction set.
             unsafe { body::<$t, $t::Plain>($($arg),*) }
         }
@@ -249,11 +275,7 @@ impl<T: Lanes, const LANES: usize> Vector for Plain<T, LANES> {
     }
     #[inline(always)]
     unsafe fn mul_add(self, a: Self, b: Self) -> Self {
-        let mut lanes = self.0;
-        for ((lane, &a), &b) in lanes.iter_mut().zip(&a.0).zip(&b.0) {
-            *lane = lane.mul_add(a, b);
-        }
-        Self(lanes)
+        Self(T::mul_add_lanes(self.0, a.0, b.0))
     }
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {

@@ -19,7 +19,7 @@ use smallvec::smallvec;
 
 use super::binary::Arithmetic;
 use super::{Grads, Op, Outputs, Run, Saves, apply, cast, ge_scalar, masked_fill, mul, neg};
-use crate::element::{DType, Element};
+use crate::element::{DType, Element, Float};
 use crate::error::{Error, Result};
 use crate::kernels::unary;
 use crate::tensor::layout::Layout;
@@ -226,7 +226,7 @@ impl Op for WithScalar {
             (Arithmetic::Div, false) => div_scalar(g, s)?,
             (Arithmetic::Div, true) => neg(&super::div(&mul(g, cx.output(0))?, cx.input(0))?)?,
             (Arithmetic::Pow, true) => {
-                let log = s.to_f64().ln();
+                let log = Float::ln(s.to_f64());
                 let grad = mul(g, &mul_scalar(cx.output(0), log)?)?;
                 if s.to_f64() == 0.0 { masked_fill(&grad, &ge_scalar(cx.input(0), 0)?, 0)? } else { grad }
             }

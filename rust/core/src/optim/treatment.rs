@@ -35,7 +35,7 @@ impl Noise {
     /// The standard deviation after `t` updates.
     #[must_use]
     pub fn std(&self, t: u64) -> f64 {
-        (self.eta / (1.0 + t as f64).powf(self.gamma)).sqrt()
+        (self.eta / Float::pow(1.0 + t as f64, self.gamma)).sqrt()
     }
 }
 
@@ -196,7 +196,7 @@ simd! {
         } else {
             for x in whole {
                 for (lane, &x) in lanes.iter_mut().zip(x) {
-                    *lane = x.to_f64().mul_add(x.to_f64(), *lane);
+                    *lane = Float::mul_add(x.to_f64(), x.to_f64(), *lane);
                 }
             }
         }

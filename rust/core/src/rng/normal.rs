@@ -59,7 +59,7 @@ pub(crate) fn of_block<T: Float>(words: [u32; 4]) -> [T; 4] {
 fn of_block_wide<T: Float>(words: [u64; 4]) -> [T; 2] {
     let u = (high53(words[0], words[1]) + 0.5) * TWO_M53;
     let angle = std::f64::consts::TAU * (high53(words[2], words[3]) * TWO_M53);
-    let radius = (-2.0 * u.ln()).sqrt();
+    let radius = (-2.0 * Float::ln(u)).sqrt();
     [T::from_f64(radius * Float::cos(angle)), T::from_f64(radius * Float::sin(angle))]
 }
 

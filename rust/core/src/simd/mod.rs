@@ -3,6 +3,7 @@
 //! One binary holds every level. `FASTNN_ISA=portable|avx2|avx512` forces one that the machine has. All levels give the
 //! same bits: kernels use only correctly rounded operations in an order that their source fixes.
 
+pub mod fused;
 mod subnormal;
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,7 +14,7 @@ pub use subnormal::Flush;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// What the compiler's target guarantees.
+    /// What the compiler's target guarantees: SSE2 on x86-64, NEON on 64-bit ARM.
     Portable = 1,
     /// x86-64 with AVX2 and FMA.
     Avx2 = 2,
@@ -48,13 +49,28 @@ fn find_level() -> Level {
     found
 }
 
+/// What this processor lacks of [`Level::Avx2`], by the names that Linux has for it in `/proc/cpuinfo`.
+#[must_use]
+pub fn lacking() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let found = [
+            ("avx2", is_x86_feature_detected!("avx2")),
+            ("fma", is_x86_feature_detected!("fma")),
+            ("bmi2", is_x86_feature_detected!("bmi2")),
+        ];
+        found.into_iter().filter(|&(_, there)| !there).map(|(name, _)| name).collect()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}
+
 /// The highest level that this machine has.
 #[must_use]
 pub fn best_level() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
-        let avx2 =
-            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2");
+        let avx2 = lacking().is_empty();
         let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
@@ -112,10 +128,16 @@ macro_rules! simd {
             {
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-                fn avx512 $(<$t: $bound $(, $u: $ubound)?>)? ($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+                fn avx512 $(<$t: $bound $(, $u: $ubound)?>)? ($($arg: $ty),*) $(-> $ret)? {
+                    $crate::simd::fused::assume(true);
+                    body($($arg),*)
+                }
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx2,fma,bmi2")]
-                fn avx2 $(<$t: $bound $(, $u: $ubound)?>)? ($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+                fn avx2 $(<$t: $bound $(, $u: $ubound)?>)? ($($arg: $ty),*) $(-> $ret)? {
+                    $crate::simd::fused::assume(true);
+                    body($($arg),*)
+                }
                 match $crate::simd::level() {
                     // SAFETY: the level is never above what the machine was found to have.
                     $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
@@ -124,6 +146,7 @@ macro_rules! simd {
                     $crate::simd::Level::Portable => {}
                 }
             }
+            $crate::simd::fused::assume(false);
             body($($arg),*)
         }
     )+};

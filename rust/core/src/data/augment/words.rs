@@ -33,7 +33,7 @@ impl Words {
 
     /// low + (high − low)·unit
     pub(super) fn between(&mut self, (low, high): (f64, f64)) -> f64 {
-        (high - low).mul_add(self.unit(), low)
+        Float::mul_add(high - low, self.unit(), low)
     }
 
     /// exp of a number between the logarithms: ratios and their inverses are equally likely.
@@ -73,7 +73,7 @@ impl Words {
         let c = 1.0 / (9.0 * d).sqrt();
         loop {
             let z = self.normals()[0];
-            let root = c.mul_add(z, 1.0);
+            let root = Float::mul_add(c, z, 1.0);
             let v = root * root * root;
             if v > 0.0 && self.ln_unit() < 0.5 * z * z + d * (1.0 - v + Float::ln(v)) {
                 return Float::ln(d * v) + boost;

@@ -1,6 +1,7 @@
 //! Images read at other places: out(x, y) ← in(at(x, y)), between four pixels or from the nearest one.
 
 use super::{CHUNK, Sampled, at_least, at_most, chunks, copy, put, reverse};
+use crate::element::Float;
 use crate::kernels::vector::registers;
 use crate::reserve::resize;
 use crate::simd;
@@ -80,7 +81,8 @@ fn places<T: Sampled>(at: At<'_, T>, x: usize, y: usize, ow: usize) -> ([T; CHUN
     match at {
         At::Affine(m) => {
             let row = f64::from(y as i32);
-            let (first_x, first_y) = (T::from_f64(m[1].mul_add(row, m[2])), T::from_f64(m[4].mul_add(row, m[5])));
+            let (first_x, first_y) =
+                (T::from_f64(Float::mul_add(m[1], row, m[2])), T::from_f64(Float::mul_add(m[4], row, m[5])));
             let (step_x, step_y) = (T::from_f64(m[0]), T::from_f64(m[3]));
             let first = T::from_f64(f64::from(x as i32));
             for k in 0..CHUNK {

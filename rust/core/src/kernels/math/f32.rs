@@ -12,6 +12,8 @@
 use std::f32::consts::LOG2_E;
 use std::f64::consts::FRAC_PI_2;
 
+use crate::simd::fused::{f32 as fma, f64_within as fma_f64};
+
 /// Adding 1.5 · 2²³ rounds to an integer, which is then in the low bits: vectorises everywhere, unlike `round`.
 const ROUND: f32 = 12_582_912.0;
 /// The same for f64: 1.5 · 2⁵².
@@ -26,7 +28,7 @@ const LN2_LO: f32 = 1.428_606_8e-6;
 fn polynomial<const N: usize>(x: f32, c: [f32; N]) -> f32 {
     let mut sum = c[N - 1];
     for i in (0..N - 1).rev() {
-        sum = sum.mul_add(x, c[i]);
+        sum = fma(sum, x, c[i]);
     }
     sum
 }
@@ -35,7 +37,7 @@ fn polynomial<const N: usize>(x: f32, c: [f32; N]) -> f32 {
 fn polynomial_f64<const N: usize>(x: f64, c: [f64; N]) -> f64 {
     let mut sum = c[N - 1];
     for i in (0..N - 1).rev() {
-        sum = sum.mul_add(x, c[i]);
+        sum = fma_f64(sum, x, c[i]);
     }
     sum
 }
@@ -49,9 +51,9 @@ fn power_of_two(k: i32) -> f32 {
 /// (k, r) with x = k·ln 2 + r and |r| ≤ ½ ln 2 (Cody & Waite), for |x| < 10⁵.
 #[inline(always)]
 fn split_exponent(x: f32) -> (i32, f32) {
-    let shifted = x.mul_add(LOG2_E, ROUND);
+    let shifted = fma(x, LOG2_E, ROUND);
     let k = shifted - ROUND;
-    let r = k.mul_add(-LN2_LO, k.mul_add(-LN2_HI, x));
+    let r = fma(k, -LN2_LO, fma(k, -LN2_HI, x));
     ((shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32), r)
 }
 
@@ -74,10 +76,10 @@ pub fn exp(x: f32) -> f32 {
 fn exp_m1_within(x: f32) -> f32 {
     let (k, r) = split_exponent(x);
     let q = polynomial(r, [0.5, 0.166_666_66, 0.041_666_485, 0.008_333_67, 0.001_393_248_9, 0.000_196_430_1]);
-    let p = (r * r).mul_add(q, r);
+    let p = fma(r * r, q, r);
     // 2ᵏ·(1 + p) − 1, at half size because 2¹²⁸ is no f32.
     let scale = power_of_two(k - 1);
-    let scaled = p.mul_add(scale, scale - 0.5) * 2.0;
+    let scaled = fma(p, scale, scale - 0.5) * 2.0;
     // Half of a subnormal p would lose a bit.
     if k == 0 { p } else { scaled }
 }
@@ -126,8 +128,8 @@ fn ln_parts(k: f32, f: f32) -> f32 {
         ],
     );
     // ln(1 + f) = f + f²·(−½ + f·p), with the low part of k·ln 2 among the small terms.
-    let small = (f * f).mul_add(f.mul_add(p, -0.5), k * LN2_LO);
-    k.mul_add(LN2_HI, f + small)
+    let small = fma(f * f, fma(f, p, -0.5), k * LN2_LO);
+    fma(k, LN2_HI, f + small)
 }
 
 /// (k·2²³, m) with x = 2ᵏm and ⅔ ≤ m < 4/3, for normal x > 0.
@@ -175,7 +177,7 @@ pub fn ln_1p(x: f32) -> f32 {
     // f = 2⁻ᵏ(1 + x) − 1 from x itself, so that what the sum has rounded away is not lost. 2⁻ᵏ is no normal number for
     // the largest x, where nothing was lost.
     let scale = f32::from_bits(1.0_f32.to_bits().wrapping_sub(k as u32));
-    let f = if x < 1e9 { x.mul_add(scale, scale - 1.0) } else { m - 1.0 };
+    let f = if x < 1e9 { fma(x, scale, scale - 1.0) } else { m - 1.0 };
     let inside = ln_ends(sum, ln_parts((k >> 23) as f32, f));
     // Also keeps the sign of −0.
     if x.abs() < 1e-8 { x } else { inside }
@@ -191,7 +193,7 @@ pub fn erf(x: f32) -> f32 {
         square,
         [0.128_379_15, -0.376_124_86, 0.112_816_93, -0.026_761_483, 0.004_985_106_6, -0.000_594_797_9],
     );
-    let inner = p.mul_add(x, x);
+    let inner = fma(p, x, x);
     // From 3.93 on, 1 is the nearest f32.
     let t = if x.abs() > 4.0 { 4.0 } else { x.abs() };
     let q = polynomial(
@@ -206,7 +208,7 @@ pub fn erf(x: f32) -> f32 {
             -0.000_011_230_942,
         ],
     );
-    let outer = (1.0 - exp(q.mul_add(t, -t))).copysign(x);
+    let outer = (1.0 - exp(fma(q, t, -t))).copysign(x);
     if x.abs() > 0.92 { outer } else { inner }
 }
 
@@ -229,9 +231,9 @@ fn split_quarter_turns(x: f32) -> (u64, f64) {
     const FRAC_PI_2_LO: f64 = 6.123_233_995_736_766e-17;
     let x = x.abs();
     let wide = f64::from(x);
-    let shifted = wide.mul_add(std::f64::consts::FRAC_2_PI, ROUND_F64);
+    let shifted = fma_f64(wide, std::f64::consts::FRAC_2_PI, ROUND_F64);
     let q = shifted - ROUND_F64;
-    let r = q.mul_add(-FRAC_PI_2_LO, q.mul_add(-FRAC_PI_2, wide));
+    let r = fma_f64(q, -FRAC_PI_2_LO, fma_f64(q, -FRAC_PI_2, wide));
 
     let bits = x.to_bits();
     let first = (bits >> 26 & 15) as usize;
@@ -300,7 +302,7 @@ pub fn sin_cos_eighth(x: f32) -> (f32, f32) {
     let z = x * x;
     let s = polynomial(z, [-0.166_666_55, 0.008_332_189, -0.000_195_182_92]);
     let c = polynomial(z, [-0.5, 0.041_666_646, -0.001_388_731_1, 0.000_024_432_558]);
-    ((x * z).mul_add(s, x), z.mul_add(c, 1.0))
+    (fma(x * z, s, x), fma(z, c, 1.0))
 }
 
 /// log₂ x, to 40 bits, for x ≥ 0.
@@ -326,7 +328,7 @@ fn log2_f64(x: f64) -> f64 {
             0.282_922_599_416_134_9,
         ],
     );
-    let inside = s.mul_add(p, k);
+    let inside = fma_f64(s, p, k);
     let upper = if x < f64::INFINITY { inside } else { x };
     if x == 0.0 { f64::NEG_INFINITY } else { upper }
 }

@@ -74,7 +74,7 @@ struct Plan {
 
 impl Plan {
     fn new<T: Float>(isa: &Isa<T>, p: &Product<T>, m: usize, n: usize) -> Self {
-        let across = n.div_ceil(isa.lanes).min(2);
+        let across = n.div_ceil(isa.lanes).min(if isa.max_rows[1] > 0 { 2 } else { 1 });
         let aliasing = |stride: isize| (stride.unsigned_abs() * size_of::<T>()).is_multiple_of(ALIASING_BYTES);
         let max_rows = match isa.max_rows[across - 1] {
             // A block of one tile has nothing to evict.
@@ -194,6 +194,11 @@ unsafe fn all_blocks<T: Float>(
             unsafe { pack_b(isa, p, plan, packed_cols, b_buffer) };
         }
     }
+    let kernels = match &isa.quick {
+        // SAFETY: the caller's promise.
+        Some((fits, quick)) if unsafe { fits(p) } => quick,
+        _ => &isa.kernels,
+    };
     for first_tile in (0..plan.tiles).step_by(plan.tiles_per_block) {
         let tiles = first_tile..plan.tiles.min(first_tile + plan.tiles_per_block);
         let rows = part(p.m, plan.tiles, tiles.start).start..part(p.m, plan.tiles, tiles.end - 1).end;
@@ -217,7 +222,7 @@ unsafe fn all_blocks<T: Float>(
                     let width = plan.panel.min(p.n - first_col);
                     let across = width.div_ceil(isa.lanes);
                     let last = width - (across - 1) * isa.lanes;
-                    let kernels = isa.kernels[usize::from(columns)][usize::from(last < isa.lanes)][across - 1];
+                    let kernels = kernels[usize::from(columns)][usize::from(last < isa.lanes)][across - 1];
                     let (b, b_stride) = if plan.b == Access::Columns {
                         (p.b.ptr.add(steps.start * p.b.row_stride as usize + first_col), p.b.row_stride as usize)
                     } else {

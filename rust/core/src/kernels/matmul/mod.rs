@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `tile` | the microkernel, and which shapes of it a level has |
+//! | `quick` | the microkernel of f32 for x86 processors without fused multiply-adds |
 //! | `pack`, `transpose` | copies of an operand in the order in which the microkernel reads it |
 //! | `blocks` | which part of a product is computed when |
 
@@ -15,6 +16,8 @@
 
 mod blocks;
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod quick;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod transpose;

@@ -7,6 +7,7 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
 
 use crate::element::Float;
+use crate::kernels::transpose::{Matrix, transpose as turn};
 use crate::kernels::vector::{Vector, prefetch};
 use crate::reserve::exhausted;
 
@@ -86,6 +87,19 @@ pub(super) unsafe fn copy_avx512<V: Vector>(s: &Strip<V::Elem>, dst: *mut V::Ele
 /// # Safety
 /// As for [`copy`].
 pub(super) unsafe fn transpose<T: Float>(s: &Strip<T>, dst: *mut T) {
+    if s.step_stride == 1 && s.stride >= s.depth as isize {
+        // Rows and the packed steps lie one after the other.
+        let (stride, len) = (s.stride as usize, |lines: usize, step: usize, last: usize| (lines - 1) * step + last);
+        let shape = Matrix { rows: s.count, cols: s.depth, stride };
+        // SAFETY: the caller gives rows that exist and room for `depth * width`; packed memory may have any content.
+        let (src, dst) = unsafe {
+            (
+                std::slice::from_raw_parts(s.src, len(s.count, stride, s.depth)),
+                std::slice::from_raw_parts_mut(dst, len(s.depth, s.width, s.count)),
+            )
+        };
+        return turn(src, shape, dst, s.width);
+    }
     // SAFETY: the caller's promise, for all steps.
     unsafe { transpose_from(s, dst, 0) }
 }

@@ -1,6 +1,6 @@
 //! The microkernel: a tile of C in registers, and the tables of its shapes.
 
-use super::pack;
+use super::{Product, pack};
 use crate::element::Float;
 use crate::kernels::vector::{Plain, Vector, prefetch};
 use crate::simd::Level;
@@ -29,16 +29,18 @@ pub(super) struct Tile<T> {
 
 pub(super) type Kernel<T> = unsafe fn(&Tile<T>);
 /// `[read by columns][the last register is partial][registers across, less 1][rows, less 1]`
-type Kernels<T> = [[[&'static [Kernel<T>]; 2]; 2]; 2];
+pub(super) type Kernels<T> = [[[&'static [Kernel<T>]; 2]; 2]; 2];
 /// See [`pack::copy`] and [`pack::transpose`].
 pub(super) type Pack<T> = unsafe fn(&pack::Strip<T>, *mut T);
 
 /// What a level offers for one element type.
 pub(super) struct Isa<T: 'static> {
     pub lanes: usize,
-    /// The highest tile of 1 register across, and of 2.
+    /// The highest tile of 1 register across, and of 2; 0 if there is none of 2.
     pub max_rows: [usize; 2],
     pub kernels: Kernels<T>,
+    /// Whether a product fits quicker kernels, and these.
+    pub quick: Option<(unsafe fn(&Product<T>) -> bool, Kernels<T>)>,
     pub copy: Pack<T>,
     pub transpose: Pack<T>,
 }
@@ -52,12 +54,14 @@ const MAX_GROUPS: usize = 4;
 // The pointer goes through the block as a number; nothing reads what it points to.
 #[allow(clippy::pointers_in_nomem_asm_block)]
 #[inline(always)]
-fn opaque<T>(mut ptr: *const T) -> *const T {
+fn opaque<T>(ptr: *const T) -> *const T {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: no instruction; the register keeps its value.
-    unsafe {
-        std::arch::asm!("/* {} */", inout(reg) ptr, options(pure, nomem, nostack, preserves_flags));
-    }
+    let ptr = {
+        let mut ptr = ptr;
+        // SAFETY: no instruction; the register keeps its value.
+        unsafe { std::arch::asm!("/* {} */", inout(reg) ptr, options(pure, nomem, nostack, preserves_flags)) };
+        ptr
+    };
     ptr
 }
 
@@ -179,17 +183,46 @@ macro_rules! table_16_registers {
 }
 const MAX_ROWS_16_REGISTERS: [usize; 2] = [12, 6];
 
-unsafe fn plain<V: Vector, const ROWS: usize, const ACROSS: usize, const COLUMNS: bool, const TAIL: bool>(
+pub(super) unsafe fn plain<V: Vector, const ROWS: usize, const ACROSS: usize, const COLUMNS: bool, const TAIL: bool>(
     t: &Tile<V::Elem>,
 ) {
     // SAFETY: needs no instruction set; the rest is the caller's promise.
     unsafe { tile::<V, ROWS, ACROSS, COLUMNS, TAIL>(t) }
 }
 
+/// 2 × 8 sums in doubles are 8 of 16 registers, beside 2 of A and 3 that work; see [`super::quick`].
+#[cfg(target_arch = "x86_64")]
+static PLAIN_F32: Isa<f32> = {
+    use super::quick::{is_within, tile as quick};
+    macro_rules! table {
+        ($kernel:ident $(, $v:ty, $across:literal)?) => {
+            [
+                [[table!($kernel $(, $v, $across)?; false, false), &[]], [table!($kernel $(, $v, $across)?; false, true), &[]]],
+                [[table!($kernel $(, $v, $across)?; true, false), &[]], [table!($kernel $(, $v, $across)?; true, true), &[]]],
+            ]
+        };
+        ($kernel:ident; $columns:literal, $tail:literal) => {
+            &[$kernel::<1, $columns, $tail> as Kernel<f32>, $kernel::<2, $columns, $tail>]
+        };
+        ($kernel:ident, $v:ty, $across:literal; $columns:literal, $tail:literal) => {
+            by_rows!($kernel, $v, 1, $columns, $tail, 1 2)
+        };
+    }
+    Isa {
+        lanes: 8,
+        max_rows: [2, 0],
+        kernels: table!(plain, Plain<f32, 8>, 1),
+        quick: Some((is_within, table!(quick))),
+        copy: pack::copy::<Plain<f32, 8>>,
+        transpose: pack::transpose::<f32>,
+    }
+};
+#[cfg(not(target_arch = "x86_64"))]
 static PLAIN_F32: Isa<f32> = Isa {
     lanes: 8,
     max_rows: MAX_ROWS_16_REGISTERS,
     kernels: table_16_registers!(plain, Plain<f32, 8>),
+    quick: None,
     copy: pack::copy::<Plain<f32, 8>>,
     transpose: pack::transpose::<f32>,
 };
@@ -197,6 +230,7 @@ static PLAIN_F64: Isa<f64> = Isa {
     lanes: 4,
     max_rows: MAX_ROWS_16_REGISTERS,
     kernels: table_16_registers!(plain, Plain<f64, 4>),
+    quick: None,
     copy: pack::copy::<Plain<f64, 4>>,
     transpose: pack::transpose::<f64>,
 };
@@ -228,6 +262,7 @@ mod x86 {
         lanes: 8,
         max_rows: MAX_ROWS_16_REGISTERS,
         kernels: table_16_registers!(avx2, __m256),
+        quick: None,
         copy: pack::copy_avx2::<__m256>,
         transpose: transpose::f32_avx2,
     };
@@ -235,6 +270,7 @@ mod x86 {
         lanes: 4,
         max_rows: MAX_ROWS_16_REGISTERS,
         kernels: table_16_registers!(avx2, __m256d),
+        quick: None,
         copy: pack::copy_avx2::<__m256d>,
         transpose: transpose::f64_avx2,
     };
@@ -258,6 +294,7 @@ mod x86 {
         lanes: 16,
         max_rows: MAX_ROWS_32_REGISTERS,
         kernels: table_32_registers!(__m512),
+        quick: None,
         copy: pack::copy_avx512::<__m512>,
         transpose: transpose::f32_avx2,
     };
@@ -265,6 +302,7 @@ mod x86 {
         lanes: 8,
         max_rows: MAX_ROWS_32_REGISTERS,
         kernels: table_32_registers!(__m512d),
+        quick: None,
         copy: pack::copy_avx512::<__m512d>,
         transpose: transpose::f64_avx2,
     };

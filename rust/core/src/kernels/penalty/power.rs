@@ -75,7 +75,7 @@ impl<T: Float> Table<T> {
 
 /// `x^y`
 fn power(x: f64, y: f64) -> f64 {
-    (y * Float::ln(x)).exp()
+    Float::exp(y * Float::ln(x))
 }
 
 /// Chebyshev's nodes.
