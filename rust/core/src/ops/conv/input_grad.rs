@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::geometry::{Part, Settings, Slide};
 use super::weight_grad::{ConvGradWeight, grad_weight};
 use super::winograd;
-use super::{Conv, image_of, slide};
+use super::{Conv, image_of, slide, small};
 use crate::element::Float;
 use crate::error::Result;
 use crate::ops::{Grads, Op, Outputs, Run, Saves, apply, apply_many, sum};
@@ -88,6 +88,10 @@ impl Op for ConvGradInput {
             pack::<T>(run.team, &slide, &inputs[1], groups, &outputs[1]);
             run.team.barrier();
             let channels = (weight[0] / groups, weight[1]);
+            if small::fits(&slide, channels) {
+                let packed = outputs[1].slice();
+                return small::convolve::<T>(run.team, &slide, (groups, channels), inputs, packed, &outputs[0]);
+            }
             slide::convolve::<T>(run.team, &slide, (groups, channels), inputs, outputs[1].slice(), &outputs[0]);
         });
     }

@@ -7,7 +7,8 @@
 //! in deep learning this is a cross-correlation: the kernel is not mirrored.
 //!
 //! Each of the three products (y, `grad_x`, `grad_weight`) is the gradient of the others, so that three ops are closed under
-//! differentiation. Small kernels go by Winograd's algorithm ([`crate::kernels::winograd`]). All others are products of matrices:
+//! differentiation. Small kernels go by Winograd's algorithm ([`crate::kernels::winograd`]), maps of few positions by products over all
+//! images at once ([`small`]). All others are products of matrices:
 //! blocks of the image are copied into columns that stay in cache ([`crate::kernels::conv`]), one column a position of the window.
 //! For `grad_x` the window slides over g; with a stride it does so once for every remainder by the stride, each with the taps that
 //! hit it.
@@ -16,6 +17,7 @@ mod geometry;
 mod input_grad;
 mod scratch;
 mod slide;
+mod small;
 mod transposed;
 mod weight_grad;
 mod winograd;
@@ -85,6 +87,9 @@ impl Op for Conv {
             let (x, weight) = (inputs[0].shape(), inputs[1].shape());
             let slide = self.settings.forward(image_of(x), image_of(weight));
             let channels = (weight[1], weight[0] / groups);
+            if small::fits(&slide, channels) {
+                return small::convolve::<T>(run.team, &slide, (groups, channels), inputs, inputs[1].slice(), &outputs[0]);
+            }
             slide::convolve::<T>(run.team, &slide, (groups, channels), inputs, inputs[1].slice(), &outputs[0]);
         });
     }

@@ -13,7 +13,7 @@ use super::input_grad::{ConvGradInput, grad_input};
 use super::scratch;
 use super::slide::rows_of_block;
 use super::winograd::{self, Gradient};
-use super::{Conv, image_of};
+use super::{Conv, image_of, small};
 use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::vector::Lanes;
@@ -50,6 +50,8 @@ struct Cut {
     channels: (usize, usize),
     taps: usize,
     winograd: bool,
+    /// All images in one product.
+    small: bool,
 }
 
 impl Cut {
@@ -58,11 +60,12 @@ impl Cut {
         let channels = (x[1] / groups, g[1] / groups);
         let winograd = winograd::fits(&op.settings, &[g[1], channels.0, op.kernel.0, op.kernel.1], g);
         let taps = op.kernel.0 * op.kernel.1;
-        let mut slices = x[0].min(SLICES);
+        let small = !winograd && small::fits_gradient(&op.settings.forward(image_of(x), op.kernel), channels, x[0]);
+        let mut slices = if small { 1 } else { x[0].min(SLICES) };
         while slices > 1 && slices.saturating_mul(channels.0).saturating_mul(taps).saturating_mul(g[1]) > ROOM {
             slices /= 2;
         }
-        Self { n: x[0], slices, groups, channels, taps, winograd }
+        Self { n: x[0], slices, groups, channels, taps, winograd, small }
     }
 
     /// Elements of a slice's sum.
@@ -136,8 +139,14 @@ impl ConvGradWeight {
         let sums = &outputs[1];
         // Where there are fewer slices than members, a slice's channels are shared: each has sums of its own.
         let units = cut.slices * cut.groups;
-        let parts = if units == 0 { 1 } else { team.size().div_ceil(units).clamp(1, cut.channels.0.max(1)) };
-        for task in team.share(units * parts) {
+        let parts =
+            if cut.small || units == 0 { 1 } else { team.size().div_ceil(units).clamp(1, cut.channels.0.max(1)) };
+        if cut.small {
+            let (channels, out) = ((cut.groups, cut.channels), outputs[0].ptr::<T>());
+            // SAFETY: the shape rule has made the output for this weight; all members are here.
+            unsafe { small::grad_weight(team, &slide, channels, cut.n, (g, x), out) };
+        }
+        for task in team.share(if cut.small { 0 } else { units * parts }) {
             let (unit, p) = (task / parts, task % parts);
             let (slice, group) = (unit / cut.groups, unit % cut.groups);
             let channels = cut.channels.0 * p / parts..cut.channels.0 * (p + 1) / parts;
@@ -165,8 +174,12 @@ impl ConvGradWeight {
                 *total = reduce::sum_flat(&g[plane * area..][..area]);
             }
         }
-        team.barrier();
-        Self::finish::<T>(team, cut, outputs);
+        if !cut.small || self.bias {
+            team.barrier();
+        }
+        if !cut.small {
+            Self::finish::<T>(team, cut, outputs);
+        }
         if self.bias {
             Self::finish_bias::<T>(team, cut, outputs);
         }
@@ -242,7 +255,7 @@ impl Op for ConvGradWeight {
         let cut = Cut::new(self, &g.shape, &x.shape);
         let (out, dtype) = (g.shape[1], g.dtype);
         // One sum at least, which becomes 0 where there are no images.
-        let sums = Meta::new(&[cut.slices.max(1), cut.len()], dtype);
+        let sums = Meta::new(&[cut.slices.max(1), if cut.small { 1 } else { cut.len() }], dtype);
         let weight = Meta::new(&[out, cut.channels.0, self.kernel.0, self.kernel.1], dtype);
         let mut outputs: Outputs = smallvec![weight, sums];
         if self.bias {

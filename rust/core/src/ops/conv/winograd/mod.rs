@@ -46,6 +46,9 @@ macro_rules! with_scheme {
 }
 use with_scheme;
 
+/// Positions of a result that are too few for tiles of 4 × 4.
+const FEW: usize = 4;
+
 /// Whether a convolution with a weight of this shape, or a gradient of it, is computed in this way, the convolution's result
 /// having this shape.
 pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> bool {
@@ -59,6 +62,7 @@ pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> b
     settings.dilation == [1, 1]
         && settings.groups == 1
         && settings.padding.iter().all(around)
+        && result[2].saturating_mul(result[3]) > FEW
         && weight[0].min(weight[1]) >= CHANNELS
         && weight[1].is_multiple_of(lanes)
         && result[0] * result[2].div_ceil(STEP) * result[3].div_ceil(STEP) >= TILES
