@@ -110,7 +110,7 @@ pytest: build $(VENV)/.test-tools ## tests of the installed wheel
 NUMPY_TESTS := tests/test_tensor.py tests/test_arguments.py tests/test_serialization.py tests/test_dependencies.py
 
 test-numpy: $(VENV)/numpy-oldest/.made $(VENV)/numpy-newest/.made ## some tests with the oldest and the newest NumPy
-	$(VENV)/numpy-oldest/bin/python -I tests/smoke.py | tee $(VENV)/numpy-oldest/smoke.json
+	$(VENV)/numpy-oldest/bin/python -I tests/smoke.py >$(VENV)/numpy-oldest/smoke.json
 	$(VENV)/numpy-newest/bin/python -I tests/smoke.py --same-as $(VENV)/numpy-oldest/smoke.json
 	$(VENV)/numpy-oldest/bin/python -m pytest --quiet $(NUMPY_TESTS)
 	$(VENV)/numpy-newest/bin/python -m pytest --quiet $(NUMPY_TESTS)
