@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 PIP := $(BIN)/python -m pip --quiet
+# The wheel for this machine, as dist/ may hold others, too. A second `pip install` then adds what it requires.
+FROM_DIST := --force-reinstall --no-deps --no-index --find-links dist fastnn-cpu
 
 # What the wheel is made of: a change here, and only here, makes a new one.
 SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
@@ -28,8 +30,8 @@ $(VENV)/.venv-made:
 $(VENV)/.wheel-installed: $(VENV)/.venv-made $(SOURCES)
 	rm -rf dist
 	$(BIN)/maturin build --release --compression-level 9 --out dist
-	$(PIP) install --force-reinstall --no-deps dist/*.whl
-	$(PIP) install "$$(ls dist/*.whl)[plot]"
+	$(PIP) install $(FROM_DIST)
+	$(PIP) install 'fastnn-cpu[plot]'
 	@touch $@
 
 $(VENV)/.test-tools: pyproject.toml | $(VENV)/.wheel-installed
@@ -52,8 +54,8 @@ $(VENV)/numpy-%/.made: pyproject.toml $(VENV)/.wheel-installed
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip --quiet install --upgrade pip
 	$(@D)/bin/python -m pip --quiet install --group numpy-$*
-	$(@D)/bin/python -m pip --quiet install --force-reinstall --no-deps dist/*.whl
-	$(@D)/bin/python -m pip --quiet install "$$(ls dist/*.whl)"
+	$(@D)/bin/python -m pip --quiet install $(FROM_DIST)
+	$(@D)/bin/python -m pip --quiet install fastnn-cpu
 	@touch $@
 
 build: $(VENV)/.wheel-installed ## build the wheel into dist/ and install it into .venv
@@ -108,7 +110,7 @@ pytest: build $(VENV)/.test-tools ## tests of the installed wheel
 NUMPY_TESTS := tests/test_tensor.py tests/test_arguments.py tests/test_serialization.py tests/test_dependencies.py
 
 test-numpy: $(VENV)/numpy-oldest/.made $(VENV)/numpy-newest/.made ## some tests with the oldest and the newest NumPy
-	$(VENV)/numpy-oldest/bin/python -I tests/smoke.py | tee $(VENV)/numpy-oldest/smoke.json
+	$(VENV)/numpy-oldest/bin/python -I tests/smoke.py >$(VENV)/numpy-oldest/smoke.json
 	$(VENV)/numpy-newest/bin/python -I tests/smoke.py --same-as $(VENV)/numpy-oldest/smoke.json
 	$(VENV)/numpy-oldest/bin/python -m pytest --quiet $(NUMPY_TESTS)
 	$(VENV)/numpy-newest/bin/python -m pytest --quiet $(NUMPY_TESTS)

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from release.artifacts import Artifact
+from release.artifacts import ARM, Artifact
 from release.prepare import ROOT
 
 PYTHONS = tuple(f"python3.{minor}" for minor in range(10, 16))
@@ -29,7 +29,7 @@ FOREIGN = {
     "musl": ("MUSL_PYTHON", "", ("musllinux_1_2_x86_64",)),
     "arm": (
         "ARM_PYTHON",
-        str(ROOT / "target" / "arm" / "tools" / "bin" / "python-arm"),
+        str(ARM / "tools" / "bin" / "python-arm"),
         ("manylinux2014_aarch64", "manylinux_2_28_aarch64"),
     ),
 }
