@@ -16,7 +16,7 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn import nn, optim
-from fastnn.nn import Lp
+from fastnn.nn.penalties import Lp
 
 Array = np.ndarray[Any, Any]
 
