@@ -2,13 +2,14 @@
 //!
 //! Where a map has few positions, a product an image would read the whole weight for a few columns. So windows of many images
 //! are the rows of one matrix, u[(image, position), (channel, tap)], and y = u · weightᵀ; the gradient of the weight is gᵀ · u.
-//! Taps that see nothing but padding, as most do on a map of one position, are left out.
+//! Taps that see nothing but padding, as most do on a map of one position, are left out; where each position sees few of them,
+//! every position has a product of its own.
 //!
 //! Every element is one chain, whose order only the shapes decide: how members of a team share rows and columns changes no bit.
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::geometry::{Part, Slide};
 use super::scratch;
@@ -21,8 +22,9 @@ use crate::threads::Team;
 
 /// Positions of a part that are few.
 const FEW: usize = 64;
-/// Taps and channels that a row should have, and channels that come of it: copying rows costs as much as that.
-const DEEP: usize = 32;
+/// Elements of a group's weights that are worth it: fewer stay in cache while image follows image.
+const WEIGHTS: usize = 2048;
+/// Members' channels begin at multiples of this.
 const WIDE: usize = 8;
 /// Elements of the rows of one product, but for those of one image.
 const ROOM: usize = 1 << 20;
@@ -37,8 +39,7 @@ pub(super) fn fits(slide: &Slide, channels: (usize, usize)) -> bool {
     let taps = slide.parts.iter().map(Part::taps).max().unwrap_or(0);
     slide.parts.iter().all(few)
         && slide.plane() < OUTSIDE as usize
-        && channels.0.saturating_mul(taps) >= DEEP
-        && channels.1 >= WIDE
+        && channels.0.saturating_mul(taps).saturating_mul(channels.1) >= WEIGHTS
 }
 
 /// Whether the gradient of a weight over n images is, too.
@@ -48,9 +49,9 @@ pub(super) fn fits_gradient(slide: &Slide, channels: (usize, usize), n: usize) -
     fits(slide, channels) && rows.saturating_mul(columns) <= ALL_ROWS
 }
 
-/// What the windows of a part see.
+/// What the windows of a part see at some of its positions.
 struct Windows {
-    positions: usize,
+    positions: Range<usize>,
     /// The taps that see anything, of all.
     taps: SmallVec<[usize; 16]>,
     all: usize,
@@ -59,22 +60,31 @@ struct Windows {
 }
 
 impl Windows {
-    fn of(part: &Part) -> Self {
+    /// All positions of a part, at once or one by one.
+    fn all_of(part: &Part) -> SmallVec<[Self; 1]> {
+        let all = 0..part.y.output * part.x.output;
+        let together = Self::of(part, all.clone());
+        let seen = together.sources.iter().filter(|&&s| s != OUTSIDE).count();
+        if all.len() > 1 && 2 * seen < together.sources.len() {
+            return all.map(|p| Self::of(part, p..p + 1)).collect();
+        }
+        smallvec![together]
+    }
+
+    fn of(part: &Part, positions: Range<usize>) -> Self {
         let seen = |axis: &Axis, at: usize, tap: usize| {
             let place = (at * axis.step) as isize + axis.offsets[tap];
             usize::try_from(place).ok().filter(|&place| place < axis.input)
         };
         let (high, wide) = (part.y.offsets.len(), part.x.offsets.len());
-        let positions = part.y.output * part.x.output;
-        let sees = |axis: &Axis, tap: usize| (0..axis.output).any(|at| seen(axis, at, tap).is_some());
-        let taps: SmallVec<[usize; 16]> =
-            (0..high * wide).filter(|t| sees(&part.y, t / wide) && sees(&part.x, t % wide)).collect();
         let source = |p: usize, t: usize| {
             let row = seen(&part.y, p / part.x.output, t / wide)?;
             Some((row * part.x.input + seen(&part.x, p % part.x.output, t % wide)?) as u32)
         };
-        let mut sources = reserve::filled(positions * taps.len(), OUTSIDE);
-        for (p, places) in sources.chunks_mut(taps.len().max(1)).enumerate() {
+        let taps: SmallVec<[usize; 16]> =
+            (0..high * wide).filter(|&t| positions.clone().any(|p| source(p, t).is_some())).collect();
+        let mut sources = reserve::filled(positions.len() * taps.len(), OUTSIDE);
+        for (p, places) in positions.clone().zip(sources.chunks_mut(taps.len().max(1))) {
             for (place, &t) in places.iter_mut().zip(&taps) {
                 *place = source(p, t).unwrap_or(OUTSIDE);
             }
@@ -84,7 +94,7 @@ impl Windows {
 
     /// Whether a row is the planes of an image as they are.
     fn are_planes(&self, area: usize) -> bool {
-        self.positions == 1
+        self.positions.len() == 1
             && self.sources.len() == area
             && self.sources.iter().enumerate().all(|(i, &s)| i == s as usize)
     }
@@ -105,14 +115,13 @@ impl Windows {
     }
 }
 
-/// Where the positions of a part lie in the plane that is written.
-fn places(part: &Part, slide: &Slide) -> SmallVec<[usize; FEW]> {
-    let positions = part.y.output * part.x.output;
+/// Where these positions of a part lie in the plane that is written.
+fn places(part: &Part, slide: &Slide, positions: Range<usize>) -> SmallVec<[usize; FEW]> {
     let place = |p: usize| {
         let (i, j) = (p / part.x.output, p % part.x.output);
         (part.start.0 + i * slide.spread.0) * slide.output.1 + part.start.1 + j * slide.spread.1
     };
-    (0..positions).map(place).collect()
+    positions.map(place).collect()
 }
 
 /// A member's share: of the images, if there is one for each member, else of the channels.
@@ -140,12 +149,14 @@ pub(super) fn convolve<T: Lanes>(
     }
     let job = Job { slide, groups, channels, x: inputs[0].slice::<T>(), y: y.ptr::<T>(), bias };
     let mut at = 0;
-    let windows: SmallVec<[Windows; 1]> = slide.parts.iter().map(Windows::of).collect();
+    let windows: SmallVec<[_; 1]> = slide.parts.iter().map(Windows::all_of).collect();
     for group in 0..groups {
         for (part, windows) in slide.parts.iter().zip(&windows) {
-            let len = channels.1 * channels.0 * windows.all;
-            // SAFETY: members have different images or channels, and `y` was made for these images.
-            unsafe { job.part((part, windows), group, &weights[at..at + len], (images.clone(), outs.clone())) };
+            let len = channels.1 * channels.0 * part.taps();
+            for windows in windows {
+                // SAFETY: members have different images or channels, and `y` was made for these images.
+                unsafe { job.part((part, windows), group, &weights[at..at + len], (images.clone(), outs.clone())) };
+            }
             at += len;
         }
     }
@@ -174,7 +185,7 @@ impl<T: Lanes> Job<'_, T> {
         (images, outs): (Range<usize>, Range<usize>),
     ) {
         let (area, plane) = (self.slide.plane(), self.slide.output.0 * self.slide.output.1);
-        let (taps, positions) = (windows.taps.len(), windows.positions);
+        let (taps, positions) = (windows.taps.len(), windows.positions.len());
         let (k, whole) = (self.channels.0 * taps, self.channels.0 * windows.all);
         let planes = |image: usize| (image * self.groups + group) * self.channels.0 * area;
         let as_they_are = windows.are_planes(area);
@@ -187,7 +198,7 @@ impl<T: Lanes> Job<'_, T> {
             if in_place { 0 } else { rows * outs.len() },
             if cut { outs.len() * k } else { 0 },
         ];
-        let places = places(part, self.slide);
+        let places = places(part, self.slide, windows.positions.clone());
         scratch::with(lens, |[u, sums, kept]| {
             let weights = &weights[outs.start * whole..outs.end * whole];
             let b = if cut {
@@ -267,7 +278,7 @@ pub(super) unsafe fn grad_weight<T: Lanes>(
     out: *mut T,
 ) {
     let (area, plane) = (slide.plane(), slide.output.0 * slide.output.1);
-    let windows = Windows::of(&slide.parts[0]);
+    let windows = Windows::of(&slide.parts[0], 0..plane);
     let (taps, all) = (windows.taps.len(), windows.all);
     // Members that share channels of x gather different columns.
     let (mine, outs) = share(team, channels.0, channels.1);

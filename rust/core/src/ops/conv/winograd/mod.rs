@@ -29,6 +29,8 @@ pub(super) use gradient::Gradient;
 const CHANNELS: usize = 8;
 /// Fewer tiles do not pay for the transform of the kernels.
 const TILES: usize = 16;
+/// Elements of transformed kernels that stay in cache.
+const CACHED: usize = 1 << 19;
 /// Sums of a tile that are made at once, in a place.
 const CHANNEL_BLOCK: usize = 64;
 
@@ -46,9 +48,6 @@ macro_rules! with_scheme {
 }
 use with_scheme;
 
-/// Positions of a result that are too few for tiles of 4 × 4.
-const FEW: usize = 4;
-
 /// Whether a convolution with a weight of this shape, or a gradient of it, is computed in this way, the convolution's result
 /// having this shape.
 pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> bool {
@@ -62,10 +61,15 @@ pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> b
     settings.dilation == [1, 1]
         && settings.groups == 1
         && settings.padding.iter().all(around)
-        && result[2].saturating_mul(result[3]) > FEW
         && weight[0].min(weight[1]) >= CHANNELS
         && weight[1].is_multiple_of(lanes)
-        && result[0] * result[2].div_ceil(STEP) * result[3].div_ceil(STEP) >= TILES
+        && result[0] * result[2].div_ceil(STEP) * result[3].div_ceil(STEP) >= least_tiles(settings, weight)
+}
+
+/// Tiles from which on it pays to transform the kernels, which become 4 to 9 times as large and may leave the cache.
+fn least_tiles(settings: &Settings, weight: &[usize]) -> usize {
+    let many = if settings.stride == [1, 1] { 96 } else { 320 };
+    if kernels_len(settings, weight) <= CACHED { TILES } else { many }
 }
 
 /// From one place to the next of so many transformed kernels. Were it a power of two, places would evict each other.
