@@ -21,13 +21,13 @@ cd "$source"
 
 wheel() {
     rm -rf "$arm/dist"
-    maturin build --release --zig --target $target --compatibility manylinux2014 --interpreter python3 --out "$arm/dist"
+    nice -n 5 maturin build --release --zig --target $target --compatibility manylinux2014 --interpreter python3 --out "$arm/dist"
 }
 
 core() {
     # With debug assertions, as `make cargo-test`, but optimized: it is the emulator that takes the time.
     export CARGO_PROFILE_DEV_OPT_LEVEL=${OPT:-2} CARGO_PROFILE_DEV_DEBUG=false
-    cargo-zigbuild test --package fastnn-core --locked --lib --tests --target $target.$glibc -- --nocapture
+    nice -n 5 cargo-zigbuild test --package fastnn-core --locked --lib --tests --target $target.$glibc
 }
 
 python() {
