@@ -5,8 +5,8 @@
 #   core     the tests of the engine
 #   python   some of the tests of the wheel, and its weights' bits against those of this machine
 #
-# Emulated arithmetic takes 20 to 50 times as long. Rust tests whose size can be cut ask `emulated()`, which is true where
-# FASTNN_EMULATED is set.
+# Emulated arithmetic takes 20 to 50 times as long. Where FASTNN_EMULATED is set, Rust tests sweep with longer steps
+# (`sweep_step` in kernels/testing.rs), and pytest runs one test of 25 (tests/conftest.py).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)
@@ -21,13 +21,13 @@ cd "$source"
 
 wheel() {
     rm -rf "$arm/dist"
-    maturin build --release --zig --target $target --compatibility manylinux2014 --interpreter python3 --out "$arm/dist"
+    nice -n 5 maturin build --release --zig --target $target --compatibility manylinux2014 --interpreter python3 --out "$arm/dist"
 }
 
 core() {
     # With debug assertions, as `make cargo-test`, but optimized: it is the emulator that takes the time.
     export CARGO_PROFILE_DEV_OPT_LEVEL=${OPT:-2} CARGO_PROFILE_DEV_DEBUG=false
-    cargo-zigbuild test --package fastnn-core --locked --lib --tests --target $target.$glibc -- --nocapture
+    nice -n 5 cargo-zigbuild test --package fastnn-core --locked --lib --tests --target $target.$glibc
 }
 
 python() {

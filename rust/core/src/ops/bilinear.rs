@@ -90,7 +90,7 @@ impl Op for OuterRowsGrad {
                     let g = &g[(row * n + i) * m..][..m];
                     *ga = reduce::dot(g, b);
                     for (gb, &g) in gb.iter_mut().zip(g) {
-                        *gb = a[row * n + i].mul_add(g, *gb);
+                        *gb = Float::mul_add(a[row * n + i], g, *gb);
                     }
                 }
             }

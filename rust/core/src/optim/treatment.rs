@@ -190,7 +190,7 @@ simd! {
             for x in whole {
                 for (lane, &x) in lanes.iter_mut().zip(x) {
                     let x = clamped(limit, x).to_f64();
-                    *lane = x.mul_add(x, *lane);
+                    *lane = Float::mul_add(x, x, *lane);
                 }
             }
         } else {
@@ -202,7 +202,7 @@ simd! {
         }
         for (lane, &x) in lanes.iter_mut().zip(tail) {
             let x = if clip { clamped(limit, x) } else { x }.to_f64();
-            *lane = x.mul_add(x, *lane);
+            *lane = Float::mul_add(x, x, *lane);
         }
         let mut half = SUMS / 2;
         while half > 0 {

@@ -200,7 +200,7 @@ impl Pool {
         for (_, worker) in &members {
             worker.mailbox.join(patience, || self.note_late(|worker| worker.mailbox.is_at_work()));
         }
-        crew.judge(&members, begun, waited() - before);
+        crew.judge(&members, begun, waited().saturating_sub(before));
 
         if self.barrier.is_poisoned() {
             let payload = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -351,7 +351,7 @@ impl Crew {
             return;
         }
         let now = Instant::now();
-        let loss = rest::loss(members.len() + 1, now - begun, waited);
+        let loss = rest::loss(members.len() + 1, now.saturating_duration_since(begun), waited);
         for (i, worker) in members {
             let rest = &mut self.workers[*i].1;
             if worker.late.swap(false, Ordering::Relaxed) && !loss.is_zero() {

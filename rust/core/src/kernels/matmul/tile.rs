@@ -33,6 +33,8 @@ pub(super) type Kernels<T> = [[[&'static [Kernel<T>]; 2]; 2]; 2];
 /// See [`pack::copy`] and [`pack::transpose`].
 pub(super) type Pack<T> = unsafe fn(&pack::Strip<T>, *mut T);
 
+type Fits<T> = unsafe fn(&Product<T>) -> bool;
+
 /// What a level offers for one element type.
 pub(super) struct Isa<T: 'static> {
     pub lanes: usize,
@@ -40,7 +42,7 @@ pub(super) struct Isa<T: 'static> {
     pub max_rows: [usize; 2],
     pub kernels: Kernels<T>,
     /// Whether a product fits quicker kernels, and these.
-    pub quick: Option<(unsafe fn(&Product<T>) -> bool, Kernels<T>)>,
+    pub quick: Option<(Fits<T>, Kernels<T>)>,
     pub copy: Pack<T>,
     pub transpose: Pack<T>,
 }

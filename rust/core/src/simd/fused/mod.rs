@@ -11,6 +11,9 @@
 //! Source: Boldo & Melquiond 2008, "Emulation of a FMA and correctly-rounded sums: proved algorithms using rounding to
 //! odd", <https://doi.org/10.1109/TC.2007.70819>; Dekker 1971 and Knuth for the exact product and sum.
 
+// Both sides are evaluated, so that a loop needs no branch.
+#![allow(clippy::needless_bitwise_bool)]
+
 #[cfg(target_arch = "x86_64")]
 mod registers;
 #[cfg(all(test, target_arch = "x86_64"))]
