@@ -121,7 +121,7 @@ test-peers: build $(VENV)/.peers ## install the peers, then run the tests that c
 # What these need (Debian's rustc with the standard library for ARM, Python for ARM, zig, an emulator) they unpack there.
 ARM := target/arm
 
-test-arm: build $(VENV)/.test-tools ## tests of engine and wheel for 64-bit ARM Linux, emulated: half an hour
+test-arm: build $(VENV)/.test-tools ## tests of engine and wheel for 64-bit ARM Linux, emulated: an hour and more
 	mkdir -p $(ARM)
 	$(BIN)/python -m tests.bits >$(ARM)/here.json
 	BITS=$(abspath $(ARM)/here.json) tests/arm/run.sh $(ARM) wheel python core

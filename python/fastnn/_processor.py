@@ -18,7 +18,7 @@ def warn_if_slow(lacking: list[str]) -> None:
         names = ", ".join(lacking)
         # The line that imports fastnn, past the two modules and the import system.
         warnings.warn(
-            f"fastnn: this processor, or virtual machine, has no {names}: training takes about ten times as long as "
+            f"fastnn: this processor, or virtual machine, has no {names}: training takes 3 to 30 times as long as "
             "with it. Results are the same bits",
             RuntimeWarning,
             stacklevel=2,
