@@ -115,6 +115,12 @@ impl Windows {
     }
 }
 
+/// How many taps each product of a slide's first part has.
+#[cfg(test)]
+pub(super) fn products(slide: &Slide) -> Vec<usize> {
+    Windows::all_of(&slide.parts[0]).iter().map(|windows| windows.taps.len()).collect()
+}
+
 /// Where these positions of a part lie in the plane that is written.
 fn places(part: &Part, slide: &Slide, positions: Range<usize>) -> SmallVec<[usize; FEW]> {
     let place = |p: usize| {

@@ -56,7 +56,28 @@ fn cases() -> Vec<([usize; 4], [usize; 4], Settings)> {
         ([5, 16, 13, 18], [9, 16, 3, 3], settings([2, 2], [(2, 0), (0, 1)], [1, 1], 1)),
         ([5, 16, 12, 17], [9, 16, 4, 4], settings([2, 2], [(1, 1); 2], [1, 1], 1)),
         ([9, 16, 11, 6], [8, 16, 4, 4], settings([2, 2], [(0, 2), (2, 0)], [1, 1], 1)),
+        // All images in one product: one position, the whole map as a window, taps without any pixel, groups, one channel.
+        ([3, 12, 2, 2], [24, 12, 3, 3], settings([2, 2], [(1, 1); 2], [1, 1], 1)),
+        ([4, 23, 1, 1], [11, 23, 3, 3], settings([3, 3], [(1, 1); 2], [1, 1], 1)),
+        ([2, 19, 3, 4], [9, 19, 3, 4], PLAIN),
+        ([2, 26, 4, 3], [40, 13, 4, 2], settings([2, 1], [(1, 0), (0, 2)], [1, 2], 2)),
+        ([2, 130, 4, 4], [1, 130, 4, 4], PLAIN),
+        ([1, 26, 7, 8], [9, 26, 5, 2], settings([1, 1], [(2, 2), (0, 0)], [1, 1], 1)),
     ]
+}
+
+#[test]
+fn six_cases_are_of_small_maps() {
+    let small = |(x, weight, s): &([usize; 4], [usize; 4], Settings)| {
+        let slide = s.forward(image_of(x), image_of(weight));
+        let y = [x[0], weight[0], slide.output.0, slide.output.1];
+        !winograd::fits(s, weight, &y) && small::fits(&slide, (weight[1], weight[0] / s.groups))
+    };
+    assert_eq!(cases().iter().filter(|case| small(case)).count(), 6);
+    // A map of one position sees 1 tap of 9, and one of 4 sees 4 of 9 at each.
+    let settings = settings([1, 1], [(1, 1); 2], [1, 1], 1);
+    let products = |size| small::products(&settings.forward((size, size), (3, 3)));
+    assert_eq!((products(1), products(2), products(3)), (vec![1], vec![4; 4], vec![9]));
 }
 
 #[test]
