@@ -8,7 +8,7 @@
 //!
 //! Each of the three products (y, `grad_x`, `grad_weight`) is the gradient of the others, so that three ops are closed under
 //! differentiation. Small kernels go by Winograd's algorithm ([`crate::kernels::winograd`]), maps of few positions by products over all
-//! images at once ([`small`]). All others are products of matrices:
+//! images at once (`small.rs`). All others are products of matrices:
 //! blocks of the image are copied into columns that stay in cache ([`crate::kernels::conv`]), one column a position of the window.
 //! For `grad_x` the window slides over g; with a stride it does so once for every remainder by the stride, each with the taps that
 //! hit it.
