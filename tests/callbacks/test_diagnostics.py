@@ -91,7 +91,7 @@ def test_plot(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(watch)
     with monkeypatch.context() as context:
         context.setitem(sys.modules, "matplotlib.figure", None)
-        with pytest.raises(ImportError, match=r"^Diagnostics\.plot needs matplotlib: pip install fastnn\[plot\]$"):
+        with pytest.raises(ImportError, match=r"^Diagnostics\.plot needs matplotlib: pip install fastnn-cpu\[plot\]$"):
             watch.plot()
     pytest.importorskip("matplotlib")
     figure = watch.plot(tmp_path / "watch.png")

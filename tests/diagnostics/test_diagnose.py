@@ -376,7 +376,7 @@ def test_plot(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     report = diagnosed(0, model, optim.Adam(model.parameters()))
     with monkeypatch.context() as context:
         context.setitem(sys.modules, "matplotlib.figure", None)
-        with pytest.raises(ImportError, match=r"^Diagnosis\.plot needs matplotlib: pip install fastnn\[plot\]$"):
+        with pytest.raises(ImportError, match=r"^Diagnosis\.plot needs matplotlib: pip install fastnn-cpu\[plot\]$"):
             report.plot()
     pytest.importorskip("matplotlib")
     figure = report.plot(tmp_path / "report.png")

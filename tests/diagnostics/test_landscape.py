@@ -78,7 +78,7 @@ def test_plot(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = fnn.loss_along(nn.Linear(WIDTH, 1), nn.MSELoss(), X, Y, points=7)
     with monkeypatch.context() as context:
         context.setitem(sys.modules, "matplotlib.figure", None)
-        with pytest.raises(ImportError, match=r"^LossAlong\.plot needs matplotlib: pip install fastnn\[plot\]$"):
+        with pytest.raises(ImportError, match=r"^LossAlong\.plot needs matplotlib: pip install fastnn-cpu\[plot\]$"):
             found.plot()
     pytest.importorskip("matplotlib")
     figure = found.plot(tmp_path / "along.png")

@@ -110,7 +110,7 @@ def test_plot(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = BiasVariance((10, 20), (0.5, 0.4), (0.9, 0.8), 1.0, 0.3, 0.2)
     with monkeypatch.context() as context:
         context.setitem(sys.modules, "matplotlib.figure", None)
-        with pytest.raises(ImportError, match=r"^BiasVariance\.plot needs matplotlib: pip install fastnn\[plot\]$"):
+        with pytest.raises(ImportError, match=r"^BiasVariance\.plot needs matplotlib: pip install fastnn-cpu\[plot\]$"):
             found.plot()
     pytest.importorskip("matplotlib")
     axes = found.plot(tmp_path / "curve.png").axes[0]

@@ -34,5 +34,5 @@ def test_plot(tmp_path):
 
 def test_plot_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"^History.plot needs matplotlib: pip install fastnn\[plot\]$"):
+    with pytest.raises(ImportError, match=r"^History.plot needs matplotlib: pip install fastnn-cpu\[plot\]$"):
         History().plot()

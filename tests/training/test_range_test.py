@@ -159,7 +159,7 @@ def test_plot(tmp_path: Any) -> None:
 def test_plot_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     found = fnn.lr_range_test(*make("SGD"), X, Y, **SETTINGS)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"^LRRangeTest.plot needs matplotlib: pip install fastnn\[plot\]$"):
+    with pytest.raises(ImportError, match=r"^LRRangeTest.plot needs matplotlib: pip install fastnn-cpu\[plot\]$"):
         found.plot()
 
 
