@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastnn import _core
-from fastnn._types import check_at_least, check_number
+from fastnn._types import check_at_least, check_number, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # A thread or process that has this part of a core is busy.
 _BUSY = 0.5
 _PROC = Path("/proc")
+# Seconds that a report may watch the machine.
+_LONGEST = 3600
 # Threads that a team may have.
 MOST = 1024
 
@@ -125,15 +127,16 @@ def thread_report(seconds: float = 0.2) -> ThreadReport:
     """Report how many threads work is shared by, why, and who else uses the cores; ``print`` it.
 
     Args:
-        seconds: How long to watch the machine; 0 leaves out the neighbors, as does a system other than Linux.
+        seconds: How long to watch the machine, at most an hour; 0 leaves out the neighbors, as does a system other
+            than Linux.
 
     Raises:
-        ValueError: ``seconds`` is negative or not finite.
+        ValueError: ``seconds`` is out of range.
         TypeError: ``seconds`` is no number.
     """
     seconds = check_number("thread_report", "seconds", seconds)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"thread_report: expected finite seconds of at least 0; got {seconds}")
+    if not 0 <= seconds <= _LONGEST:
+        raise ValueError(f"thread_report: expected seconds in [0, {_LONGEST}]; got {shown(seconds)}")
     counts = _core.team_counts() or dict.fromkeys(("teams", "alone_resting", "alone_unanswered", "rests", "resting"), 0)
     counts.pop("workers", None)
     processes, own = _neighbors(seconds)

@@ -67,6 +67,13 @@ def _converts(frame: FrameType, line: int) -> bool:
     return bool(re.search(r"np\.(as)?array\(", linecache.getline(frame.f_code.co_filename, line)))
 
 
+def _calls_theirs(frame: FrameType, line: int) -> bool:
+    """Say whether the line calls a local variable that holds a function of others, such as one that the program gave."""
+    text = linecache.getline(frame.f_code.co_filename, line)
+    called = [frame.f_locals.get(name) for name in re.findall(r"(?<![\w.])(\w+)\(", text)]
+    return any(callable(one) and not str(getattr(one, "__module__", "")).startswith("fastnn") for one in called)
+
+
 def judge(error: BaseException) -> Verdict:
     """Judge an exception that a call let out."""
     kind, text = type(error).__name__, _text(error)
@@ -77,7 +84,11 @@ def judge(error: BaseException) -> Verdict:
         frame, _, line = ours[-1]
         place = f"{frame.f_code.co_filename.split('/fastnn/')[-1]}:{line} {frame.f_code.co_name}"
     inside = bool(ours) and ours[-1][0] is frames[-1][0]
-    meant = inside and (_raised_there(ours[-1][0], ours[-1][1]) or _converts(ours[-1][0], ours[-1][2]))
+    meant = inside and (
+        _raised_there(ours[-1][0], ours[-1][1])
+        or _converts(ours[-1][0], ours[-1][2])
+        or _calls_theirs(ours[-1][0], ours[-1][2])
+    )
     # A decorator only passes on what the program gave.
     binding = re.search(r"positional argument|unexpected keyword|multiple values", text)
     meant = meant or bool(inside and binding and ours[-1][0].f_code.co_name == "wrapper")

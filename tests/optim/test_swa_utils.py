@@ -244,7 +244,7 @@ def sgd() -> optim.SGD:
         (lambda: swa_utils.get_ema_multi_avg_fn(-0.1), ValueError, "get_ema_multi_avg_fn: expected decay in [0, 1]; got -0.1"),
         (lambda: swa_utils.get_ema_multi_avg_fn(math.nan), ValueError, "get_ema_multi_avg_fn: expected decay in [0, 1]; got nan"),
         (lambda: swa_utils.AveragedModel(3), TypeError, "AveragedModel: expected model to be an nn.Module; got int"),
-        (lambda: swa_utils.AveragedModel(net(), avg_fn=swa_utils.get_swa_avg_fn(), multi_avg_fn=swa_utils.get_swa_multi_avg_fn()), AssertionError, "AveragedModel: expected avg_fn or multi_avg_fn; got both"),
+        (lambda: swa_utils.AveragedModel(net(), avg_fn=swa_utils.get_swa_avg_fn(), multi_avg_fn=swa_utils.get_swa_multi_avg_fn()), ValueError, "AveragedModel: expected avg_fn or multi_avg_fn; got both"),
         (lambda: swa_utils.AveragedModel(net(), "cuda"), ValueError, "AveragedModel: expected device 'cpu', the only one fastnn has; got 'cuda'"),
         (lambda: swa_utils.AveragedModel(nn.Linear(2, 3)).update_parameters(nn.Linear(3, 3)), ValueError, "AveragedModel.update_parameters: expected parameters and buffers of shapes [(3, 2), (3,)]; got [(3, 3), (3,)]"),
         (lambda: swa_utils.update_bn(3, net()), TypeError, "update_bn: expected inputs or an iterable of batches; got int"),

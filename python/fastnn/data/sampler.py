@@ -101,7 +101,7 @@ class SubsetRandomSampler(Sampler[int]):
         generator: What to draw from; ``None`` for that of the process.
 
     Raises:
-        TypeError: ``generator`` is none.
+        TypeError: ``generator`` is none. While iterating: ``indices`` is no sequence, such as a set or a dict.
     """
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
@@ -112,7 +112,12 @@ class SubsetRandomSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         with drawing_from(self.generator):
             order = _core.permutation(len(self.indices)).tolist()
-        return iter([self.indices[i] for i in order])
+        try:
+            return iter([self.indices[i] for i in order])
+        except (KeyError, TypeError) as error:
+            raise TypeError(
+                f"SubsetRandomSampler: expected indices to be a sequence; got {type(self.indices).__name__}: {error!r}"
+            ) from None
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -176,9 +176,8 @@ class AveragedModel(Module):
         n_averaged: How many states are in the averages; int64, in the ``state_dict``.
 
     Raises:
-        ValueError: A device other than the CPU.
+        ValueError: A device other than the CPU, or both functions are given (PyTorch: ``AssertionError``).
         TypeError: ``model`` is not a module.
-        AssertionError: Both functions are given, as in PyTorch.
 
     Source:
         Izmailov et al. 2018, https://arxiv.org/abs/1803.05407; Polyak & Juditsky 1992,
@@ -201,7 +200,7 @@ class AveragedModel(Module):
         if not isinstance(model, Module):
             raise TypeError(f"AveragedModel: expected model to be an nn.Module; got {type(model).__name__}")
         if avg_fn is not None and multi_avg_fn is not None:
-            raise AssertionError("AveragedModel: expected avg_fn or multi_avg_fn; got both")
+            raise ValueError("AveragedModel: expected avg_fn or multi_avg_fn; got both")
         check_device("AveragedModel", device)
         self.module = copy.deepcopy(model)
         self.register_buffer("n_averaged", _core.tensor(0, dtype=_core.int64))
@@ -266,6 +265,8 @@ def _inputs(loader: Any, dtype: Any, batch_size: int) -> Iterable[Any]:
         # All batches count the same, so they are made as equal as can be.
         loader = np.array_split(x, -(-len(x) // batch_size))
     for batch in loader:
+        if isinstance(batch, (list, tuple)) and not batch:
+            raise ValueError(f"update_bn: expected batches that begin with the inputs; got {batch}")
         x = batch[0] if isinstance(batch, (list, tuple)) else batch
         if isinstance(x, Tensor):
             yield x
@@ -295,7 +296,7 @@ def update_bn(loader: Any, model: Module, device: object = None, *, batch_size: 
         batch_size: The most rows a batch, with an array; at least 1.
 
     Raises:
-        ValueError: A device other than the CPU, no rows, or ``batch_size`` below 1.
+        ValueError: A device other than the CPU, no rows, an empty batch, or ``batch_size`` below 1.
         TypeError: ``batch_size`` is not an int, or ``loader`` cannot be gone through.
 
     Source:

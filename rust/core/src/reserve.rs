@@ -98,6 +98,11 @@ pub fn copied<T: Copy>(slice: &[T]) -> Vec<T> {
     collected(slice.iter().copied())
 }
 
+/// Unwind as [`with_capacity`] does if the system has no room for `n` objects of `bytes` bytes, each allocated by itself.
+pub fn check(n: usize, bytes: usize) {
+    drop(with_capacity::<u8>(n.saturating_mul(bytes)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

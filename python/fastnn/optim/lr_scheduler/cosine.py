@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 
-from fastnn._types import check_number
+from fastnn._types import check_integer, check_number, shown
 from fastnn.optim.lr_scheduler._kept import all_or_nothing
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_positive
 from fastnn.optim.optimizer import Optimizer
+
+_WARM = "CosineAnnealingWarmRestarts"
+# Steps that a schedule can count: the integers that float64 has.
+_MOST = 2**53
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -75,8 +79,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     Args:
         optimizer: The optimizer.
-        T_0: Steps of the first run, at least 1.
-        T_mult: Factor of the length, an integer of at least 1.
+        T_0: Steps of the first run, in [1, 2**53].
+        T_mult: Factor of the length, an integer in [1, 2**53].
         eta_min: The least rate.
         last_epoch: Number of the step to go on from; -1 to begin.
 
@@ -96,12 +100,12 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         for name, value in (("T_0", T_0), ("T_mult", T_mult)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"CosineAnnealingWarmRestarts: expected {name} to be an int of at least 1; got {value}"
-                )
-        if not isinstance(eta_min, (int, float)):
-            raise ValueError(f"CosineAnnealingWarmRestarts: expected eta_min to be a number; got {eta_min!r}")
+            if not isinstance(value, int) or not 1 <= value <= _MOST:
+                raise ValueError(f"{_WARM}: expected {name} to be an int in [1, {_MOST}]; got {shown(value)}")
+        if not isinstance(eta_min, (int, float)) or not math.isfinite(check_number(_WARM, "eta_min", eta_min)):
+            raise ValueError(f"{_WARM}: expected eta_min to be a finite number; got {shown(eta_min)}")
+        if check_integer(_WARM, "last_epoch", last_epoch) > _MOST:
+            raise ValueError(f"{_WARM}: expected last_epoch of at most {_MOST}; got {shown(last_epoch)}")
         self.T_0 = T_0
         self.T_i = T_0
         self.T_mult = T_mult
@@ -118,10 +122,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """Set the rates of the next step.
 
         Args:
-            epoch: A step to go to, at least 0, which may be a fraction: ``epoch + batch / batches``.
+            epoch: A step to go to, in [0, 2**53], which may be a fraction: ``epoch + batch / batches``.
 
         Raises:
-            ValueError: ``epoch`` is negative.
+            ValueError: ``epoch`` is out of range.
         """
         if epoch is None and self.last_epoch < 0:
             epoch = 0
@@ -132,8 +136,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 self.T_cur %= self.T_i
                 self.T_i *= self.T_mult
         else:
-            if not 0 <= check_number("CosineAnnealingWarmRestarts.step", "epoch", epoch) < math.inf:
-                raise ValueError(f"CosineAnnealingWarmRestarts.step: expected epoch of at least 0; got {epoch}")
+            if not 0 <= check_number(f"{_WARM}.step", "epoch", epoch) <= _MOST:
+                raise ValueError(f"{_WARM}.step: expected epoch in [0, {_MOST}]; got {shown(epoch)}")
             self._go_to(epoch)
             self.last_epoch = math.floor(epoch)
         self._get_lr_called_within_step = True

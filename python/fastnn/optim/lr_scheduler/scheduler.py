@@ -204,6 +204,7 @@ def _checked(where: str, key: object, value: Any, present: object) -> Any:
 
     Raises:
         TypeError: It is not.
+        ValueError: It is not finite, and the present one is.
     """
     check_instance(where, "keys", key, str, "text")
     name = str(key)
@@ -211,6 +212,8 @@ def _checked(where: str, key: object, value: Any, present: object) -> Any:
         check_instance(where, name, value, type(present), f"of type {type(present).__name__}")
     elif isinstance(present, Real | np.ndarray) or hasattr(present, "__index__"):
         number = check_number(where, name, value)
+        if not math.isfinite(number) and math.isfinite(check_number(where, name, present)):
+            raise ValueError(f"{where}: expected {name} to be finite; got {shown(value)}")
         # PyTorch counts in floats where a step is a fraction.
         if type(value) in {int, float}:
             return value

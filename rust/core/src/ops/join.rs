@@ -14,6 +14,7 @@ use super::walk::map;
 use super::{Grads, Op, Outputs, Run, apply, cast, narrow, select, unsqueeze};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::To;
+use crate::reserve;
 use crate::tensor::layout::{dim_index, show};
 use crate::tensor::tape::Backward;
 use crate::tensor::{Layout, Meta, Tensor, View};
@@ -123,17 +124,23 @@ fn parts_of(op: &str, x: &Tensor, dim: i64) -> Result<(i64, usize)> {
     Ok((dim as i64, x.shape()[dim]))
 }
 
-/// Views that one call returns: PyTorch lets none of them be changed in place on the tape.
-fn several(views: impl Iterator<Item = Result<Tensor>>) -> Result<Vec<Tensor>> {
-    let views: Vec<Tensor> = views.collect::<Result<_>>()?;
-    views.iter().for_each(Tensor::mark_one_of_several);
-    Ok(views)
+/// Bytes of a view, at least: a tensor, its place on the tape, and an object of Python.
+const VIEW_BYTES: usize = 512;
+
+/// `count` views that one call of `op` returns: PyTorch lets none of them be changed in place on the tape.
+fn several(op: &str, count: usize, views: impl Iterator<Item = Result<Tensor>>) -> Result<Vec<Tensor>> {
+    reserve::guard(op, || {
+        reserve::check(count, VIEW_BYTES);
+        let views: Vec<Tensor> = views.collect::<Result<_>>()?;
+        views.iter().for_each(Tensor::mark_one_of_several);
+        Ok(views)
+    })
 }
 
 /// The entries of dimension `dim`, each without that dimension.
 pub fn unbind(x: &Tensor, dim: i64) -> Result<Vec<Tensor>> {
     let (dim, size) = parts_of("unbind", x, dim)?;
-    several((0..size as i64).map(|i| select(x, dim, i)))
+    several("unbind", size, (0..size as i64).map(|i| select(x, dim, i)))
 }
 
 /// Parts of the sizes `sizes` along `dim`, together all of it.
@@ -148,19 +155,20 @@ pub fn split_sizes(x: &Tensor, sizes: &[usize], dim: i64) -> Result<Vec<Tensor>>
         start += n as i64;
         part
     };
-    several(sizes.iter().map(part))
+    several("split", sizes.len(), sizes.iter().map(part))
 }
 
 /// Parts of `size` entries along `dim`, the last perhaps smaller.
 pub fn split(x: &Tensor, size: usize, dim: i64) -> Result<Vec<Tensor>> {
     let (dim, whole) = parts_of("split", x, dim)?;
     if whole == 0 {
-        return several(std::iter::once(narrow(x, dim, 0, 0)));
+        return several("split", 1, std::iter::once(narrow(x, dim, 0, 0)));
     }
     if size == 0 {
         return Err(Error::value("split: expected a size of at least 1; got 0"));
     }
-    several((0..whole).step_by(size).map(|start| narrow(x, dim, start as i64, size.min(whole - start))))
+    let starts = (0..whole).step_by(size);
+    several("split", whole.div_ceil(size), starts.map(|start| narrow(x, dim, start as i64, size.min(whole - start))))
 }
 
 /// At most `chunks` parts along `dim`, all of one size but perhaps the last.
@@ -170,7 +178,7 @@ pub fn chunk(x: &Tensor, chunks: usize, dim: i64) -> Result<Vec<Tensor>> {
         return Err(Error::value("chunk: expected at least 1 chunk; got 0"));
     }
     if whole == 0 {
-        return several((0..chunks).map(|_| narrow(x, dim, 0, 0)));
+        return several("chunk", chunks, (0..chunks).map(|_| narrow(x, dim, 0, 0)));
     }
     split(x, whole.div_ceil(chunks), dim)
 }

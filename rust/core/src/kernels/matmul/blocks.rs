@@ -31,6 +31,10 @@ const CHUNK: usize = 400;
 /// Chunks are equally long, so that no short one is left; one this much longer than [`CHUNK`] is not divided.
 const CHUNK_SLACK: usize = 112;
 
+/// Chunks whose sums are added one after the other. The sums of later groups are added apart and joined with the output
+/// in their order, so that no chain of additions is long however many steps there are.
+pub(super) const GROUP: usize = 32;
+
 /// Chunks of an inner dimension of `k` steps.
 pub(super) fn chunks(k: usize) -> usize {
     if k <= CHUNK + CHUNK_SLACK { 1 } else { k.div_ceil(CHUNK) }
@@ -147,7 +151,7 @@ pub(super) unsafe fn run<T: Float>(
     let plan = Plan::new(isa, p, m, n);
     let in_place = matches!(plan.a, Access::Columns | Access::Rows) && plan.b == Access::Columns;
     let p = Product { m, n, a: MatRef { ptr: a, ..p.a }, b: MatRef { ptr: b, ..p.b }, c, ..*p };
-    let mut buffers = if in_place { None } else { Some(Buffers::take()) };
+    let mut buffers = if in_place && plan.chunks <= GROUP { None } else { Some(Buffers::take()) };
     // SAFETY: the caller's promise, for the part of the product that `p` now is.
     unsafe { all_blocks(isa, &p, &plan, buffers.as_mut(), &mut |r| on_rows(rows.start + r.start..rows.start + r.end)) };
     if let Some(buffers) = buffers {
@@ -170,7 +174,7 @@ unsafe fn clear<T: Float>(p: &Product<T>, rows: Range<usize>, cols: Range<usize>
 }
 
 /// # Safety
-/// As for [`run`]; `m`, `n` and `k` are above 0, and there are buffers if the plan packs.
+/// As for [`run`]; `m`, `n` and `k` are above 0, and there are buffers if the plan packs or has more than a group of chunks.
 unsafe fn all_blocks<T: Float>(
     isa: &Isa<T>,
     p: &Product<T>,
@@ -184,7 +188,11 @@ unsafe fn all_blocks<T: Float>(
     let block_rows = plan.tiles_per_block.min(plan.tiles) * p.m.div_ceil(plan.tiles);
     let a_width = odd_lines::<T>(if plan.a == Access::CopiedRows { deepest } else { block_rows });
     let (mut a_buffer, mut b_buffer) = (std::ptr::null_mut::<T>(), std::ptr::null_mut::<T>());
+    let mut sums = std::ptr::null_mut::<T>();
     if let Some(buffers) = buffers {
+        if plan.chunks > GROUP {
+            sums = buffers.sums.reserve(block_rows * p.n);
+        }
         if !matches!(plan.a, Access::Columns | Access::Rows) {
             a_buffer = buffers.a.reserve(a_width * if plan.a == Access::CopiedRows { block_rows } else { deepest });
         }
@@ -202,9 +210,12 @@ unsafe fn all_blocks<T: Float>(
     for first_tile in (0..plan.tiles).step_by(plan.tiles_per_block) {
         let tiles = first_tile..plan.tiles.min(first_tile + plan.tiles_per_block);
         let rows = part(p.m, plan.tiles, tiles.start).start..part(p.m, plan.tiles, tiles.end - 1).end;
-        let first_row = if p.one_block { rows.start } else { 0 };
+        // SAFETY: the rows exist, in C and in the buffer.
+        let output = unsafe { p.c.add(if p.one_block { 0 } else { rows.start * p.ldc }) };
         for chunk in 0..plan.chunks {
             let steps = part(p.k, plan.chunks, chunk);
+            let (c, ldc, accumulate) =
+                if chunk < GROUP { (output, p.ldc, p.accumulate || chunk > 0) } else { (sums, p.n, chunk % GROUP > 0) };
             // SAFETY: tiles, steps and panels exist, and the buffers have room for a block of rows and for all of B.
             unsafe {
                 let mut a =
@@ -237,16 +248,38 @@ unsafe fn all_blocks<T: Float>(
                             a_stride,
                             b,
                             b_stride,
-                            c: p.c.add((tile_rows.start - first_row) * p.ldc + first_col),
-                            ldc: p.ldc,
+                            c: c.add((tile_rows.start - rows.start) * ldc + first_col),
+                            ldc,
                             last,
-                            accumulate: p.accumulate || chunk > 0,
+                            accumulate,
                         });
                     }
+                }
+                if chunk >= GROUP && (chunk % GROUP == GROUP - 1 || chunk == plan.chunks - 1) {
+                    add_rows(sums, output, (rows.len(), p.n), p.ldc);
                 }
             }
         }
         on_rows(rows);
+    }
+}
+
+/// Add the rows of `sums`, which lie one behind the other, to those of `c`.
+///
+/// # Safety
+/// All rows exist, and nobody else has them.
+unsafe fn add_rows<T: Float>(sums: *const T, c: *mut T, (rows, cols): (usize, usize), ldc: usize) {
+    for row in 0..rows {
+        // SAFETY: the caller's promise.
+        let (from, to) = unsafe {
+            (
+                std::slice::from_raw_parts(sums.add(row * cols), cols),
+                std::slice::from_raw_parts_mut(c.add(row * ldc), cols),
+            )
+        };
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = *to + from;
+        }
     }
 }
 

@@ -152,21 +152,24 @@ impl Drop for Buffer {
     }
 }
 
-/// A thread's buffers for A and for B.
+/// A thread's buffers: packed A, packed B, and sums of a group of chunks.
 pub(super) struct Buffers {
     pub a: Buffer,
     pub b: Buffer,
+    pub sums: Buffer,
 }
 
 thread_local! {
-    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers { a: Buffer::EMPTY, b: Buffer::EMPTY }) };
+    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers::EMPTY) };
 }
 
 impl Buffers {
+    const EMPTY: Self = Self { a: Buffer::EMPTY, b: Buffer::EMPTY, sums: Buffer::EMPTY };
+
     /// Take this thread's buffers. They are gone until [`Buffers::put_back`]: a product inside of a product's callback
     /// gets empty ones.
     pub(super) fn take() -> Self {
-        BUFFERS.replace(Self { a: Buffer::EMPTY, b: Buffer::EMPTY })
+        BUFFERS.replace(Self::EMPTY)
     }
 
     /// Keep the buffers for this thread's next product.

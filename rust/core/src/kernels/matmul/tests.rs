@@ -91,14 +91,21 @@ impl<T: Float> Case<T> {
         let mut c = self.c.clone();
         for i in 0..m {
             for j in 0..n {
-                let mut total = self.accumulate.then_some(c[i * self.ldc + j]);
                 let chunks = blocks::chunks(k);
-                for chunk in 0..chunks {
-                    let sum = blocks::part(k, chunks, chunk).fold(T::ZERO, |sum, p| {
-                        let a = self.a[i * self.a_strides.0 + p * self.a_strides.1];
-                        a.mul_add(self.b[p * self.b_strides.0 + j * self.b_strides.1], sum)
-                    });
-                    total = Some(total.map_or(sum, |total| total + sum));
+                let sums: Vec<T> = (0..chunks)
+                    .map(|chunk| {
+                        blocks::part(k, chunks, chunk).fold(T::ZERO, |sum, p| {
+                            let a = self.a[i * self.a_strides.0 + p * self.a_strides.1];
+                            a.mul_add(self.b[p * self.b_strides.0 + j * self.b_strides.1], sum)
+                        })
+                    })
+                    .collect();
+                let mut total = self.accumulate.then_some(c[i * self.ldc + j]);
+                for (number, group) in sums.chunks(blocks::GROUP).enumerate() {
+                    let start = if number == 0 { total } else { None };
+                    let sum = group.iter().fold(start, |sum, &chunk| Some(sum.map_or(chunk, |sum| sum + chunk)));
+                    let sum = sum.expect("a chunk");
+                    total = Some(if number == 0 { sum } else { total.expect("a first group") + sum });
                 }
                 c[i * self.ldc + j] = total.expect("a chunk");
             }
@@ -130,6 +137,36 @@ fn check<T: Float>(size: (usize, usize, usize), orders: (Order, Order), accumula
 
 /// Around every border: none, one, vectors of 4, 8 and 16, tiles of 6, 12, 14 and 16 rows, panels, blocks, chunks.
 const SIZES: [usize; 14] = [0, 1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 100, 130];
+
+#[test]
+fn deeper_than_a_group_of_chunks() {
+    let deep = 400 * blocks::GROUP + 1;
+    assert!(blocks::chunks(deep) > blocks::GROUP, "one group only");
+    for (size, orders) in [
+        ((3, 5, deep), (Order::Rows(0), Order::Rows(3))),
+        ((1, 33, 2 * deep + 700), (Order::Columns(0), Order::Rows(0))),
+        ((7, 1, deep), (Order::Rows(0), Order::Columns(5))),
+        ((130, 65, deep + 399), (Order::Columns(5), Order::Rows(0))),
+        ((17, 18, deep), (Order::Sparse, Order::Sparse)),
+    ] {
+        for accumulate in [false, true] {
+            check::<f32>(size, orders, accumulate);
+        }
+    }
+    check::<f64>((9, 11, deep), (Order::Columns(0), Order::Rows(0)), true);
+}
+
+#[test]
+fn a_million_steps_stay_accurate() {
+    // All of one sign and one size, the worst case of additions that round; a single chain is off by 1e-3.
+    let k = 1_000_000;
+    let (a, b) = (vec![1.0 + 1.0 / 3.0_f32; k], vec![1.1_f32; k]);
+    let mut c = [0.0_f32];
+    matmul((1, 1, k), &a, (k, 1), &b, (1, 1), &mut c, 1, false);
+    let exact = f64::from(a[0]) * f64::from(b[0]) * k as f64;
+    let off = (f64::from(c[0]) - exact).abs() / exact;
+    assert!(off < 1e-5, "{off}");
+}
 
 #[test]
 fn all_sizes() {
