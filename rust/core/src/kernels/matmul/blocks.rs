@@ -278,7 +278,7 @@ unsafe fn add_rows<T: Float>(sums: *const T, c: *mut T, (rows, cols): (usize, us
             )
         };
         for (to, &from) in to.iter_mut().zip(from) {
-            *to = *to + from;
+            *to += from;
         }
     }
 }
