@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import random
+import signal
 import sys
 import threading
 import time
@@ -484,6 +485,26 @@ def test_threads_that_prepare_data_end() -> None:
         return lambda: list(loader), check
 
     everywhere(make)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="sends itself a signal by a timer")
+def test_a_long_backward_ends_with_no_gradient() -> None:
+    weights = [fnn.eye(384).requires_grad_() for _ in range(96)]
+    y = fnn.ones(384, 384)
+    for weight in weights:
+        y = y @ weight
+    loss = y.sum()
+    signal.setitimer(signal.ITIMER_REAL, 0.005)
+    previous = signal.signal(signal.SIGALRM, lambda *_: _thread.interrupt_main())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loss.backward()
+            # A signal that came too late for the walk.
+            time.sleep(1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert all(weight.grad is None for weight in weights)
 
 
 @pytest.mark.parametrize("name", ["predict", "no_grad", "mc_predict", "fit from a function", "WeightNoise"])

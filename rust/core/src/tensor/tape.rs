@@ -18,6 +18,7 @@ use super::anomaly::{self, Note};
 use super::{Meta, Tensor};
 use crate::element::DType;
 use crate::error::{Error, Result};
+use crate::interrupt::Watch;
 use crate::ops::{self, Grads, Op};
 
 /// Where the gradient of an input goes.
@@ -253,6 +254,9 @@ impl From<bool> for Keep {
     }
 }
 
+/// Elements of gradients, and ops, after which a walk looks at the clock: more often, the clock would cost small nets time.
+const ELEMENTS_TO_LOOK: usize = 1 << 14;
+
 struct Pending {
     node: Arc<Node>,
     grads: SmallVec<[Option<Tensor>; 1]>,
@@ -354,7 +358,14 @@ fn steps(roots: &[(Tensor, Tensor)], retain: bool, stops: &Stops<'_>, leaf: Sink
             None => leaf(&root.heir(), grad.clone())?,
         }
     }
+    let watch = Watch::begin();
+    let mut unseen = 0;
     while let Some((id, Pending { node, grads })) = pending.pop_last() {
+        unseen += 1 + node.output_meta.iter().map(|meta| meta.shape.iter().product::<usize>()).sum::<usize>();
+        if unseen > ELEMENTS_TO_LOOK {
+            unseen = 0;
+            watch.look()?;
+        }
         let mut found = false;
         for &(_, index, tensor) in stop_at.iter().filter(|s| s.0 == id) {
             found = true;
@@ -408,20 +419,30 @@ fn start(op: &str, root: &Tensor, grad: Option<&Tensor>, keep: Keep) -> Result<T
     Ok(if grad.requires_grad() && !keep.create { grad.detach() } else { grad })
 }
 
-/// Add the gradient of `root` with respect to every leaf that requires one to that leaf's `grad`.
+/// Add the gradient of `root` with respect to every leaf that requires one to that leaf's `grad`. If an op fails, or the
+/// host interrupts the walk, no leaf has changed.
 pub fn backward(root: &Tensor, grad: Option<&Tensor>, keep: impl Into<Keep>) -> Result<()> {
     let keep = keep.into();
     let grad = start("backward", root, grad, keep)?;
+    let mut totals: BTreeMap<u64, (Tensor, Tensor)> = BTreeMap::new();
     walk(&[(root.clone(), grad)], keep, &Stops { tensors: &[], end: false }, &mut |leaf, grad| {
-        let total = match leaf.grad() {
+        let sum = match totals.get(&leaf.id()) {
+            Some((_, sum)) => Some(sum.clone()),
+            None => leaf.grad(),
+        };
+        let total = match sum {
             Some(sum) => ops::add(&sum, &grad)?,
             // A gradient that another holds too must not be shared: clipping one would change the other.
             None if grad.is_unshared() || crate::plan::trace::is_tracing() => grad,
             None => ops::copy(&grad)?,
         };
-        leaf.set_grad(Some(total));
+        totals.insert(leaf.id(), (leaf.clone(), total));
         Ok(())
-    })
+    })?;
+    for (leaf, total) in totals.into_values() {
+        leaf.set_grad(Some(total));
+    }
+    Ok(())
 }
 
 /// Gradients of `roots` with respect to `inputs`, which keep theirs unchanged; None where none flows.
