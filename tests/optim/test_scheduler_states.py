@@ -68,6 +68,18 @@ def test_restarts_name_their_ranges() -> None:
     assert 0 <= schedule.T_cur < schedule.T_i
 
 
+@pytest.mark.parametrize("key", ["T_0", "T_mult", "T_i"])
+@pytest.mark.parametrize("bad", [0, -3, 2.5, 2**60])
+def test_restarts_refuse_lengths_that_never_end(key: str, bad: float) -> None:
+    schedule = lr_scheduler.CosineAnnealingWarmRestarts(optimizer(), T_0=3, T_mult=2)
+    before = schedule.state_dict()
+    with pytest.raises(
+        ValueError, match=rf"^CosineAnnealingWarmRestarts\.load_state_dict: expected {key} to be an int in "
+    ):
+        schedule.load_state_dict({**before, key: bad})
+    assert schedule.state_dict() == before
+
+
 def test_every_schedule_of_settings_alone_is_here() -> None:
     def alone(cls: type) -> bool:
         needed = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from fastnn._types import check_integer, check_number, shown
 from fastnn.optim.lr_scheduler._kept import all_or_nothing
@@ -113,6 +114,11 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_cur: float = last_epoch
         super().__init__(optimizer, last_epoch)
 
+    def _take(self, state: dict[str, Any]) -> None:
+        lengths = {name: state[name] for name in ("T_0", "T_mult", "T_i")}
+        _check_lengths(f"{_WARM}.load_state_dict", **lengths)
+        super()._take(state)
+
     def _rates(self) -> list[float]:
         height = (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
@@ -158,3 +164,14 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             while self.T_cur >= self.T_i:
                 self.T_cur -= self.T_i
                 self.T_i *= self.T_mult
+
+
+def _check_lengths(where: str, **lengths: object) -> None:
+    """Check lengths of runs: shorter or fractional ones would never end.
+
+    Raises:
+        ValueError: One is not an int in [1, 2**53].
+    """
+    for name, value in lengths.items():
+        if not isinstance(value, int) or not 1 <= value <= _MOST:
+            raise ValueError(f"{where}: expected {name} to be an int in [1, {_MOST}]; got {shown(value)}")
