@@ -15,6 +15,12 @@ def test_a_subset_that_is_no_sequence_is_named(indices: object) -> None:
         list(SubsetRandomSampler(indices))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("index", [1, -2, 2**40, 2**80])
+def test_a_subset_of_a_list_names_an_index_that_is_none(index: int) -> None:
+    with pytest.raises(IndexError, match=rf"^Subset: expected an index below 1; got {index}$"):
+        fnn.data.Subset([7], [index])[0]
+
+
 @pytest.mark.parametrize("batch", [(), []], ids=repr)
 def test_update_bn_names_an_empty_batch(batch: object) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))

@@ -196,11 +196,15 @@ def get_item(where: str, dataset: Any, index: Any) -> Any:
     """Return a sample; of a plain list, tuple or dict with an error that names what asked for it.
 
     Raises:
-        TypeError: A list or a tuple has no such index, nor could have.
+        IndexError: A list or a tuple has no such index.
+        TypeError: The index of a list or a tuple is not an integer.
         ValueError: A dict has no such key.
     """
     if isinstance(dataset, (list, tuple)):
-        return dataset[check_integer(where, "an index", index)]
+        at = check_integer(where, "an index", index)
+        if not -len(dataset) <= at < len(dataset):
+            raise IndexError(f"{where}: expected an index below {len(dataset)}; got {shown(index)}")
+        return dataset[at]
     if type(dataset) is dict:
         try:
             return dataset[index]
