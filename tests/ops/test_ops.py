@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,15 +44,26 @@ def test_value_in_float32_is_close_and_stays_float32(op: Op, case: int) -> None:
     np.testing.assert_allclose(got / scale, expected / scale, atol=op.f32_tolerance)
 
 
-@pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)
+def small_cases(most: int) -> dict[str, Any]:
+    """Return the arguments of `parametrize` for the cases with a gradient and at most so many elements."""
+    pairs = zip(CASES, IDS, strict=True)
+    chosen = [(c, i) for c, i in pairs if c[0].grad and sum(a.size for a in c[0].inputs(c[1])) <= most]
+    return {"argnames": ("op", "case"), "argvalues": [c for c, _ in chosen], "ids": [i for _, i in chosen]}
+
+
+WITH_GRADIENT = [op for op in OPS if op.grad]
+
+
+@pytest.mark.parametrize("op", WITH_GRADIENT, ids=[op.name for op in WITH_GRADIENT])
+@pytest.mark.parametrize("most", [MAX_ELEMENTS_FOR_DIFFERENCES, MAX_ELEMENTS_FOR_SECOND_DIFFERENCES])
+def test_every_row_has_a_case_for_differences(op: Op, most: int) -> None:
+    sizes = [sum(a.size for a in op.inputs(case)) for case in range(len(op.shapes))]
+    assert any(2 <= size <= most for size in sizes)
+
+
+@pytest.mark.parametrize(**small_cases(MAX_ELEMENTS_FOR_DIFFERENCES))
 def test_gradient_is_the_finite_difference(op: Op, case: int) -> None:
-    if not op.grad:
-        return
     arrays = op.inputs(case)
-    if sum(a.size for a in arrays) > MAX_ELEMENTS_FOR_DIFFERENCES:
-        arrays = [a[tuple(slice(0, 6) if n > 6 and a.ndim == 1 else slice(None) for n in a.shape)] for a in arrays]
-        if sum(a.size for a in arrays) > MAX_ELEMENTS_FOR_DIFFERENCES:
-            return  # the smaller cases of the row are checked
     tensors = [fnn.tensor(a, requires_grad=True) for a in arrays]
     assert gradcheck(op.run, tensors, eps=1e-6, atol=1e-6, rtol=1e-5)
 
@@ -60,21 +72,13 @@ def test_gradient_is_the_finite_difference(op: Op, case: int) -> None:
 APART_FROM_EACH_OTHER = ("l1_loss",)
 
 
-@pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)
+@pytest.mark.parametrize(**small_cases(MAX_ELEMENTS_FOR_SECOND_DIFFERENCES))
 def test_second_derivative_is_the_finite_difference_of_the_first(op: Op, case: int) -> None:
     arrays = op.inputs(case)
-    if not op.grad or sum(a.size for a in arrays) > MAX_ELEMENTS_FOR_SECOND_DIFFERENCES:
-        return  # the smaller cases of the row are checked
     if op.name.startswith(APART_FROM_EACH_OTHER):
         arrays[1] = arrays[1] + 0.011
     tensors = [fnn.tensor(a, requires_grad=True) for a in arrays]
     assert gradgradcheck(op.run, tensors, eps=1e-6, atol=1e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize("op", [op for op in OPS if op.grad], ids=[op.name for op in OPS if op.grad])
-def test_every_row_has_a_case_for_its_second_derivative(op: Op) -> None:
-    sizes = [sum(a.size for a in op.inputs(case)) for case in range(len(op.shapes))]
-    assert any(2 <= size <= MAX_ELEMENTS_FOR_SECOND_DIFFERENCES for size in sizes)
 
 
 @pytest.mark.parametrize(("op", "case"), CASES, ids=IDS)
