@@ -239,6 +239,8 @@ def test_without_matplotlib(monkeypatch):
         (lambda: visualize.misclassified(nn.Identity(), np.eye(3), np.arange(3)), ValueError, "misclassified: expected a misclassified image; got none"),
         (lambda: arrays.image_grid(X[0, 0]), ValueError, "image_grid: expected images of shape (n, h, w), or (n, c, h, w) with c 1 or 3; got (5, 4)"),
         (lambda: arrays.image_grid(X[:, :2]), ValueError, "image_grid: expected images of shape (n, h, w), or (n, c, h, w) with c 1 or 3; got (6, 2, 5, 4)"),
+        (lambda: arrays.image_grid(X, pad_value=1.5), ValueError, "image_grid: expected pad_value in [0, 1]; got 1.5"),
+        (lambda: arrays.image_grid(X, pad_value="mean"), TypeError, "image_grid: expected pad_value to be a number; got 'mean'"),
         (lambda: arrays.image_grid(X, columns=0), ValueError, "image_grid: expected columns of at least 1; got 0"),
         (lambda: visualize.image_grid(X, labels="abc"), ValueError, "image_grid: expected 6 labels; got 3"),
         (lambda: visualize.feature_maps(convolutional(), X[:2], "0"), ValueError, "feature_maps: expected an output of shape (1, c, h, w); got (2, 4, 5, 4)"),

@@ -21,6 +21,12 @@ def test_a_subset_of_a_list_names_an_index_that_is_none(index: int) -> None:
         fnn.data.Subset([7], [index])[0]
 
 
+@pytest.mark.parametrize("sequence", ["text", b"bytes", range(4), (1, 2), [1, 2]], ids=repr)
+def test_a_subset_of_a_sequence_names_an_index_of_another_type(sequence: object) -> None:
+    with pytest.raises(TypeError, match=r"^Subset: expected an index to be an int; got "):
+        fnn.data.Subset(sequence, [None])[0]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("batch", [(), []], ids=repr)
 def test_update_bn_names_an_empty_batch(batch: object) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))

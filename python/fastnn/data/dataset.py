@@ -193,14 +193,14 @@ class Subset(Dataset[T_co]):
 
 
 def get_item(where: str, dataset: Any, index: Any) -> Any:
-    """Return a sample; of a plain list, tuple or dict with an error that names what asked for it.
+    """Return a sample; of one of Python's sequences or a dict with an error that names what asked for it.
 
     Raises:
-        IndexError: A list or a tuple has no such index.
-        TypeError: The index of a list or a tuple is not an integer.
+        IndexError: A list or another of Python's sequences has no such index.
+        TypeError: The index of such a sequence is not an integer.
         ValueError: A dict has no such key.
     """
-    if isinstance(dataset, (list, tuple)):
+    if isinstance(dataset, (list, tuple, str, bytes, range)):
         at = check_integer(where, "an index", index)
         if not -len(dataset) <= at < len(dataset):
             raise IndexError(f"{where}: expected an index below {len(dataset)}; got {shown(index)}")

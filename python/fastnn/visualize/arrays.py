@@ -267,6 +267,8 @@ def image_grid(
     where = "image_grid"
     check_at_least(where, "columns", columns, 1)
     check_at_least(where, "padding", padding, 0)
+    if not 0 <= check_number(where, "pad_value", pad_value) <= 1:
+        raise ValueError(f"{where}: expected pad_value in [0, 1]; got {pad_value}")
     pictures = to_pictures(where, images, normalize=normalize)
     n, h, w, c = pictures.shape
     columns = min(columns, n)
