@@ -34,7 +34,7 @@ impl DType {
         }
     }
 
-    /// Whether this is a floating-point type.
+    /// True if this is a floating-point type.
     #[must_use]
     pub const fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F64)
@@ -108,7 +108,7 @@ pub trait Float:
     fn abs(self) -> Self;
     /// The magnitude, with the sign of `sign`.
     fn copysign(self, sign: Self) -> Self;
-    /// Whether this is not a number.
+    /// True if this is not a number.
     fn is_nan(self) -> bool;
     /// The exponential.
     fn exp(self) -> Self;

@@ -24,14 +24,14 @@ const COLUMNS_PER_BLOCK: usize = 8;
 /// Blocks drawn at once: enough for full vectors of any width, and 1 KiB of scratch stays in L1.
 const BLOCKS: usize = 64;
 
-/// Which elements to drop, and what to multiply the others by.
+/// The elements to drop, and the factor of the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mask<T> {
-    /// Where the bits come from.
+    /// Source of the random bits.
     pub draw: Draw,
-    /// How many of the 65536 values of a half drop its element.
+    /// Number of the 65536 values of a half that drop its element.
     pub threshold: u32,
-    /// What the kept elements are multiplied by.
+    /// Factor of the kept elements.
     pub scale: T,
 }
 
@@ -80,7 +80,7 @@ fn walk_rows(draw: Draw, c: usize, first_row: usize, len: usize, mut visit: impl
             visit(&halves[used..used + taken], at..at + taken);
             (at, column, used) = (at + taken, column + taken, used + taken);
             if column == row_len {
-                // What is left of the row's last block belongs to nobody.
+                // The rest of the row's last block is not used.
                 (column, used) = (0, used.next_multiple_of(COLUMNS_PER_BLOCK));
             }
         }

@@ -29,9 +29,9 @@ pub trait Number: Element {
     fn magnitude(self) -> Self;
     /// −1, 0 or 1; 0 for NaN.
     fn signum(self) -> Self;
-    /// Whether it is not a number.
+    /// True if it is not a number.
     fn is_nan(self) -> bool;
-    /// Whether it is neither 0 nor false.
+    /// True if it is neither 0 nor false.
     fn is_true(self) -> bool;
 }
 
@@ -231,7 +231,7 @@ impl Number for u8 {
 
 /// A function of one operand.
 pub trait Map<T>: Copy {
-    /// What it returns.
+    /// Type of the result.
     type Out: Element;
     /// Its value at `x`.
     fn call(self, x: T) -> Self::Out;
@@ -239,7 +239,7 @@ pub trait Map<T>: Copy {
 
 /// A function of two operands.
 pub trait Zip<T>: Copy {
-    /// What it returns.
+    /// Type of the result.
     type Out: Element;
     /// Its value at `(a, b)`.
     fn call(self, a: T, b: T) -> Self::Out;

@@ -34,7 +34,7 @@ impl Sampled for f64 {
     }
 }
 
-/// What images are held in, and what they are computed in.
+/// A type of stored pixels, and the type that they are computed in.
 pub trait Pixel: Copy + Send + Sync + 'static {
     /// The type to compute in.
     type Compute: Sampled;
@@ -116,7 +116,7 @@ pub(crate) fn at_least<T: Float>(x: T, low: T) -> T {
 /// Numbers that are handled at once.
 const CHUNK: usize = 16;
 
-/// Where the chunks of a row of n begin: the last one reaches its end, and may lie over the one before.
+/// Starts of the chunks of a row of n: the last one ends with the row, and may overlap the one before.
 #[inline(always)]
 fn chunks(n: usize) -> impl Iterator<Item = usize> {
     (0..n.div_ceil(CHUNK)).map(move |i| (i * CHUNK).min(n.saturating_sub(CHUNK)))

@@ -21,13 +21,13 @@ pub const MOST_OFFSETS: usize = 256;
 pub struct Windows {
     /// Size of a plane.
     pub input: [usize; 2],
-    /// How many windows there are.
+    /// Number of windows.
     pub output: [usize; 2],
     /// Elements of a window.
     pub kernel: [usize; 2],
     /// Distance between windows.
     pub stride: [usize; 2],
-    /// How far the first window begins before the plane.
+    /// Elements by which the first window begins before the plane.
     pub padding: [usize; 2],
     /// Distance between a window's elements.
     pub dilation: [usize; 2],
@@ -49,7 +49,7 @@ impl Windows {
         (self.kernel[axis] - 1) * self.dilation[axis] + 1
     }
 
-    /// Whether the windows are 2 × 2 tiles of the plane.
+    /// True if the windows are 2 × 2 tiles of the plane.
     const fn tiles(&self) -> bool {
         matches!(
             self,
@@ -71,7 +71,7 @@ impl Windows {
     }
 }
 
-/// What some rows of windows are made of: the rows that they reach over, padded and their columns dealt out, and the
+/// Scratch for some rows of windows: the rows that they cover, padded and their columns dealt out, and the
 /// greatest that each window has in each of them.
 ///
 /// Column j of a padded row is element j / stride of part j mod stride. The elements that neighbouring windows have at one
@@ -83,7 +83,7 @@ pub(crate) struct Rows<T> {
     dealt: Vec<T>,
     /// Elements of a part.
     part: usize,
-    /// Where the elements that a window has in one column begin in the parts.
+    /// Starts, in the parts, of the elements that a window has in one column.
     ahead: Vec<usize>,
     /// The greatest of each row.
     best: Vec<T>,
@@ -142,7 +142,7 @@ impl<T: Lanes> Rows<T> {
     unsafe fn deal<V: Vector<Elem = T>>(&mut self, rows: Range<usize>, x: &[T]) {
         let (width, first, stride) = (self.windows.input[1], self.windows.padding[1], self.windows.stride[1]);
         let n = stride * self.part;
-        // Where each remainder of a column of x by the stride begins.
+        // Start of each remainder of a column of x by the stride.
         let part = |column: usize| (first + column) % stride * self.part + (first + column) / stride;
         let (even, odd) = (part(0), part(1));
         assert!(x.len() == rows.len() * width && first + width <= n && rows.end * n <= self.dealt.len());
@@ -358,7 +358,7 @@ simd! {
             }
             return;
         }
-        // How far each element of a window lies from its first, which may lie before the plane.
+        // Distance of each element of a window from its first, which may lie before the plane.
         let mut ahead = [0_isize; MOST_OFFSETS];
         for (k, ahead) in ahead.iter_mut().take(w.kernel[0] * w.kernel[1]).enumerate() {
             let (i, j) = (k / w.kernel[1] * w.dilation[0], k % w.kernel[1] * w.dilation[1]);
@@ -376,7 +376,7 @@ simd! {
         }
     }
 
-    /// What the winner of each window has in other planes.
+    /// Values of other planes at the winner of each window.
     pub(crate) fn pick_windows<T: Float>(x: &[T], at: &[u8], w: &Windows, y: &mut [T]) {
         let planes = x.chunks_exact(w.plane()).zip(y.chunks_exact_mut(w.outputs())).zip(at.chunks_exact(w.outputs()));
         for ((x, y), at) in planes {

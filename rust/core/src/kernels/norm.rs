@@ -31,7 +31,7 @@ pub use groups::{Groups, Measure, backward_groups, forward_groups, weight_gradie
 use super::reduce::window;
 use crate::element::Float;
 
-/// What a feature was like over a batch.
+/// Statistics of a feature over a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments<T> {
     /// μ.
@@ -53,7 +53,7 @@ pub struct MomentsMut<'a, T> {
     pub var_unbiased: &'a mut [T],
 }
 
-/// How features are put onto a common scale and from there onto their own, one element a feature.
+/// Normalization and affine map of features, one element a feature.
 #[derive(Clone, Copy, Debug)]
 pub struct Scaling<'a, T> {
     /// μ.

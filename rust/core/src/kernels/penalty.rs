@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::element::{DType, Float, LANES};
 use crate::simd;
 
-/// What one element w adds to the loss.
+/// Term that one element w adds to the loss.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Penalty {
     /// `l1 · |w| + l2 · w²`
@@ -58,7 +58,7 @@ impl Penalty {
         with_term!(self, T, |term, factor| factor * term.add_gradient(w, grad))
     }
 
-    /// Whether `n` elements of [small rows](is_small) are sure to add nothing to a sum that is near the end of the numbers.
+    /// True if `n` elements of [small rows](is_small) are sure to add nothing to a sum that is near the end of the numbers.
     #[must_use]
     pub fn is_negligible(&self, n: usize) -> bool {
         let most = match self {
@@ -81,7 +81,7 @@ impl Penalty {
 /// All elements of a small row are below this.
 const SMALL: f64 = 16.0;
 
-/// Whether a look at a row is enough to know that all its elements are finite, and below 16.
+/// True if a look at a row is enough to know that all its elements are finite, and below 16.
 #[must_use]
 pub fn is_small<T: Float>(w: &[T]) -> bool {
     sums_below(T::from_f64(SMALL), w)
@@ -313,7 +313,7 @@ mod tests {
                 assert_eq!(sum, penalty.row(&w), "{penalty:?}, {n} elements");
                 for (&grad, &w) in grad.iter().zip(&w) {
                     let expected = 5.0 + textbook(&penalty, w).1;
-                    // Where the two terms cancel, what counts is their size.
+                    // Where the two terms cancel, their magnitude decides.
                     assert!((grad - expected).abs() <= 1e-12 * (10.0 + expected.abs()), "{penalty:?} at {w}");
                 }
             }

@@ -48,7 +48,7 @@ impl Axis {
         Self { outer, len, inner, stride: inner }
     }
 
-    /// Whether the entries of the axis are neighbours in memory.
+    /// True if the entries of the axis are neighbours in memory.
     #[must_use]
     pub const fn is_contiguous(self) -> bool {
         self.inner == 1 && self.stride == 1
@@ -67,7 +67,7 @@ impl Axis {
     }
 }
 
-/// What [`reduce_axis`] computes.
+/// Result of [`reduce_axis`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     /// Σ x, 0 for an empty axis.
@@ -82,7 +82,7 @@ pub enum Reduction {
 
 /// A reduction: where a lane starts, how it takes an element, how two lanes meet.
 pub trait Fold<T>: Copy {
-    /// Whether this is a sum, which is taken in blocks.
+    /// True if this is a sum, which is taken in blocks.
     const SUMS: bool = false;
     /// A lane without elements.
     fn start(self) -> T;

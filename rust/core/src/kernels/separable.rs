@@ -36,18 +36,18 @@ pub struct Stretch {
     pub step: usize,
     /// An output of it, whole periods after the first, that has all its taps, as have all of its period.
     pub like: usize,
-    /// How far the taps reach before the first input.
+    /// Elements by which the taps reach before the first input.
     pub before: usize,
-    /// How far they reach past the last.
+    /// Elements by which they reach past the last.
     pub after: usize,
 }
 
 /// One axis: output i is Σ `weights[k] · x[at[k]]` over the taps k from `starts[i]` to `starts[i + 1]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis<'a, T> {
-    /// How many inputs.
+    /// Number of inputs.
     pub inputs: usize,
-    /// Where the taps of an output begin; one more than there are outputs.
+    /// Start of the taps of each output; one more than there are outputs.
     pub starts: &'a [u32],
     /// The input of a tap.
     pub at: &'a [u32],
@@ -56,7 +56,7 @@ pub struct Axis<'a, T> {
 }
 
 impl<'a, T: Float> Axis<'a, T> {
-    /// How many outputs.
+    /// Number of outputs.
     #[inline(always)]
     fn outputs(&self) -> usize {
         self.starts.len() - 1
@@ -81,11 +81,11 @@ impl<'a, T: Float> Axis<'a, T> {
 pub struct Map<'a, T> {
     /// R.
     pub rows: Axis<'a, T>,
-    /// Where rows of y begin that are not the same as the one before; and how many rows there are.
+    /// Rows of y that differ from the one before; and the number of rows.
     pub runs: &'a [u32],
     /// C.
     pub cols: Axis<'a, T>,
-    /// Where the taps of C repeat.
+    /// Stretch in which the taps of C repeat.
     pub stretch: Stretch,
 }
 

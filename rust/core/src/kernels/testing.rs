@@ -1,4 +1,4 @@
-//! What the kernels' tests share.
+//! Helpers of the kernels' tests.
 
 use std::fmt::Debug;
 use std::sync::Mutex;

@@ -12,7 +12,7 @@ const BLOCK: usize = 16;
 /// Rows and columns that are turned in registers.
 const TILE: usize = 8;
 
-/// Where a matrix lies: `rows × cols`, its rows `stride` apart.
+/// Layout of a matrix: `rows × cols`, its rows `stride` apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matrix {
     /// Number of rows.
@@ -179,7 +179,7 @@ fn turn_rest<T: Element>(src: &[T], stride: usize, (rows, cols): (usize, usize),
     }
 }
 
-/// Where the tile at `start` begins so that it is whole, if `len` is enough for one.
+/// Start of the tile at `start`, moved so that it is whole if `len` is enough for one.
 #[inline(always)]
 fn within(start: usize, len: usize) -> usize {
     if len >= TILE { start.min(len - TILE) } else { start }

@@ -7,9 +7,9 @@ use crate::simd;
 
 /// A differentiable function of one variable, `y = f(x)`.
 pub trait Unary<T: Float>: Copy {
-    /// Whether [`grad`](Self::grad) reads `x`, so that it must be kept for backward.
+    /// True if [`grad`](Self::grad) reads `x`, so that it must be kept for backward.
     const NEEDS_INPUT: bool;
-    /// Whether [`grad`](Self::grad) reads `y`.
+    /// True if [`grad`](Self::grad) reads `y`.
     const NEEDS_OUTPUT: bool;
 
     /// `f(x)`.

@@ -35,7 +35,7 @@ pub(crate) fn prefetch<T>(line: *const T) {
 /// a function compiled for it. Pointers must be valid for the lanes that are read or written, at any alignment.
 pub trait Vector: Copy {
     type Elem: Lanes;
-    /// Which lanes take part in a partial load or store.
+    /// Lanes that take part in a partial load or store.
     type Mask: Copy;
     const LANES: usize;
 

@@ -43,7 +43,7 @@ pub struct BatchNorm {
     pub momentum: f64,
     /// Added to the variance.
     pub eps: f64,
-    /// Whether the batch's statistics are used, or the running ones.
+    /// True if the batch's statistics are used, or the running ones.
     pub training: bool,
     /// Running mean and variance, updated in place while training.
     pub running: Option<(Tensor, Tensor)>,
@@ -211,7 +211,7 @@ fn some<'a, T>(vector: &'a [T], features: &Range<usize>) -> &'a [T] {
     vector.get(features.clone()).unwrap_or_default()
 }
 
-/// Whether running mean and variance are vectors of `c` elements that can be read, and `written`.
+/// True if running mean and variance are vectors of `c` elements that can be read, and `written`.
 pub(super) fn check_running(op: &str, running: [&Tensor; 2], c: usize, dtype: DType, written: bool) -> Result<()> {
     for (name, running) in ["running_mean", "running_var"].into_iter().zip(running) {
         if running.shape() != [c] {
@@ -376,7 +376,7 @@ impl Op for BatchNormGrad {
 /// The settings of [`batch_norm`].
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Whether the batch's statistics are used, and the running ones updated.
+    /// True if the batch's statistics are used, and the running ones updated.
     pub training: bool,
     /// The share of the newest batch in the running statistics.
     pub momentum: f64,

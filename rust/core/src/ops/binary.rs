@@ -63,7 +63,7 @@ impl Arithmetic {
         }
     }
 
-    /// Whether it can compute in this dtype; division is of floats.
+    /// True if it can compute in this dtype; division is of floats.
     pub(super) fn check_dtype(self, dtype: DType) -> Result<()> {
         let (fits, expected) = match self {
             Self::Add | Self::Mul => (true, ""),

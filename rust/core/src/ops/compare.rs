@@ -21,13 +21,13 @@ use crate::tensor::{Meta, Tensor, View};
 use crate::with_element;
 
 maps! {
-    /// Whether it is 0 or false.
+    /// True if it is 0 or false.
     Not for Number, |x| u8::from(!x.is_true()) => u8;
-    /// Whether it is not a number.
+    /// True if it is not a number.
     IsNan for Number, |x| u8::from(x.is_nan()) => u8;
-    /// Whether it is neither infinite nor NaN.
+    /// True if it is neither infinite nor NaN.
     IsFinite for Number, |x| u8::from(x.minus(x) == x.minus(x)) => u8;
-    /// Whether it is infinite.
+    /// True if it is infinite.
     IsInf for Number, |x| u8::from((x.minus(x) != x.minus(x)) & !x.is_nan()) => u8;
 }
 
@@ -155,22 +155,22 @@ relations! {
     Ge: ge, ge_scalar, "≥";
 }
 
-/// Whether both are true.
+/// True if both are true.
 pub fn logical_and(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     compare(Relation::And, a, b)
 }
 
-/// Whether one at least is true.
+/// True if one at least is true.
 pub fn logical_or(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     compare(Relation::Or, a, b)
 }
 
-/// Whether one is true and the other is not.
+/// True if one is true and the other is not.
 pub fn logical_xor(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     compare(Relation::Xor, a, b)
 }
 
-/// Whether both are equal, or both NaN.
+/// True if both are equal, or both NaN.
 pub(super) fn same(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     compare(Relation::Same, a, b)
 }
@@ -217,22 +217,22 @@ impl Op for Test {
     }
 }
 
-/// Whether x is false, or 0.
+/// True if x is false, or 0.
 pub fn logical_not(x: &Tensor) -> Result<Tensor> {
     apply(Test::Not, &[x])
 }
 
-/// Whether x is not a number.
+/// True if x is not a number.
 pub fn isnan(x: &Tensor) -> Result<Tensor> {
     apply(Test::IsNan, &[x])
 }
 
-/// Whether x is ∞ or −∞.
+/// True if x is ∞ or −∞.
 pub fn isinf(x: &Tensor) -> Result<Tensor> {
     apply(Test::IsInf, &[x])
 }
 
-/// Whether x is neither infinite nor NaN.
+/// True if x is neither infinite nor NaN.
 pub fn isfinite(x: &Tensor) -> Result<Tensor> {
     apply(Test::IsFinite, &[x])
 }

@@ -50,9 +50,9 @@ pub struct GroupNorm {
     pub kind: Kind,
     /// Added to the variance.
     pub eps: f64,
-    /// Whether there is a weight.
+    /// True if there is a weight.
     pub weight: bool,
-    /// Whether there is a bias.
+    /// True if there is a bias.
     pub bias: bool,
     /// Of an instance norm that trains: mean and variance (c), updated in place, and the share of the newest batch.
     pub running: Option<(Tensor, Tensor, f64)>,
@@ -108,7 +108,7 @@ impl Kind {
         if affine { groups } else { Groups { c: groups.groups, l: groups.row(), ..groups } }
     }
 
-    /// Whether x can be cut into groups.
+    /// True if x can be cut into groups.
     fn check(&self, x: &[usize]) -> Result<()> {
         let single = |what: &str| {
             Err(Error::value(format!("{}: expected more than 1 {what}; got input of shape {}", self.name(), show(x))))

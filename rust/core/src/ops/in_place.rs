@@ -191,7 +191,7 @@ pub(super) fn check_target(op: &str, x: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Whether the tensors' memory may overlap.
+/// True if the tensors' memory may overlap.
 fn overlaps(a: &Tensor, b: &Tensor) -> bool {
     let range = |t: &Tensor| (t.storage().ptr() as usize, t.storage().ptr() as usize + t.storage().bytes());
     let ((a, a_end), (b, b_end)) = (range(a), range(b));
@@ -219,7 +219,7 @@ fn number(op: &str, x: &Tensor, s: Scalar) -> Result<()> {
     Err(Error::dtype(format!("{op}: expected a number that {} can hold; got {s}", x.dtype())))
 }
 
-/// Whether a change of x by the others has a gradient that must not be lost.
+/// True if a change of x by the others has a gradient that must not be lost.
 pub(super) fn flows(x: &Tensor, others: &[&Tensor]) -> bool {
     let flows = || x.requires_grad() || others.iter().any(|t| t.requires_grad());
     x.dtype().is_float() && tape::is_grad_enabled() && flows()

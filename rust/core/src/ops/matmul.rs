@@ -25,7 +25,7 @@ pub struct Matmul;
 /// g · bᵀ: inputs g, b. Not yet summed over stretched dimensions.
 #[derive(Clone, Copy, Debug)]
 pub struct MatmulGradLeft {
-    /// Whether a is a vector.
+    /// True if a is a vector.
     pub vector: bool,
 }
 

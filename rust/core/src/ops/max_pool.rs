@@ -45,7 +45,7 @@ struct MaxPool {
     dims: usize,
     regions: Regions,
     output: [usize; 2],
-    /// Whether winners are bytes.
+    /// True if winners are bytes.
     bytes: bool,
 }
 
@@ -172,7 +172,7 @@ struct Winners {
     pool: MaxPool,
     /// Shape of the elements.
     input: crate::tensor::Dims,
-    /// Whether values go from elements to windows.
+    /// True if values go from elements to windows.
     pick: bool,
 }
 

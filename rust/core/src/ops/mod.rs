@@ -130,13 +130,13 @@ impl Saves {
         Self::inputs(u32::from(wants[1]) | u32::from(wants[0]) << 1)
     }
 
-    /// Whether input `i` is read.
+    /// True if input `i` is read.
     #[must_use]
     pub const fn input(self, i: usize) -> bool {
         bit(self.inputs, i)
     }
 
-    /// Whether output `i` is read.
+    /// True if output `i` is read.
     #[must_use]
     pub const fn output(self, i: usize) -> bool {
         bit(self.outputs, i)
@@ -171,7 +171,7 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         Ok(())
     }
 
-    /// Whether [`check`](Self::check) looks at anything.
+    /// True if [`check`](Self::check) looks at anything.
     fn checks(&self) -> bool {
         false
     }
@@ -187,29 +187,29 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         None
     }
 
-    /// Whether inputs may have any strides.
+    /// True if inputs may have any strides.
     fn strided(&self) -> bool {
         false
     }
 
-    /// Whether `run` changes its first input (and makes no output).
+    /// True if `run` changes its first input (and makes no output).
     fn in_place(&self) -> bool {
         false
     }
 
-    /// Whether an op that is [`in_place`](Op::in_place) writes every element of its first input, and reads none.
+    /// True if an op that is [`in_place`](Op::in_place) writes every element of its first input, and reads none.
     fn writes_all(&self) -> bool {
         false
     }
 
-    /// Whether output 0 may lie where input 0 does, if both have the same shape and nobody reads the input afterwards: their
+    /// True if output 0 may lie where input 0 does, if both have the same shape and nobody reads the input afterwards: their
     /// views then have one address.
     fn overwrites(&self, inputs: &[Meta]) -> bool {
         let _ = inputs;
         false
     }
 
-    /// Whether it changes memory that is not its output: in place, or a running statistic.
+    /// True if it changes memory that is not its output: in place, or a running statistic.
     fn changes_outside(&self) -> bool {
         self.in_place() || !self.changed_outside().is_empty()
     }
@@ -235,7 +235,7 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         self.saves()
     }
 
-    /// Whether gradients flow through it.
+    /// True if gradients flow through it.
     fn differentiable(&self) -> bool {
         true
     }
@@ -252,7 +252,7 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
     }
 }
 
-/// Whether output 0 lies where input 0 does, as an op that [`overwrites`](Op::overwrites) may find it.
+/// True if output 0 lies where input 0 does, as an op that [`overwrites`](Op::overwrites) may find it.
 fn is_over(inputs: &[View<'_>], outputs: &[View<'_>]) -> bool {
     inputs[0].address() == outputs[0].address()
 }

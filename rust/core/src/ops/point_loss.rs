@@ -28,9 +28,9 @@ pub struct PointLossOp {
     pub kind: PointLoss,
     /// What becomes of the losses.
     pub reduction: Reduction,
-    /// Whether each loss has a weight.
+    /// True if each loss has a weight.
     pub weight: bool,
-    /// Whether each positive class has a weight, for [`PointLoss::BceWithLogits`].
+    /// True if each positive class has a weight, for [`PointLoss::BceWithLogits`].
     pub pos_weight: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct PointLossOp {
 pub struct PointLossGrad {
     /// The loss.
     pub loss: PointLossOp,
-    /// Whether with respect to the target.
+    /// True if with respect to the target.
     pub target: bool,
 }
 

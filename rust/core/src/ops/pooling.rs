@@ -24,7 +24,7 @@ pub struct Pooling {
     pub padding: [usize; 2],
     /// Distance between a window's elements.
     pub dilation: [usize; 2],
-    /// Whether a last window may reach past the padded image.
+    /// True if a last window may reach past the padded image.
     pub ceil_mode: bool,
 }
 

@@ -385,12 +385,12 @@ pub fn min(x: &Tensor) -> Result<Tensor> {
     reduce_at_once(Kind::Min, "min", x, None, false)
 }
 
-/// Whether any is neither 0 nor false, over the dimensions `dims`, all if None.
+/// True if any is neither 0 nor false, over the dimensions `dims`, all if None.
 pub fn any(x: &Tensor, dims: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
     reduce_at_once(Kind::Any, "any", &cast(x, DType::Bool)?, dims, keepdim)
 }
 
-/// Whether all are neither 0 nor false, over the dimensions `dims`, all if None.
+/// True if all are neither 0 nor false, over the dimensions `dims`, all if None.
 pub fn all(x: &Tensor, dims: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
     reduce_at_once(Kind::All, "all", &cast(x, DType::Bool)?, dims, keepdim)
 }

@@ -81,7 +81,7 @@ impl Taps {
         (&self.at[range.clone()], &self.weights[range])
     }
 
-    /// Whether the taps of output `i` are those of output `like`, `ahead` inputs further on, as far as these are inputs.
+    /// True if the taps of output `i` are those of output `like`, `ahead` inputs further on, as far as these are inputs.
     fn is_like(&self, i: usize, like: usize, ahead: isize) -> bool {
         let ((at, weights), (like_at, like_weights)) = (self.of(i), self.of(like));
         let places = like_at.iter().map(|&at| at as isize + ahead);
@@ -228,7 +228,7 @@ fn by_axes(x: &Tensor, name: &'static str, dims: usize, taps: [Taps; 2]) -> Resu
 /// What a mean counts, beside the elements of its window.
 #[derive(Clone, Copy, Debug)]
 pub struct Divisor {
-    /// Whether padding counts.
+    /// True if padding counts.
     pub count_include_pad: bool,
     /// What to divide by in any case.
     pub fixed: Option<i64>,
@@ -285,7 +285,7 @@ pub enum Interpolation {
     /// The line between the two neighbours of i · (n − 1) / (out − 1), if the corners are aligned, or of
     /// (i + ½) · scale − ½, but not below 0.
     Linear {
-        /// Whether the corners' centres stay where they are.
+        /// True if the corners' centres stay where they are.
         align_corners: bool,
     },
 }

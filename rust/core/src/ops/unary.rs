@@ -106,7 +106,7 @@ impl Function {
         }
     }
 
-    /// Whether integers stay integers.
+    /// True if integers stay integers.
     const fn keeps_integers(self) -> bool {
         matches!(self, Self::Neg | Self::Square | Self::Abs | Self::Sign)
     }

@@ -24,7 +24,7 @@ use crate::simd::Flush;
 use crate::tensor::Tensor;
 use crate::threads::{self, Team};
 
-/// What a call works on.
+/// Inputs and outputs of a call.
 #[derive(Debug)]
 pub struct Job<'a> {
     pub state: &'a State,
@@ -34,7 +34,7 @@ pub struct Job<'a> {
     pub draw: Draw,
 }
 
-/// What only learning needs besides a [`Machine`].
+/// State that learning needs beside a [`Machine`].
 struct Learner<'a, T> {
     machine: Machine<T>,
     settings: &'a Settings,

@@ -20,7 +20,7 @@ pub const GRANULE: usize = 8;
 /// Elements of a cache line, to which rows are rounded up and at which transposes are shared.
 const LINE: usize = 16;
 
-/// How large everything is.
+/// Sizes of a machine and its batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     pub hidden: usize,
@@ -110,12 +110,12 @@ pub fn pointer<T: Float>(tensor: &Tensor) -> *mut T {
     tensor.view().ptr()
 }
 
-/// Which means are wanted of a layer, and what is drawn from them.
+/// The means wanted of a layer, and the samples drawn from them.
 pub struct Layer<T> {
     pub n: usize,
     pub from: Columns<T>,
     pub mean: Columns<T>,
-    /// Where samples go, and what they are drawn from.
+    /// Destination of the samples, and the source of their randomness.
     pub sample: Option<(Columns<T>, Draw)>,
 }
 

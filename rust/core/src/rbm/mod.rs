@@ -30,7 +30,7 @@ use crate::plan::pace::Pace;
 use crate::tensor::{Storage, Tensor};
 use crate::{threads, with_float};
 
-/// What the visible units are.
+/// Kind of the visible units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visible {
     /// 0 or 1; data in between count as probabilities.
@@ -39,16 +39,16 @@ pub enum Visible {
     Gaussian,
 }
 
-/// How a machine learns.
+/// Settings of learning.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// Kind of the visible units.
     pub visible: Visible,
     /// Gibbs steps a batch, at least 1.
     pub k: usize,
-    /// Whether the chain goes on from batch to batch, instead of starting at the data.
+    /// True if the chain goes on from batch to batch, instead of starting at the data.
     pub persistent: bool,
-    /// Whether the visible units of the chain are drawn, instead of set to their means.
+    /// True if the visible units of the chain are drawn, instead of set to their means.
     pub sample_visible: bool,
     /// Step size.
     pub lr: f64,
@@ -56,15 +56,15 @@ pub struct Settings {
     pub momentum: f64,
     /// Factor of the L2 penalty's gradient; on weights only.
     pub weight_decay: f64,
-    /// What the hidden units' mean activity is drawn to.
+    /// Target of the hidden units' mean activity.
     pub sparsity_target: f64,
-    /// How strongly; 0 for not at all.
+    /// Strength of that penalty; 0 for none.
     pub sparsity_cost: f64,
     /// Share of the old in the running mean of the activity.
     pub sparsity_decay: f64,
 }
 
-/// What a machine knows. All are contiguous and of one dtype.
+/// Parameters of a machine. All are contiguous and of one dtype.
 #[derive(Clone, Debug)]
 pub struct State {
     /// W, (hidden × visible).

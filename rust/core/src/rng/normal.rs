@@ -28,7 +28,7 @@ const RADIANS: f32 = std::f32::consts::TAU / 16_777_216.0;
 fn radius(word: u32) -> f32 {
     // As an i32, because AVX2 converts no u32.
     let u = ((word >> 1) as i32 as f32 + 0.5) * TWO_M31;
-    // Where u was rounded to 1, the logarithm is 0, and its square root −0.
+    // If u was rounded to 1, the logarithm is 0, and its square root −0.
     (-2.0 * ln_normal(u)).sqrt()
 }
 

@@ -111,7 +111,7 @@ fn normal_numbers_are_box_and_mullers() {
     }
 }
 
-/// What a block may be at its ends: no number is NaN or infinite, and none beyond √(64 ln 2).
+/// Extreme blocks: no number is NaN or infinite, and none beyond √(64 ln 2).
 #[test]
 fn normal_numbers_are_finite() {
     for a in [0, 1, 2, 0x7FFF_FFFF, 0x8000_0000, u32::MAX - 1, u32::MAX] {

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 pub use subnormal::Flush;
 
-/// What the machine can do, lowest first.
+/// Instruction sets, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// What the compiler's target guarantees: SSE2 on x86-64, NEON on 64-bit ARM.
+    /// The compiler's target: SSE2 on x86-64, NEON on 64-bit ARM.
     Portable = 1,
     /// x86-64 with AVX2 and FMA.
     Avx2 = 2,
@@ -49,7 +49,7 @@ fn find_level() -> Level {
     found
 }
 
-/// What this processor lacks of [`Level::Avx2`], by the names that Linux has for it in `/proc/cpuinfo`.
+/// Features of [`Level::Avx2`] that this processor lacks, by the names that Linux has for them in `/proc/cpuinfo`.
 #[must_use]
 pub fn lacking() -> Vec<&'static str> {
     #[cfg(target_arch = "x86_64")]

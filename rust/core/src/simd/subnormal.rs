@@ -35,7 +35,7 @@ impl Drop for Flush {
     }
 }
 
-/// Whether subnormals are zeros on this thread.
+/// True if subnormals are zeros on this thread.
 pub(super) fn is_flushing() -> bool {
     control::FLUSH != 0 && control::get() & control::FLUSH == control::FLUSH
 }

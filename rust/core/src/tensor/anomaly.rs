@@ -19,7 +19,7 @@ thread_local! {
 pub struct Note {
     /// Which layer ran it.
     scope: Option<Arc<str>>,
-    /// Whether its outputs hold NaN though its inputs hold none.
+    /// True if its outputs hold NaN though its inputs hold none.
     made_nan: bool,
 }
 
@@ -29,7 +29,7 @@ pub fn set_enabled(value: bool) -> bool {
     ENABLED.swap(value, Ordering::Relaxed)
 }
 
-/// Whether NaN is looked for.
+/// True if NaN is looked for.
 #[must_use]
 pub fn is_enabled() -> bool {
     ENABLED.load(Ordering::Relaxed)
@@ -41,7 +41,7 @@ pub fn set_scope(scope: Option<Arc<str>>) -> Option<Arc<str>> {
     SCOPE.replace(scope)
 }
 
-/// Whether a tensor holds NaN.
+/// True if a tensor holds NaN.
 #[must_use]
 pub fn has_nan(tensor: &Tensor) -> bool {
     if !tensor.dtype().is_float() {
@@ -61,7 +61,7 @@ impl Note {
         Self { scope: SCOPE.with_borrow(Clone::clone), made_nan }
     }
 
-    /// Whether NaN began here.
+    /// True if NaN began here.
     #[must_use]
     pub fn made_nan(&self) -> bool {
         self.made_nan

@@ -39,7 +39,7 @@ impl Layout {
         self.shape.len()
     }
 
-    /// Whether the elements lie in row-major order without gaps.
+    /// True if the elements lie in row-major order without gaps.
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
         let mut expected = 1;

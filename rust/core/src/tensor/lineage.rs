@@ -32,7 +32,7 @@ pub(super) enum Relation {
 pub(super) struct State {
     /// How often the memory had been rebased when the view last looked.
     seen: u64,
-    /// Whether it is one of several outputs, which PyTorch does not let change in place.
+    /// True if it is one of several outputs, which PyTorch does not let change in place.
     one_of_several: bool,
     /// Why it cannot follow a change of its memory on the tape.
     lost: Option<&'static str>,

@@ -203,7 +203,7 @@ impl Tensor {
         Meta { shape: self.0.layout.shape.clone(), dtype: self.0.dtype }
     }
 
-    /// Whether it shares another tensor's memory by construction.
+    /// True if it shares another tensor's memory by construction.
     #[must_use]
     pub fn is_view(&self) -> bool {
         !matches!(self.0.relation, Relation::Own)
@@ -246,7 +246,7 @@ impl Tensor {
         self.autograd()
     }
 
-    /// Whether gradients flow to it.
+    /// True if gradients flow to it.
     #[must_use]
     pub fn requires_grad(&self) -> bool {
         self.followed().requires_grad
@@ -267,7 +267,7 @@ impl Tensor {
         Ok(())
     }
 
-    /// Whether it was not made by an op that the tape recorded.
+    /// True if it was not made by an op that the tape recorded.
     #[must_use]
     pub fn is_leaf(&self) -> bool {
         self.followed().node.is_none()

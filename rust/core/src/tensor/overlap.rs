@@ -39,7 +39,7 @@ impl Bits {
         self.0[i / 64] >> (i % 64) & 1 == 1
     }
 
-    /// Whether it was not there.
+    /// True if it was not there.
     fn insert(&mut self, i: usize) -> bool {
         let new = !self.has(i);
         self.0[i / 64] |= 1 << (i % 64);
@@ -47,7 +47,7 @@ impl Bits {
     }
 }
 
-/// Whether two indices lead to one element, as in an expanded tensor.
+/// True if two indices lead to one element, as in an expanded tensor.
 #[must_use]
 pub fn repeats(layout: &Layout) -> bool {
     if layout.is_contiguous() || layout.numel() == 0 {
@@ -77,7 +77,7 @@ pub fn repeats(layout: &Layout) -> bool {
     twice
 }
 
-/// Whether two tensors have an element's memory in common.
+/// True if two tensors have an element's memory in common.
 #[must_use]
 pub fn share(a: &Tensor, b: &Tensor) -> bool {
     let (in_a, in_b) = (addresses(a), addresses(b));
@@ -144,7 +144,7 @@ impl Pieces {
         Self(pieces)
     }
 
-    /// Whether a tensor reaches into them.
+    /// True if a tensor reaches into them.
     #[must_use]
     pub fn meet(&self, tensor: &Tensor) -> bool {
         let range = addresses(tensor);

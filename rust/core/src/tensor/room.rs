@@ -1,4 +1,4 @@
-//! Whether there can be a tensor of some shape at all, or a geometry of some settings.
+//! True if there can be a tensor of some shape at all, or a geometry of some settings.
 
 use std::alloc::{Layout as Memory, alloc, dealloc};
 

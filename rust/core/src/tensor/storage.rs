@@ -26,7 +26,7 @@ pub struct Storage {
 
 /// An object that keeps somebody else's memory alive.
 pub trait Keeper: Send + Sync {
-    /// Whether the memory may be written now.
+    /// True if the memory may be written now.
     fn writable(&self) -> bool;
 }
 
@@ -95,7 +95,7 @@ impl Storage {
         self.bytes
     }
 
-    /// Whether it may be changed: false for an array that is read-only now.
+    /// True if it may be changed: false for an array that is read-only now.
     #[must_use]
     pub fn writable(&self) -> bool {
         match &self.owner {
@@ -104,7 +104,7 @@ impl Storage {
         }
     }
 
-    /// Whether it is somebody else's memory.
+    /// True if it is somebody else's memory.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(self.owner, Owner::Foreign(_))

@@ -220,7 +220,7 @@ impl Backward<'_> {
         self.outputs[i].as_ref().expect("an op reads an output in backward that it does not save")
     }
 
-    /// Whether anybody wants the gradient of input `i`.
+    /// True if anybody wants the gradient of input `i`.
     #[must_use]
     pub fn needs(&self, i: usize) -> bool {
         self.needs[i]
@@ -242,9 +242,9 @@ impl Backward<'_> {
 /// What a backward leaves behind. `true` is a graph that is retained, `false` one that is freed.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
-    /// Whether what the ops saved stays for another backward.
+    /// True if what the ops saved stays for another backward.
     pub retain: bool,
-    /// Whether the backward itself is recorded, so that its gradients can be differentiated.
+    /// True if the backward itself is recorded, so that its gradients can be differentiated.
     pub create: bool,
 }
 
@@ -310,7 +310,7 @@ fn refuse_nan_grads(node: &Node, grads: &Grads, roots: &[(Tensor, Tensor)]) -> R
 /// Results whose gradients are wanted too.
 struct Stops<'a> {
     tensors: &'a [Tensor],
-    /// Whether the walk ends there.
+    /// True if the walk ends there.
     end: bool,
 }
 
@@ -503,7 +503,7 @@ pub fn through(cx: &Backward<'_>, f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor
 }
 
 impl Tensor {
-    /// Whether nobody else can see its elements.
+    /// True if nobody else can see its elements.
     fn is_unshared(&self) -> bool {
         Arc::strong_count(&self.0) == 1 && Arc::strong_count(&self.0.storage) == 1 && self.0.layout.is_contiguous()
     }

@@ -81,7 +81,7 @@ impl Barrier {
         }
     }
 
-    /// Whether [`poison`](Self::poison) was called since the last reset.
+    /// True if [`poison`](Self::poison) was called since the last reset.
     pub(super) fn is_poisoned(&self) -> bool {
         self.state.load(Ordering::Relaxed) & POISON != 0
     }

@@ -65,7 +65,7 @@ impl<J> Mailbox<J> {
         self.state.store(WORK, Ordering::Release);
     }
 
-    /// Whether a job was posted and is not done yet.
+    /// True if a job was posted and is not done yet.
     pub(super) fn is_at_work(&self) -> bool {
         self.state.load(Ordering::Acquire) >= WORK
     }
@@ -102,7 +102,7 @@ impl<J> Mailbox<J> {
         }
     }
 
-    /// Whether the worker stays asleep: until it is rung for, even if the invitation has been withdrawn by then.
+    /// True if the worker stays asleep: until it is rung for, even if the invitation has been withdrawn by then.
     fn doze(&self, slept: &mut bool) -> bool {
         if *slept {
             return self.state.load(Ordering::Acquire) == PARKED;

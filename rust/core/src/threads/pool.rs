@@ -46,7 +46,7 @@ struct Worker {
     seat: Seat,
     /// How many barriers of the region it has come to.
     rounds: AtomicU32,
-    /// Whether the caller had to wait for it for long.
+    /// True if the caller had to wait for it for long.
     late: AtomicBool,
 }
 
@@ -129,7 +129,7 @@ impl Meeting {
 type Members = SmallVec<[(usize, &'static Worker); 16]>;
 
 thread_local! {
-    /// Whether this thread is a member of a team now. Workers always are.
+    /// True if this thread is a member of a team now. Workers always are.
     static IN_REGION: Cell<bool> = const { Cell::new(false) };
 }
 

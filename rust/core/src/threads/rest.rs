@@ -28,7 +28,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Whether the worker is to be left alone now.
+    /// True if the worker is to be left alone now.
     pub(super) fn lasts(&self, now: Instant) -> bool {
         self.latest.is_some_and(|(end, _)| now < end)
     }

@@ -316,7 +316,7 @@ mod forked {
         waited == pid && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 42
     }
 
-    /// Whether the process' pool runs a team of `width` now.
+    /// True if the process' pool runs a team of `width` now.
     fn team_runs(width: usize) -> bool {
         let members = AtomicUsize::new(0);
         let ran = Pool::get().run(width, 0, &|team| {

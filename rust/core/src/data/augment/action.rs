@@ -41,7 +41,7 @@ pub(super) enum Action<'a> {
 }
 
 impl Action<'_> {
-    /// Whether it takes pixels from one place to another, and not each where it is.
+    /// True if it takes pixels from one place to another, and not each where it is.
     pub(super) fn moves(&self) -> bool {
         !matches!(self, Self::Other { kind, .. } if !matches!(kind, Kind::Elastic { .. }))
     }
@@ -60,7 +60,7 @@ impl Action<'_> {
 pub(super) type Actions<'a> = SmallVec<[Action<'a>; 6]>;
 
 impl Warp<'_> {
-    /// Whether only whole pixels move, perhaps reversed: the signs of x and y, and by how much.
+    /// True if only whole pixels move, perhaps reversed: the signs of x and y, and by how much.
     pub(super) fn whole(&self) -> Option<((bool, bool), (i64, i64))> {
         let m = &self.map;
         let straight = m[1] == 0.0 && m[3] == 0.0 && Float::abs(m[0]) == 1.0 && Float::abs(m[4]) == 1.0;

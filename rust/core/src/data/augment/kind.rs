@@ -118,7 +118,7 @@ pub enum Kind {
 pub struct Affine {
     /// In degrees, clockwise.
     pub degrees: Range,
-    /// Whether the degrees go the other way round.
+    /// True if the degrees go the other way round.
     pub counterclockwise: bool,
     /// The greatest shift, as a share of width and height.
     pub translate: (f64, f64),
@@ -158,13 +158,13 @@ impl Kind {
         }
     }
 
-    /// Whether it takes an image, and not rows of any numbers.
+    /// True if it takes an image, and not rows of any numbers.
     #[must_use]
     pub fn needs_image(&self) -> bool {
         !matches!(self, Self::GaussianNoise { .. } | Self::BinomialNoise { .. })
     }
 
-    /// Whether it draws nothing at all.
+    /// True if it draws nothing at all.
     #[must_use]
     pub fn is_fixed(&self) -> bool {
         matches!(self, Self::Normalize { .. } | Self::HorizontalFlip | Self::VerticalFlip)

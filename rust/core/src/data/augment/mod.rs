@@ -146,7 +146,7 @@ impl Pipeline {
         u64::from(self.draws)
     }
 
-    /// Whether it takes images, and not rows of any numbers.
+    /// True if it takes images, and not rows of any numbers.
     #[must_use]
     pub fn needs_images(&self) -> bool {
         self.needs_images

@@ -46,7 +46,7 @@ impl Words {
         ((u128::from(self.word()) * n as u128) >> 32) as usize
     }
 
-    /// Whether something of probability `p` happens: 0 and 1 are exact.
+    /// True if something of probability `p` happens: 0 and 1 are exact.
     pub(super) fn happens(&mut self, p: f64) -> bool {
         self.word() < threshold(p)
     }

@@ -4,7 +4,7 @@ use super::{Sampled, at_least, at_most};
 use crate::element::LANES;
 use crate::simd;
 
-/// What red, green and blue add to the grey of a pixel (ITU-R BT.601).
+/// Weights of red, green and blue in the gray of a pixel (ITU-R BT.601).
 const GREY: [f64; 3] = [0.2989, 0.587, 0.114];
 
 #[inline(always)]

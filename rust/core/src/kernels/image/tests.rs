@@ -13,7 +13,7 @@ fn image<T: Sampled>(n: usize) -> Vec<T> {
     image
 }
 
-/// What every kernel makes of an image of three planes, one after another.
+/// Results of every kernel for an image of three planes, one after another.
 fn everything<T: Sampled>(h: usize, w: usize) -> Vec<T> {
     let (of, nan) = (T::from_f64, T::from_f64(f64::NAN));
     let (size, x, fill) = ((3, h, w), image(3 * h * w), [0.25, 0.5, 0.75]);
@@ -103,7 +103,7 @@ fn nothing_is_outside() {
     }
 }
 
-/// Whatever the places are, what is read is the image or the value outside.
+/// At any position, a read returns the image or the value outside.
 #[test]
 fn wild_places_are_outside() {
     let (h, w) = (5, 18);

@@ -6,7 +6,7 @@ use crate::kernels::vector::registers;
 use crate::reserve::resize;
 use crate::simd;
 
-/// How many columns a frame adds on the left, and in all: half a pixel less than a place one outside may be rounded to two
+/// Columns that a frame adds on the left, and in all: half a pixel less than a place one outside may be rounded to two
 /// outside, and interpolation reads one further. Of rows it adds as many above, and one less in all, for each has the next
 /// one with it.
 const BEFORE: usize = 2;
@@ -48,7 +48,7 @@ impl<'a, T: Sampled> Frame<'a, T> {
     }
 }
 
-/// Where to read: from which place, in pixels, the first one having its centre at 0.
+/// Positions to read: the first one, in pixels, the center of pixel 0 being at 0.
 #[derive(Clone, Copy, Debug)]
 pub enum At<'a, T> {
     /// x' ← m₀x + m₁y + m₂, y' ← m₃x + m₄y + m₅
@@ -152,7 +152,7 @@ registers! {
                         low.store(inner.add(2 * x));
                         high.store(inner.add(2 * x + V::LANES));
                     }
-                    // What is right of this row, and left of the next one.
+                    // The margin right of this row, and the one left of the next.
                     std::slice::from_raw_parts_mut(inner.add(2 * w), 2 * MARGIN).fill(fill);
                     to = to.add(stride);
                 }
@@ -331,7 +331,7 @@ simd! {
     }
 }
 
-/// How much room [`blur`] needs for a plane of h × w and such a kernel.
+/// Elements of scratch that [`blur`] needs for a plane of h × w and such a kernel.
 #[must_use]
 pub fn blur_room(h: usize, w: usize, kernel: usize) -> usize {
     let wide = w.next_multiple_of(CHUNK);

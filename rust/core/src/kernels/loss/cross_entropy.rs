@@ -32,7 +32,7 @@ pub struct CrossEntropy<'a, T> {
     pub ignore_index: i64,
 }
 
-/// What forward finds of every sample: its loss, and what backward needs to take its softmax again.
+/// Results of forward for every sample: its loss, and the values from which backward recomputes its softmax.
 #[derive(Debug)]
 pub struct SampleLosses<'a, T> {
     /// The loss.
@@ -43,7 +43,7 @@ pub struct SampleLosses<'a, T> {
     pub sum: &'a mut [T],
 }
 
-/// What backward needs of every sample.
+/// Inputs of backward for every sample.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleScales<'a, T> {
     /// The gradient of its loss.

@@ -179,7 +179,7 @@ pub enum PointLoss {
     },
     /// t · (ln t − x), or eᵗ · (t − x); x is a log-probability.
     KlDiv {
-        /// Whether the target is a log-probability too.
+        /// True if the target is a log-probability too.
         log_target: bool,
     },
 }

@@ -141,7 +141,7 @@ fn split_mantissa(x: f32) -> (i32, f32) {
     (k, f32::from_bits(bits.wrapping_sub(k) as u32))
 }
 
-/// What ln gives where its formula does not hold: −∞ at 0, NaN below, x at ∞ and NaN.
+/// Values of ln outside its formula: −∞ at 0, NaN below, x at ∞ and NaN.
 #[inline(always)]
 fn ln_ends(x: f32, inside: f32) -> f32 {
     let below = if x == 0.0 { f32::NEG_INFINITY } else { f32::NAN };

@@ -55,7 +55,7 @@ const ALIASING_BYTES: usize = 1024;
 /// ... unless there are fewer of them than a set has ways: 12 on recent Intel cores, of which B needs 2.
 const ALIASING_ROWS: usize = 10;
 
-/// How an operand is read. By columns, the elements of a step lie side by side; by rows (A only), the steps.
+/// Order in which an operand is read. By columns, the elements of a step are adjacent; by rows (A only), the steps.
 #[derive(Clone, Copy, PartialEq)]
 enum Access {
     Columns,

@@ -63,9 +63,9 @@ pub struct Product<T> {
     pub c: *mut T,
     /// From one row of C to the next.
     pub ldc: usize,
-    /// Whether the sums are added to C's old values.
+    /// True if the sums are added to C's old values.
     pub accumulate: bool,
-    /// Whether each block of rows that `on_rows` gets is written at `c`, over the one before: for a product whose rows
+    /// True if each block of rows that `on_rows` gets is written at `c`, over the one before: for a product whose rows
     /// are used up at once, and need no memory of their own. Room for [`ROW_BLOCK`] rows is enough then.
     pub one_block: bool,
 }
@@ -114,7 +114,7 @@ pub unsafe fn run<T: Float>(team: &Team, p: &Product<T>) {
     unsafe { block(p, rows, cols, &mut |_| ()) }
 }
 
-/// Which rows and columns of C a member of the team computes; none, if there are fewer than members.
+/// Rows and columns of C that a member of the team computes; none, if there are fewer than members.
 ///
 /// Members stand in a grid. Those that share rows each pack all of their columns of B, and those that share columns all of
 /// their rows of A. So the grid is that whose largest part is the smallest, and among equals the one that packs least.

@@ -13,10 +13,10 @@ use crate::reserve::exhausted;
 
 /// A cache line, and the widest register.
 const ALIGN: usize = 64;
-/// How many steps ahead a copied strip is fetched: hardware does not follow strides of a page.
+/// Prefetch distance of a copied strip, in steps: hardware does not follow strides of a page.
 const STEPS_AHEAD: usize = 12;
 
-/// Where a strip is, and how large.
+/// Address and size of a strip.
 pub(super) struct Strip<T> {
     pub src: *const T,
     /// From one step of the inner index to the next.

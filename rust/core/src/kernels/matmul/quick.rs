@@ -89,7 +89,7 @@ impl Magnitudes {
     }
 }
 
-/// Whether no sum of A · B can be above or below the normal numbers of f32, other than 0.
+/// True if no sum of A · B can be above or below the normal numbers of f32, other than 0.
 ///
 /// # Safety
 /// All elements of A and B exist.
@@ -182,7 +182,7 @@ mod tests {
     /// Names, numbers of random words, and whether their products stay within the normal numbers.
     const KINDS: [Kind; 9] = [
         ("uniform", |w| w as f32 / 2_147_483_648.0 - 1.0, true),
-        // Whose sums are often halfway, exactly.
+        // Values whose sums are often exactly halfway between two floats.
         ("few digits", |w| (w % 8192) as f32 / 4096.0 + if w % 3 == 0 { 1.0 / 8_388_608.0 } else { 0.0 }, true),
         ("one or zero", |w| f32::from(u8::from(w.is_multiple_of(2))), true),
         ("all zero", |_| 0.0, true),

@@ -31,7 +31,7 @@ fn numbers<T: Float>(len: usize, seed: u64) -> Vec<T> {
         .collect()
 }
 
-/// Where an operand's elements are.
+/// Layout of an operand.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     /// Rows one after the other, with as many elements between them.

@@ -14,7 +14,7 @@ const MIN_DEPTH_TO_PREFETCH: usize = 32;
 pub(super) struct Tile<T> {
     pub depth: usize,
     pub a: *const T,
-    /// How A goes on: to the next step if it is read by columns (rows lie side by side), to the next row if by rows
+    /// Stride of A: to the next step if it is read by columns (rows are adjacent), to the next row if by rows
     /// (steps lie side by side).
     pub a_stride: usize,
     pub b: *const T,
@@ -23,7 +23,7 @@ pub(super) struct Tile<T> {
     pub ldc: usize,
     /// Lanes of the last register that are columns of C.
     pub last: usize,
-    /// Whether the sums are added to C's old values.
+    /// True if the sums are added to C's old values.
     pub accumulate: bool,
 }
 
@@ -35,13 +35,13 @@ pub(super) type Pack<T> = unsafe fn(&pack::Strip<T>, *mut T);
 
 type Fits<T> = unsafe fn(&Product<T>) -> bool;
 
-/// What a level offers for one element type.
+/// Kernels of an instruction set for one element type.
 pub(super) struct Isa<T: 'static> {
     pub lanes: usize,
     /// The highest tile of 1 register across, and of 2; 0 if there is none of 2.
     pub max_rows: [usize; 2],
     pub kernels: Kernels<T>,
-    /// Whether a product fits quicker kernels, and these.
+    /// Quicker kernels, and the test of whether a product fits them.
     pub quick: Option<(Fits<T>, Kernels<T>)>,
     pub copy: Pack<T>,
     pub transpose: Pack<T>,

@@ -50,12 +50,12 @@ impl Groups {
     }
 }
 
-/// What a row is divided by: the root of its variance about the mean, or of its mean square.
+/// Divisor of a row: the root of its variance about the mean, or of its mean square.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measure<T> {
     /// Added to the variance or the mean square.
     pub eps: T,
-    /// Whether the mean is taken away.
+    /// True if the mean is taken away.
     pub centered: bool,
 }
 

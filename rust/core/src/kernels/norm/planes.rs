@@ -25,7 +25,7 @@ const GATHERED: usize = 1024;
 /// Elements of a piece of a large plane.
 const PIECE: usize = 4096;
 
-/// How the channels of a packed array of `(n, c, l)` are cut. Nothing is empty.
+/// Division of the channels of a packed array of `(n, c, l)` into units. None is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planes {
     /// Samples.
@@ -58,7 +58,7 @@ impl Planes {
         self.n.div_ceil(self.gathered()) * self.pieces()
     }
 
-    /// Where unit `u` of channel `j` begins, and what belongs to it.
+    /// Start of unit `u` of channel `j`, and its samples.
     const fn unit(self, j: usize, u: usize) -> (usize, Samples) {
         let (pieces, stride) = (self.pieces(), self.c * self.l);
         let (first, piece) = (u / pieces * self.gathered(), u % pieces * PIECE);
@@ -69,7 +69,7 @@ impl Planes {
     }
 }
 
-/// What happens to a normalized value.
+/// Operation on a normalized value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// Nothing.
@@ -78,7 +78,7 @@ pub enum Then {
     Relu,
 }
 
-/// Which gradients get through to normalized values.
+/// The gradients that pass through to normalized values.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate<'a, T> {
     /// All of them.
@@ -239,7 +239,7 @@ simd! {
     }
 }
 
-/// What units come to, one after another: their moments, or their sums.
+/// Results of units, one after another: their moments, or their sums.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Total {
     count: f64,
@@ -267,9 +267,9 @@ impl Total {
 pub struct Forward<'a, T> {
     /// The images.
     pub x: &'a [T],
-    /// What is added to the normalized images, if anything.
+    /// The images added to the normalized ones, if any.
     pub added: Option<&'a [T]>,
-    /// What happens afterwards.
+    /// The operation afterwards.
     pub then: Then,
 }
 
@@ -310,12 +310,12 @@ pub struct Gradient<'a, T> {
     pub dy: &'a [T],
     /// The images.
     pub x: &'a [T],
-    /// What gets through.
+    /// The gradients that pass.
     pub gate: Gate<'a, T>,
 }
 
 impl<'a, T: Float> Gradient<'a, T> {
-    /// What is read of a unit of channel `j` that begins here: x stands for what is not.
+    /// The inputs of a unit of channel `j` that begins here: x stands for those that are not read.
     fn given(&self, start: usize, j: usize, scaling: Scaling<'_, T>) -> ([&'a [T]; 3], UnitGate<T>) {
         let dy = if self.dy.is_empty() { self.x } else { self.dy };
         let (y, gate) = match self.gate {
@@ -338,7 +338,7 @@ impl<'a, T: Float> Gradient<'a, T> {
         unit_sums(given, samples, scaling.mean[j], gate)
     }
 
-    /// How to make dx of channel `j`, and the gradients of weight and bias. Statistics that are `fixed` do not move with x.
+    /// Coefficients of dx of channel `j`, and the gradients of weight and bias. `fixed` statistics do not move with x.
     pub fn slope(
         planes: Planes,
         j: usize,
@@ -375,7 +375,7 @@ impl<'a, T: Float> Gradient<'a, T> {
 pub struct PlaneSlope<T>(Slope<T>);
 
 impl Planes {
-    /// Where unit `u` of channel `j` begins.
+    /// Start of unit `u` of channel `j`.
     #[must_use]
     pub const fn start(self, j: usize, u: usize) -> usize {
         self.unit(j, u).0

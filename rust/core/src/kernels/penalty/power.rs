@@ -11,7 +11,7 @@ use super::{BLOCK, Row, SUMS, tree};
 pub struct Table<T> {
     /// For each eighth of the mantissas m, the polynomial in m that is `m^y`; and once more, `2^y` times it, for odd exponents.
     polynomials: [[T; 16]; 4],
-    /// Whether these are cubic: powers below 0 bend more than others.
+    /// True if these are cubic: powers below 0 bend more than others.
     cubic: bool,
     /// Of bits 1 to 4 of the exponent.
     middle: [T; 16],
@@ -23,7 +23,7 @@ pub struct Table<T> {
     at_infinity: T,
 }
 
-/// What the exponent of an f32 has more than the power of two.
+/// Offset of an f32's exponent field from its power of two.
 const BIAS: f64 = 127.0;
 
 impl<T: Float> Table<T> {

@@ -1,4 +1,4 @@
-//! Where the extremes are.
+//! Positions of extremes.
 
 use super::{Axis, by_columns, max, min, window, window_mut};
 use crate::element::Float;

@@ -11,7 +11,7 @@ pub(super) const CHAIN: usize = 32;
 /// Enough to add up 2³² taps.
 const MOST_LEVELS: usize = 28;
 
-/// What a sum begins with: with the 0 that changes no product, if there is any.
+/// Start of a sum: the 0 that changes no product, if there is any.
 #[inline(always)]
 pub(super) fn empty_sum<T: Float>(at: &[u32]) -> T {
     if at.is_empty() { T::ZERO } else { -T::ZERO }
@@ -91,7 +91,7 @@ impl<V: Vector> Pairs<V> {
     }
 }
 
-/// What `$step` makes of `$sum`, tap by tap: Σ over the taps `$at` with their `$weights`. (A closure might not be inlined, and
+/// Apply `$step` to `$sum`, tap by tap: Σ over the taps `$at` with their `$weights`. (A closure might not be inlined, and
 /// would then be without the instructions of its caller.)
 macro_rules! over_taps {
     ($v:ty, $at:expr, $weights:expr, |$tap:ident, $weight:ident, $sum:ident| $step:expr) => {{

@@ -17,7 +17,7 @@ use crate::with_float;
 pub struct BatchNormRelu {
     /// What comes first.
     pub norm: BatchNorm,
-    /// Whether something is added before the rectifier.
+    /// True if something is added before the rectifier.
     pub added: bool,
 }
 
@@ -38,7 +38,7 @@ pub struct BatchNormReluGrad {
     pub norm: BatchNormGrad,
     /// What the mask is.
     pub mask: Mask,
-    /// Whether the gradient of what was added is wanted.
+    /// True if the gradient of what was added is wanted.
     pub added: bool,
 }
 

@@ -34,7 +34,7 @@ pub fn scratch(x: &[usize]) -> Option<[usize; 3]> {
 struct Share {
     channels: Range<usize>,
     units: Range<usize>,
-    /// Whether other members have other units of the same channels.
+    /// True if other members have other units of the same channels.
     meets: bool,
 }
 
@@ -81,7 +81,7 @@ impl Share {
         }
     }
 
-    /// Whether this member writes what there is once for a channel.
+    /// True if this member writes what there is once for a channel.
     fn keeps(&self, team: &Team) -> bool {
         !self.meets || team.rank() == 0
     }

@@ -12,7 +12,7 @@ pub(in crate::ops) struct GroupNorm {
     pub rows: usize,
     /// Added to the variance.
     pub eps: f64,
-    /// Whether about the mean.
+    /// True if about the mean.
     pub centered: bool,
 }
 

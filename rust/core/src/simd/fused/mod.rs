@@ -22,7 +22,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use registers::{f32_lanes, f64_lanes};
 
-/// Whether the code around is to use the instruction.
+/// True if the code around is to use the instruction.
 ///
 /// Both answers lead to the same bits. Within a function of [`crate::simd!`] the compiler knows the answer, by
 /// [`assume`], and drops the other branch before it vectorizes. It must see one value without side effects that cannot
@@ -140,7 +140,7 @@ fn pairs(a: f64, b: f64, c: f64) -> f64 {
     if uh == 0.0 { uh + c } else { sum }
 }
 
-/// Whether [`pairs`] is right for this factor; or, with twice the exponent, for this addend.
+/// True if [`pairs`] is right for this factor; or, with twice the exponent, for this addend.
 #[inline(always)]
 fn is_within(x: f64, exponent: u64) -> bool {
     let (least, most) = (f64::from_bits((1023 - exponent) << 52), f64::from_bits((1023 + exponent) << 52));
@@ -155,7 +155,7 @@ fn f64_by_pairs(a: f64, b: f64, c: f64) -> f64 {
     if is_within(a, MOST) & is_within(b, MOST) & is_within(c, 2 * MOST) { pairs(a, b, c) } else { by_integers(a, b, c) }
 }
 
-/// What is left: by the compiler's own software, which knows nothing of [`super::Flush`].
+/// All other factors, by the compiler's own software, which does not follow [`super::Flush`].
 #[cold]
 #[inline(never)]
 #[allow(clippy::disallowed_methods)]

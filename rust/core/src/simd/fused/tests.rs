@@ -74,7 +74,7 @@ fn key_f64(x: f64) -> u64 {
     if x.is_nan() { u64::MAX } else { x.to_bits() }
 }
 
-/// What a processor that has the instruction computes, in the mode in force.
+/// Result of a processor that has the instruction, in the mode in force.
 #[target_feature(enable = "fma")]
 fn hardware_f32(a: f32, b: f32, c: f32) -> f32 {
     a.mul_add(b, c)

@@ -1,20 +1,20 @@
-//! Whether ops are recorded on this thread, and for what.
+//! True if ops are recorded on this thread, and for what.
 
 use std::cell::Cell;
 
 thread_local! {
     static ENABLED: Cell<bool> = const { Cell::new(true) };
-    /// Whether what is recorded is a derivative.
+    /// True if what is recorded is a derivative.
     static DERIVING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether ops are recorded on this thread.
+/// True if ops are recorded on this thread.
 #[must_use]
 pub fn is_grad_enabled() -> bool {
     ENABLED.get()
 }
 
-/// Whether the ops that are recorded compute a derivative, in which an op without one must not pass for a constant.
+/// True if the ops that are recorded compute a derivative, in which an op without one must not pass for a constant.
 #[must_use]
 pub fn is_deriving() -> bool {
     DERIVING.get()

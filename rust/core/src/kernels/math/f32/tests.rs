@@ -173,7 +173,7 @@ fn pow_of_special_values() {
     }
 }
 
-/// What a bound in ulp does not see: signs of zeros, exact ends.
+/// Properties that a bound in ulp does not cover: signs of zeros, exact ends.
 #[test]
 fn special_values() {
     let check = |name: &str, got: f32, want: f32| {

@@ -21,7 +21,7 @@ struct Case<T> {
     weight: Vec<T>,
     bias: Vec<T>,
     then: Then,
-    /// Whether something is added before that.
+    /// True if something is added before that.
     adds: bool,
 }
 
