@@ -1,4 +1,4 @@
-//! What can go wrong, in the kinds that Python knows.
+//! Errors, in Python's kinds.
 
 use std::fmt;
 

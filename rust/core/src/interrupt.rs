@@ -9,7 +9,7 @@ use crate::error::Result;
 
 static LOOK: OnceLock<fn() -> Result<()>> = OnceLock::new();
 
-/// How many milliseconds work goes on before the host is asked again.
+/// Milliseconds of work between two questions to the host.
 static EVERY: AtomicU64 = AtomicU64::new(20);
 
 /// Have `look` asked from now on whether work goes on: its error ends it. Only the first call counts.

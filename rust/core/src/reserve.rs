@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::{Error, Result};
 
-/// What unwinds from where memory ran out: the bytes that were asked for.
+/// Payload of the unwinding when memory ran out: the bytes that were asked for.
 struct Exhausted(usize);
 
 /// Unwind to the nearest [`guard`]: there is no memory for `bytes` bytes.

@@ -59,14 +59,14 @@ pub fn philox_wide(counter: [u64; 4], key: [u32; 2]) -> [u64; 4] {
     [c0 & LOW, c1, c2 & LOW, c3]
 }
 
-/// What one random operation draws from: the numbers at positions 0, 1, 2 … are a pure function of these three.
+/// Source of one random operation: the numbers at positions 0, 1, 2 … are a pure function of these three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
     /// The user's seed.
     pub seed: u64,
-    /// Which of the operations that draw within one call: a layer, an epoch's shuffle.
+    /// Number of an operation that draws within one call: a layer, an epoch's shuffle.
     pub stream: u32,
-    /// Which call, counted up by [`Generator::next_call`].
+    /// Number of the call, counted up by [`Generator::next_call`].
     pub call: u64,
 }
 
@@ -87,7 +87,7 @@ impl Draw {
     }
 }
 
-/// How a block becomes N numbers. A trait, because a closure cannot be made to inline, and outside the kernel that is
+/// Conversion of a block to N numbers. A trait, because a closure cannot be made to inline, and outside the kernel that is
 /// compiled for the machine's instructions every `mul_add` is a call.
 trait Numbers<T, const N: usize> {
     fn of(words: [u64; 4]) -> [T; N];
@@ -214,7 +214,7 @@ pub fn permutation(draw: Draw, n: usize) -> Vec<u32> {
     out
 }
 
-/// Where draws come from: a seed and the number of calls so far.
+/// State of a generator: a seed and the number of calls so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generator {
     seed: u64,

@@ -1,3 +1,3 @@
-//! What happens to data on the way into a step.
+//! Changes of data on the way into a step.
 
 pub mod augment;

@@ -313,7 +313,7 @@ mod tests {
                 assert_eq!(sum, penalty.row(&w), "{penalty:?}, {n} elements");
                 for (&grad, &w) in grad.iter().zip(&w) {
                     let expected = 5.0 + textbook(&penalty, w).1;
-                    // Where the two terms cancel, their magnitude decides.
+                    // If the two terms cancel, their magnitude decides.
                     assert!((grad - expected).abs() <= 1e-12 * (10.0 + expected.abs()), "{penalty:?} at {w}");
                 }
             }

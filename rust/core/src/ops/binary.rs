@@ -31,7 +31,7 @@ use crate::tensor::tape::{self, Backward};
 use crate::tensor::{Meta, Tensor, View, for_each_offset};
 use crate::{with_element, with_float};
 
-/// Which arithmetic.
+/// An arithmetic operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
     /// a + b

@@ -31,7 +31,7 @@ maps! {
     IsInf for Number, |x| u8::from((x.minus(x) != x.minus(x)) & !x.is_nan()) => u8;
 }
 
-/// Which comparison, or logic, of two operands.
+/// A comparison, or logic, of two operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
     Eq,
@@ -175,7 +175,7 @@ pub(super) fn same(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     compare(Relation::Same, a, b)
 }
 
-/// Which test of one operand.
+/// A test of one operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Test {
     Not,

@@ -29,7 +29,7 @@ mod probabilities;
 
 pub use probabilities::{CrossEntropySoft, CrossEntropySoftGrad};
 
-/// What becomes of the losses of all samples.
+/// Reduction of the losses of all samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     /// Each stays.
@@ -43,7 +43,7 @@ pub enum Reduction {
 /// Inputs logits, labels, and class weights if there are some; outputs the loss and, if it is reduced, each sample's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CrossEntropy {
-    /// What becomes of the losses.
+    /// Reduction of the losses.
     pub reduction: Reduction,
     /// The label of samples to leave out.
     pub ignore_index: i64,

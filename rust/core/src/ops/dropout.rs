@@ -26,7 +26,7 @@ pub struct Dropout {
     pub draw: Draw,
     /// p in units of 1/65536: what the kernel drops below.
     pub threshold: u32,
-    /// What kept elements are multiplied by.
+    /// Factor of the kept elements.
     pub scale: f64,
 }
 

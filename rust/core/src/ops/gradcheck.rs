@@ -1,4 +1,4 @@
-//! What the tests of ops share: inputs, and gradients against central differences.
+//! Helpers of the tests of ops: inputs, and gradients against central differences.
 
 use crate::element::DType;
 use crate::error::Result;
@@ -63,7 +63,7 @@ pub(crate) fn gradcheck(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tenso
     }
 }
 
-/// What an op makes of these inputs without a look at their values: as if others had changed them since they were checked.
+/// Outputs of an op whose inputs' values are not checked, as if others had changed them since they were.
 pub(crate) fn run_unchecked(op: &dyn Op, inputs: &[&Tensor]) -> Vec<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|t| t.meta()).collect();
     let outputs: Vec<Tensor> =

@@ -1,4 +1,4 @@
-//! What the tests of the neural-network ops share: the gradient check, and comparisons.
+//! Helpers of the tests of the neural-network ops: the gradient check, and comparisons.
 
 use crate::element::DType;
 use crate::error::Result;

@@ -29,7 +29,7 @@ use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
-/// What is normalized together.
+/// The elements that are normalized together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// All of the last dimensions, which are these.
@@ -46,7 +46,7 @@ pub enum Kind {
 /// running statistics.
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
-    /// What is normalized together.
+    /// The elements that are normalized together.
     pub kind: Kind,
     /// Added to the variance.
     pub eps: f64,
@@ -149,7 +149,7 @@ impl Kind {
     }
 }
 
-/// Where instance norm has its channels: (c, l) has no samples.
+/// Dimension of instance norm's channels: (c, l) has no samples.
 fn channel_dim(x: &[usize]) -> usize {
     usize::from(x.len() > 2)
 }

@@ -12,7 +12,7 @@
 //! x keeps its shape and dtype: b must broadcast to the one and be of no higher kind than the other. What may not be
 //! changed is refused: a leaf that requires grad while gradients are recorded, a read-only array, an expanded tensor.
 //!
-//! Where a gradient flows, the change is an op on the tape as well: see [`rebase`].
+//! If a gradient flows, the change is an op on the tape as well: see [`rebase`].
 
 use smallvec::{SmallVec, smallvec};
 
@@ -88,7 +88,7 @@ impl<T: Float> Map<T> for Clamp<T> {
     }
 }
 
-/// What becomes of x.
+/// New value of x.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     /// x ∘ b
@@ -198,7 +198,7 @@ fn overlaps(a: &Tensor, b: &Tensor) -> bool {
     a < b_end && b < a_end
 }
 
-/// How much a dtype can hold: bool, then integers, then floats.
+/// Rank of a dtype: bool, then integers, then floats.
 fn kind(x: &Tensor) -> (bool, bool) {
     (x.dtype().is_float(), x.dtype() != DType::Bool)
 }

@@ -74,7 +74,7 @@ fn index_dtype(op: &str, dtype: DType) -> Result<()> {
     }
 }
 
-/// Where a mask is true: for each of its dimensions the positions, in row-major order. As many as the values say, so that
+/// Positions of the true elements of a mask: for each dimension, in row-major order. Their number depends on values, so that
 /// no plan can hold it.
 pub fn nonzero(x: &Tensor) -> Result<Vec<Tensor>> {
     trace::obstacle("the shape of nonzero() depends on values");

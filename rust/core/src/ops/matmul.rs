@@ -86,7 +86,7 @@ fn matrix<T>(ptr: *mut T, layout: &Layout) -> Matrix<T> {
     }
 }
 
-/// Where matrix `index` of a stack begins.
+/// Offset of matrix `index` of a stack.
 fn offset(shape: &[usize], strides: &[isize], mut index: usize) -> isize {
     let mut at = 0;
     for (&size, &stride) in shape.iter().zip(strides).rev() {

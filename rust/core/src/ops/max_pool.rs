@@ -27,7 +27,7 @@ use crate::tensor::tape::Backward;
 use crate::tensor::{Meta, Tensor, View, room};
 use crate::with_float;
 
-/// Which elements are in a window.
+/// Elements of a window.
 #[derive(Clone, Copy, Debug)]
 enum Regions {
     /// Regular windows.
@@ -165,7 +165,7 @@ impl Op for MaxPool {
     }
 }
 
-/// What goes from windows to the elements that won them, or from these to the windows. Inputs: values of the windows, or
+/// Values moved from windows to the elements that won them, or from these to the windows. Inputs: values of the windows, or
 /// of the elements; the winners.
 #[derive(Clone, Debug)]
 struct Winners {

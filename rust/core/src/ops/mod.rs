@@ -97,7 +97,7 @@ pub type Grads = SmallVec<[Option<Tensor>; 3]>;
 /// Shapes and dtypes of an op's outputs.
 pub type Outputs = SmallVec<[Meta; 1]>;
 
-/// Which inputs and outputs an op's backward reads, as bits.
+/// Inputs and outputs that an op's backward reads, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Saves {
     /// Bit i: input i.
@@ -153,13 +153,13 @@ const fn bit(bits: u32, i: usize) -> bool {
 pub struct Run<'a> {
     /// The threads that run it together.
     pub team: &'a Team,
-    /// What a plan adds to the call number of an op that draws, so that each step draws anew. 0 when eager.
+    /// Number that a plan adds to the call number of an op that draws, so that each step draws anew. 0 when eager.
     pub replay: u64,
 }
 
 /// An operation on tensors.
 pub trait Op: fmt::Debug + Any + Send + Sync {
-    /// What errors call it, PyTorch's name where it has one.
+    /// Name in errors: PyTorch's, if it has the op.
     fn name(&self) -> &'static str;
 
     /// Shapes and dtypes of the outputs, or why the inputs do not fit.
@@ -219,17 +219,17 @@ pub trait Op: fmt::Debug + Any + Send + Sync {
         SmallVec::new()
     }
 
-    /// What it draws random numbers from, if it does. A plan adds [`Run::replay`] to the call number.
+    /// Source of the op's random numbers, if it draws any. A plan adds [`Run::replay`] to the call number.
     fn draw(&self) -> Option<Draw> {
         None
     }
 
-    /// What backward reads.
+    /// Tensors that backward reads.
     fn saves(&self) -> Saves {
         Saves::NONE
     }
 
-    /// What backward reads if these inputs want a gradient: what it does not read may be changed in place.
+    /// Tensors that backward reads if these inputs want a gradient: the others may be changed in place.
     fn saves_for(&self, wants: &[bool]) -> Saves {
         let _ = wants;
         self.saves()

@@ -19,7 +19,7 @@ use crate::with_float;
 /// Inputs log-probabilities, labels, and class weights; outputs the loss and, if it is reduced, each sample's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NllLoss {
-    /// What becomes of the losses.
+    /// Reduction of the losses.
     pub reduction: Reduction,
     /// The label of samples to leave out.
     pub ignore_index: i64,

@@ -24,9 +24,9 @@ use crate::with_float;
 /// if it is reduced, the sums of chunks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PointLossOp {
-    /// Which loss.
+    /// Kind of the loss.
     pub kind: PointLoss,
-    /// What becomes of the losses.
+    /// Reduction of the losses.
     pub reduction: Reduction,
     /// True if each loss has a weight.
     pub weight: bool,

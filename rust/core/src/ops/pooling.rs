@@ -1,4 +1,4 @@
-//! Where the windows of a pooling layer lie, and what is wrong with those that cannot be.
+//! Geometry of the windows of a pooling layer, and the errors of settings that have none.
 //!
 //! Images are `(n, c, h, w)` or `(c, h, w)`, series `(n, c, l)` or `(c, l)`; a series is an image of height 1.
 
@@ -12,7 +12,7 @@ use super::{float_dtype, shape_error};
 /// The settings of a pooling layer, as (rows, columns); rows are 1, and not padded, for a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pooling {
-    /// What errors call it.
+    /// Name in errors.
     pub name: &'static str,
     /// Dimensions that are pooled: 1 or 2.
     pub dims: usize,
@@ -20,7 +20,7 @@ pub struct Pooling {
     pub kernel: [usize; 2],
     /// Distance between windows.
     pub stride: [usize; 2],
-    /// How far the first window begins before the image.
+    /// Elements by which the first window begins before the image.
     pub padding: [usize; 2],
     /// Distance between a window's elements.
     pub dilation: [usize; 2],
@@ -68,7 +68,7 @@ impl Pooling {
         show(&setting[2 - self.dims..])
     }
 
-    /// How many windows an image has; an error if the settings or the image do not allow any.
+    /// Number of windows of an image; an error if the settings or the image do not allow any.
     pub(super) fn output(&self, x: &Meta) -> Result<[usize; 2]> {
         let op = self.name;
         check_image(op, x, self.dims)?;
@@ -127,7 +127,7 @@ impl Pooling {
     }
 }
 
-/// Where window `i` of `out` adaptive ones begins and ends: they cover all of `n` elements, and are as even as they can be.
+/// Range of window `i` of `out` adaptive ones: they cover all of `n` elements, and are as even as they can be.
 pub(super) const fn adaptive(i: usize, n: usize, out: usize) -> (usize, usize) {
     (i * n / out, ((i + 1) * n).div_ceil(out))
 }

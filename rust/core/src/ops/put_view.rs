@@ -26,7 +26,7 @@ struct PutView {
 }
 
 impl PutView {
-    /// What the path shows of contiguous memory; None where a reshape has to copy.
+    /// Layout that the path shows of contiguous memory; None if a reshape has to copy.
     fn layout(&self, shape: &[usize]) -> Option<Layout> {
         self.path.iter().try_fold(Layout::contiguous(shape), |layout, op| op.view(&layout))
     }

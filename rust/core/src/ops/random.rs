@@ -3,7 +3,7 @@
 //! A draw is fixed when an op is made and lives in the op: the numbers are a function of it and of an element's
 //! row-major index, so that neither the team nor the layout shows.
 //!
-//! Where `PyTorch` differs: its numbers for a seed are others.
+//! Difference to `PyTorch`: its numbers for a seed are others.
 
 mod permutation;
 mod source;
@@ -27,7 +27,7 @@ use crate::tensor::layout::{Dims, row_major};
 use crate::tensor::{Meta, Tensor, View};
 use crate::with_float;
 
-/// How numbers are distributed.
+/// Distribution of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Distribution {
     /// Evenly over [low, high).
@@ -59,7 +59,7 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// What errors call the op that fills a tensor with it.
+    /// Name, in errors, of the op that fills a tensor with it.
     fn name(self) -> &'static str {
         match self {
             Self::Uniform { .. } => "uniform_",
@@ -147,7 +147,7 @@ pub(super) fn at_replay(draw: Draw, run: &Run<'_>) -> Draw {
 /// A tensor of random numbers: no inputs.
 #[derive(Clone, Debug)]
 pub struct Random {
-    /// How they are distributed.
+    /// Distribution of the numbers.
     pub distribution: Distribution,
     /// From what they are drawn.
     pub draw: Draw,
@@ -200,7 +200,7 @@ impl Op for Random {
 /// Overwrite a tensor with random numbers: input the tensor, of any layout.
 #[derive(Clone, Debug)]
 pub struct RandomFill {
-    /// How they are distributed.
+    /// Distribution of the numbers.
     pub distribution: Distribution,
     /// From what they are drawn.
     pub draw: Draw,
@@ -348,7 +348,7 @@ pub fn bernoulli(p: &Tensor) -> Result<Tensor> {
 fn fill(x: &Tensor, distribution: Distribution) -> Result<()> {
     let name = distribution.name();
     distribution.check(name)?;
-    // What is refused takes no call of the generator.
+    // A refused target takes no call of the generator.
     check_target(name, x)?;
     check_writable(name, x)?;
     let fill = |x: &Tensor| apply_in_place(RandomFill { distribution, draw: next_draw() }, x, &[]);

@@ -48,7 +48,7 @@ use crate::tensor::{Dims, Meta, Tensor, View};
 use crate::threads::Team;
 use crate::with_float;
 
-/// What a reduction makes of its elements.
+/// Kind of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Sum,
@@ -84,7 +84,7 @@ impl<T: Float> Fold<T> for Product {
 struct Reduce {
     kind: Kind,
     axis: Axis,
-    /// What a mean divides by: also the lengths that were reduced before.
+    /// Divisor of a mean: also the lengths that were reduced before.
     count: usize,
     /// The input's shape with the reduced dimensions as 1.
     kept: Dims,
@@ -195,7 +195,7 @@ impl Op for Reduce {
         let dtype = inputs[0].dtype;
         let mut outputs: Outputs = smallvec![Meta { shape: self.out.clone(), dtype }];
         if self.is_chunked(dtype) {
-            // Where the team's partial results meet.
+            // Partial results of the team.
             outputs.push(Meta::new(&[self.axis.len.div_ceil(CHUNK)], dtype));
         }
         Ok(outputs)

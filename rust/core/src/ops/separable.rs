@@ -22,7 +22,7 @@ use crate::with_float;
 /// Outputs from which on a stretch is worth its loops.
 const WORTHWHILE: usize = 4;
 
-/// What each output along an axis is made of.
+/// The inputs of each output along an axis.
 #[derive(Clone, Debug, PartialEq)]
 struct Taps {
     inputs: usize,
@@ -121,7 +121,7 @@ impl Taps {
         if best.to - best.from < WORTHWHILE { Stretch::default() } else { best }
     }
 
-    /// Where outputs begin that are not the same as the one before; and how many outputs there are.
+    /// Outputs that differ from the one before; and the number of outputs.
     fn runs(&self) -> Vec<u32> {
         let n = self.outputs();
         let begins = || (0..n).filter(|&i| i == 0 || self.of(i) != self.of(i - 1));
@@ -134,7 +134,7 @@ impl Taps {
         Axis { inputs: self.inputs, starts: &self.starts, at: &self.at, weights }
     }
 
-    /// What each input adds to: the taps in the order of their outputs.
+    /// The outputs of each input: the taps in the order of their outputs.
     fn transposed(&self, op: &str) -> Result<Self> {
         let mut taps = Self::with_room(op, self.outputs(), self.inputs, self.at.len())?;
         taps.starts.resize(self.inputs + 1, 0);
@@ -225,12 +225,12 @@ fn by_axes(x: &Tensor, name: &'static str, dims: usize, taps: [Taps; 2]) -> Resu
     apply(reserve::guard(name, || Ok(Separable::new(name, dims, taps)))?, &[x])
 }
 
-/// What a mean counts, beside the elements of its window.
+/// Elements that a mean counts beside those of its window.
 #[derive(Clone, Copy, Debug)]
 pub struct Divisor {
     /// True if padding counts.
     pub count_include_pad: bool,
-    /// What to divide by in any case.
+    /// The divisor, if it is fixed.
     pub fixed: Option<i64>,
 }
 
@@ -275,7 +275,7 @@ pub fn adaptive_avg_pool(x: &Tensor, name: &'static str, dims: usize, output: [u
     by_axes(x, name, dims, [taps(0)?, taps(1)?])
 }
 
-/// How [`upsample`] finds what lies between elements.
+/// Interpolation of [`upsample`] between elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
     /// Input ⌊i · scale⌋.
@@ -366,7 +366,7 @@ pub fn upsample(
     by_axes(x, name, dims, [taps(0)?, taps(1)?])
 }
 
-/// What takes the place of elements outside of an image.
+/// Values in place of elements outside an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outside {
     /// The image mirrored at its outermost element.

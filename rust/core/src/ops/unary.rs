@@ -44,7 +44,7 @@ maps! {
     SignNumber for Number, |x| x.signum() => T;
 }
 
-/// Which function.
+/// A function of one element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Function {
     Neg,
@@ -81,7 +81,7 @@ macro_rules! with_function {
     };
 }
 
-/// What backward reads of a function.
+/// Tensors that the backward of a function reads.
 fn saves_of<U: Unary<f64>>(_: U) -> Saves {
     Saves { inputs: U::NEEDS_INPUT.into(), outputs: U::NEEDS_OUTPUT.into() }
 }

@@ -14,10 +14,10 @@ thread_local! {
     static SCOPE: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
 }
 
-/// What is noted of an op while NaN is looked for.
+/// Notes on an op while NaN is looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Note {
-    /// Which layer ran it.
+    /// The layer that ran it.
     scope: Option<Arc<str>>,
     /// True if its outputs hold NaN though its inputs hold none.
     made_nan: bool,

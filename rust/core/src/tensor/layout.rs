@@ -9,7 +9,7 @@ pub type Dims = SmallVec<[usize; 4]>;
 /// Steps between neighbours along each dimension, in elements.
 pub type Strides = SmallVec<[isize; 4]>;
 
-/// Where the elements of a tensor lie in its storage.
+/// Positions of a tensor's elements in its storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Sizes of the dimensions.

@@ -15,7 +15,7 @@ use super::{Autograd, Inner, Layout, Tensor};
 use crate::error::{Error, Result};
 use crate::ops::{self, Op};
 
-/// Whose memory a tensor shows.
+/// Relation of a tensor to the owner of its memory.
 pub(super) enum Relation {
     /// Its own.
     Own,
@@ -27,10 +27,10 @@ pub(super) enum Relation {
     View { parent: Tensor, op: Arc<dyn Op>, recorded: bool },
 }
 
-/// What the tape keeps of a view.
+/// The tape's state of a view.
 #[derive(Clone, Copy, Default)]
 pub(super) struct State {
-    /// How often the memory had been rebased when the view last looked.
+    /// Number of times the memory had been rebased when the view last looked.
     seen: u64,
     /// True if it is one of several outputs, which PyTorch does not let change in place.
     one_of_several: bool,

@@ -59,14 +59,14 @@ struct Inner {
     autograd: Mutex<Autograd>,
 }
 
-/// What the tape keeps with a tensor.
+/// The tape's state of a tensor.
 #[derive(Default)]
 struct Autograd {
     requires_grad: bool,
     grad: Option<Tensor>,
     /// The op that made this tensor, and which of its outputs this is.
     node: Option<(Arc<Node>, usize)>,
-    /// What is kept of a view.
+    /// State of a view.
     view: lineage::State,
     /// The tensor that took this one's place when other data were assigned.
     heir: Option<Tensor>,
@@ -167,7 +167,7 @@ impl Tensor {
         &self.0.storage
     }
 
-    /// Where the elements lie.
+    /// Positions of the elements.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.0.layout
@@ -234,13 +234,13 @@ impl Tensor {
         out
     }
 
-    /// What the tape keeps, as it was last written. A tensor must never be dropped while this lock is held: dropping one may
+    /// The tape's state, as it was last written. A tensor must never be dropped while this lock is held: dropping one may
     /// free a graph that holds this very tensor.
     fn autograd(&self) -> MutexGuard<'_, Autograd> {
         self.0.autograd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the tape keeps, after a view has followed its base.
+    /// The tape's state, after a view has followed its base.
     fn followed(&self) -> MutexGuard<'_, Autograd> {
         self.follow();
         self.autograd()

@@ -110,7 +110,7 @@ impl Storage {
         matches!(self.owner, Owner::Foreign(_))
     }
 
-    /// How often it was changed in place.
+    /// Number of changes in place.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
@@ -127,7 +127,7 @@ impl Storage {
         self.claimed.store(false, Ordering::Release);
     }
 
-    /// How often an in-place change of it was put on the tape.
+    /// Number of changes in place that were put on the tape.
     pub(super) fn rebased(&self) -> u64 {
         self.rebased.load(Ordering::Acquire)
     }

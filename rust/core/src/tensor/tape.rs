@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Watch;
 use crate::ops::{self, Grads, Op};
 
-/// Where the gradient of an input goes.
+/// Destination of the gradient of an input.
 enum Edge {
     /// Nowhere: it needs none.
     None,
@@ -43,7 +43,7 @@ struct Saved {
     version: u64,
 }
 
-/// What backward reads of an op's inputs and outputs.
+/// Inputs and outputs that an op's backward reads.
 #[derive(Default)]
 struct SavedTensors {
     inputs: SmallVec<[Option<Saved>; 3]>,
@@ -156,7 +156,7 @@ impl Node {
         };
         let freed = if retain { None } else { slot.take() };
         drop(slot);
-        // What was saved may hold the last reference to a graph: it goes when nothing is locked.
+        // Saved tensors may hold the last reference to a graph, so they are dropped when nothing is locked.
         drop(freed);
         self.op.backward(&context)
     }
@@ -195,7 +195,7 @@ impl Drop for Node {
     }
 }
 
-/// What an op's backward is given.
+/// Arguments of an op's backward.
 pub struct Backward<'a> {
     inputs: SmallVec<[Option<Tensor>; 3]>,
     outputs: SmallVec<[Option<Tensor>; 1]>,
@@ -239,7 +239,7 @@ impl Backward<'_> {
     }
 }
 
-/// What a backward leaves behind. `true` is a graph that is retained, `false` one that is freed.
+/// State that a backward keeps. `true` is a graph that is retained, `false` one that is freed.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
     /// True if what the ops saved stays for another backward.
@@ -262,10 +262,10 @@ struct Pending {
     grads: SmallVec<[Option<Tensor>; 1]>,
 }
 
-/// Where the walk puts gradients of leaves.
+/// Destination of the gradients of leaves.
 type Sink<'a> = &'a mut dyn FnMut(&Tensor, Tensor) -> Result<()>;
 
-/// Where the forward pass of these roots made the first NaN, as a clause; empty if it made none.
+/// The op in whose forward pass these roots first had a NaN, as a clause; empty if there is none.
 fn began(roots: &[(Tensor, Tensor)]) -> String {
     let mut pending: BTreeMap<u64, Arc<Node>> = BTreeMap::new();
     pending.extend(roots.iter().filter_map(|(root, _)| root.node()).map(|(node, _)| (node.id, node)));

@@ -1,4 +1,4 @@
-//! How many threads a region may have.
+//! Number of threads of a region.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::available_parallelism;
@@ -11,10 +11,10 @@ const MAX_THREADS: usize = 1024;
 /// Milliseconds after which environment, affinity and quota are read again.
 const FRESH: u64 = 100;
 
-/// What [`set_num_threads`] was told; 0: nothing. Plain atomics here, no `OnceLock`: a fork in the middle of its
+/// Argument of [`set_num_threads`]; 0: none. Plain atomics here, no `OnceLock`: a fork in the middle of its
 /// initialization would leave the child waiting for a thread that it does not have.
 static REQUESTED: AtomicUsize = AtomicUsize::new(0);
-/// What the environment says; 0: nothing.
+/// Number in the environment; 0: none.
 static ENVIRONMENT: AtomicUsize = AtomicUsize::new(0);
 /// The cores that affinity and quota leave to this process; 0: not found yet.
 static CORES: AtomicUsize = AtomicUsize::new(0);
@@ -23,7 +23,7 @@ static READ: AtomicU64 = AtomicU64::new(0);
 /// See [`set_whole_teams`].
 static WHOLE: AtomicBool = AtomicBool::new(cfg!(test));
 
-/// How many threads a region may have: what [`set_num_threads`] was told, else the environment's `FASTNN_NUM_THREADS`,
+/// The most threads of a region: the argument of [`set_num_threads`], else the environment's `FASTNN_NUM_THREADS`,
 /// else `OMP_NUM_THREADS` (the first number of a list), else the number of cores that affinity and cgroup leave to this
 /// process. Values that are no number from 1 to 1024 are ignored. A region has no more members than there are cores.
 #[must_use]
@@ -75,7 +75,7 @@ pub(super) fn most() -> usize {
     if whole_teams() { MAX_THREADS } else { cores() }
 }
 
-/// How many cores this process may use.
+/// Number of cores that this process may use.
 #[must_use]
 pub fn cores() -> usize {
     match CORES.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! How a caller and a worker come together: one word, on which the two take turns.
+//! Mailboxes: one word for a caller and a worker, which write it in turns.
 //!
 //! A caller does not wait for a worker that sleeps, or whose core somebody else has. It invites; a worker that is awake
 //! answers; and the caller withdraws the invitation from those who have not answered in time, and posts the job to the rest.

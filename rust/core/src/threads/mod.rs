@@ -48,7 +48,7 @@ pub use count::{cores, look_around, num_threads, read, requested, set_num_thread
 pub use pool::Counts;
 use pool::{Meeting, Pool};
 
-/// What one member of a team knows: its rank, the team's size, and where to wait for the others.
+/// A member of a team: its rank, the team's size, and the barrier.
 #[derive(Debug)]
 pub struct Team {
     rank: usize,
@@ -57,7 +57,7 @@ pub struct Team {
     meeting: Option<Meeting>,
 }
 
-/// What unwinds a member whose barrier will not open because another has panicked.
+/// Payload that unwinds a member whose barrier will not open because another has panicked.
 struct Poisoned;
 
 impl Team {
@@ -74,7 +74,7 @@ impl Team {
         self.rank
     }
 
-    /// How many members there are.
+    /// Number of members.
     #[must_use]
     pub const fn size(&self) -> usize {
         self.size
@@ -144,7 +144,7 @@ pub fn region(width: usize, nanoseconds: usize, work: &(dyn Fn(&Team) + Sync)) -
     size
 }
 
-/// How teams came about so far, unless another thread has the workers now.
+/// Counts of the teams so far, unless another thread has the workers now.
 #[must_use]
 pub fn counts() -> Option<Counts> {
     Pool::get().counts()

@@ -22,7 +22,7 @@ use super::{Poisoned, Team, count};
 
 /// Named, so that std does not look into the environment, which another thread may hold locked while we fork.
 const STACK_BYTES: usize = 2 << 20;
-/// How long a caller waits for answers: workers that are awake give theirs in a fraction of the first. One that has to be
+/// Time that a caller waits for answers: workers that are awake answer in a fraction of the first. One that has to be
 /// woken is waited for if the region is long; at most for this part of the work and at most for the last.
 const ANSWER: Duration = Duration::from_micros(3);
 const WORTH_WAITING: u32 = 8;
@@ -44,20 +44,20 @@ struct Job {
 struct Worker {
     mailbox: Mailbox<Job>,
     seat: Seat,
-    /// How many barriers of the region it has come to.
+    /// Number of barriers of the region that it has come to.
     rounds: AtomicU32,
     /// True if the caller had to wait for it for long.
     late: AtomicBool,
 }
 
-/// What the caller that holds the crew knows of its workers.
+/// The workers, and counts of their teams: state of the caller that holds them.
 #[derive(Default)]
 struct Crew {
     workers: Vec<(&'static Worker, Rest)>,
     counts: Counts,
 }
 
-/// How teams came about so far.
+/// Counts of teams so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Regions of several members.
@@ -76,24 +76,24 @@ pub struct Counts {
 
 /// The workers of one process. Never freed: they run until the process ends.
 pub(super) struct Pool {
-    /// Whoever holds the lock has the workers to itself.
+    /// The workers: the thread that holds the lock has them to itself.
     crew: Mutex<Crew>,
     barrier: Barrier,
     /// Of the thread that calls.
     seat: Seat,
     /// Of the region that runs now.
     members: Mutex<Members>,
-    /// What the first panic of this region said.
+    /// Payload of the first panic of this region.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// Where the members of a team meet.
+/// The barrier of a team, as one member uses it.
 pub(super) struct Meeting {
     pool: &'static Pool,
     /// Of a member that is not the caller.
     worker: Option<&'static Worker>,
     patience: Patience,
-    /// How many barriers this member has come to.
+    /// Number of barriers that this member has come to.
     rounds: Cell<u32>,
 }
 
@@ -212,7 +212,7 @@ impl Pool {
         size
     }
 
-    /// How teams came about, unless another thread has the workers now.
+    /// Counts of the teams so far, unless another thread has the workers now.
     pub(super) fn counts(&self) -> Option<Counts> {
         let crew = self.crew()?;
         let now = Instant::now();

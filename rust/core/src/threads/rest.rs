@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_micros(150);
 pub(super) struct Rest {
     /// The end of the latest rest, and its length.
     latest: Option<(Instant, Duration)>,
-    /// What was lost since the worker last was of use.
+    /// Time lost since the worker last was of use.
     debt: Duration,
-    /// How many rests there were.
+    /// Number of rests so far.
     pub(super) count: u64,
 }
 
@@ -52,7 +52,7 @@ impl Rest {
     }
 }
 
-/// What a team of this size lost against one without its latecomers: a region took `elapsed`, of which this member waited.
+/// Loss of a team of this size against one without its latecomers: this member waited in a region that took `elapsed`.
 pub(super) fn loss(size: usize, elapsed: Duration, waited: Duration) -> Duration {
     let own = elapsed.saturating_sub(waited);
     waited.saturating_sub(own / (size - 1) as u32)

@@ -190,7 +190,7 @@ fn busy_pool_refuses() {
     );
 }
 
-/// What the panic of a region says.
+/// Message of the panic of a region.
 fn panic_of(pool: &'static Pool, width: usize, work: &(dyn Fn(&Team) + Sync)) -> String {
     let payload = catch_unwind(AssertUnwindSafe(|| pool.run(width, 0, work))).expect_err("the panic was lost");
     payload.downcast_ref::<String>().expect("a panic with a message").clone()
@@ -260,7 +260,7 @@ fn late_and_double_panics() {
     assert!(first);
 }
 
-/// Whoever comes second finds it. On a busy machine a short pause may not decide who that is, so it grows until it does.
+/// The second thread finds the lock held. A short pause may not decide the order on a busy machine, so it grows.
 #[cfg(debug_assertions)]
 #[test]
 fn uneven_barriers_are_found() {

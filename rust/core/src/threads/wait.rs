@@ -11,7 +11,7 @@ use std::{
 
 use super::sync::{Condvar, Mutex, MutexGuard};
 
-/// How long to wait awake.
+/// Time to wait awake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// Within a region whose members all have a core: 2 ms. Linux wakes a caller who sleeps on the processor of the worker
@@ -24,7 +24,7 @@ pub(super) enum Patience {
 }
 
 impl Patience {
-    /// How long a worker waits for the next region.
+    /// Time that a worker waits for the next region.
     pub(super) const fn between_regions(self) -> Self {
         match self {
             Self::Busy | Self::Hot => Self::Hot,
@@ -56,7 +56,7 @@ thread_local! {
     static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// How long this thread has waited so far, waits of less than about 2 µs left out.
+/// Time that this thread has waited so far, waits of less than about 2 µs left out.
 #[cfg(not(loom))]
 pub(super) fn waited() -> Duration {
     WAITED.get()
@@ -178,7 +178,7 @@ impl<T> Bed<T> {
 
     /// Wake everybody, after `before` was called with the lock held.
     pub(super) fn wake(&self, before: impl FnOnce()) {
-        // Whoever has left the mark is asleep once we hold the lock.
+        // A thread that has left the mark is asleep once we hold the lock.
         let guard = self.lock();
         before();
         drop(guard);

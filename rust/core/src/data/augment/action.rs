@@ -1,4 +1,4 @@
-//! What is done to one image: the numbers drawn, as work for the kernels.
+//! Actions: the numbers drawn for one image, as work for the kernels.
 
 use smallvec::SmallVec;
 
@@ -19,7 +19,7 @@ pub(super) struct Warp<'a> {
     pub interpolation: Interpolation,
     /// The value outside; none where nothing outside is ever read.
     pub fill: Option<&'a [f64]>,
-    /// Where places are held; by default just outside the image.
+    /// Bounds that positions are held in; by default just outside the image.
     pub bounds: Option<Bounds>,
 }
 
@@ -56,7 +56,7 @@ impl Action<'_> {
     }
 }
 
-/// What is done to one image, in this order.
+/// The actions on one image, in order.
 pub(super) type Actions<'a> = SmallVec<[Action<'a>; 6]>;
 
 impl Warp<'_> {
@@ -88,7 +88,7 @@ impl Warp<'_> {
     }
 }
 
-/// Where the place that `second` reads comes from by `first`.
+/// Compose two maps: `second` reads a position that `first` maps further.
 fn after(first: &Map, second: &Map) -> Map {
     let [a, b, c, d, e, f] = *first;
     let [p, q, r, s, t, u] = *second;
@@ -145,7 +145,7 @@ pub(super) fn push<'a>(actions: &mut Actions<'a>, kind: &'a Kind, values: Values
     actions.push(Action::Warp(warp));
 }
 
-/// Which pixel of n lies at i.
+/// The pixel of n that stands for position i.
 fn padded(i: i64, n: usize, mode: Padding) -> u32 {
     let last = n as i64 - 1;
     let i = match mode {

@@ -96,7 +96,7 @@ pub fn targets<T: Float>(
     Ok(())
 }
 
-/// What the images that were mixed count for.
+/// Weights of mixed images.
 pub fn weights<T: Float>(mixed: &Mixed, weight: &[T], out: &mut [T]) {
     for (i, out) in out.iter_mut().enumerate() {
         *out = T::from_f64(mix_weights(mixed, i, |row| weight[row].to_f64()));

@@ -1,4 +1,4 @@
-//! What can be done to an image, and the numbers that it takes.
+//! Kinds of transforms of an image, and the numbers that each draws.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -6,7 +6,7 @@ use super::Shape;
 use super::words::Words;
 use crate::error::{Error, Result};
 
-/// How values between pixels are read.
+/// Interpolation between pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
     /// The nearest pixel.
@@ -15,7 +15,7 @@ pub enum Interpolation {
     Bilinear,
 }
 
-/// What lies around an image.
+/// Values around an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
     /// A value.
@@ -31,7 +31,7 @@ pub enum Padding {
 /// A value for all channels, or one for each.
 pub type Fill = Vec<f64>;
 
-/// What to erase with.
+/// Values that replace an erased rectangle.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A value for all channels, or one for each.
@@ -43,7 +43,7 @@ pub enum Value {
 /// From least to greatest.
 pub type Range = (f64, f64);
 
-/// What is done to an image.
+/// A transform of an image.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the settings of the classes of the same names, which say what each is")]
 pub enum Kind {
@@ -126,11 +126,11 @@ pub struct Affine {
     pub scale: Range,
     /// Along x and along y, in degrees.
     pub shear: (Range, Range),
-    /// How values between pixels are read.
+    /// Interpolation between pixels.
     pub interpolation: Interpolation,
     /// The value of what lies outside.
     pub fill: Fill,
-    /// What stays in its place, from the upper left corner; the middle, if there is none.
+    /// The fixed point, from the upper left corner; the middle, if there is none.
     pub center: Option<(f64, f64)>,
 }
 
@@ -141,7 +141,7 @@ pub type Values = SmallVec<[f64; 8]>;
 const ATTEMPTS: usize = 10;
 
 impl Kind {
-    /// What the drawn numbers are called, in their order.
+    /// Names of the drawn numbers, in their order.
     #[must_use]
     pub fn names(&self) -> &'static [&'static str] {
         match self {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernels::image::{Pixel, blend, load, store};
 use crate::rng::{self, Draw};
 
-/// How two images become one.
+/// A way in which two images become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MixKind {
     /// Weighted sums.
@@ -18,12 +18,12 @@ pub enum MixKind {
     Cut,
 }
 
-/// How the images of a batch are mixed: in one of these ways.
+/// Ways of mixing the images of a batch, of which each batch takes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mix {
     /// With which probability at all.
     pub p: f64,
-    /// How likely each way is, in all 1.
+    /// Probability of each way; they sum to 1.
     pub weights: Vec<f64>,
     /// Probability, kind, and both parameters of the beta distribution of λ.
     pub ways: Vec<(f64, MixKind, f64)>,
@@ -31,7 +31,7 @@ pub struct Mix {
     pub classes: Option<usize>,
 }
 
-/// How the images of one batch are mixed.
+/// The mixing drawn for one batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mixed {
     /// The share of an image's own target.
@@ -166,7 +166,7 @@ pub fn mix_labels<T: Float>(
     add(j, other / (own + other))
 }
 
-/// What the mixture in row `i` counts for: `λ·w[i] + (1 − λ)·w[j]`.
+/// Weight of the mixture in row `i`: `λ·w[i] + (1 − λ)·w[j]`.
 #[must_use]
 pub fn mix_weights(mixed: &Mixed, i: usize, weight: impl Fn(usize) -> f64) -> f64 {
     mixed.lambda * weight(i) + (1.0 - mixed.lambda) * weight(mixed.partner(i))

@@ -54,7 +54,7 @@ impl Shape {
     }
 }
 
-/// What is done with images, as it is given.
+/// A transform or a list of transforms, as the caller gives it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spec {
     /// One thing, with probability p.
@@ -63,7 +63,7 @@ pub enum Spec {
         name: String,
         /// Its probability.
         p: f64,
-        /// What it is.
+        /// Kind of the transform.
         kind: Kind,
     },
     /// All, one after another, with probability p.
@@ -77,7 +77,7 @@ pub enum Spec {
     Any {
         /// The probability of any.
         p: f64,
-        /// How likely each is, in all 1.
+        /// Probability of each; they sum to 1.
         weights: Vec<f64>,
         /// To choose from.
         of: Vec<Spec>,
@@ -110,7 +110,7 @@ pub struct Pipeline {
     needs_images: bool,
 }
 
-/// What was drawn of one transform for one image: its name, and its numbers by their names.
+/// The draw of one transform for one image: its name, and its numbers by their names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawn {
     /// The transform's name.
@@ -140,7 +140,7 @@ impl Pipeline {
         Self { white, ..self }
     }
 
-    /// How many calls of the generator a batch takes: 0 where nothing is ever drawn.
+    /// Number of calls of the generator that a batch takes: 0 if nothing is ever drawn.
     #[must_use]
     pub fn draws(&self) -> u64 {
         u64::from(self.draws)
@@ -152,7 +152,7 @@ impl Pipeline {
         self.needs_images
     }
 
-    /// What mixes the images of a batch.
+    /// The transform that mixes the images of a batch.
     #[must_use]
     pub fn mix(&self) -> Option<&Mix> {
         self.mix.as_ref()
@@ -172,7 +172,7 @@ impl Pipeline {
         self.nodes.iter().try_fold(from, |shape, node| node.shape(shape))
     }
 
-    /// How images of a batch of n are paired.
+    /// Pairing of the images of a batch of n.
     #[must_use]
     pub fn mixed(&self, draw: Draw, n: usize, shape: Shape) -> Option<Mixed> {
         self.mix.as_ref().map(|mix| {
@@ -181,7 +181,7 @@ impl Pipeline {
         })
     }
 
-    /// What is done to image `i` of a batch.
+    /// The actions on image `i` of a batch.
     #[must_use]
     pub fn drawn(&self, draw: Draw, i: usize, from: Shape) -> Vec<Drawn> {
         let mut all = Vec::new();

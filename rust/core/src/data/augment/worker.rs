@@ -28,7 +28,7 @@ struct Around {
     white: f64,
 }
 
-/// Where an image is between two actions: where it came from, in between, or where it goes.
+/// Place of an image between two actions: its source, a buffer in between, or its destination.
 #[derive(PartialEq)]
 enum Place {
     Given,
@@ -242,7 +242,7 @@ impl<T: Sampled> Worker<T> {
         }
     }
 
-    /// How far every place is moved, along x and then along y: even numbers of [−1, 1), blurred, times alpha.
+    /// Displacements of every position, along x and then along y: even numbers of [−1, 1), blurred, times alpha.
     fn draw_field(&mut self, draw: Draw, shape: Shape, around: &Around, alpha: (f64, f64), sigma: (f64, f64)) {
         let (h, w) = (shape.h, shape.w);
         let n = h * w;

@@ -15,13 +15,13 @@ use crate::with_float;
 /// Inputs as of [`BatchNorm`], then what is added, if anything; outputs as of [`BatchNorm`].
 #[derive(Clone, Debug)]
 pub struct BatchNormRelu {
-    /// What comes first.
+    /// The norm, which comes first.
     pub norm: BatchNorm,
     /// True if something is added before the rectifier.
     pub added: bool,
 }
 
-/// What tells where [`BatchNormRelu`] left a 0.
+/// Source of the mask: where [`BatchNormRelu`] returned 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
     /// Its output.
@@ -34,9 +34,9 @@ pub enum Mask {
 /// is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormReluGrad {
-    /// What comes last.
+    /// The norm, which comes last.
     pub norm: BatchNormGrad,
-    /// What the mask is.
+    /// Source of the mask.
     pub mask: Mask,
     /// True if the gradient of what was added is wanted.
     pub added: bool,

@@ -30,7 +30,7 @@ pub fn scratch(x: &[usize]) -> Option<[usize; 3]> {
     (planes.n > 0 && planes.c > 0).then(|| [planes.c, planes.units(), 2])
 }
 
-/// What one member does: these units of these channels.
+/// Share of one member: these units of these channels.
 struct Share {
     channels: Range<usize>,
     units: Range<usize>,
@@ -175,7 +175,7 @@ pub fn gradients<T: Float>(
             }
         }
     }
-    // Where dx lies over dy, this is read there.
+    // If dx takes dy's memory, dy is read there.
     let over = std::ptr::eq(gradient.dy.as_ptr(), outputs[0].ptr::<T>());
     let gradient = Gradient { dy: if over { &[] } else { gradient.dy }, ..*gradient };
     share.backwards(|j, u| {

@@ -21,7 +21,7 @@ use crate::with_float;
 /// Inputs logits (…, c), the classes last, target of that shape, and class weights; outputs as those of [`super::CrossEntropy`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CrossEntropySoft {
-    /// What becomes of the losses.
+    /// Reduction of the losses.
     pub reduction: Reduction,
     /// As [`super::CrossEntropy::label_smoothing`].
     pub label_smoothing: f64,

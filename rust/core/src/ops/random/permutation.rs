@@ -12,7 +12,7 @@ use crate::tensor::{Meta, Tensor, View};
 /// The numbers 0..n in random order, as int64: no inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct RandPerm {
-    /// How many numbers.
+    /// Number of entries.
     pub n: usize,
     /// From what they are drawn.
     pub draw: Draw,

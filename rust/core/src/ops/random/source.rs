@@ -1,4 +1,4 @@
-//! Where draws come from: the generator of the process, and those that threads have of their own.
+//! Sources of draws: the generator of the process, and those that threads have of their own.
 //!
 //! | a thread draws from | while |
 //! |---|---|
@@ -30,10 +30,10 @@ const BESIDE: u64 = 1 << 62;
 /// The generator of the process.
 struct Shared {
     generator: Generator,
-    /// What threads without a generator draw from while a fit in the main thread has `generator`.
+    /// Generator of threads that have none, while a fit in the main thread has `generator`.
     beside: Generator,
     lent: bool,
-    /// How many times a user has set the state.
+    /// Number of times that a user has set the state.
     seedings: u64,
 }
 
@@ -152,7 +152,7 @@ pub fn begin_training() {
     });
 }
 
-/// Where the generator of a fit stood at its end, for the next fit of the same model in a thread other than the main one.
+/// Final state of a fit's generator, for the next fit of the same model in a thread other than the main one.
 #[derive(Clone, Copy, Debug)]
 pub struct FitDraws {
     state: (u64, u64),

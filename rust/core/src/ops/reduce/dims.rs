@@ -1,4 +1,4 @@
-//! Which dimensions a reduction takes away, and how they lie in memory.
+//! The dimensions that a reduction removes, and their layout in memory.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::ops::permute;
 use crate::tensor::layout::dim_index;
 use crate::tensor::{Dims, Tensor};
 
-/// Which dimensions are reduced; all if none is named.
+/// Mask of the dimensions that are reduced; all if none is named.
 pub(super) fn reduced(op: &str, x: &Tensor, dims: Option<&[i64]>) -> Result<SmallVec<[bool; 4]>> {
     let Some(dims) = dims.filter(|dims| !dims.is_empty()) else {
         return Ok(SmallVec::from_elem(true, x.ndim()));

@@ -25,12 +25,12 @@ fn flat_at_zero(x: &Tensor, at_zero: f64, f: impl FnOnce(&Tensor) -> Result<Tens
     masked_fill(&f(&masked_fill(x, &zero, 1.0)?)?, &zero, at_zero)
 }
 
-/// What 0 is to this power.
+/// 0 to this power.
 fn power_of_zero(exponent: f64) -> f64 {
     if exponent > 0.0 { 0.0 } else { f64::INFINITY }
 }
 
-/// How many elements are not 0, with a gradient of 0.
+/// Number of elements that are not 0, with a gradient of 0.
 fn count(x: &Tensor, dims: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
     let count = sum(&cast(&ne_scalar(x, 0)?, x.dtype())?, dims, keepdim)?;
     if !(tape::is_grad_enabled() && x.requires_grad()) {

@@ -134,7 +134,7 @@ pub(in crate::ops) fn variance(freedom: f64, root: bool, inputs: &[Tensor]) -> R
     let centred = sub(x, &mean(x, Some(&[1]), true)?)?;
     let scale = if root {
         let none = eq_scalar(y, 0.0)?;
-        // Where there is no spread, nothing may be divided by it, not even what is masked.
+        // Without spread, nothing may be divided by it, not even masked values.
         masked_fill(&div(g, &mul_scalar(&masked_fill(y, &none, 1.0)?, freedom)?)?, &none, 0.0)?
     } else {
         div_scalar(&mul_scalar(g, 2.0)?, freedom)?

@@ -15,7 +15,7 @@ use crate::ops::{
 };
 use crate::tensor::Tensor;
 
-/// What a target of labels comes to, no function of the logits.
+/// Constants that follow from a target of labels, no functions of the logits.
 struct Labels {
     /// 1 at the label of a sample that counts, else 0, in the shape of the logits.
     hot: Tensor,
@@ -57,7 +57,7 @@ pub(in crate::ops) fn cross_entropy(op: CrossEntropyGrad, inputs: &[Tensor]) -> 
     let [g, x, labels, weight @ ..] = inputs else { unreachable!("three inputs") };
     let labels = Labels::new(x, labels, weight.first(), op.ignore_index)?;
     let spread = op.label_smoothing / x.shape()[labels.dim] as f64;
-    // What each class counts for: the loss is −Σ share · log_softmax.
+    // Weight of each class: the loss is −Σ share · log_softmax.
     let sharp = mul_scalar(&labels.hot, 1.0 - op.label_smoothing)?;
     let share = labels.weighted(&add(&sharp, &mul_scalar(&labels.counts, spread)?)?)?;
     let dim = labels.dim as i64;

@@ -44,7 +44,7 @@ fn gradients_of_changed_views_and_bases() {
         },
         &xs[1..],
     );
-    // What is overwritten gets no gradient.
+    // Overwritten elements get no gradient.
     gradcheck(
         |x| {
             let base = result(&x[0])?;
