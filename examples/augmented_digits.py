@@ -30,7 +30,7 @@ def changed(x: NDArray[Any], seed: int) -> dict[str, NDArray[Any]]:
 
 
 def run(seeds: range = range(5), images: int = 2000, epochs: int = 20, test: int = 1000) -> dict[str, Any]:
-    """Return the test accuracies, by seed, what the net learnt from and how the images are changed; and some images."""
+    """Return the test accuracies, by seed, what the net learned from and how the images are changed; and some images."""
     x, y, x_test, y_test = common.digits(test=test)
     x, x_test = x.reshape(-1, 1, 28, 28), x_test.reshape(-1, 1, 28, 28)
     accuracies = np.zeros((len(seeds), len(NETS), len(KINDS)))
@@ -49,7 +49,7 @@ def show(result: dict[str, Any]) -> None:
     """Print the table."""
     means = result["accuracies"].mean(axis=0)
     rows = [[kind, *map(float, values)] for kind, values in zip(KINDS, means.T, strict=True)]
-    common.print_table(["test accuracy, learnt from digits", *NETS], rows)
+    common.print_table(["test accuracy, learned from digits", *NETS], rows)
 
 
 def draw(result: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from fastnn import nn, optim
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "data"
 
-COLOURS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+COLORS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 Split = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
 
@@ -32,8 +32,8 @@ def digits(train: int = 8000, test: int = 2000) -> Split:
     return x[:train], y[:train], x[-test:], y[-test:]
 
 
-def colours(train: int | None = None, test: int | None = None) -> Split:
-    """Return x_train, y_train, x_test, y_test: pixels in [0, 1] as (n, 3, 32, 32), and which of COLOURS they show.
+def colors(train: int | None = None, test: int | None = None) -> Split:
+    """Return x_train, y_train, x_test, y_test: pixels in [0, 1] as (n, 3, 32, 32), and which of COLORS they show.
 
     They are the 2,560 images of data/cifar10.npz, or those of another file of the same arrays, whose path is the
     environment variable ``FASTNN_CIFAR10``. ``train`` and ``test``: how many to take, the first ones; ``None`` for all.

@@ -56,7 +56,7 @@ def load() -> Digits:
 
 
 def cosine(epochs: int) -> Callable[..., float]:
-    """Return the learning rate of each epoch: half a cosine, from LEARNING_RATE towards 0."""
+    """Return the learning rate of each epoch: half a cosine, from LEARNING_RATE toward 0."""
     return lambda epoch, *_: LEARNING_RATE * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
@@ -161,8 +161,8 @@ def draw_confusion(confusion: NDArray[np.int64]) -> Any:
     # The root of the share of the row, so that the few mistakes can be seen.
     axes.imshow(np.sqrt(confusion / confusion.sum(axis=1, keepdims=True)), cmap="Blues")
     for row, column in zip(*confusion.nonzero(), strict=True):
-        colour = "white" if row == column else "black"
-        axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=9)
+        color = "white" if row == column else "black"
+        axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=color, fontsize=9)
     title = f"{confusion.trace():,} of {confusion.sum():,} test images are right"
     axes.set(xlabel="taken for", ylabel="digit", xticks=range(10), yticks=range(10), title=title)
     axes.set_xticks(np.arange(9) + 0.5, minor=True)

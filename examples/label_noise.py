@@ -1,4 +1,4 @@
-"""Digits of which 40 % are labelled at random: plain training, label smoothing, MixUp."""
+"""Digits of which 40 % are labeled at random: plain training, label smoothing, MixUp."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def show(result: dict[str, Any]) -> None:
     rows = []
     for kind, of in result.items():
         rows.append([kind, *(float(of[name].mean()) for name in ("loss", "noisy")), float(of["test"][:, -5:].mean())])
-    common.print_table(["", "test loss", "wrong labels learnt", "test accuracy"], rows)
+    common.print_table(["", "test loss", "wrong labels learned", "test accuracy"], rows)
 
 
 def draw(result: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""A deep belief net, pre-trained on unlabelled digits, against the same net from scratch, with few labels."""
+"""A deep belief net, pre-trained on unlabeled digits, against the same net from scratch, with few labels."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def from_scratch() -> nn.Sequential:
 
 
 def run(
-    seeds: range = range(5), epochs: int = 10, unlabelled: int = 4000, labels: tuple[int, ...] = LABELS
+    seeds: range = range(5), epochs: int = 10, unlabeled: int = 4000, labels: tuple[int, ...] = LABELS
 ) -> dict[str, Any]:
     """Return the test accuracies by kind, a row a seed, by the number of labels; and the first seed's features."""
     accuracies = {kind: np.zeros((len(seeds), len(labels))) for kind in KINDS}
     features = None
-    x, y, x_test, y_test = common.digits(unlabelled, test=1000)
+    x, y, x_test, y_test = common.digits(unlabeled, test=1000)
     for i, seed in enumerate(seeds):
         fnn.manual_seed(seed)
         dbn = fnn.unsupervised.DBN(WIDTHS, lr=0.05, momentum=0.5, weight_decay=2e-4)
@@ -61,7 +61,7 @@ def draw(result: dict[str, Any]) -> Any:
 
     drawn, axes = common.figure(2)
     images = result["features"][:36].reshape(6, 6, 28, 28)
-    shades = mpl.colormaps["RdBu_r"].resampled(9)  # a picture of few colours is small
+    shades = mpl.colormaps["RdBu_r"].resampled(9)  # a picture of few colors is small
     limit = float(np.quantile(np.abs(images), 0.995))
     axes[0].imshow(
         images.transpose(0, 2, 1, 3).reshape(168, 168), interpolation="nearest", cmap=shades, vmin=-limit, vmax=limit
@@ -69,7 +69,7 @@ def draw(result: dict[str, Any]) -> Any:
     axes[0].set(title="what 36 hidden units look for", xticks=[], yticks=[])
     for kind, values in result["accuracies"].items():
         axes[1].errorbar(result["labels"], values.mean(axis=0), values.std(axis=0), marker=".", capsize=2, label=kind)
-    axes[1].set(xscale="log", xlabel="labelled images", ylabel="test accuracy")
+    axes[1].set(xscale="log", xlabel="labeled images", ylabel="test accuracy")
     axes[1].set_xticks(result["labels"], map(str, result["labels"]))
     axes[1].minorticks_off()
     axes[1].legend(frameon=False)

@@ -36,9 +36,9 @@ def search(ranges: Range, trials: int, epochs: int, seed: int) -> list[tuple[flo
 def around(best: tuple[float, float, float], coarse: Range) -> Range:
     """Return a quarter of each range, around the best trial, inside the coarse ranges."""
     spans = []
-    for centre, (low, high) in zip(best, coarse, strict=False):
+    for center, (low, high) in zip(best, coarse, strict=False):
         half = (high - low) / 8
-        spans.append((max(low, centre - half), min(high, centre + half)))
+        spans.append((max(low, center - half), min(high, center + half)))
     return spans[0], spans[1]
 
 

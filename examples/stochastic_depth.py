@@ -1,4 +1,4 @@
-"""Stochastic depth: a residual net of 20 layers on few colour images, all of whose blocks survive, or only some."""
+"""Stochastic depth: a residual net of 20 layers on few color images, all of whose blocks survive, or only some."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(
     seeds: range = range(5), epochs: int = 20, train: int = 500, test: int = 500, batch: int = 25, shrink: int = 2
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return by kind: losses while ``training`` and ``testing``, (seed, epoch); and (seed, column) under ``last``."""
-    data = common.standardized(common.colours(train, test))
+    data = common.standardized(common.colors(train, test))
     result: dict[str, Any] = {}
     for kind, survival in SURVIVALS.items():
         fits = []
@@ -59,7 +59,7 @@ def draw(result: dict[str, dict[str, np.ndarray]]) -> Any:
         for name, style in (("training", "--"), ("testing", "-")):
             mean = of[name].mean(axis=0)
             axis.plot(range(1, len(mean) + 1), mean, style, color=color, label=f"{kind}, {name}")
-    axis.set(xlabel="epoch", ylabel="loss", ylim=(-0.1, 5.4), title="resnet20 on 500 colour images")
+    axis.set(xlabel="epoch", ylabel="loss", ylim=(-0.1, 5.4), title="resnet20 on 500 color images")
     axis.legend(frameon=False, loc="upper right")
     return drawn
 

@@ -1,4 +1,4 @@
-"""Ten crops of a photograph while testing: one net learns from the centres of images, one from parts at random."""
+"""Ten crops of a photograph while testing: one net learns from the centers of images, one from parts at random."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import fastnn as fnn
 from fastnn import augment, nn, tta
 
 SIZE = 28
-CENTRE = tta.Crop((SIZE, SIZE))
+CENTER = tta.Crop((SIZE, SIZE))
 VIEWS = {
-    "centre": [CENTRE],
-    "and its mirror image": [CENTRE, tta.Chain(tta.Flip(), CENTRE)],
+    "center": [CENTER],
+    "and its mirror image": [CENTER, tta.Chain(tta.Flip(), CENTER)],
     "five crops": tta.five_crop(SIZE),
     "ten crops": tta.ten_crop(SIZE),
 }
 KINDS = {
-    "centres": None,
+    "centers": None,
     "random crops, mirrored": augment.Compose([augment.RandomCrop(SIZE), augment.RandomHorizontalFlip()]),
 }
 
@@ -35,13 +35,13 @@ def build(width: int = 8) -> nn.Sequential:
 
 def run(seeds: range = range(5), epochs: int = 15, images: int | None = None) -> dict[str, Any]:
     """Return the test accuracies: seed, kind, views; and a test image."""
-    x, y, x_test, y_test = common.colours(images)
+    x, y, x_test, y_test = common.colors(images)
     accuracies = np.zeros((len(seeds), len(KINDS), len(VIEWS)))
     for i, seed in enumerate(seeds):
         for j, transform in enumerate(KINDS.values()):
             fnn.manual_seed(seed)
             model = build()
-            shown = CENTRE(x) if transform is None else x
+            shown = CENTER(x) if transform is None else x
             trainer = common.fit(model, shown, y, epochs, 3e-3, batch_size=64, augment=transform)
             accuracies[i, j] = [trainer.evaluate(x_test, y_test, tta=views)["accuracy"] for views in VIEWS.values()]
     return {"accuracies": accuracies, "image": x_test[14]}
@@ -51,7 +51,7 @@ def show(result: dict[str, Any]) -> None:
     """Print the table."""
     means = result["accuracies"].mean(axis=0)
     rows = [[kind, *map(float, values)] for kind, values in zip(KINDS, means, strict=True)]
-    common.print_table(["test accuracy, learnt from", *VIEWS], rows)
+    common.print_table(["test accuracy, learned from", *VIEWS], rows)
 
 
 def draw(result: dict[str, Any]) -> Any:
@@ -67,7 +67,7 @@ def draw(result: dict[str, Any]) -> Any:
     axes[1].set_xticks(range(len(VIEWS)), [name.replace(" ", "\n", 1) for name in VIEWS])
     axes[1].set(ylabel="test accuracy", xlabel="views of a test image", xlim=(-0.5, len(VIEWS) - 0.5))
     axes[1].margins(y=0.25)
-    axes[1].legend(frameon=False, title="learnt from", loc="lower right")
+    axes[1].legend(frameon=False, title="learned from", loc="lower right")
     return drawn
 
 

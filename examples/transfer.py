@@ -25,7 +25,7 @@ def digits_net(classes: int) -> nn.Sequential:
 # The data, the net, the classes that come first, and those that come then.
 TASKS: dict[str, tuple[Any, ...]] = {
     "from digits 0-4 to 5-9": (common.digits, digits_net, (0, 1, 2, 3, 4), (5, 6, 7, 8, 9)),
-    "from animals to vehicles": (common.colours, models.resnet8, (2, 3, 4, 5, 6, 7), (0, 1, 8, 9)),
+    "from animals to vehicles": (common.colors, models.resnet8, (2, 3, 4, 5, 6, 7), (0, 1, 8, 9)),
 }
 
 

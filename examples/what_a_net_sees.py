@@ -1,4 +1,4 @@
-"""Into a LeNet that has learnt the digits: its filters, what they find, the pixels that matter, and its mistakes."""
+"""Into a LeNet that has learned the digits: its filters, what they find, the pixels that matter, and its mistakes."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def draw(result: dict[str, Any]) -> Any:
     grid = np.array(axes).reshape(-1, COLUMNS)
     for axis in axes:
         axis.set(xticks=[], yticks=[])
-    for (name, colours), images, row in zip(ROWS.items(), result["rows"], grid, strict=False):
+    for (name, colors), images, row in zip(ROWS.items(), result["rows"], grid, strict=False):
         row[0].set_ylabel(name)
         for axis, image in zip(row, images, strict=True):
             limit = np.abs(image).max() * (-1 if name == "filters" else 0)
-            axis.imshow(image, cmap=colours, vmin=limit, vmax=np.abs(image).max())
+            axis.imshow(image, cmap=colors, vmin=limit, vmax=np.abs(image).max())
     grid[-1, 0].set_ylabel("mistakes")
     for axis, image, name in zip(grid[-1], result["mistakes"], result["names"], strict=True):
         axis.imshow(image, cmap="gray")

@@ -143,9 +143,9 @@ def test_grid():
     np.testing.assert_allclose(canvas[7:9, 1:4], images[4] / 255)
     assert (canvas[7:9, 5:8] == 0.5).all()  # nothing there
     assert (canvas[::3] == 0.5).all()
-    colour = arrays.image_grid(X * 3 - 1, columns=9, padding=0)
-    assert colour.shape == (5, 24, 3)
-    np.testing.assert_allclose(colour[:, 4:8], np.clip(X[1] * 3 - 1, 0, 1).transpose(1, 2, 0))
+    color = arrays.image_grid(X * 3 - 1, columns=9, padding=0)
+    assert color.shape == (5, 24, 3)
+    np.testing.assert_allclose(color[:, 4:8], np.clip(X[1] * 3 - 1, 0, 1).transpose(1, 2, 0))
     scaled = arrays.image_grid(X * 3 - 1, columns=1, padding=0, normalize=True)
     assert scaled[:5].min() == scaled[5:10].min() == 0
     assert scaled[:5].max() == scaled[5:10].max() == 1

@@ -107,7 +107,7 @@ def test_colors():
     np.testing.assert_allclose(np.cov(list(v.values())), np.eye(3) / 4, atol=0.02)
 
 
-def test_centres_of_cut_out():
+def test_centers_of_cut_out():
     v = drawn(A.CutOut(5), (1, 6, 4))
     assert_each_alike(v["y"], 0, 5)
     assert_each_alike(v["x"], 0, 3)

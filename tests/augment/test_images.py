@@ -200,7 +200,7 @@ def test_bytes_are_rounded_once(name):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_same_bits_for_any_number_of_threads_and_any_neighbours(name):
+def test_same_bits_for_any_number_of_threads_and_any_neighbors(name):
     x = RNG.random((17, 3, 33, 41)).astype(np.float32)
     transform = TABLE[name][0]
     before = fnn.get_num_threads()

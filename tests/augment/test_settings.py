@@ -85,7 +85,7 @@ def test_errors(call, error, message):
     assert str(caught.value) == message
 
 
-def test_what_has_no_colour_keeps_its_hue_and_saturation():
+def test_what_has_no_color_keeps_its_hue_and_saturation():
     x = np.random.default_rng(1).random((3, 1, 4, 4))
     np.testing.assert_array_equal(A.ColorJitter(saturation=3, hue=0.5)(x), x)
     assert (A.ColorJitter(0.5)(x) != x).any()

@@ -54,8 +54,8 @@ def test_sizes_and_modes(folder):
     assert ImageFolder(root, size=5)[0][0].shape == (3, 5, 5)
     scaled = np.asarray(picture.resize((3, 4), Image.Resampling.BILINEAR))
     np.testing.assert_allclose(ImageFolder(root, size=(4, 3))[0][0], scaled.transpose(2, 0, 1) / 255, rtol=1e-6)
-    grey = ImageFolder(root, mode="L")[0][0]
-    np.testing.assert_allclose(grey, np.asarray(picture.convert("L"))[None] / 255, rtol=1e-6)
+    gray = ImageFolder(root, mode="L")[0][0]
+    np.testing.assert_allclose(gray, np.asarray(picture.convert("L"))[None] / 255, rtol=1e-6)
     assert ImageFolder(root, mode="RGBA")[0][0].shape == (4, 9, 7)
 
 

@@ -367,7 +367,7 @@ def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{len(report.problems)} problems, {len(report.warnings)} warnings" in text
     assert repr(report) == f"Diagnosis({len(report.problems)} problems, {len(report.warnings)} warnings, 12 checks)"
     with pytest.raises(KeyError, match="Diagnosis: expected one of"):
-        report["colour"]
+        report["color"]
 
 
 def test_plot(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

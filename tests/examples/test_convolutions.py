@@ -12,13 +12,13 @@ SEEDS = range(5)
 
 @pytest.mark.slow
 def test_flipped_and_shifted_images_are_learnt_more_slowly_and_better():
-    import colour_images
+    import color_images
 
     def build():
         # A quarter of the pixels a side: sixteen times as fast.
         return nn.Sequential(nn.AvgPool2d(4), models.resnet8())
 
-    result = colour_images.run(SEEDS, epochs=16, train=300, test=400, batch=30, build=build)
+    result = color_images.run(SEEDS, epochs=16, train=300, test=400, batch=30, build=build)
     none, moved, cut = (of["last"] for of in result.values())
     train_loss, _, test_loss, test_accuracy, _ = range(5)
     for augmented in (moved, cut):

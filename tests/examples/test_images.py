@@ -37,10 +37,10 @@ def test_ten_crops_see_more_than_one():
     import ten_crop
 
     accuracies = ten_crop.run(SEEDS, epochs=10, images=1000)["accuracies"]
-    centre, _, five, ten = accuracies.transpose(2, 1, 0)
+    center, _, five, ten = accuracies.transpose(2, 1, 0)
     for i, kind in enumerate(ten_crop.KINDS):
-        assert (ten[i] > centre[i]).sum() >= 4, kind
-        assert (ten[i] - centre[i]).mean() > 0.002, kind
+        assert (ten[i] > center[i]).sum() >= 4, kind
+        assert (ten[i] - center[i]).mean() > 0.002, kind
         assert ten[i].mean() > five[i].mean() - 0.01, kind
 
 
@@ -51,46 +51,44 @@ def test_the_views_are_parts_of_the_image_and_of_its_mirror_image():
     tops, lefts = (0, 0, 4, 4, 2), (0, 4, 0, 4, 2)
     parts = [x[:, :, top : top + 28, left : left + 28] for top, left in zip(tops, lefts, strict=True)]
     mirrored = [x[:, :, :, ::-1][:, :, top : top + 28, left : left + 28] for top, left in zip(tops, lefts, strict=True)]
-    for name, expected in {"centre": parts[4:], "five crops": parts, "ten crops": parts + mirrored}.items():
+    for name, expected in {"center": parts[4:], "five crops": parts, "ten crops": parts + mirrored}.items():
         for view, part in zip(ten_crop.VIEWS[name], expected, strict=True):
             np.testing.assert_array_equal(view(x), part)
     np.testing.assert_array_equal(ten_crop.VIEWS["and its mirror image"][1](x), parts[4][:, :, :, ::-1])
 
 
-def test_colours_change_as_the_transforms_say():
-    import colour_noise
+def test_colors_change_as_the_transforms_say():
+    import color_noise
 
-    rows = colour_noise.run(seed=3, images=50, copies=6)
-    again = colour_noise.run(seed=3, images=50, copies=6)
-    x = colour_noise.common.colours(50)[0]
+    rows = color_noise.run(seed=3, images=50, copies=6)
+    again = color_noise.run(seed=3, images=50, copies=6)
+    x = color_noise.common.colors(50)[0]
     for name, images in rows.items():
         assert images.shape == (7, 3, 32, 32), name
-        np.testing.assert_array_equal(images[0], x[colour_noise.IMAGE])
+        np.testing.assert_array_equal(images[0], x[color_noise.IMAGE])
         np.testing.assert_array_equal(images, again[name])
         assert np.unique(images, axis=0).shape[0] == 7, name
     # Brightness: one factor an image, cut off at white.
     for image in rows["brightness"][1:]:
         dark = (image > 0) & (image < 1)
-        factors = image[dark] / x[colour_noise.IMAGE][dark]
+        factors = image[dark] / x[color_noise.IMAGE][dark]
         np.testing.assert_allclose(factors, factors[0], rtol=1e-4)
         assert 0.4 <= factors[0] <= 1.6
-    # Saturation leaves the grey that it mixes with, but where a colour was cut off.
+    # Saturation leaves the gray that it mixes with, but where a color was cut off.
     red_green_blue = np.array([0.2989, 0.587, 0.114], np.float32)[:, None, None]
     for image in rows["saturation"][1:]:
         inside = ((image > 0) & (image < 1)).all(axis=0)
-        grey = (image * red_green_blue).sum(axis=0)
-        np.testing.assert_allclose(
-            grey[inside], (x[colour_noise.IMAGE] * red_green_blue).sum(axis=0)[inside], atol=2e-3
-        )
-    # The largest and the smallest of the channels stay when colours turn.
+        gray = (image * red_green_blue).sum(axis=0)
+        np.testing.assert_allclose(gray[inside], (x[color_noise.IMAGE] * red_green_blue).sum(axis=0)[inside], atol=2e-3)
+    # The largest and the smallest of the channels stay when colors turn.
     for image in rows["hue"][1:]:
-        np.testing.assert_allclose(image.max(axis=0), x[colour_noise.IMAGE].max(axis=0), atol=1e-4)
-        np.testing.assert_allclose(image.min(axis=0), x[colour_noise.IMAGE].min(axis=0), atol=1e-4)
-    # Principal components: one colour is added to all pixels.
+        np.testing.assert_allclose(image.max(axis=0), x[color_noise.IMAGE].max(axis=0), atol=1e-4)
+        np.testing.assert_allclose(image.min(axis=0), x[color_noise.IMAGE].min(axis=0), atol=1e-4)
+    # Principal components: one color is added to all pixels.
     for name in ("PCA, std 0.1", "PCA, std 1"):
         added = rows[name][1:] - rows[name][0]
         np.testing.assert_allclose(added, np.broadcast_to(added[:, :, :1, :1], added.shape), atol=1e-5)
-    change = {name: colour_noise.changes(images) for name, images in rows.items()}
+    change = {name: color_noise.changes(images) for name, images in rows.items()}
     assert 4 < change["PCA, std 1"][0] / change["PCA, std 0.1"][0] < 25
     assert change["hue"][2] > change["hue"][1]
     assert change["brightness"][1] > change["brightness"][2]
@@ -111,7 +109,7 @@ def test_nets_read_changed_digits_if_they_have_learnt_from_them():
     for kind, images in result["images"].items():
         assert images.shape == (10, 1, 28, 28)
         assert (images != original).any(axis=(1, 2, 3)).all() == (kind != "as they are"), kind
-    # What is erased is a rectangle of grey, and nothing else changes.
+    # What is erased is a rectangle of gray, and nothing else changes.
     for image, erased in zip(original[:, 0], result["images"]["erasing"][:, 0], strict=True):
         down, right = ((erased != image).any(axis=axis).nonzero()[0] for axis in (1, 0))
         rectangle = (slice(down[0], down[-1] + 1), slice(right[0], right[-1] + 1))

@@ -3,7 +3,7 @@
 import pytest
 
 SEEDS = range(5)
-DIGITS, COLOURS = "from digits 0-4 to 5-9", "from animals to vehicles"
+DIGITS, COLORS = "from digits 0-4 to 5-9", "from animals to vehicles"
 
 
 @pytest.mark.slow
@@ -20,7 +20,7 @@ def test_other_digits_help_where_images_are_few():
 def test_what_animals_have_taught_must_be_learnt_anew_for_vehicles():
     import transfer
 
-    accuracies = transfer.run(SEEDS, images=(200,), old_epochs=2, epochs=6, tasks=(COLOURS,))[COLOURS]
+    accuracies = transfer.run(SEEDS, images=(200,), old_epochs=2, epochs=6, tasks=(COLORS,))[COLORS]
     scratch, frozen, tuned = accuracies[:, :, 0].T
     assert (frozen < scratch).sum() >= 4
     assert (scratch - frozen).mean() > 0.03

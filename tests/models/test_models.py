@@ -72,7 +72,7 @@ def random_state(model, seed=0):
 
 CASES = {
     "lenet5": (models.lenet5, (1, 28, 28), reference.lenet5),
-    "lenet5 in colour": (lambda: models.lenet5(10, 3, 32), (3, 32, 32), reference.lenet5),
+    "lenet5 in color": (lambda: models.lenet5(10, 3, 32), (3, 32, 32), reference.lenet5),
     "lenet5 of 1998": (
         lambda: models.lenet5(activation=nn.Tanh, pool=nn.AvgPool2d),
         (1, 28, 28),
@@ -107,7 +107,7 @@ def test_outputs_are_the_formulas(name):
 
 TWINS = {
     "lenet5": (lambda t: t.LeNet5(), models.lenet5, (1, 28, 28)),
-    "lenet5 in colour": (lambda t: t.LeNet5(3, 32), lambda: models.lenet5(10, 3, 32), (3, 32, 32)),
+    "lenet5 in color": (lambda t: t.LeNet5(3, 32), lambda: models.lenet5(10, 3, 32), (3, 32, 32)),
     "resnet8": (lambda t: t.ResNet(1, "A"), models.resnet8, (3, 15, 12)),
     "resnet20": (lambda t: t.ResNet(3, "A"), models.resnet20, (3, 8, 8)),
     "resnet8 B": (lambda t: t.ResNet(1, "B"), lambda: models.resnet8(shortcut="B"), (3, 16, 16)),

@@ -49,7 +49,7 @@ def pixel(image, y, x, fill):
 
 
 def read(image, y, x, interpolation, fill):
-    """Return the values at any places, the first pixel's centre being 0."""
+    """Return the values at any places, the first pixel's center being 0."""
     if interpolation == "nearest":
         return pixel(image, np.rint(y).astype(int), np.rint(x).astype(int), fill)
     i, j = np.floor(y).astype(int), np.floor(x).astype(int)
@@ -74,7 +74,7 @@ def matrix(v, shape, center=None, counterclockwise=False):
     turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     along_x, along_y = np.array([[1, -s, 0], [0, 1, 0], [0, 0, 1]]), np.array([[1, 0, 0], [-t, 1, 0], [0, 0, 1]])
     grow = np.diag([v["scale"], v["scale"], 1])
-    # Centres of pixels lie half a pixel from the corner.
+    # Centers of pixels lie half a pixel from the corner.
     to_corner = moved(0.5, 0.5)
     middle = moved(cx, cy)
     whole = moved(v["dx"], v["dy"]) @ middle @ turn @ along_y @ along_x @ grow @ np.linalg.inv(middle)
@@ -118,7 +118,7 @@ def resized_crop(image, v, size, interpolation):
     return read(image, *np.meshgrid(y, x, indexing="ij"), interpolation, 0)
 
 
-def grey(image):
+def gray(image):
     return image[0] if len(image) == 1 else 0.2989 * image[0] + 0.587 * image[1] + 0.114 * image[2]
 
 
@@ -128,12 +128,12 @@ def color_jitter(image, v, white):
             image = np.clip(v["brightness"] * image, 0, white)
         elif step == 1:
             f = v["contrast"]
-            image = np.clip(f * image + (1 - f) * grey(image).mean(), 0, white)
+            image = np.clip(f * image + (1 - f) * gray(image).mean(), 0, white)
         elif len(image) == 1:
             continue
         elif step == 2:
             f = v["saturation"]
-            image = np.clip(f * image + (1 - f) * grey(image), 0, white)
+            image = np.clip(f * image + (1 - f) * gray(image), 0, white)
         else:
             hsv = [colorsys.rgb_to_hsv(*color) for color in (image / white).reshape(3, -1).T]
             turned = [colorsys.hsv_to_rgb((h + v["hue"]) % 1, s, value) for h, s, value in hsv]

@@ -79,7 +79,7 @@ def _gate(m: Net, x: fnn.Tensor) -> fnn.Tensor:
     return m.d(h * F.softmax(m.b(h), dim=1))
 
 
-def _standardise(m: Net, x: fnn.Tensor) -> fnn.Tensor:
+def _standardize(m: Net, x: fnn.Tensor) -> fnn.Tensor:
     h = m.a(x)
     return m.d((h - h.mean(0)) / (h.var(0) + 0.1).sqrt())
 
@@ -137,7 +137,7 @@ NETS: dict[str, tuple[Callable[[], Net], Callable[..., Any]]] = {
     "layers used twice": (lambda: Net(_twice, a=linear(WIDTH, 6), b=linear(6, 6), n=nn.BatchNorm1d(6), d=linear(6, CLASSES)), F.cross_entropy),
     "two heads": (lambda: Net(_two_heads, a=linear(WIDTH, 6), d=linear(6, CLASSES), e=linear(6, CLASSES), f=linear(WIDTH, CLASSES)), F.cross_entropy),
     "gate": (lambda: Net(_gate, a=linear(WIDTH, 6), b=linear(6, 6), d=linear(6, CLASSES)), F.cross_entropy),
-    "standardise": (lambda: Net(_standardise, a=linear(WIDTH, 6), d=linear(6, CLASSES)), F.cross_entropy),
+    "standardize": (lambda: Net(_standardize, a=linear(WIDTH, 6), d=linear(6, CLASSES)), F.cross_entropy),
     "layer norm": (lambda: Net(_layer_norm, (6,), a=linear(WIDTH, 6), d=linear(6, CLASSES)), F.cross_entropy),
     "slices": (lambda: Net(_slices, a=linear(5, 3), b=linear(5, 4), d=linear(7, CLASSES + 1)), F.cross_entropy),
     "weight norm": (lambda: Net(_weight_norm, (6, WIDTH), (6, 1), (6,), (CLASSES, 6)), F.cross_entropy),

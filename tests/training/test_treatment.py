@@ -290,7 +290,7 @@ def test_large_weights_count_before_the_update(large: float) -> None:
     assert run(planned=True) == run(planned=False)
 
 
-def test_a_weight_that_is_used_twice_is_penalised_once() -> None:
+def test_a_weight_that_is_used_twice_is_penalized_once() -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()

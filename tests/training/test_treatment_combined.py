@@ -73,7 +73,7 @@ def test_accumulated_noise_is_drawn_once_an_update() -> None:
         assert part.tobytes() == eager.tobytes()
 
 
-# Closures: every gradient that the optimizer asks for is that of the penalised loss, clipped.
+# Closures: every gradient that the optimizer asks for is that of the penalized loss, clipped.
 
 
 def treated_gradients(params: list[np.ndarray], t: int, settings: dict[str, Any]) -> tuple[float, list[np.ndarray]]:

@@ -88,7 +88,7 @@ def test_one_view_that_changes_nothing_changes_nothing():
     np.testing.assert_array_equal(fitted.predict(X, tta=[tta.Identity()]), fitted.predict(X))
 
 
-def test_order_of_the_rows_is_kept_for_grey_images():
+def test_order_of_the_rows_is_kept_for_gray_images():
     model = nn.Flatten()
     fitted = fnn.Trainer(model, nn.MSELoss(), optim.SGD([fnn.zeros(1)], lr=0.1))
     images = X[:, 0]

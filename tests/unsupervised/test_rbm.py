@@ -361,7 +361,7 @@ def test_a_setting_assigned_later_is_checked() -> None:
 
 def test_a_machine_that_goes_astray_says_so() -> None:
     rbm = RBM(3, 2, "gaussian", lr=1e30)
-    message = r"^RBM\(3, 2\).fit: the reconstruction error is (inf|nan) in epoch \d+: try an lr below 1e\+30, and standardise the data$"
+    message = r"^RBM\(3, 2\).fit: the reconstruction error is (inf|nan) in epoch \d+: try an lr below 1e\+30, and standardize the data$"
     with pytest.raises(ValueError, match=message):
         rbm.fit(data(64, 3, "gaussian"), epochs=9, verbose=False)
 

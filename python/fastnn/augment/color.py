@@ -1,4 +1,4 @@
-"""Colours: of three channels red, green and blue, or of one, grey."""
+"""Colors: of three channels red, green and blue, or of one, gray."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class ColorJitter(Transform):
     """Change brightness, contrast, saturation and hue, in random order::
 
-        brightness:  x' = f * x                           grey = 0.2989 r + 0.587 g + 0.114 b
-        contrast:    x' = f * x + (1 - f) * mean(grey)    all held between 0 and white
-        saturation:  x' = f * x + (1 - f) * grey
+        brightness:  x' = f * x                           gray = 0.2989 r + 0.587 g + 0.114 b
+        contrast:    x' = f * x + (1 - f) * mean(gray)    all held between 0 and white
+        saturation:  x' = f * x + (1 - f) * gray
         hue:         h' = h + f mod 1, h being the hue of HSV, in turns
 
     Each f is drawn evenly from a range of its own. Saturation and hue leave images of one channel as they are.
@@ -87,7 +87,7 @@ class ColorJitter(Transform):
 
 
 class PCANoise(Transform):
-    """Add multiples of the principal components of the data's colours, one colour for the whole image::
+    """Add multiples of the principal components of the data's colors, one color for the whole image::
 
         x'[:, i, j] = x[:, i, j] + sum over k of a_k * eigenvalues[k] * eigenvectors[:, k],    a_k ~ N(0, std²)
 
@@ -95,7 +95,7 @@ class PCANoise(Transform):
 
     Args:
         std: Standard deviation of the multiples, at least 0; the paper has 0.1.
-        eigenvalues: Of the colours' covariance, ``(c,)``, white being 1.
+        eigenvalues: Of the colors' covariance, ``(c,)``, white being 1.
         eigenvectors: Its eigenvectors, ``(c, c)``, a column each.
         p: The probability that an image is changed, in [0, 1].
 
@@ -123,7 +123,7 @@ class PCANoise(Transform):
 
     @classmethod
     def fit(cls, x: Any, std: float = 0.1, *, p: float = 1.0) -> Self:
-        """Return the noise of these images' colours.
+        """Return the noise of these images' colors.
 
         Args:
             x: Images, ``(n, c, h, w)``, at least two pixels in all; uint8 counts with white as 1.

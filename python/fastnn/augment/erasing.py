@@ -64,7 +64,7 @@ class CutOut(Transform):
 
         x'[c, i, j] = value  for  y - size // 2 <= i < y - size // 2 + size,  x - size // 2 <= j < x - size // 2 + size
 
-    Its centre (y, x) is a pixel of the image, all being equally likely.
+    Its center (y, x) is a pixel of the image, all being equally likely.
 
     Args:
         size: Height and width of the square, at least 1; one number for both.

@@ -1,6 +1,6 @@
 """What moves pixels: flips, shifts, affine maps, elastic distortion.
 
-Places are measured in pixels from the upper left corner, x to the right and y down; the centre of pixel (0, 0) lies at
+Places are measured in pixels from the upper left corner, x to the right and y down; the center of pixel (0, 0) lies at
 (0.5, 0.5), and the middle of an image at (w / 2, h / 2). The value at a place is that of the nearest pixel, or is
 interpolated between four; outside lies ``fill``.
 """
@@ -164,7 +164,7 @@ class _Affine(Transform):
 class RandomRotation(_Affine):
     """Turn an image about its middle, counterclockwise::
 
-        x'(q) = x(R q),    R the rotation by -a about the centre,  a evenly from ``degrees``
+        x'(q) = x(R q),    R the rotation by -a about the center,  a evenly from ``degrees``
 
     Args:
         degrees: Turns at most so far either way, at least 0; or the pair of the least and the greatest angle.
@@ -268,7 +268,7 @@ class RandomAffine(_Affine):
 
         x'(q) = x(M⁻¹ q),    M = T(dx, dy) C R(a) S_y(t) S_x(s) diag(z, z) C⁻¹
 
-    where C moves the origin to the centre. Angles and magnification are drawn evenly from their ranges; dx is drawn
+    where C moves the origin to the center. Angles and magnification are drawn evenly from their ranges; dx is drawn
     evenly from -translate[0] * w to translate[0] * w and rounded, dy likewise from translate[1] * h.
 
     Args:
@@ -317,7 +317,7 @@ _GREATEST = {"sigma": 10_000, "alpha": 1_000_000}
 
 
 class ElasticTransform(Transform):
-    """Distort an image: every pixel comes from another place, neighbours from neighbouring places::
+    """Distort an image: every pixel comes from another place, neighbors from neighboring places::
 
         x'(q) = x(q + alpha * (G u)(q)),    u from [-1, 1) evenly for each pixel and direction
 
@@ -336,7 +336,7 @@ class ElasticTransform(Transform):
 
     Source:
         Simard, Steinkraus & Platt 2003, https://doi.org/10.1109/ICDAR.2003.1227801, section 2, whose fields are
-        normalised. torchvision moves by half of ``alpha``.
+        normalized. torchvision moves by half of ``alpha``.
     """
 
     def __init__(

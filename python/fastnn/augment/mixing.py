@@ -64,7 +64,7 @@ class CutMix(_Mixing):
         x'[i] = x[j(i)] inside the rectangle, x[i] outside
         y'[i] = λ * y[i] + (1 - λ) * y[j(i)],    λ = 1 - area of the rectangle / (h * w),  j a random permutation
 
-    The rectangle's centre is a pixel, all being equally likely; with b ~ Beta(alpha, alpha) it reaches
+    The rectangle's center is a pixel, all being equally likely; with b ~ Beta(alpha, alpha) it reaches
     ``int(sqrt(1 - b) * h / 2)`` rows up and down and ``int(sqrt(1 - b) * w / 2)`` columns to either side, as far as the
     image does. Targets and weights are mixed as by :class:`MixUp`.
 

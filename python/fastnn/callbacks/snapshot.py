@@ -108,7 +108,7 @@ class _Cycles:
         self._edges = edges
 
     def __call__(self, batch: int) -> float:
-        for start, end in zip(self._edges, self._edges[1:]):  # noqa: B905  (neighbours)
+        for start, end in zip(self._edges, self._edges[1:]):  # noqa: B905  (neighbors)
             if batch < end:
                 return (1 + math.cos(math.pi * (batch - start) / (end - start))) / 2
         return 0.0

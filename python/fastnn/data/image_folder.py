@@ -35,7 +35,7 @@ class ImageFolder(Dataset[tuple[Any, Any]]):
         allow_empty: Whether a class may be without images.
         size: Height and width in pixels that images are scaled to, bilinearly, averaging where they get smaller; one
             number for both. ``None`` for their own.
-        mode: Pillow's: ``"RGB"`` for 3 channels, ``"L"`` for 1 of grey, ``"RGBA"`` for 4.
+        mode: Pillow's: ``"RGB"`` for 3 channels, ``"L"`` for 1 of gray, ``"RGBA"`` for 4.
 
     Attributes:
         classes: Names of the folders, sorted.

@@ -13,7 +13,7 @@ from fastnn.diagnostics.report import Check, graded
 _SIZE = (10.0, 100.0)
 _RATIO = (100.0, 1000.0)
 _IMBALANCE = (10.0, 100.0)
-_STANDARDISE = "standardise the features to mean 0 and deviation 1, with the training set's statistics (StandardScaler)"
+_STANDARDISE = "standardize the features to mean 0 and deviation 1, with the training set's statistics (StandardScaler)"
 
 
 def data_checks(x: NDArray[Any], y: NDArray[Any]) -> list[Check]:

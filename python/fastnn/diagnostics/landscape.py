@@ -155,7 +155,7 @@ def loss_along(
         model.eval()
         _core.manual_seed(seed)
         moved = [
-            (p.detach(), np.array(p.detach().numpy(), np.float64), _filter_normalised(p))
+            (p.detach(), np.array(p.detach().numpy(), np.float64), _filter_normalized(p))
             for p in model.parameters()
             if p.ndim > 1
         ]
@@ -167,7 +167,7 @@ def loss_along(
     return LossAlong(alphas, np.array(losses))
 
 
-def _filter_normalised(parameter: Tensor) -> NDArray[np.float64]:
+def _filter_normalized(parameter: Tensor) -> NDArray[np.float64]:
     rows = parameter.shape[0]
     d = _core.randn(*parameter.shape, dtype=_core.float64).numpy().reshape(rows, -1)
     sizes = np.linalg.norm(np.asarray(parameter.detach().numpy(), np.float64).reshape(rows, -1), axis=1, keepdims=True)

@@ -79,7 +79,7 @@ def _units(name: str, layers: Sequence[LayerStatistics], limits: tuple[float, fl
         )
     else:
         advice = (
-            "standardised inputs, smaller initial weights (nn.init.xavier_uniform_), batch norm before the activation, "
+            "standardized inputs, smaller initial weights (nn.init.xavier_uniform_), batch norm before the activation, "
             "or ReLU"
         )
     return Check(name, verdict, f"{worst:.0%} in layer {layer.name!r}, {layer.kind}", expected, advice, worst)

@@ -53,7 +53,7 @@ class Diagnosis(Sequence[Check]):
     Attributes:
         checks: All of them.
         layers: What every layer does with the data.
-        overfit_losses: Losses while a handful of rows was learnt by heart; empty if that was not tried.
+        overfit_losses: Losses while a handful of rows was learned by heart; empty if that was not tried.
         training_losses: Losses of the first steps by learning rate; empty without an optimizer.
     """
 

@@ -50,9 +50,9 @@ def initial_loss(loss: Loss, outputs: NDArray[Any], y: NDArray[Any], value: floa
     if verdict == "ok":
         advice = ""
     elif is_distance(loss):
-        advice = "centre and scale the targets, or begin the last bias at their mean; smaller initial weights"
+        advice = "center and scale the targets, or begin the last bias at their mean; smaller initial weights"
     else:
-        advice = "smaller initial weights in the last layer, standardised inputs; and is softmax applied twice?"
+        advice = "smaller initial weights in the last layer, standardized inputs; and is softmax applied twice?"
     return Check(name, verdict, f"{value:.4g}", f"at most about {expected:.4g}, {what}", advice, value)
 
 
@@ -92,7 +92,7 @@ def overfit(
         ""
         if verdict == "ok"
         else "look for an error in the model, the loss or the pairing of x and y; see the checks of layers; or a wider "
-        "net, and less of what regularises it",
+        "net, and less of what regularizes it",
         left,
     ), tuple(losses.tolist())
 

@@ -74,7 +74,7 @@ def lenet5(
 
     Source:
         LeCun et al. 1998, https://doi.org/10.1109/5.726791, section II.B. There the activation is a scaled tanh, the
-        pooling an average with a learnt scale and bias, the second convolution connects only some channels, and the
+        pooling an average with a learned scale and bias, the second convolution connects only some channels, and the
         last layer is made of radial basis functions; ``activation=nn.Tanh, pool=nn.AvgPool2d`` comes nearest. Names
         are those of PyTorch's tutorials.
     """

@@ -29,7 +29,7 @@ def mlp(
         hidden: Widths of the hidden layers, from input to output; none for a linear model.
         num_classes: Width of the output, at least 1.
         activation: Called for every hidden layer.
-        batch_norm: Whether layers are normalised over the batch.
+        batch_norm: Whether layers are normalized over the batch.
         dropout: Probability of a zero behind every hidden layer, in [0, 1].
 
     Shapes:

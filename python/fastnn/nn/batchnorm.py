@@ -1,4 +1,4 @@
-"""Batch normalisation."""
+"""Batch normalization."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class _BatchNorm(NormBase):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Normalise each feature over the batch, then scale and shift it.
+    """Normalize each feature over the batch, then scale and shift it.
 
     While training, for each feature j over the n rows of the batch::
 
@@ -162,7 +162,7 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Normalise each channel over the pixels of all images of the batch, then scale and shift it.
+    """Normalize each channel over the pixels of all images of the batch, then scale and shift it.
 
     While training, for each channel j over the n·h·w pixels of the batch::
 
@@ -198,7 +198,7 @@ class BatchNorm2d(_BatchNorm):
 
 
 class BatchNorm3d(_BatchNorm):
-    """Normalise each channel over the voxels of all volumes of the batch: :class:`BatchNorm2d` with one dimension more.
+    """Normalize each channel over the voxels of all volumes of the batch: :class:`BatchNorm2d` with one dimension more.
 
     Args:
         num_features: Channels c of the input, at least 1.

@@ -1,4 +1,4 @@
-"""Dropout of elements and of channels, and its variants for self-normalising nets."""
+"""Dropout of elements and of channels, and its variants for self-normalizing nets."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class GatedLinear(Module):
 
 
 class Highway(Module):
-    """Transform the input where a learnt gate is open, and carry it over where it is shut::
+    """Transform the input where a learned gate is open, and carry it over where it is shut::
 
         y = g * activation(H(x)) + (1 - g) * x,    g = sigmoid(T(x)),    H and T linear
 

@@ -1,4 +1,4 @@
-"""Instance normalisation."""
+"""Instance normalization."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _InstanceNorm(NormBase):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Normalise each channel of each sample, then scale and shift every channel::
+    """Normalize each channel of each sample, then scale and shift every channel::
 
         y = weight * (x - mean) / sqrt(var + eps) + bias
 
@@ -102,7 +102,7 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Normalise each channel of each sample, then scale and shift every channel::
+    """Normalize each channel of each sample, then scale and shift every channel::
 
         y = weight * (x - mean) / sqrt(var + eps) + bias
 
@@ -137,7 +137,7 @@ class InstanceNorm2d(_InstanceNorm):
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Normalise each channel of each sample, then scale and shift every channel::
+    """Normalize each channel of each sample, then scale and shift every channel::
 
         y = weight * (x - mean) / sqrt(var + eps) + bias
 

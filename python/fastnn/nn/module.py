@@ -50,7 +50,7 @@ class Module:
     _non_persistent_buffers_set: set[str]
     _forward_hooks: OrderedDict[int, tuple[_hooks.Hook, bool]]
     _forward_pre_hooks: OrderedDict[int, tuple[_hooks.Hook, bool]]
-    # While false, a call goes straight to `forward`. On the class, so that even an uninitialised module has it.
+    # While false, a call goes straight to `forward`. On the class, so that even an uninitialized module has it.
     _hooked: bool = False
     # For a part that is frozen in evaluation mode: the mode that it would be in.
     _frozen_mode: bool | None = None

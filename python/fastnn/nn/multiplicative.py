@@ -1,4 +1,4 @@
-"""Layers that multiply what they are given: pairwise interactions, learnt exactly."""
+"""Layers that multiply what they are given: pairwise interactions, learned exactly."""
 
 from __future__ import annotations
 

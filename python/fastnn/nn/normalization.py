@@ -1,4 +1,4 @@
-"""Layer, RMS and group normalisation."""
+"""Layer, RMS and group normalization."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _shape_error(layer: str, sizes: tuple[int, ...], error: Exception, input: ob
 
 
 class LayerNorm(Module):
-    """Normalise each sample over its last dimensions, then scale and shift every element::
+    """Normalize each sample over its last dimensions, then scale and shift every element::
 
         y = weight * (x - mean) / sqrt(var + eps) + bias
 
@@ -194,11 +194,11 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """Normalise groups of a sample's channels, then scale and shift every channel::
+    """Normalize groups of a sample's channels, then scale and shift every channel::
 
         y = weight * (x - mean) / sqrt(var + eps) + bias
 
-    ``mean`` and ``var``, the biased one, are those of one sample's ``c / num_groups`` neighbouring channels, while
+    ``mean`` and ``var``, the biased one, are those of one sample's ``c / num_groups`` neighboring channels, while
     training and evaluating. One group is layer norm, with a weight a channel; ``num_channels`` groups are instance
     norm.
 
@@ -282,7 +282,7 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """Divide every channel by a power of the mean square of its neighbours::
+    """Divide every channel by a power of the mean square of its neighbors::
 
         y[:, c] = x[:, c] / (k + alpha * sum(x[:, j]**2 over the window of c) / size) ** beta
 

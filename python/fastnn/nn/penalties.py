@@ -15,7 +15,7 @@ from fastnn.nn.module import Module
 __all__ = ["L1", "L2", "ElasticNet", "Lp", "PerLayer"]
 
 Target: TypeAlias = "Module | Tensor | Iterable[Tensor]"
-"""What is penalised: the parameters of a module, or these tensors."""
+"""What is penalized: the parameters of a module, or these tensors."""
 
 _Term: TypeAlias = "tuple[str, float, float]"
 
@@ -53,19 +53,19 @@ class _Penalty(Module):
 class L1(_Penalty):
     """Add ``strength * sum(|w|)`` to the loss: small weights become 0.
 
-    The gradient is ``strength * sign(w)``, and 0 at ``w = 0``. ``penalty(model)`` penalises the model's weights,
+    The gradient is ``strength * sign(w)``, and 0 at ``w = 0``. ``penalty(model)`` penalizes the model's weights,
     ``penalty(tensors)`` these tensors.
 
     Args:
         strength: The factor, at least 0.
         include_bias: Whether parameters of fewer than 2 dimensions, which are biases and those of normalization, are
-            penalised too.
+            penalized too.
 
     Returns:
         From a call: a scalar.
 
     Raises:
-        ValueError: ``strength`` is negative or not finite; or there is nothing to penalise.
+        ValueError: ``strength`` is negative or not finite; or there is nothing to penalize.
         TypeError: ``strength`` is not a number.
 
     Source:
@@ -87,18 +87,18 @@ class L1(_Penalty):
 class L2(_Penalty):
     """Add ``strength * sum(w**2)`` to the loss: all weights shrink.
 
-    The gradient is ``2 * strength * w``. ``penalty(model)`` penalises the model's weights, ``penalty(tensors)`` these
+    The gradient is ``2 * strength * w``. ``penalty(model)`` penalizes the model's weights, ``penalty(tensors)`` these
     tensors.
 
     Args:
         strength: The factor, at least 0.
-        include_bias: Whether parameters of fewer than 2 dimensions are penalised too.
+        include_bias: Whether parameters of fewer than 2 dimensions are penalized too.
 
     Returns:
         From a call: a scalar.
 
     Raises:
-        ValueError: ``strength`` is negative or not finite; or there is nothing to penalise.
+        ValueError: ``strength`` is negative or not finite; or there is nothing to penalize.
         TypeError: ``strength`` is not a number.
 
     Source:
@@ -121,19 +121,19 @@ class L2(_Penalty):
 class ElasticNet(_Penalty):
     """Add ``l1 * sum(|w|) + l2 * sum(w**2)`` to the loss.
 
-    The gradient is ``l1 * sign(w) + 2 * l2 * w``. ``penalty(model)`` penalises the model's weights,
+    The gradient is ``l1 * sign(w) + 2 * l2 * w``. ``penalty(model)`` penalizes the model's weights,
     ``penalty(tensors)`` these tensors.
 
     Args:
         l1: The factor of the absolute values, at least 0.
         l2: The factor of the squares, at least 0.
-        include_bias: Whether parameters of fewer than 2 dimensions are penalised too.
+        include_bias: Whether parameters of fewer than 2 dimensions are penalized too.
 
     Returns:
         From a call: a scalar.
 
     Raises:
-        ValueError: A factor is negative or not finite; or there is nothing to penalise.
+        ValueError: A factor is negative or not finite; or there is nothing to penalize.
         TypeError: A factor is not a number.
 
     Source:
@@ -158,19 +158,19 @@ class Lp(_Penalty):
     """Add ``strength * sum(|w|**p)`` to the loss.
 
     The gradient is ``strength * p * |w|**(p - 1) * sign(w)``, and 0 at ``w = 0``. With p below 1 it grows without bound
-    towards 0, so that small weights are thrown to the other side: use small strengths. ``penalty(model)`` penalises
+    toward 0, so that small weights are thrown to the other side: use small strengths. ``penalty(model)`` penalizes
     the model's weights, ``penalty(tensors)`` these tensors.
 
     Args:
         strength: The factor, at least 0.
         p: The exponent, above 0.
-        include_bias: Whether parameters of fewer than 2 dimensions are penalised too.
+        include_bias: Whether parameters of fewer than 2 dimensions are penalized too.
 
     Returns:
         From a call: a scalar.
 
     Raises:
-        ValueError: ``strength`` is negative or not finite, ``p`` is not above 0; or there is nothing to penalise.
+        ValueError: ``strength`` is negative or not finite, ``p`` is not above 0; or there is nothing to penalize.
         TypeError: A setting is not a number.
 
     Source:
@@ -199,7 +199,7 @@ class Lp(_Penalty):
 
 
 class PerLayer(Module):
-    """Penalise each parameter of a model by the first of several patterns that its name matches.
+    """Penalize each parameter of a model by the first of several patterns that its name matches.
 
     ``PerLayer({"0.*": L1(1e-3), "*": L2(1e-4)})`` is a penalty of the first layer, and another one of all others. A
     parameter that no pattern matches goes free, as do biases, unless their penalty includes them. One with several

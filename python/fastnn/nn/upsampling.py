@@ -17,7 +17,7 @@ class Upsample(Module):
         size: Of the output, at least 1: a number, or one for each dimension.
         scale_factor: What to multiply the size with, above 0; the result is rounded down. One of the two is given.
         mode: ``"nearest"``, ``"nearest-exact"``, ``"area"``, ``"linear"`` for series, or ``"bilinear"`` for images.
-        align_corners: Whether the centres of the outermost elements stay where they are; only for the linear modes.
+        align_corners: Whether the centers of the outermost elements stay where they are; only for the linear modes.
         recompute_scale_factor: Whether places are computed from the rounded sizes, even if ``scale_factor`` is given.
 
     Shapes:

@@ -125,5 +125,5 @@ def _rms(x: Tensor) -> float:
 
 
 def _average(average: Tensor, value: Tensor, share: float) -> Tensor:
-    """Move an average towards a value, in place."""
+    """Move an average toward a value, in place."""
     return average.mul_(1 - share).add_(value, alpha=share)

@@ -1,4 +1,4 @@
-"""SAM: descend the worst loss of a neighbourhood."""
+"""SAM: descend the worst loss of a neighborhood."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class SAM(Optimizer):
     Args:
         base_optimizer: Any optimizer that needs no closure. It shares its ``param_groups`` and its state, so that a
             schedule may change the learning rate of either.
-        rho: Radius of the neighbourhood, at least 0; also a setting of a parameter group.
-        adaptive: Scale the neighbourhood by each parameter's size; also a setting of a parameter group.
+        rho: Radius of the neighborhood, at least 0; also a setting of a parameter group.
+        adaptive: Scale the neighborhood by each parameter's size; also a setting of a parameter group.
 
     Raises:
         ValueError: ``rho`` is out of range.

@@ -31,7 +31,7 @@ class _Pair:
 
 
 def _foldable(conv: Module, bn: Module) -> bool:
-    """Whether the second module does nothing but normalise the first one's output by statistics that stay."""
+    """Whether the second module does nothing but normalize the first one's output by statistics that stay."""
     if (type(conv), type(bn)) not in _PAIRS or conv.training or bn.training:
         return False
     layer: Any = conv
@@ -72,7 +72,7 @@ def _stand_ins(module: Module) -> dict[str, Any]:
 def fold(undo: Undo, model: Module) -> None:
     """Let a model in evaluation mode run a convolution and the batch norm behind it as one, where that is known.
 
-    It is known of two neighbours in a :class:`Sequential`, and where a class names them in ``_folds``, pairs of
+    It is known of two neighbors in a :class:`Sequential`, and where a class names them in ``_folds``, pairs of
     attributes of which the second is given the first one's output and nothing else is. The model's own parameters are
     left as they are, and ``undo`` takes the stand-ins away.
     """

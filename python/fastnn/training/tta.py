@@ -139,7 +139,7 @@ def flips() -> list[View]:
 
 
 def five_crop(size: int | tuple[int, int]) -> list[View]:
-    """Return 5 views: the four corners and the centre.
+    """Return 5 views: the four corners and the center.
 
     Args:
         size: Height and width of each in pixels, one number for both; at least 1.
@@ -155,7 +155,7 @@ def five_crop(size: int | tuple[int, int]) -> list[View]:
 
 
 def ten_crop(size: int | tuple[int, int], vertical_flip: bool = False) -> list[View]:
-    """Return 10 views: the four corners and the centre, of the image and of its mirror image.
+    """Return 10 views: the four corners and the center, of the image and of its mirror image.
 
     Args:
         size: Height and width of each in pixels, one number for both; at least 1.

@@ -36,7 +36,7 @@ class RBM(Module):
     With W = ``weight``, a = ``visible_bias`` and b = ``hidden_bias``::
 
         E(v, h) = -a·v - b·h - h·W v                  # "bernoulli"
-        E(v, h) = ½ ‖v - a‖² - b·h - h·W v            # "gaussian": standardise the data
+        E(v, h) = ½ ‖v - a‖² - b·h - h·W v            # "gaussian": standardize the data
         p(h[j] = 1 | v) = sigmoid(b[j] + W[j]·v)
         p(v[i] = 1 | h) = sigmoid(a[i] + W[:, i]·h)   # "gaussian": v ~ N(a + Wᵀ h, 1)
 
@@ -218,7 +218,7 @@ class RBM(Module):
         initial_epoch: int = 0,
         verbose: bool = True,
     ) -> History:
-        """Learn from rows, going on from what is learnt already. Ctrl-C ends it early, and the machine can be used.
+        """Learn from rows, going on from what is learned already. Ctrl-C ends it early, and the machine can be used.
 
         Args:
             x: Data, ``(n, n_visible)``.
@@ -303,10 +303,10 @@ class RBM(Module):
     def _astray(self, error: float, epoch: int) -> str:
         return (
             f"{self._name}.fit: the reconstruction error is {error} in epoch {epoch}: try an lr below {self.lr:g}"
-            f"{', and standardise the data' if self.visible == 'gaussian' else ''}"
+            f"{', and standardize the data' if self.visible == 'gaussian' else ''}"
         )
 
-    # Using what was learnt
+    # Using what was learned
 
     @no_grad()
     def _mean_visible(self, hidden: TensorLike) -> Tensor:
@@ -315,7 +315,7 @@ class RBM(Module):
 
     @no_grad()
     def transform(self, x: Any) -> NDArray[Any]:
-        """Return p(h = 1 | v), ``(n, n_hidden)``, the features that the machine has learnt.
+        """Return p(h = 1 | v), ``(n, n_hidden)``, the features that the machine has learned.
 
         Raises:
             ValueError: The machine was never fitted, or ``x`` has another width or values out of range.

@@ -28,7 +28,7 @@ def filters(
 ) -> Any:
     """Draw the weights into every unit or channel of a layer.
 
-    Where there are 3 channels they are colours, each filter scaled to [0, 1]; else the mean over the channels is drawn,
+    Where there are 3 channels they are colors, each filter scaled to [0, 1]; else the mean over the channels is drawn,
     red above 0 and blue below.
 
     Args:
@@ -162,7 +162,7 @@ def image_grid(
         pictures = arrays.to_pictures(where, images, normalize=normalize)
         if len(labels) != len(pictures):
             raise ValueError(f"{where}: expected {len(pictures)} labels; got {len(labels)}")
-        return _labelled(where, pictures, labels, columns, path)
+        return _labeled(where, pictures, labels, columns, path)
     canvas = arrays.image_grid(images, columns, padding, normalize, 1.0)
     shown = min(columns, len(images))
     figure = _figure(where, shown, -(-len(images) // shown))
@@ -217,7 +217,7 @@ def misclassified(
 
     pairs = zip(found.predicted[:limit], found.expected[:limit], strict=True)
     labels = [f"{name_of(int(predicted))} ({name_of(int(expected))})" for predicted, expected in pairs]
-    return _labelled(where, _shown(where, images[rows]), labels, columns, path)
+    return _labeled(where, _shown(where, images[rows]), labels, columns, path)
 
 
 def _shown(where: str, images: NDArray[Any]) -> NDArray[np.float64]:
@@ -227,7 +227,7 @@ def _shown(where: str, images: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _maps(where: str, maps: NDArray[Any], columns: int, path: Any, *, signed: bool) -> Any:
-    """Draw planes ``(n, h, w)``, each with colours of its own range."""
+    """Draw planes ``(n, h, w)``, each with colors of its own range."""
     check_at_least(where, "columns", columns, 1)
     columns = min(columns, len(maps))
     rows = -(-len(maps) // columns)
@@ -241,7 +241,7 @@ def _maps(where: str, maps: NDArray[Any], columns: int, path: Any, *, signed: bo
     return _saved(figure, path)
 
 
-def _labelled(where: str, pictures: NDArray[Any], labels: Sequence[object], columns: int, path: Any) -> Any:
+def _labeled(where: str, pictures: NDArray[Any], labels: Sequence[object], columns: int, path: Any) -> Any:
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     figure = _figure(where, columns, 1.3 * rows)

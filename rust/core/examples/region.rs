@@ -1,4 +1,4 @@
-//! What a region costs: `cargo run --release -p fastnn-core --example region [threads]`.
+//! Cost of a region: `cargo run --release -p fastnn-core --example region [threads]`.
 //!
 //! Prints medians in nanoseconds for a team of that many threads, 2 if none is given. Fork + join: an empty region, right
 //! after another and after 100 µs, 1 ms and 10 ms without one. Barrier: a thousand in one region.

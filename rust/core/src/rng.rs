@@ -78,7 +78,7 @@ impl Draw {
         self.block_wide(index).map(|word| word as u32)
     }
 
-    /// The same words, each in a `u64`, for loops that are to be vectorised.
+    /// The same words, each in a `u64`, for loops that are to be vectorized.
     #[inline(always)]
     #[must_use]
     pub fn block_wide(self, index: u64) -> [u64; 4] {

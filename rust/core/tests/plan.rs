@@ -134,7 +134,7 @@ fn a_rule_for_each_step_of_a_call() {
     }
 }
 
-/// How often the host says that work goes on, before it does not.
+/// Number of times that the host lets work go on before it interrupts.
 static LOOKS_LEFT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 fn host() -> Result<()> {

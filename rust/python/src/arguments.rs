@@ -12,9 +12,9 @@ use crate::error::{type_error, type_name, value_error};
 /// Characters of an object that a message shows.
 const SHOWN: usize = 80;
 
-/// What a number or a sequence of numbers is read as. An `OverflowError` stands for a number out of range.
+/// Target type of a number or a sequence of numbers. An `OverflowError` stands for a number out of range.
 pub trait Read: Sized {
-    /// What an error says was expected.
+    /// The expected argument, in errors.
     const EXPECTED: &'static str;
 
     /// The value of an object.
@@ -23,7 +23,7 @@ pub trait Read: Sized {
 
 /// A number that sequences may hold.
 pub trait Element: Read {
-    /// What an error says was expected of a sequence of them.
+    /// The expected sequence, in errors.
     const SEQUENCE: &'static str;
 }
 
@@ -171,7 +171,7 @@ impl<'a> Named for Word<'a> {
 
 /// An argument whose name is known.
 pub trait Named {
-    /// What it is then.
+    /// Type of the value.
     type Value;
 
     /// The value, or an error that names the function and the argument.

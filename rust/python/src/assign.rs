@@ -72,7 +72,7 @@ pub fn assign(
             let mut pairs = Vec::with_capacity(targets.len());
             for (target, source) in targets.iter().zip(&sources) {
                 let source = source.0.detach();
-                // What takes memory comes before the first change.
+                // All memory is allocated before the first change.
                 let source =
                     if source.dtype() == target.dtype() { source } else { ops::cast(&source, target.dtype())? };
                 pairs.push((target.detach(), source));

@@ -205,7 +205,7 @@ impl PyAugment {
         Ok(Self { inner: Pipeline::new(specs, mix).with_white(white) })
     }
 
-    /// Whether it takes images, and not rows of any numbers.
+    /// True if it takes images, and not rows of any numbers.
     #[getter]
     fn needs_images(&self) -> bool {
         self.inner.needs_images()
@@ -261,7 +261,7 @@ impl PyAugment {
         Ok(())
     }
 
-    /// What the next call of `run` will draw: for every image, the transforms that are done to it, by name and number in
+    /// Draws of the next call of `run`: for every image, the transforms that are applied to it, by name and number in
     /// the pipeline, with their numbers.
     #[pyo3(signature = (n, image, /))]
     fn drawn<'py>(&self, py: Python<'py>, n: Given<usize>, image: Given<Dims>) -> PyResult<Bound<'py, PyList>> {
@@ -283,7 +283,7 @@ impl PyAugment {
         Ok(all)
     }
 
-    /// How the next call of `run` will mix n images.
+    /// Mixing of n images in the next call of `run`.
     #[pyo3(signature = (n, image, /))]
     fn mixed(&self, n: Given<usize>, image: Given<Dims>) -> PyResult<Option<PyMixed>> {
         named!("Augment"; n, image);

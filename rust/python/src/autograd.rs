@@ -16,7 +16,7 @@ pub fn set_grad_enabled(mode: bool) -> bool {
     tape::set_grad_enabled(mode)
 }
 
-/// Whether this thread records gradients.
+/// True if this thread records gradients.
 #[pyfunction]
 pub fn is_grad_enabled() -> bool {
     tape::is_grad_enabled()
@@ -29,7 +29,7 @@ pub fn set_detect_anomaly(mode: bool) -> bool {
     anomaly::set_enabled(mode)
 }
 
-/// Whether NaN is looked for.
+/// True if NaN is looked for.
 #[pyfunction]
 pub fn is_anomaly_enabled() -> bool {
     anomaly::is_enabled()

@@ -193,7 +193,7 @@ fn is_numpy_scalar(object: &Bound<'_, PyAny>) -> bool {
 /// Dimensions that an array can have.
 const MOST_DIMS: usize = 64;
 
-/// Whether the numbers in (nested) lists come with a dtype of their own.
+/// True if the numbers in (nested) lists come with a dtype of their own.
 fn has_dtype(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let mut leaf = object.clone();
     // Deeper ones, such as a list in itself, make no array.
@@ -244,7 +244,7 @@ pub fn any_as(object: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<Core
         return Err(type_error(format!("expected a tensor, an array or numbers; got {}", type_name(object))));
     }
     let tensor = from_array(array)?;
-    // Where no integer type holds all of them, NumPy takes floats.
+    // If no integer type holds all of them, NumPy takes floats.
     if tensor.dtype() == DType::F64
         && tensor.to_vec_f64().iter().any(|x| x.abs() >= i64::MAX as f64)
         && let Some(integer) = first_too_large(object)

@@ -72,7 +72,7 @@ pub fn from_numpy(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     }
 }
 
-/// What the creating functions have in common: `dtype`, `device`, `requires_grad`.
+/// Arguments that creating functions share: `dtype`, `device`, `requires_grad`.
 fn make(
     device: Option<&Bound<'_, PyAny>>,
     requires_grad: bool,
@@ -268,7 +268,7 @@ pub fn permutation(py: Python<'_>, n: Given<usize>) -> PyResult<Bound<'_, PyAny>
     convert::to_array(py, &gil::held(|| random::randperm(n))?)
 }
 
-/// Whether this is Python's main thread, whose draws come from the generator of the process.
+/// True if this is Python's main thread, whose draws come from the generator of the process.
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     let threading = py.import(intern!(py, "threading"))?;
     let main = threading.call_method0(intern!(py, "main_thread"))?.getattr(intern!(py, "ident"))?;
@@ -297,7 +297,7 @@ pub fn manual_seed(seed: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Where the random draws stand: the seed, and how many there were.
+/// State of the random draws: the seed, and the number of calls.
 #[pyfunction]
 pub fn get_rng_state() -> (u64, u64) {
     trace::obstacle(STATE);
@@ -354,7 +354,7 @@ pub fn begin_training_draws(py: Python<'_>, last: u64) -> PyResult<u64> {
     Ok(thread)
 }
 
-/// Where the draws of a fit ended, for the next one.
+/// Final state of a fit's draws, for the next fit.
 #[pyclass(module = "fastnn._core", name = "FitDraws", frozen)]
 #[derive(Clone)]
 pub struct PyFitDraws(random::FitDraws);

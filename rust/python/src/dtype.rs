@@ -29,7 +29,7 @@ pub fn object(py: Python<'_>, dtype: DType) -> PyResult<Bound<'_, PyDType>> {
     Ok(all[index].bind(py).clone())
 }
 
-/// Which of our dtypes NumPy's is, if any; byte order aside.
+/// The dtype that is NumPy's, if any; byte order aside.
 pub fn from_descr(descr: &Bound<'_, PyArrayDescr>) -> Option<DType> {
     match (descr.kind(), descr.itemsize()) {
         (b'f', 4) => Some(DType::F32),
@@ -117,7 +117,7 @@ impl PyDType {
         self.0.size()
     }
 
-    /// Whether this is a floating-point type.
+    /// True if this is a floating-point type.
     #[getter]
     fn is_floating_point(&self) -> bool {
         self.0.is_float()

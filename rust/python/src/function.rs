@@ -24,18 +24,18 @@ use crate::tensor::Tensor;
 struct Kept {
     tensor: Option<Core>,
     version: u64,
-    /// Which output of the function it is, if it is one.
+    /// Number of the function's output that it is, if it is one.
     output: Option<usize>,
 }
 
-/// What forward tells backward: the `ctx` of both. Other attributes may be put on it.
+/// Context of forward and backward: the `ctx` of both. Other attributes may be put on it.
 #[pyclass(name = "FunctionCtx", module = "fastnn.autograd", dict, frozen)]
 pub struct Context {
     saved: Mutex<Vec<Kept>>,
     needs: Vec<bool>,
     /// The function's place on the tape.
     node: Mutex<Weak<Node>>,
-    /// Whether missing gradients come as zeros.
+    /// True if missing gradients come as zeros.
     materialize: Mutex<bool>,
 }
 
@@ -108,13 +108,13 @@ impl Context {
         )
     }
 
-    /// Which arguments of forward want a gradient.
+    /// Arguments of forward that want a gradient.
     #[getter]
     fn needs_input_grad<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.needs)
     }
 
-    /// Whether gradients that did not arrive come as zeros (the default) or as None.
+    /// True if gradients that did not arrive come as zeros (the default) or as None.
     fn set_materialize_grads(&self, value: bool) {
         *self.materialize.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
@@ -136,7 +136,7 @@ impl Context {
     }
 }
 
-/// Whether a Python op was ever put on the tape: only then can a graph hold Python objects.
+/// True if a Python op was ever put on the tape: only then can a graph hold Python objects.
 static RECORDED: AtomicBool = AtomicBool::new(false);
 
 /// Show the garbage collector the Python objects that a tensor alone keeps alive.

@@ -1,4 +1,4 @@
-//! What `nn.functional` passes on, by position.
+//! Functions behind `nn.functional`, with positional arguments.
 
 use fastnn_core::ops::{self, activation, batch_norm as norm, group_norm as groups, linear as dense, softmax as soft};
 use fastnn_core::{Result, Tensor as Core};
@@ -109,7 +109,7 @@ fn running_statistics(
     }
 }
 
-/// Normalise each channel.
+/// Normalize each channel.
 #[pyfunction]
 #[pyo3(signature = (input, running_mean, running_var, weight, bias, training, momentum, eps, /))]
 #[allow(clippy::too_many_arguments)]
@@ -132,7 +132,7 @@ pub fn batch_norm(
     unary(py, &input.0, |x| norm::batch_norm(x, running, weight, bias, settings))
 }
 
-/// Normalise over the last dimensions.
+/// Normalize over the last dimensions.
 #[pyfunction]
 #[pyo3(signature = (input, normalized_shape, weight, bias, eps, /))]
 pub fn layer_norm(
@@ -163,7 +163,7 @@ pub fn rms_norm(
     unary(py, &input.0, |x| groups::rms_norm(x, &normalized_shape, weight, eps))
 }
 
-/// Normalise groups of channels.
+/// Normalize groups of channels.
 #[pyfunction]
 #[pyo3(signature = (input, num_groups, weight, bias, eps, /))]
 pub fn group_norm(
@@ -179,7 +179,7 @@ pub fn group_norm(
     unary(py, &input.0, |x| groups::group_norm(x, num_groups, weight, bias, eps))
 }
 
-/// Normalise each channel of each sample.
+/// Normalize each channel of each sample.
 #[pyfunction]
 #[pyo3(signature = (input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps, /))]
 #[allow(clippy::too_many_arguments)]

@@ -14,7 +14,7 @@ use crate::settings::bump_config;
 #[pyclass(subclass, module = "fastnn._core")]
 pub struct GradMode {
     mode: bool,
-    /// What it was before this object was made, if it took effect then.
+    /// The mode before this object was made, if it took effect then.
     outside: Option<bool>,
     entered: Vec<(ThreadId, bool)>,
 }
@@ -29,7 +29,7 @@ impl GradMode {
         Self { mode, outside, entered: Vec::new() }
     }
 
-    /// Whether gradients are recorded.
+    /// True if gradients are recorded.
     #[getter]
     fn mode(&self) -> bool {
         self.mode
@@ -84,7 +84,7 @@ pub struct AnomalyMode {
     mode: bool,
     /// The class whose attribute `_hooked` has every module's call note which layer runs.
     module: Py<PyAny>,
-    /// What it was before this object was made, if it took effect then.
+    /// The mode before this object was made, if it took effect then.
     outside: Option<bool>,
     entered: Vec<bool>,
 }

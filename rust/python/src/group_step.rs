@@ -69,7 +69,7 @@ fn check(py: Python<'_>, name: &str, i: usize, place: Place, param: &Core, grad:
     check_target(name, i, param).raise().map_err(|error| place.locate(py, error))
 }
 
-/// What a group's step is made of, once nothing can refuse it any more.
+/// A group's step, once nothing can refuse it any more.
 struct Ready {
     items: SmallVec<[Item; 4]>,
     /// The index of each item's parameter.

@@ -71,7 +71,7 @@ fn item(object: &Bound<'_, PyAny>) -> PyResult<Index> {
         };
     }
     if tensor.dtype() == DType::Bool {
-        // How many elements it selects is no shape that a plan could know.
+        // The number of selected elements depends on values, so a plan cannot hold their shape.
         trace::read("indexing with a mask");
     }
     Ok(Index::Tensor(tensor))

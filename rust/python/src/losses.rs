@@ -11,7 +11,7 @@ use crate::error::value_error;
 use crate::gil;
 use crate::tensor::Tensor;
 
-/// How the losses of single elements are put together.
+/// Reduction of the losses of single elements.
 fn reduction(op: &str, name: &str) -> PyResult<Reduction> {
     match name {
         "mean" => Ok(Reduction::Mean),

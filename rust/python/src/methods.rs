@@ -283,7 +283,7 @@ fn scaled(slf: &Bound<'_, Tensor>, other: Operand, alpha: Scalar, pair: operator
     pair.run(slf.py(), &slf.borrow().inner, &other).map(Tensor::from)
 }
 
-/// How many elements tensors have in all, which stretched ones may have no end of.
+/// Number of elements of all tensors, which stretched ones may have no end of.
 pub fn elements<'a>(tensors: impl Iterator<Item = &'a Core>) -> usize {
     tensors.fold(0, |sum: usize, tensor| sum.saturating_add(tensor.numel()))
 }

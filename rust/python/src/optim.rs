@@ -76,7 +76,7 @@ impl Slots {
         }
     }
 
-    /// Whether a step writes where this tensor lies, after [`find_written`](Self::find_written).
+    /// True if a step writes where this tensor lies, after [`find_written`](Self::find_written).
     pub fn writes(&self, tensor: &Core) -> bool {
         self.written.as_ref().is_some_and(|written| written.meet(tensor))
     }
@@ -119,7 +119,7 @@ impl PySlots {
         self.reader.kind
     }
 
-    /// Whether a parameter is an array, which has no gradient of its own.
+    /// True if a parameter is an array, which has no gradient of its own.
     pub fn holds_arrays(&self) -> bool {
         self.handles.iter().any(Option::is_none)
     }
@@ -277,7 +277,7 @@ impl PySlots {
         }
     }
 
-    /// What is kept of parameter `index`, under PyTorch's names; empty before its first update.
+    /// State of parameter `index`, under PyTorch's names; empty before its first update.
     fn state<'py>(slf: &Bound<'py, Self>, index: Given<usize>) -> PyResult<Bound<'py, PyDict>> {
         named!("state"; index);
         let (py, this) = (slf.py(), &*look(slf)?);
@@ -300,7 +300,7 @@ impl PySlots {
         Ok(state)
     }
 
-    /// How often parameter `index` was updated.
+    /// Number of updates of parameter `index`.
     fn steps_of(slf: &Bound<'_, Self>, index: Given<usize>) -> PyResult<u64> {
         named!("state"; index);
         look(slf)?.updates_of(index)

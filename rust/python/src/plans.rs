@@ -26,7 +26,7 @@ pub struct Place {
 
 /// A plan, and what it was made for.
 pub struct Entry {
-    /// What each tensor of a batch must be.
+    /// Shape and dtype of each tensor of a batch.
     pub batch: SmallVec<[Meta; 3]>,
     /// The generator's seed.
     pub seed: u64,
@@ -34,24 +34,24 @@ pub struct Entry {
     pub places: Vec<Place>,
     /// The plan.
     pub plan: Plan,
-    /// What the trace did, until a second one has done the same.
+    /// Record of the trace, until a second one has been the same.
     pub unproven: Option<Fingerprint>,
 }
 
 impl Entry {
-    /// Whether it is for a batch like this.
+    /// True if it is for a batch like this.
     pub fn takes(&self, batch: &[Core], seed: u64) -> bool {
         let fits =
             |(meta, tensor): (&Meta, &Core)| meta.dtype == tensor.dtype() && meta.shape.as_slice() == tensor.shape();
         self.seed == seed && self.batch.len() == batch.len() && self.batch.iter().zip(batch).all(fits)
     }
 
-    /// Whether it may run: two traces did the same, and the optimizer still holds the tensors that the plan writes.
+    /// True if it may run: two traces did the same, and the optimizer still holds the tensors that the plan writes.
     pub fn ready<'a>(&self, slots: impl Fn(usize) -> &'a PySlots) -> bool {
         self.unproven.is_none() && self.current(slots)
     }
 
-    /// Whether the optimizer, whose groups' slots these are, still holds the tensors that the plan writes.
+    /// True if the optimizer, whose groups' slots these are, still holds the tensors that the plan writes.
     pub fn current<'a>(&self, slots: impl Fn(usize) -> &'a PySlots) -> bool {
         self.places.iter().all(|place| {
             let slots = &slots(place.group).slots;
@@ -114,7 +114,7 @@ impl Plans {
         self.entries.iter().map(|(_, entry)| entry.plan.describe()).collect::<Vec<_>>().join("\n")
     }
 
-    /// How many plans there are, and the bytes that they work in.
+    /// Number of plans, and the bytes that they work in.
     pub fn size(&self) -> (usize, usize) {
         (self.entries.len(), self.room.bytes())
     }

@@ -238,7 +238,7 @@ impl Tensor {
     }
 }
 
-/// Whether all elements of two tensors are equal, and their shapes.
+/// True if all elements of two tensors are equal, and their shapes.
 #[pyfunction]
 #[pyo3(signature = (input, other, /))]
 pub fn equal(input: convert::Arg, other: convert::Arg) -> PyResult<bool> {

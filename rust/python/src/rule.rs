@@ -11,7 +11,7 @@ use crate::error::{type_error, value_error};
 
 /// Reads the rule of one kind from the dicts of parameter groups.
 pub struct Reader {
-    /// Which optimizer.
+    /// The optimizer.
     pub kind: Kind,
     /// The names of its settings. Made once: a lookup then costs no hashing.
     names: Vec<Py<PyString>>,

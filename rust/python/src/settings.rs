@@ -17,7 +17,7 @@ pub fn bump_config() {
     CONFIG.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How many such changes there were.
+/// Number of such changes.
 #[pyfunction]
 pub fn config_version() -> u64 {
     CONFIG.load(Ordering::Relaxed)
@@ -59,14 +59,14 @@ pub fn set_whole_teams(whole: bool) {
     threads::set_whole_teams(whole);
 }
 
-/// How many cores this process may use now: those of its affinity, as far as a quota lets it.
+/// Number of cores that this process may use now: those of its affinity, as far as a quota lets it.
 #[pyfunction]
 pub fn get_num_cores() -> usize {
     threads::read();
     threads::cores()
 }
 
-/// How teams came about so far: a dict of counts, or None while another thread has the workers.
+/// Counts of the teams so far, as a dict; None while another thread has the workers.
 #[pyfunction]
 pub fn team_counts(py: Python<'_>) -> PyResult<Option<Bound<'_, PyDict>>> {
     let Some(counts) = threads::counts() else { return Ok(None) };
@@ -81,7 +81,7 @@ pub fn team_counts(py: Python<'_>) -> PyResult<Option<Bound<'_, PyDict>>> {
     named.into_py_dict(py).map(Some)
 }
 
-/// How many threads ops and steps may use.
+/// Number of threads that ops and steps may use.
 #[pyfunction]
 pub fn get_num_threads() -> usize {
     threads::read();
@@ -98,7 +98,7 @@ pub fn isa() -> &'static str {
     }
 }
 
-/// What an x86 processor lacks of AVX2's level: kernels are several times slower without.
+/// Features that an x86 processor lacks of AVX2's level: kernels are several times slower without.
 #[pyfunction]
 pub fn lacking_instructions() -> Vec<&'static str> {
     simd::lacking()
@@ -108,7 +108,7 @@ pub fn lacking_instructions() -> Vec<&'static str> {
 mod plain {
     use fastnn_core::threads;
 
-    /// How many threads ops and steps may use.
+    /// Number of threads that ops and steps may use.
     // SAFETY: no other library has a symbol of this name.
     #[unsafe(no_mangle)]
     pub extern "C" fn fastnn_get_num_threads() -> i32 {

@@ -1,4 +1,4 @@
-//! How a tensor prints: PyTorch's way, four digits, the middle of large ones left out.
+//! Text of a tensor: PyTorch's format, four digits, the middle of large ones left out.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use fastnn_core::{DType, Tensor};
 
 /// Elements above which only the edges are shown.
 const THRESHOLD: usize = 1000;
-/// How many at each edge.
+/// Number of elements at each edge.
 const EDGE: usize = 3;
 /// Characters a line has.
 const WIDTH: usize = 80;
@@ -74,7 +74,7 @@ fn number(value: f64, format: &Format) -> String {
     }
 }
 
-/// Which indices of a dimension are shown; None stands for the dots.
+/// Indices of a dimension that are shown; None stands for the dots.
 fn shown(n: usize, summarize: bool) -> Vec<Option<usize>> {
     if summarize && n > 2 * EDGE {
         (0..EDGE).map(Some).chain([None]).chain((n - EDGE..n).map(Some)).collect()

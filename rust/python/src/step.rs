@@ -38,9 +38,9 @@ struct Tracing {
 struct Inner {
     plans: Plans,
     tracing: Option<Tracing>,
-    /// What interrupted the last call behind steps that were complete.
+    /// Exception that interrupted the last call after steps that were complete.
     interruption: Option<PyErr>,
-    /// How many updates it did.
+    /// Number of its updates.
     updated: usize,
 }
 
@@ -325,12 +325,12 @@ impl Planner {
         Ok(self.lock()?.plans.describe())
     }
 
-    /// How many plans there are, and how many bytes they work in together.
+    /// Number of plans, and the bytes that they work in together.
     fn size(&self) -> PyResult<(usize, usize)> {
         Ok(self.lock()?.plans.size())
     }
 
-    /// How many updates the last `run_batches` did; asked again, 0.
+    /// Number of updates of the last `run_batches`; asked again, 0.
     fn updated(&self) -> PyResult<usize> {
         Ok(std::mem::take(&mut self.lock()?.updated))
     }

@@ -78,7 +78,7 @@ pub fn apart(tensor: convert::Arg, written: Vec<PyRef<'_, Tensor>>) -> PyResult<
     Ok(Tensor::from(tensor))
 }
 
-/// Whether the tensor's memory may be changed: not that of an array that is read-only now.
+/// True if the tensor's memory may be changed: not that of an array that is read-only now.
 #[pyfunction]
 #[pyo3(signature = (tensor, /))]
 pub fn is_writable(tensor: PyRef<'_, Tensor>) -> bool {

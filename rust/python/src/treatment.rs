@@ -1,4 +1,4 @@
-//! What stands between gradients and parameters besides the optimizer, for the eager step and for plans.
+//! Changes of gradients and parameters around the optimizer, for the eager step and for plans.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::gil;
 use crate::methods::elements;
 use crate::tensor::Tensor;
 
-/// What is kept of a parameter.
+/// State of a parameter.
 struct Kept {
     max_norm: Option<f64>,
     average: Option<Core>,
@@ -180,7 +180,7 @@ impl PyTreatment {
         self.of(index).1.map(Tensor::from)
     }
 
-    /// How many updates there were.
+    /// Number of updates.
     #[getter]
     fn done(&self) -> u64 {
         self.settings.done()

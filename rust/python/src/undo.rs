@@ -14,10 +14,10 @@ use crate::error::Raise;
 use crate::settings::bump_config;
 use crate::tensor::Tensor;
 
-/// How often a function that Ctrl-C has cut short is called again.
+/// Number of calls of a function that Ctrl-C cuts short.
 const CALLS: usize = 4;
 
-/// What was, and how to go back to it.
+/// A former value, and the way back to it.
 enum Entry {
     GradMode(bool),
     /// The state before, and the object whose `_state` takes what there is at the end.
@@ -36,7 +36,7 @@ pub struct Undo {
     /// Makes the changes, when the block is entered.
     begin: Option<Py<PyAny>>,
     entries: Vec<Entry>,
-    /// What is called at the end of a block that raises nothing, when all is undone.
+    /// Functions that are called at the end of a block that raises nothing, when all is undone.
     finally: Vec<Py<PyAny>>,
 }
 
@@ -52,7 +52,7 @@ impl Undo {
     }
 }
 
-/// Where a module's mode is: a frozen part's is the one that it would be in.
+/// Attribute of a module's mode: a frozen part's is the mode that it would be in.
 fn mode_key(own: &Bound<'_, PyDict>) -> PyResult<&'static str> {
     let frozen = own.get_item("_frozen_mode")?.is_some_and(|mode| !mode.is_none());
     Ok(if frozen { "_frozen_mode" } else { "training" })

@@ -1,4 +1,4 @@
-"""Linear maps, dropout and normalisation."""
+"""Linear maps, dropout and normalization."""
 
 from __future__ import annotations
 

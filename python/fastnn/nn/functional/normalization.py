@@ -1,4 +1,4 @@
-"""Normalisation of every sample by itself."""
+"""Normalization of every sample by itself."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def group_norm(
 
     Args:
         input: ``(n, c, *)``.
-        num_groups: Groups of ``c / num_groups`` neighbouring channels.
+        num_groups: Groups of ``c / num_groups`` neighboring channels.
         weight: ``(c,)``; ``None`` for 1.
         bias: ``(c,)``; ``None`` for 0.
         eps: Added to the variance, which is the biased one.

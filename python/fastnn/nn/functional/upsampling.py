@@ -36,7 +36,7 @@ def interpolate(
     With scale s, that of the input over that of the output, output i is made of the input at
 
     - ``"nearest"``: ``floor(i * s)``; ``"nearest-exact"``: ``floor((i + 0.5) * s)``;
-    - ``"linear"`` and ``"bilinear"``: the line between the two neighbours of ``max((i + 0.5) * s - 0.5, 0)``, or of
+    - ``"linear"`` and ``"bilinear"``: the line between the two neighbors of ``max((i + 0.5) * s - 0.5, 0)``, or of
       ``i * (n_in - 1) / (n_out - 1)`` with ``align_corners``;
     - ``"area"``: the mean of :func:`adaptive_avg_pool2d`.
 
@@ -45,7 +45,7 @@ def interpolate(
         size: Of the output, at least 1: a number, or one for each dimension.
         scale_factor: What to multiply the size with, above 0; the result is rounded down. One of the two is given.
         mode: As above; ``"linear"`` is for series, ``"bilinear"`` for images.
-        align_corners: Whether the centres of the outermost elements stay where they are. Only for the linear modes.
+        align_corners: Whether the centers of the outermost elements stay where they are. Only for the linear modes.
         recompute_scale_factor: Whether s is that of the rounded sizes, even if ``scale_factor`` is given.
         antialias: Not supported; must be False.
 

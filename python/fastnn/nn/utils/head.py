@@ -1,4 +1,4 @@
-"""A new output layer for a model that has learnt something else."""
+"""A new output layer for a model that has learned something else."""
 
 from __future__ import annotations
 

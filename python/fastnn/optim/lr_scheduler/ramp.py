@@ -95,7 +95,7 @@ class LinearLR(LRScheduler):
             return self._times(self.start_factor)
         if self._is_initial or self.last_epoch > self.total_iters:
             return self._present()
-        # The ratio of neighbours on the line.
+        # The ratio of neighbors on the line.
         rise = self.end_factor - self.start_factor
         return self._times(1.0 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise))
 

@@ -238,13 +238,13 @@ impl Activation {
         with_op!(self, T, op => map_grad_in_place(op, grad, x, y));
     }
 
-    /// Whether backward reads the input.
+    /// True if backward reads the input.
     #[must_use]
     pub fn needs_input(self) -> bool {
         with_op!(self, f32, op => needs(op).0)
     }
 
-    /// Whether backward reads the output.
+    /// True if backward reads the output.
     #[must_use]
     pub fn needs_output(self) -> bool {
         with_op!(self, f32, op => needs(op).1)

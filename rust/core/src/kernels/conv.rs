@@ -26,12 +26,12 @@ pub struct Axis {
     pub output: usize,
     /// From one position of the window to the next.
     pub step: usize,
-    /// Where each tap of the window looks, the window being at 0.
+    /// Offset of each tap of the window, the window being at 0.
     pub offsets: SmallVec<[isize; 8]>,
 }
 
 impl Axis {
-    /// Whether the window is a single tap that looks at every position once, in order.
+    /// True if the window is a single tap that looks at every position once, in order.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         self.step == 1 && self.input == self.output && self.offsets[..] == [0]
@@ -76,7 +76,7 @@ impl Frame {
         self.rows * self.pitch()
     }
 
-    /// Whether nothing is looked at.
+    /// True if nothing is looked at.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -98,7 +98,7 @@ impl Frame {
         fill(*self, planes, frames);
     }
 
-    /// Where a tap's run begins: the row for the window's row `y`, and the element in it.
+    /// Start of a tap's run: the row for the window's row `y`, and the element in it.
     fn place(&self, axes: (&Axis, &Axis), taps: (usize, usize), y: usize) -> usize {
         let row = (y * axes.0.step) as isize + axes.0.offsets[taps.0] - self.first.0;
         let col = (axes.1.offsets[taps.1] - self.first.1) as usize;

@@ -2,7 +2,7 @@
 //!
 //! A function is a type that implements [`Map`] or [`Zip`]; [`map`], [`zip`] and their like are its loops, compiled for
 //! every instruction set. A type rather than a closure, since only `#[inline(always)]` functions are sure to be
-//! vectorised.
+//! vectorized.
 
 use crate::element::{Element, Float};
 use crate::simd;
@@ -15,9 +15,9 @@ pub trait Number: Element {
     fn minus(self, b: Self) -> Self;
     /// a · b
     fn times(self, b: Self) -> Self;
-    /// a / b; of integers, rounded towards 0, and 0 where b is 0.
+    /// a / b; of integers, rounded toward 0, and 0 where b is 0.
     fn over(self, b: Self) -> Self;
-    /// a to the power b; of integers, rounded towards 0.
+    /// a to the power b; of integers, rounded toward 0.
     fn power(self, b: Self) -> Self;
     /// ⌊a / b⌋; of integers, 0 where b is 0. Of floats rounded as Python does, from the remainder: exact where a / b is.
     fn floor_over(self, b: Self) -> Self;

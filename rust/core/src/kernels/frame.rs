@@ -23,7 +23,7 @@ unsafe fn turn<V: Vector>(mut rows: [V; LANES]) -> [V; LANES] {
     rows
 }
 
-/// Where pixels lie in a frame that is wider than their image: one after another, row by row.
+/// Layout of pixels in a frame that is wider than their image: one after another, row by row.
 #[derive(Clone, Copy)]
 struct Place {
     at: usize,
@@ -45,7 +45,7 @@ impl Place {
 /// Rows of an image, and how they lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// How many pixels.
+    /// Number of pixels.
     pub pixels: usize,
     /// Pixels of a row.
     pub width: usize,
@@ -173,7 +173,7 @@ mod tests {
                 .flat_map(|c| (0..of.pixels).map(move |p| (p, c)))
                 .map(|(p, c)| frame[at(p, c)])
                 .collect();
-            // What lies between rows stays.
+            // Elements between rows stay.
             let between = (0..rows * of.cols).filter(|i| i % of.cols >= of.width);
             assert!(between.flat_map(|i| &frame[i * LANES..][..LANES]).all(|&x| x == T::ONE));
             [bits(&turned), bits(&back)]

@@ -1,6 +1,6 @@
-//! Images of c planes of h × w: resampling, colours, noise.
+//! Images of c planes of h × w: resampling, colors, noise.
 
-pub mod colour;
+pub mod color;
 pub mod noise;
 pub mod warp;
 

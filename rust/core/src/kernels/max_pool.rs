@@ -74,8 +74,8 @@ impl Windows {
 /// Scratch for some rows of windows: the rows that they cover, padded and their columns dealt out, and the
 /// greatest that each window has in each of them.
 ///
-/// Column j of a padded row is element j / stride of part j mod stride. The elements that neighbouring windows have at one
-/// place then are neighbours. Numbers of elements within a window are kept as floats, in the lanes of those elements.
+/// Column j of a padded row is element j / stride of part j mod stride. The elements that neighboring windows have at one
+/// place then are neighbors. Numbers of elements within a window are kept as floats, in the lanes of those elements.
 #[derive(Debug)]
 pub(crate) struct Rows<T> {
     windows: Windows,

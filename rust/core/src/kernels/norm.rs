@@ -99,7 +99,7 @@ fn at<T: Copy>(x: &[T], j: usize, default: T) -> T {
     if x.is_empty() { default } else { x[j] }
 }
 
-/// [`at`] of `W` neighbours.
+/// [`at`] of `W` neighbors.
 #[inline(always)]
 fn at_block<T: Copy, const W: usize>(x: &[T], column: usize, default: T) -> [T; W] {
     if x.is_empty() { [default; W] } else { *window(x, column) }

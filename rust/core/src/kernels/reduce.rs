@@ -48,7 +48,7 @@ impl Axis {
         Self { outer, len, inner, stride: inner }
     }
 
-    /// True if the entries of the axis are neighbours in memory.
+    /// True if the entries of the axis are neighbors in memory.
     #[must_use]
     pub const fn is_contiguous(self) -> bool {
         self.inner == 1 && self.stride == 1
@@ -347,7 +347,7 @@ simd! {
         fold_run(fold, x)
     }
 
-    /// The reduction of every `len` neighbours of `x`, as many as `out` is long.
+    /// The reduction of every `len` neighbors of `x`, as many as `out` is long.
     pub fn fold_rows<T: Float, F: Fold<T>>(fold: F, x: &[T], len: usize, out: &mut [T]) {
         for (i, out) in out.iter_mut().enumerate() {
             *out = fold_run(fold, &x[i * len..][..len]);

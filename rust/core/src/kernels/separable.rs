@@ -175,7 +175,7 @@ impl<V: Vector> Lines<'_, V> {
         }
     }
 
-    /// Σ weight · input of as many neighbouring outputs as there are lanes. With `STEP` 2, `line` has every other.
+    /// Σ weight · input of as many neighboring outputs as there are lanes. With `STEP` 2, `line` has every other.
     #[inline(always)]
     unsafe fn sums<const STEP: usize>(line: *const V::Elem, at: &[u32], weights: &[V::Elem]) -> V {
         // SAFETY: what is read past the taps of outputs is in the room behind the lines.

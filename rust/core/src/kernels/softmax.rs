@@ -8,7 +8,7 @@
 //! logsumexp(x)   = m + ln s
 //! ```
 //!
-//! As in `PyTorch`, an axis of −∞ only gives NaN, but −∞ as its logsumexp. An axis that is not contiguous is vectorised over
+//! As in `PyTorch`, an axis of −∞ only gives NaN, but −∞ as its logsumexp. An axis that is not contiguous is vectorized over
 //! the runs; so is a short contiguous one, which is turned in blocks of rows. All give the same bits.
 
 use super::reduce::{
@@ -124,7 +124,7 @@ pub(crate) fn block_exp_sum<T: Float, const W: usize>(x: &[T], len: usize, strid
     joined(totals)
 }
 
-/// ln of `W` neighbours.
+/// ln of `W` neighbors.
 #[inline(always)]
 pub(crate) fn logs<T: Float, const W: usize>(mut x: [T; W]) -> [T; W] {
     for x in &mut x {
@@ -133,7 +133,7 @@ pub(crate) fn logs<T: Float, const W: usize>(mut x: [T; W]) -> [T; W] {
     x
 }
 
-/// e^(x − max) of `W` neighbours.
+/// e^(x − max) of `W` neighbors.
 #[inline(always)]
 fn shifted_exp<T: Float, const W: usize>(x: &[T; W], max: &[T; W]) -> [T; W] {
     let mut e = [T::ZERO; W];
@@ -200,7 +200,7 @@ fn log_softmax_block<T: Float, const W: usize>(
     }
 }
 
-/// Where logsumexp subtracts nothing: at an infinite maximum, which is the result.
+/// Maxima from which logsumexp subtracts nothing: infinite ones, which are the result.
 #[inline(always)]
 fn finite_or_zero<T: Float>(max: T) -> T {
     if max.abs() == -T::NEG_INFINITY { T::ZERO } else { max }

@@ -188,7 +188,7 @@ fn within(start: usize, len: usize) -> usize {
 simd! {
     /// dst ← srcᵀ: element `(i, j)` of `src`, at `i * stride + j`, goes to `j * dst_stride + i`.
     ///
-    /// Threads share it by columns of `src`, which are neighbouring rows of `dst`: columns `from..` of `src` start at
+    /// Threads share it by columns of `src`, which are neighboring rows of `dst`: columns `from..` of `src` start at
     /// `src[from..]` and go to `dst[from * dst_stride..]`. Where they own rows of `src`, see [`transpose_rows`].
     pub fn transpose<T: Element>(src: &[T], shape: Matrix, dst: &mut [T], dst_stride: usize) {
         let vectors = level() >= Level::Avx2;

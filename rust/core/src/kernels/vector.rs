@@ -111,7 +111,7 @@ pub trait Lanes: Float {
     #[cfg(target_arch = "x86_64")]
     type Avx512: Vector<Elem = Self>;
 
-    /// A whole number below 256. Loops over this are vectorised, other than those over conversions that saturate.
+    /// A whole number below 256. Loops over this are vectorized, other than those over conversions that saturate.
     fn to_byte(self) -> u8;
     /// The number from 1 to 2 with the same bits after the point.
     fn mantissa(self) -> Self;

@@ -270,7 +270,7 @@ pub fn elu(x: &Tensor, alpha: f64) -> Result<Tensor> {
     activate(x, Activation::Elu { alpha })
 }
 
-/// The self-normalising exponential unit.
+/// The self-normalizing exponential unit.
 pub fn selu(x: &Tensor) -> Result<Tensor> {
     activate(x, Activation::Selu)
 }

@@ -384,7 +384,7 @@ pub struct Settings {
     pub eps: f64,
 }
 
-/// Normalise each feature, then scale and shift it. Without running statistics the batch's are used in both modes.
+/// Normalize each feature, then scale and shift it. Without running statistics the batch's are used in both modes.
 pub fn batch_norm(
     x: &Tensor,
     running: Option<(&Tensor, &Tensor)>,

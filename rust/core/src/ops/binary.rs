@@ -301,7 +301,7 @@ pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     binary(Arithmetic::Div, a, b)
 }
 
-/// aᵇ; an integer to a negative power is rounded towards 0.
+/// aᵇ; an integer to a negative power is rounded toward 0.
 pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     binary(Arithmetic::Pow, a, b)
 }

@@ -185,7 +185,7 @@ impl GroupNorm {
         norm::forward_groups(&inputs[0].slice::<T>()[at], shape, rows.start, affine, measure, y, out);
     }
 
-    /// Move the running statistics towards the mean of the samples' own.
+    /// Move the running statistics toward the mean of the samples' own.
     fn update<T: Float>(&self, n: usize, outputs: &[View<'_>]) {
         let Some((running_mean, running_var, momentum)) = &self.running else { return };
         for (running, batch) in [(running_mean, &outputs[1]), (running_var, &outputs[3])] {
@@ -403,7 +403,7 @@ fn run_op(op: GroupNorm, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tens
     Ok(apply_many(Arc::new(op), &inputs)?.swap_remove(0))
 }
 
-/// Normalise over the last dimensions, which must be `normalized_shape`.
+/// Normalize over the last dimensions, which must be `normalized_shape`.
 pub fn layer_norm(
     x: &Tensor,
     normalized_shape: &[usize],
@@ -420,7 +420,7 @@ pub fn rms_norm(x: &Tensor, normalized_shape: &[usize], weight: Option<&Tensor>,
     apply(Kind::Rms(normalized_shape.into()), x, weight, None, eps.unwrap_or(unit))
 }
 
-/// Normalise groups of channels.
+/// Normalize groups of channels.
 pub fn group_norm(
     x: &Tensor,
     groups: usize,
@@ -431,7 +431,7 @@ pub fn group_norm(
     apply(Kind::Group(groups), x, weight, bias, eps)
 }
 
-/// Normalise every channel of every sample; or, where `settings.training` is false, by running statistics.
+/// Normalize every channel of every sample; or, where `settings.training` is false, by running statistics.
 pub fn instance_norm(
     x: &Tensor,
     running: Option<(&Tensor, &Tensor)>,

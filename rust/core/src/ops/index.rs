@@ -200,7 +200,7 @@ impl Op for Flatten {
 /// `x[items]`, as Python writes it: views for numbers and slices; for tensors of positions and masks, copies.
 ///
 /// Several tensors of positions broadcast together. Their shape takes the place of their dimensions if these are
-/// neighbours, else it comes first.
+/// neighbors, else it comes first.
 pub fn index(x: &Tensor, items: &[Index]) -> Result<Tensor> {
     let named: usize = items.iter().map(Index::dims).sum();
     if named > x.ndim() || items.iter().filter(|i| matches!(i, Index::Ellipsis)).count() > 1 {

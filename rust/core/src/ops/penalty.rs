@@ -1,6 +1,6 @@
 //! Penalties on the size of weights: `Σ l1·|w| + l2·w²`, or `Σ strength·|w|ᵖ`.
 //!
-//! One op penalises all weights, each in its own way, so that a plan finds them together.
+//! One op penalizes all weights, each in its own way, so that a plan finds them together.
 
 use smallvec::smallvec;
 
@@ -111,7 +111,7 @@ impl Op for PenaltyGrad {
     }
 }
 
-/// Most tensors that one op penalises: with the sum, as many outputs as the tape can number.
+/// Most tensors that one op penalizes: with the sum, as many outputs as the tape can number.
 const MOST: usize = 31;
 
 /// The sum of the penalties of all tensors, each with its own.

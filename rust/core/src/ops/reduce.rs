@@ -79,7 +79,7 @@ impl<T: Float> Fold<T> for Product {
     }
 }
 
-/// One run of neighbouring dimensions, reduced.
+/// One run of neighboring dimensions, reduced.
 #[derive(Clone, Debug)]
 struct Reduce {
     kind: Kind,

@@ -282,10 +282,10 @@ pub enum Interpolation {
     Nearest,
     /// Input ⌊(i + ½) · scale⌋.
     NearestExact,
-    /// The line between the two neighbours of i · (n − 1) / (out − 1), if the corners are aligned, or of
+    /// The line between the two neighbors of i · (n − 1) / (out − 1), if the corners are aligned, or of
     /// (i + ½) · scale − ½, but not below 0.
     Linear {
-        /// True if the corners' centres stay where they are.
+        /// True if the corners' centers stay where they are.
         align_corners: bool,
     },
 }

@@ -48,7 +48,7 @@ ops! {
 pub struct LogSumExp {
     /// The dimension, from 0.
     pub dim: usize,
-    /// Whether it stays, with size 1.
+    /// True if it stays, with size 1.
     pub keepdim: bool,
 }
 

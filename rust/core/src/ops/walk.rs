@@ -15,7 +15,7 @@ pub struct Walk<const N: usize> {
 }
 
 impl<const N: usize> Walk<N> {
-    /// Merge neighbouring dimensions that every operand steps through as if they were one.
+    /// Merge neighboring dimensions that every operand steps through as if they were one.
     #[must_use]
     pub fn new(shape: &[usize], strides: [&[isize]; N]) -> Self {
         let mut merged_shape: Dims = SmallVec::new();

@@ -16,11 +16,11 @@ use crate::{Float, Result, simd};
 pub struct Adagrad {
     /// Step size, at least 0.
     pub lr: f64,
-    /// How fast the step size itself falls, at least 0.
+    /// Decay of the step size itself, at least 0.
     pub lr_decay: f64,
     /// Factor of the L2 penalty's gradient, at least 0.
     pub weight_decay: f64,
-    /// What the sum starts from, at least 0.
+    /// Start of the sum, at least 0.
     pub initial_accumulator_value: f64,
     /// Added outside the root, at least 0.
     pub eps: f64,

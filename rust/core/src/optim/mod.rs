@@ -5,7 +5,7 @@
 //! updates any part of a parameter in place, in one pass. Everything is elementwise and correctly rounded, so that the
 //! result has the same bits however the work is split and on every instruction set.
 //!
-//! What a rule keeps of a parameter is of two kinds: *state*, a tensor of the parameter's shape, and *scalars*, such as
+//! A rule keeps two kinds of values of a parameter: *state*, a tensor of the parameter's shape, and *scalars*, such as
 //! a product of all past momenta, which live with the number of updates in [`Progress`].
 //!
 //! To add an optimizer: a file with its settings, its formula and its kernel, and its name in `rules!` below.
@@ -51,17 +51,17 @@ use crate::{DType, Error, Float, Result};
 /// The numbers that a rule keeps of a parameter besides its state, in the order of [`Settings::SCALARS`]; the rest unused.
 pub type Scalars = [f64; 2];
 
-/// How far the training of one parameter has come.
+/// Progress of the training of one parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// How often it was updated. A parameter that had no gradient does not count that step, as in PyTorch; a rule that is
+    /// Number of its updates. A parameter that had no gradient does not count that step, as in PyTorch; a rule that is
     /// not [`Settings::COUNTED`] counts from the making of its state.
     pub updates: u64,
-    /// What its rule keeps; of no meaning before the first update.
+    /// Scalars of its rule; of no meaning before the first update.
     pub scalars: Scalars,
 }
 
-/// What every optimizer's settings can do.
+/// Settings of an optimizer.
 pub trait Settings: Copy {
     /// The scalars of one step, rounded to `T`.
     type Step<T: Float>: Update<T>;
@@ -72,7 +72,7 @@ pub trait Settings: Copy {
     /// The names of the settings, as in PyTorch's `param_groups`; made by `fields!`.
     const FIELDS: &'static [&'static str];
 
-    /// Whether PyTorch's state has a `step`.
+    /// True if PyTorch's state has a `step`.
     const COUNTED: bool = true;
 
     /// The keys of the [`Scalars`] in PyTorch's `state_dict`.
@@ -84,7 +84,7 @@ pub trait Settings: Copy {
     /// The keys of the state in PyTorch's `state_dict`, in the order that [`Update::update`] takes it.
     fn state_names(&self) -> &'static [&'static str];
 
-    /// What state `index` holds before the first step.
+    /// Value of state `index` before the first step.
     fn initial_state(&self, _index: usize) -> f64 {
         0.0
     }
@@ -126,7 +126,7 @@ macro_rules! rules {
             $(#[doc = concat!("Of [`", stringify!($rule), "`].")] $rule(<$rule as Settings>::Step<T>),)+
         }
 
-        /// Which rule.
+        /// A rule.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
             $(#[doc = concat!("[`", stringify!($rule), "`].")] $rule,)+
@@ -148,7 +148,7 @@ macro_rules! rules {
                 match self { $(Self::$rule => <$rule as Settings>::FIELDS,)+ }
             }
 
-            /// Whether PyTorch's state has a `step`.
+            /// True if PyTorch's state has a `step`.
             #[must_use]
             pub const fn counted(self) -> bool {
                 match self { $(Self::$rule => <$rule as Settings>::COUNTED,)+ }
@@ -167,7 +167,7 @@ macro_rules! rules {
         }
 
         impl Rule {
-            /// Which rule.
+            /// The rule.
             #[must_use]
             pub const fn kind(&self) -> Kind {
                 match self { $(Self::$rule(_) => Kind::$rule,)+ }
@@ -185,7 +185,7 @@ macro_rules! rules {
                 match self { $(Self::$rule(settings) => settings.state_names(),)+ }
             }
 
-            /// What state `index` holds before the first step.
+            /// Value of state `index` before the first step.
             #[must_use]
             pub fn initial_state(&self, index: usize) -> f64 {
                 match self { $(Self::$rule(settings) => settings.initial_state(index),)+ }

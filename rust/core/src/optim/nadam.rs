@@ -27,7 +27,7 @@ pub struct NAdam {
     pub eps: f64,
     /// Strength of the weight decay, at least 0.
     pub weight_decay: f64,
-    /// How fast μ grows from half of β₁ to β₁, at least 0.
+    /// Speed at which μ grows from half of β₁ to β₁, at least 0.
     pub momentum_decay: f64,
     /// Decay the parameter itself, not by way of the gradient.
     pub decoupled_weight_decay: bool,

@@ -17,7 +17,7 @@ use crate::simd;
 
 /// Bytes of a block, and so sums.
 const BYTES: usize = 16;
-/// Blocks taken together: more than a vector, so that loops over them stay loops and are vectorised as such.
+/// Blocks taken together: more than a vector, so that loops over them stay loops and are vectorized as such.
 const WIDE: usize = 64;
 /// Numbers of these blocks. A parameter begins at a multiple of it.
 pub const TILE: usize = BYTES * WIDE;
@@ -34,7 +34,7 @@ fn mix([a, b, c, d]: [i32; 4]) -> [i32; 4] {
 
 /// The sums of tile `index`.
 #[inline(always)]
-// Plain counting is what vectorises.
+// Plain counting is what vectorizes.
 #[allow(clippy::needless_range_loop)]
 fn tile(draw: Draw, index: usize) -> [[i32; WIDE]; BYTES] {
     let mut words = [[0_u32; WIDE]; 4];

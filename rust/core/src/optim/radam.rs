@@ -47,7 +47,7 @@ impl Default for RAdam {
 }
 
 impl RAdam {
-    /// What a rectified step is multiplied by; None for a step that does not divide.
+    /// Factor of a rectified step; None for a step that does not divide.
     fn rectification(&self, t: u64) -> Option<f64> {
         let (t, beta2) = (t as f64, self.betas.1);
         let power = libm::pow(beta2, t);

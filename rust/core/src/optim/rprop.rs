@@ -17,7 +17,7 @@ use crate::{Float, Result, simd};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rprop {
-    /// What every step size starts from, at least 0.
+    /// Start of every step size, at least 0.
     pub lr: f64,
     /// η⁻ and η⁺: factors of the step size after a change of sign and without one, in (0, 1) and above 1.
     pub etas: (f64, f64),

@@ -1,8 +1,8 @@
-//! How the settings of a rule are read: by number, name and type, from wherever the caller keeps them.
+//! Settings of a rule, read by number, name and type from the caller's storage.
 
-/// Where the settings of a parameter group are kept. An index is that of the name in `Kind::settings`.
+/// Storage of the settings of a parameter group. An index is that of the name in `Kind::settings`.
 pub trait Source {
-    /// What is raised where a setting is missing or of another type.
+    /// Error of a setting that is missing or of another type.
     type Error;
 
     /// A real number.

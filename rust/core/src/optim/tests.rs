@@ -10,7 +10,7 @@ use super::{
 use crate::Float;
 use crate::simd::{Level, best_level, set_level};
 
-/// Values in (−2, 2) that look random, so that neighbours and steps differ in sign and size.
+/// Values in (−2, 2) that look random, so that neighbors and steps differ in sign and size.
 fn noise(seed: usize, n: usize) -> Vec<f64> {
     (0..n).map(|i| 2.0 * (12.9898 * (i + 1) as f64 + 78.233 * (seed + 1) as f64).sin()).collect()
 }

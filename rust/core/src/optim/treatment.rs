@@ -1,4 +1,4 @@
-//! What stands between gradient and parameter besides the rule: clipping, noise, max-norm, an average.
+//! Changes of gradient and parameter around the rule: clipping, noise, max-norm, an average.
 //!
 //! ```text
 //! g ← min(max(g, −clip_value), clip_value)
@@ -27,7 +27,7 @@ use crate::simd;
 pub struct Noise {
     /// The variance at the first update.
     pub eta: f64,
-    /// How fast it decays.
+    /// Decay of the noise.
     pub gamma: f64,
 }
 
@@ -39,7 +39,7 @@ impl Noise {
     }
 }
 
-/// What is done to all parameters of a model, and how often it was done.
+/// Changes of all parameters of a model around an update, and the number of updates.
 #[derive(Debug, Default)]
 pub struct Treatment {
     /// The greatest absolute value of an element of a gradient.
@@ -60,7 +60,7 @@ impl Treatment {
         Self { clip_value, clip_norm, noise, ema, done: AtomicU64::new(0) }
     }
 
-    /// How many updates it has seen.
+    /// Number of updates so far.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
@@ -103,7 +103,7 @@ pub struct Around<T> {
 }
 
 impl<T: Float> Around<T> {
-    /// Whether it changes gradients.
+    /// True if it changes gradients.
     #[must_use]
     pub fn changes_gradients(&self) -> bool {
         self.limit.is_some() || self.scale.is_some() || self.noise.is_some()

@@ -1,4 +1,4 @@
-//! Where the batch of a step comes from: given, or gathered from whole arrays, and augmented on the way.
+//! Batches of steps: given, or gathered from whole arrays, and augmented on the way.
 
 use smallvec::SmallVec;
 
@@ -15,14 +15,14 @@ use crate::with_float;
 /// Addresses of a batch.
 pub(super) type Pointers = SmallVec<[*mut u8; 4]>;
 
-/// What each member works with.
+/// Scratch of a member.
 #[derive(Default)]
 pub(super) struct Desk {
     single: Worker<f32>,
     double: Worker<f64>,
 }
 
-/// Where a step's batch comes from.
+/// Source of a step's batch.
 pub(super) enum Batches<'a> {
     /// These addresses.
     Given(&'a [*mut u8]),
@@ -43,7 +43,7 @@ impl Batches<'_> {
         batch.iter().chain(&batch[..1]).map(|meta| meta.numel() * meta.dtype.size()).take(tensors)
     }
 
-    /// How many calls of the generator a batch takes.
+    /// Number of calls of the generator that a batch takes.
     pub(super) fn draws(&self) -> u64 {
         match self {
             Self::Rows(Rows { augment: Some(augment), .. }) => augment.pipeline.draws(),
@@ -80,7 +80,7 @@ pub(super) struct Rows<'a> {
     order: &'a [i64],
     samples: usize,
     augment: Option<Augment<'a>>,
-    /// Whether a step writes nothing of the data, so that rows which lie together need no copy.
+    /// True if a step writes nothing of the data, so that rows which lie together need no copy.
     apart: bool,
 }
 
@@ -92,7 +92,7 @@ struct Augment<'a> {
     classes: Option<usize>,
 }
 
-/// What a batch of `samples` rows of `data` is, augmented: of inputs, targets and perhaps weights.
+/// Shapes and dtypes of a batch of `samples` rows of `data`, augmented: of inputs, targets and perhaps weights.
 pub fn batch_of(data: &[Tensor], samples: usize, augment: Option<&Pipeline>) -> Result<SmallVec<[Meta; 3]>> {
     let mut metas: SmallVec<[Meta; 3]> = data.iter().map(Tensor::meta).collect();
     for meta in &mut metas {
@@ -183,7 +183,7 @@ impl<'a> Rows<'a> {
         self.order
     }
 
-    /// Whether images are mixed, which takes room for one more batch of them.
+    /// True if images are mixed, which takes room for one more batch of them.
     pub(super) fn mixes(&self) -> bool {
         self.augment.as_ref().is_some_and(|augment| augment.pipeline.mix().is_some())
     }

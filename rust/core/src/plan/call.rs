@@ -119,7 +119,7 @@ impl Plan {
     }
 }
 
-/// How many of these steps changed the parameters.
+/// Number of these steps that changed the parameters.
 fn updated(stop: bool, losses: &[f64]) -> u64 {
     let stopped = stop && losses.last().is_some_and(|l| !l.is_finite());
     (losses.len() - usize::from(stopped)) as u64

@@ -1,5 +1,5 @@
 //! From a graph to stages: dense layers become products with everything about a feature done to its hot row; a weight's
-//! update joins the product that makes its gradient; whatever is not recognised runs as it is, on row-major memory.
+//! update joins the product that makes its gradient; whatever is not recognized runs as it is, on row-major memory.
 
 mod patterns;
 mod penalties;
@@ -49,7 +49,7 @@ pub fn lower(graph: &Graph, loss: ValueId, trained: &[Trained], norms: bool) -> 
         done: vec![false; graph.nodes.len()],
         updates: Vec::new(),
         norms: norms.then(|| vec![None; trained.len()]),
-        penalised: HashMap::new(),
+        penalized: HashMap::new(),
         wanted: trained.iter().map(|t| t.grad).chain([loss]).collect(),
     };
     for n in 0..graph.nodes.len() {
@@ -89,10 +89,10 @@ struct Lowering<'a> {
     done: Vec<bool>,
     /// Updates that no product does: the parameter, and its gradient's buffer.
     updates: Vec<(Update, BufferId)>,
-    /// Where the squared norms of each parameter's gradient are, as far as a stage makes them, if they are wanted.
+    /// Buffers of the squared norms of each parameter's gradient, if they are wanted and a stage makes them.
     norms: Option<Vec<Option<BufferId>>>,
     /// Gradients that are to be completed by a penalty's: the parameter and the penalty.
-    penalised: HashMap<ValueId, (usize, Penalty)>,
+    penalized: HashMap<ValueId, (usize, Penalty)>,
     /// Values read after the last op.
     wanted: Vec<ValueId>,
 }
@@ -137,7 +137,7 @@ impl Lowering<'_> {
         self.features_of[v]
     }
 
-    /// Whether `node` alone reads the value, so that its memory may be written over.
+    /// True if `node` alone reads the value, so that its memory may be written over.
     fn sole_reader(&self, v: ValueId, node: NodeId) -> bool {
         !self.graph.is_among(v, &self.wanted) && self.graph.readers(v) == [node]
     }
@@ -246,7 +246,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Where an elementwise op writes: over its input if nobody else reads that, else new memory.
+    /// Output of an elementwise op: its input if nothing else reads that, else new memory.
     fn in_place_or_new(&mut self, input: ValueId, node: NodeId, output: ValueId) -> Features {
         let features = self.features(input);
         // A row-major copy is taken at the end of the stage, when the row has changed.
@@ -261,7 +261,7 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = &graph.nodes[n];
         self.done[n] = true;
-        // What draws has no inputs, and what changes a tensor in place no outputs: nothing to be fused.
+        // An op that draws has no inputs, and one that changes a tensor in place no outputs: nothing to be fused.
         let plain = node.inputs.is_empty() || node.outputs.is_empty();
         let fused = if plain {
             None
@@ -303,7 +303,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Whether an op's first output may take its first input's memory, which is in cache already: nobody reads it later. One
+    /// True if an op's first output may take its first input's memory, which is in cache already: nobody reads it later. One
     /// element is not worth it, and sums of losses are made twice ([`late_penalties`](Self::late_penalties)).
     fn may_overwrite(&self, n: NodeId, node: &GraphNode) -> bool {
         let ([v, others @ ..], [out, ..]) = (&node.inputs[..], &node.outputs[..]) else { return false };

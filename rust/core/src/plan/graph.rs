@@ -14,7 +14,7 @@ pub type ValueId = usize;
 /// Index of an op in [`Graph::nodes`].
 pub type NodeId = usize;
 
-/// Where a value comes from.
+/// Source of a value.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// The caller hands it over at every step: tensor number so-and-so of the batch.
@@ -34,18 +34,18 @@ pub struct Value {
     pub meta: Meta,
     /// The layout within the memory of the value it comes from, first element of that memory at offset 0.
     pub layout: Layout,
-    /// Where it comes from.
+    /// Source of the value.
     pub source: Source,
 }
 
 /// An op of the step.
 #[derive(Clone, Debug)]
 pub struct GraphNode {
-    /// What runs.
+    /// The op that runs.
     pub op: Arc<dyn Op>,
     /// On what.
     pub inputs: Vec<ValueId>,
-    /// What it makes.
+    /// Its outputs.
     pub outputs: Vec<ValueId>,
 }
 
@@ -74,7 +74,7 @@ impl Graph {
         let mut graph = builder.graph;
         super::rewrite::merge_relu_and_dropout_gradients(&mut graph);
         graph.drop_unneeded(&wanted);
-        // Who reads what counts here, so the unneeded ops must be gone; afterwards there are new ones.
+        // Readers of values matter here, so unneeded ops must be gone before; afterwards there are new ones.
         super::rewrite::merge_norm_and_relu(&mut graph, &wanted);
         super::rewrite::merge_relu_and_norm_gradients(&mut graph, &wanted);
         graph.drop_unneeded(&wanted);
@@ -125,7 +125,7 @@ impl Graph {
         }
     }
 
-    /// Whether a value, or an alias of it, is one of these.
+    /// True if a value, or an alias of it, is one of these.
     #[must_use]
     pub fn is_among(&self, id: ValueId, values: &[ValueId]) -> bool {
         values.iter().any(|&v| v == id || self.root(v) == id)

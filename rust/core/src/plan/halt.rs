@@ -1,4 +1,4 @@
-//! How all members of a team leave a step at one place: member 0 decides before a barrier, and all see it behind that.
+//! Ends of steps at one place for all members of a team: member 0 decides before a barrier, and all see it after that.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Watch;
 use crate::threads::Team;
 
-/// Where the step of a call ends early, and why.
+/// Place and reason of the early end of a step.
 #[derive(Debug)]
 pub struct Halt {
     /// The number of the place. Places have numbers of their own, over all steps of a call: a member that is late must not take
@@ -30,7 +30,7 @@ impl Halt {
         }
     }
 
-    /// Whether it ends at place `at`, as was decided before the last barrier.
+    /// True if it ends at place `at`, as was decided before the last barrier.
     pub fn decided(&self, at: usize) -> Result<()> {
         if self.at.load(Ordering::Relaxed) != at {
             return Ok(());
@@ -49,15 +49,15 @@ impl Halt {
     }
 }
 
-/// What a member needs to leave a step together with the others.
+/// Handle by which a member leaves a step together with the others.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit<'a> {
-    /// Where it ends.
+    /// The end of the step.
     pub halt: &'a Halt,
     /// Of member 0, if steps are so long that the host is asked within them.
     pub watch: Option<&'a Watch>,
     /// The number of the step's first stage, counted over all steps of the call.
     pub first: usize,
-    /// How many stages change nothing that cannot be undone.
+    /// Number of stages that change nothing that cannot be undone.
     pub undoable: usize,
 }

@@ -9,7 +9,7 @@ use super::program::{Buffer, BufferId, Features, Home, Operand};
 use crate::element::{Element, Float};
 use crate::tensor::View;
 
-/// Where the buffers are during one call.
+/// Addresses of the buffers during one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory<'a> {
     buffers: &'a [Buffer],

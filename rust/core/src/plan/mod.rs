@@ -74,7 +74,7 @@ pub struct Parameter {
 pub struct Plan {
     program: Program,
     room: SharedRoom,
-    /// What each tensor of the batch must be.
+    /// Shape and dtype of each tensor of the batch.
     batch: Vec<Meta>,
     pace: Pace,
     params: Vec<Tensor>,

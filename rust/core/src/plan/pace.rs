@@ -1,4 +1,4 @@
-//! How many threads a short step takes: as many as make it faster, found by trying.
+//! Number of threads of a short step: as many as make it faster, found by trying.
 //!
 //! A second thread halves a step of 50 µs on an idle machine, and doubles it where another process has the core. No
 //! estimate knows which, so a plan times its steps alone and with the team, keeps to the faster way, and tries the other
@@ -41,7 +41,7 @@ impl Way {
     }
 }
 
-/// What a plan knows of its own speed: after a pause the team sleeps and the caches are others', so that such steps have a
+/// Measured speed of a plan: after a pause the team sleeps and the caches hold other data, so that such steps have a
 /// habit of their own.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
@@ -52,7 +52,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// How many threads a step that begins now takes, of at most `most`.
+    /// Number of threads of a step that begins now, of at most `most`.
     #[must_use]
     pub fn width(&self, most: usize, begun: Instant) -> usize {
         let habit = if self.has_rested(begun) { &self.rested } else { &self.usual };
@@ -89,7 +89,7 @@ struct Habit {
     warming: Duration,
     /// Time and number of the steps that count at the moment.
     window: (Duration, u32),
-    /// What steps of the window lost against steps alone, and how many lost.
+    /// Time that steps of the window lost against steps alone, and the number of those that lost.
     lost: (Duration, u32),
 }
 
@@ -134,7 +134,7 @@ impl Habit {
         }
     }
 
-    /// Whether steps together have become much slower than alone.
+    /// True if steps together have become much slower than alone.
     fn bad(&mut self, step: Duration) -> bool {
         let Some(alone) = self.mean[Way::Alone as usize].filter(|_| self.way == Way::Together) else { return false };
         if step > alone * 2 {

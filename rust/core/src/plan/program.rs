@@ -1,9 +1,9 @@
-//! What a plan runs: stages over buffers, with barriers between those that touch the same memory.
+//! Program of a plan: stages over buffers, with barriers between those that touch the same memory.
 //!
 //! Activations are held *feature-major*, (features × batch) with the batch contiguous: then the rows of a weight are the
 //! rows of a product, so weights stay in PyTorch's layout; whatever concerns one feature (bias, activation, dropout,
 //! batch norm, the bias' gradient) is one contiguous row that the thread which computed it still has in its cache; and
-//! any width, however odd, is vectorised over the batch.
+//! any width, however odd, is vectorized over the batch.
 
 mod describe;
 mod touches;
@@ -23,7 +23,7 @@ use crate::tensor::{Layout, Tensor};
 /// Index of a buffer in [`Program::buffers`].
 pub type BufferId = usize;
 
-/// Where a buffer's memory is.
+/// Home of a buffer's memory.
 #[derive(Clone, Debug)]
 pub enum Home {
     /// In the plan's arena; the offset in bytes is found by `place`.
@@ -39,7 +39,7 @@ pub enum Home {
 pub struct Buffer {
     /// Its size.
     pub bytes: usize,
-    /// Where it is.
+    /// Home of the memory.
     pub home: Home,
 }
 
@@ -57,7 +57,7 @@ pub struct Features {
 pub struct Operand {
     /// Its memory.
     pub buffer: BufferId,
-    /// Where in the memory.
+    /// Layout in the memory.
     pub layout: Layout,
     /// The element type.
     pub dtype: DType,
@@ -127,22 +127,22 @@ pub enum RowOp {
 /// Rows of one width: an optional product, then ops on each row while it is hot, then row-major copies.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    /// How many rows.
+    /// Number of rows.
     pub features: usize,
     /// Samples in each.
     pub samples: usize,
-    /// What makes them.
+    /// The product that makes the rows.
     pub product: Option<RowProduct>,
-    /// What is done to them, in order.
+    /// Ops on the rows, in order.
     pub ops: Vec<RowOp>,
-    /// Which of them are copied to sample-major memory, for the products that make weights' gradients.
+    /// Rows that are copied to sample-major memory, for the products that make weights' gradients.
     pub copies: Vec<(Features, BufferId)>,
 }
 
-/// How a parameter learns.
+/// Update of a parameter.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// Which of the optimizer's parameters.
+    /// Number of the parameter in the optimizer.
     pub param: usize,
     /// The parameter's memory, and those of the optimizer's state.
     pub value: BufferId,
@@ -167,7 +167,7 @@ pub struct Update {
 pub struct Updates {
     /// Each with its gradient's buffer.
     pub items: Vec<(Update, BufferId)>,
-    /// Where the squared norms of every gradient's rows are, and how many, if the norm of all is limited.
+    /// Buffers of the squared norms of every gradient's rows, and their lengths, if the norm of all is limited.
     pub norms: Vec<(BufferId, usize)>,
 }
 
@@ -178,11 +178,11 @@ pub struct RowNorms {
     pub grad: BufferId,
     /// Its type.
     pub dtype: DType,
-    /// How many rows.
+    /// Number of rows.
     pub rows: usize,
     /// Elements of each.
     pub cols: usize,
-    /// Where they go, in f64.
+    /// Buffer of their norms, in f64.
     pub norms: BufferId,
 }
 
@@ -193,7 +193,7 @@ pub struct WeightPenalty {
     pub penalty: Penalty,
     /// The weight.
     pub weight: BufferId,
-    /// Where the penalties of its rows go, if they are summed up here.
+    /// Buffer of the penalties of its rows, if they are summed up here.
     pub sums: Option<BufferId>,
 }
 
@@ -210,11 +210,11 @@ pub struct Weight {
     pub g: Features,
     /// The layer's input, sample-major.
     pub x: Operand,
-    /// Where the gradient goes, if no update uses it up.
+    /// Buffer of the gradient, if no update uses it up.
     pub grad: BufferId,
     /// A penalty on the weight, whose gradient belongs to this one.
     pub penalty: Option<WeightPenalty>,
-    /// Where the squared norms of the gradient's rows go.
+    /// Buffer of the squared norms of the gradient's rows.
     pub norms: Option<BufferId>,
     /// The update to do while the gradient's rows are hot.
     pub update: Option<Update>,
@@ -231,7 +231,7 @@ pub struct CrossEntropyStage {
     pub logits: Features,
     /// The labels, i64.
     pub labels: Operand,
-    /// Whether they are a tensor of the batch as it is, one a sample, and so are checked before the step.
+    /// True if they are a tensor of the batch as it is, one a sample, and so are checked before the step.
     pub labels_checked: bool,
     /// Class weights.
     pub weight: Option<BufferId>,
@@ -258,9 +258,9 @@ pub struct CrossEntropyStage {
 /// The penalties of weights from those of their rows, and the sums that take them up.
 #[derive(Clone, Debug)]
 pub struct Penalties {
-    /// Where the rows' are, and how many.
+    /// Buffers of the rows' penalties, and their lengths.
     pub rows: Vec<(BufferId, usize)>,
-    /// Where their sum goes.
+    /// Buffer of their sum.
     pub to: BufferId,
     /// Sums of two scalars after that, up to the loss: c = a + b, each a buffer's first element.
     pub sums: Vec<[BufferId; 3]>,

@@ -1,4 +1,4 @@
-//! Whether a step can be repeated: what a second trace must have in common with the first, and where draws come from.
+//! True if a step can be repeated: what a second trace must have in common with the first, and where draws come from.
 //!
 //! A plan repeats the ops of one trace, with the numbers that Python gave them. A second trace of the same step shows
 //! whether Python gives the same ones again. Values that live outside the step, such as parameters, are the same if they
@@ -53,7 +53,7 @@ fn contents(tensor: &Tensor) -> u64 {
     hasher.finish()
 }
 
-/// What a trace did, to be compared with the next one.
+/// Record of a trace, to be compared with the next one.
 #[derive(Debug)]
 pub struct Fingerprint {
     /// Of every op that is needed: what it is, on what it ran, what it made.
@@ -79,7 +79,7 @@ impl Fingerprint {
         Self { steps, outside: builder.outside }
     }
 
-    /// How another trace of the step differs, if it does.
+    /// The first difference to another trace of the step, if any.
     #[must_use]
     pub fn differs(&self, other: &Self) -> Option<&'static str> {
         if self.steps != other.steps {
@@ -91,8 +91,7 @@ impl Fingerprint {
     }
 }
 
-/// Which steps the `wanted` tensors, and changes in place, need: a plan leaves out the others, such as gradients that nobody
-/// reads.
+/// Steps that the `wanted` tensors, and changes in place, need: a plan leaves out the others, such as unread gradients.
 fn needed(trace: &Trace, wanted: &[Tensor]) -> Vec<bool> {
     let mut read: HashSet<u64> = wanted.iter().map(|t| trace.original(t.id())).collect();
     let mut needed: Vec<bool> = trace

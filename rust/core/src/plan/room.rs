@@ -26,7 +26,7 @@ impl SharedRoom {
         }
     }
 
-    /// How many bytes are held.
+    /// Number of bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.enter().map_or(0, |room| room.arena.iter().chain(&room.gathered).map(Storage::bytes).sum())

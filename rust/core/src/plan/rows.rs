@@ -1,4 +1,4 @@
-//! What is done to feature rows while they are hot: the row ops of a stage, over a few rows at a time.
+//! Ops on feature rows while they are in cache: the row ops of a stage, over a few rows at a time.
 
 use std::ops::Range;
 

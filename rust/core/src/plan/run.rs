@@ -19,22 +19,22 @@ use crate::tensor::View;
 use crate::threads::Team;
 use crate::with_float;
 
-/// What changes from step to step besides the batch.
+/// Inputs of a step besides the batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
     /// The update rule of each parameter, and how far it had come before the call.
     pub rules: &'a [(Rule, Progress)],
-    /// How far each parameter has come now.
+    /// Progress of each parameter.
     pub progress: &'a [Progress],
     /// Steps of this call that were taken before.
     pub ahead: u64,
     /// Added to the call number of every draw.
     pub replay: u64,
-    /// What is done to gradients and parameters besides.
+    /// Changes of gradients and parameters around the update.
     pub treatment: &'a Treatment,
     /// The draw of the noise on gradients, if there is any.
     pub noise: Option<Draw>,
-    /// Whether a loss that is NaN or infinite leaves the parameters as they are.
+    /// True if a loss that is NaN or infinite leaves the parameters as they are.
     pub stop: bool,
 }
 

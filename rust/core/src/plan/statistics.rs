@@ -3,13 +3,13 @@
 use super::program::{Home, Program};
 use crate::tensor::{Storage, Tensor};
 
-/// What a step changes in place besides parameters and their states, and copies of it.
+/// Tensors that a step changes in place besides parameters and their states, and copies of them.
 #[derive(Debug)]
 pub struct Statistics {
     /// The tensors.
     pub tensors: Vec<Tensor>,
     copies: Vec<Storage>,
-    /// How many of the first stages change nothing outside besides these.
+    /// Number of the first stages that change nothing else outside.
     pub undoable: usize,
 }
 

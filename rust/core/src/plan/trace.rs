@@ -10,11 +10,11 @@ use crate::tensor::Tensor;
 /// One op that ran while tracing. The tensors are kept alive, so that their ids stay unique.
 #[derive(Debug)]
 pub struct Step {
-    /// What ran.
+    /// The op that ran.
     pub op: Arc<dyn Op>,
     /// On what.
     pub inputs: Vec<Tensor>,
-    /// What it made; for a view, another tensor on the same memory.
+    /// Its outputs; for a view, another tensor on the same memory.
     pub outputs: Vec<Tensor>,
 }
 
@@ -41,7 +41,7 @@ impl Trace {
         id
     }
 
-    /// Whether the memory of a tensor was made since the trace began.
+    /// True if the memory of a tensor was made since the trace began.
     #[must_use]
     pub fn is_new(&self, tensor: &Tensor) -> bool {
         tensor.storage().born() >= self.first_id
@@ -63,7 +63,7 @@ pub fn finish() -> Option<Trace> {
     TRACE.take()
 }
 
-/// Whether this thread records.
+/// True if this thread records.
 #[must_use]
 pub fn is_tracing() -> bool {
     TRACE.with_borrow(Option::is_some)

@@ -17,8 +17,8 @@ use crate::with_float;
 pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, step: &Step<'_>) {
     let share = share_of_rows(team, stage.rows);
     let cols = stage.cols;
-    // What a penalty adds to these rows of the gradient.
-    let penalise = |grad: &mut [T], rows: Range<usize>| {
+    // Gradient of a penalty, added to these rows.
+    let penalize = |grad: &mut [T], rows: Range<usize>| {
         let Some(WeightPenalty { penalty, weight, sums }) = &stage.penalty else { return };
         for (row, grad) in rows.zip(grad.chunks_exact_mut(cols)) {
             // SAFETY: this row is this member's, and nobody writes it before the update.
@@ -34,7 +34,7 @@ pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, st
             let range = rows.start * cols..rows.end * cols;
             // SAFETY: these rows are this member's.
             let grad = unsafe { memory.slice_mut::<T>(stage.grad, range.start, range.len()) };
-            penalise(grad, rows.clone());
+            penalize(grad, rows.clone());
             if let Some(norms) = stage.norms {
                 // SAFETY: as above.
                 let norms = unsafe { memory.slice_mut::<f64>(norms, rows.start, rows.len()) };
@@ -53,7 +53,7 @@ pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, st
             let range = rows.start * cols..rows.end * cols;
             // SAFETY: the scratch holds these rows' gradient, and is this member's.
             let grad = unsafe { std::slice::from_raw_parts_mut(scratch, range.len()) };
-            penalise(grad, rows);
+            penalize(grad, rows);
             // SAFETY: these rows are this member's.
             unsafe { applied.update(memory, grad, range) };
         };

@@ -36,8 +36,8 @@ fn updates(program: &Program) -> impl Iterator<Item = &Update> {
 }
 
 impl Written {
-    /// What a program writes. It is refused where barriers could not keep apart who writes and who reads: where memory that is
-    /// written is part of two tensors.
+    /// Memory that a program writes. It is refused if memory that is written is part of two tensors, whose writers and
+    /// readers barriers could not keep apart.
     pub fn of(program: &Program) -> Result<Self> {
         let outside = |buffer: BufferId| match &program.buffers[buffer].home {
             Home::Outside(tensor) => Some(tensor),
@@ -80,7 +80,7 @@ impl Written {
         }
     }
 
-    /// Whether a tensor lies where something is written.
+    /// True if a tensor lies where something is written.
     pub fn meets(&self, tensor: &Tensor) -> bool {
         self.pieces.meet(tensor)
     }

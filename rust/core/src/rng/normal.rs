@@ -12,7 +12,7 @@ use crate::element::{DType, Float};
 use crate::kernels::math::f32::{ln_normal, sin_cos_eighth};
 use crate::simd;
 
-/// Blocks taken together in f32: more than a vector, so that loops over them stay loops and are vectorised as such.
+/// Blocks taken together in f32: more than a vector, so that loops over them stay loops and are vectorized as such.
 const WIDE: usize = 32;
 /// Numbers taken together.
 const TILE: usize = 4 * WIDE;
@@ -65,7 +65,7 @@ fn of_block_wide<T: Float>(words: [u64; 4]) -> [T; 2] {
 
 /// Those numbers of tile `index` that are wanted, each at its place, perhaps among others.
 #[inline(always)]
-// Plain counting is what vectorises.
+// Plain counting is what vectorizes.
 #[allow(clippy::needless_range_loop)]
 fn tile<T: Float>(draw: Draw, index: usize, wanted: Range<usize>, out: &mut [T; TILE]) {
     if T::DTYPE != DType::F32 {

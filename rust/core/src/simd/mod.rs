@@ -94,7 +94,7 @@ pub fn set_level(wanted: Level) -> Level {
 
 /// Compile a kernel once for each [`Level`] and choose at run time.
 ///
-/// The body must be plain loops that the compiler can vectorise, calling only `#[inline(always)]` functions. At most one
+/// The body must be plain loops that the compiler can vectorize, calling only `#[inline(always)]` functions. At most one
 /// type parameter.
 ///
 /// ```

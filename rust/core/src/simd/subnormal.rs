@@ -1,6 +1,6 @@
 //! Subnormal numbers as zeros, while kernels run.
 //!
-//! A number below 1.2e-38 (f32) takes a processor a hundred times as long. Gradients of a net that has learnt its batch
+//! A number below 1.2e-38 (f32) takes a processor a hundred times as long. Gradients of a net that has learned its batch
 //! by heart get there, and a step then takes five times as long. JAX and TensorFlow flush them too; PyTorch does where
 //! `torch.set_flush_denormal(True)` says so. Eager ops, plans and optimizers all do, so that their bits agree.
 //!

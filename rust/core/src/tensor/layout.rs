@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 
 /// Sizes of the dimensions; up to four without an allocation.
 pub type Dims = SmallVec<[usize; 4]>;
-/// Steps between neighbours along each dimension, in elements.
+/// Steps between neighbors along each dimension, in elements.
 pub type Strides = SmallVec<[isize; 4]>;
 
 /// Positions of a tensor's elements in its storage.

@@ -170,7 +170,7 @@ mod tests {
         assert!(!repeats(&[3, 4], &[4, 1]) && !repeats(&[3, 4], &[1, 3]) && !repeats(&[3, 4], &[-8, 2]));
         assert!(repeats(&[3, 4], &[0, 1]) && repeats(&[3, 3], &[1, 1]) && repeats(&[2, 5], &[4, 1]));
         assert!(!repeats(&[1, 4], &[0, 1]) && !repeats(&[0, 4], &[0, 1]));
-        // 0, 2, 4 and 3, 5, 7: neighbours overlap in reach, and in no element.
+        // 0, 2, 4 and 3, 5, 7: neighbors overlap in reach, and in no element.
         assert!(!repeats(&[2, 3], &[3, 2]));
         // 0, 2, 4, 6 and 6, 8, …
         assert!(repeats(&[3, 4], &[3, 2]));

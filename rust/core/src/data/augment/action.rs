@@ -123,7 +123,7 @@ pub(super) fn push<'a>(actions: &mut Actions<'a>, kind: &'a Kind, values: Values
         Kind::ResizedCrop { size, interpolation, .. } => {
             let [top, left, rows, columns] = values[..] else { unreachable!("a rectangle has four numbers") };
             let (y, x) = (rows / size.0 as f64, columns / size.1 as f64);
-            // Edges meet edges: the centre of the first pixel is half a pixel inside.
+            // Edges meet edges: the center of the first pixel is half a pixel inside.
             let map = [x, 0.0, left + 0.5 * x - 0.5, 0.0, y, top + 0.5 * y - 0.5];
             let bounds = Bounds { x: (left, left + columns - 1.0), y: (top, top + rows - 1.0) };
             let to = Shape { h: size.0, w: size.1, ..from };
@@ -159,7 +159,7 @@ fn padded(i: i64, n: usize, mode: Padding) -> u32 {
     i as u32
 }
 
-/// The inverse of: shift by (dx, dy) · rotate · shear · grow, all about the centre:
+/// The inverse of: shift by (dx, dy) · rotate · shear · grow, all about the center:
 ///
 /// ```text
 /// R = rotation by a, clockwise on the screen;  S = shear by s along x, then by t along y

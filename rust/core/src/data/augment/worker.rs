@@ -6,7 +6,7 @@ use super::words::threshold;
 use super::{Pipeline, Shape};
 use crate::element::Float;
 use crate::kernels::image::warp::{At, Bounds, Frame, bilinear, blur, blur_room, moved, nearest};
-use crate::kernels::image::{Pixel, Sampled, colour, load, noise, store};
+use crate::kernels::image::{Pixel, Sampled, color, load, noise, store};
 use crate::reserve::resize;
 use crate::rng::{self, Draw};
 
@@ -154,12 +154,12 @@ impl<T: Sampled> Worker<T> {
             Kind::ColorJitter { brightness, contrast, saturation, hue } => {
                 for &turn in &values[..4] {
                     match turn as usize {
-                        0 if brightness.is_some() => colour::brightness(image, of(values[4]), white),
-                        1 if contrast.is_some() => colour::contrast(image, c, of(values[5]), white),
+                        0 if brightness.is_some() => color::brightness(image, of(values[4]), white),
+                        1 if contrast.is_some() => color::contrast(image, c, of(values[5]), white),
                         2 if saturation.is_some() && c == 3 => {
-                            colour::saturation(image, of(values[6]), white);
+                            color::saturation(image, of(values[6]), white);
                         }
-                        3 if hue.is_some() && c == 3 => colour::hue(image, of(values[7])),
+                        3 if hue.is_some() && c == 3 => color::hue(image, of(values[7])),
                         _ => {}
                     }
                 }
@@ -168,7 +168,7 @@ impl<T: Sampled> Worker<T> {
                 for (channel, plane) in image.chunks_exact_mut(n).enumerate() {
                     let sum: f64 =
                         components.iter().zip(values).map(|(component, alpha)| component[channel] * alpha).sum();
-                    colour::scale(plane, T::ONE, of(sum * around.white));
+                    color::scale(plane, T::ONE, of(sum * around.white));
                 }
             }
             Kind::GaussianNoise { mean, sigma, clip } => {
@@ -192,9 +192,9 @@ impl<T: Sampled> Worker<T> {
                 self.erase(image, area, value, draw, shape, around);
             }
             Kind::CutOut { size, value } => {
-                // From size / 2 before the centre on, as much of it as lies in the image.
-                let side = |centre: f64, size: usize, n: usize| {
-                    let first = centre as i64 - (size / 2) as i64;
+                // From size / 2 before the center on, as much of it as lies in the image.
+                let side = |center: f64, size: usize, n: usize| {
+                    let first = center as i64 - (size / 2) as i64;
                     (first.max(0) as usize, (first + size as i64).clamp(0, n as i64) as usize)
                 };
                 let area = (side(values[0], size.0, h), side(values[1], size.1, w));
@@ -203,7 +203,7 @@ impl<T: Sampled> Worker<T> {
             Kind::Normalize { mean, std } => {
                 for (channel, plane) in image.chunks_exact_mut(n).enumerate() {
                     let (mean, std) = (mean[channel % mean.len()], std[channel % std.len()]);
-                    colour::scale(plane, of(1.0 / std), of(-mean / std));
+                    color::scale(plane, of(1.0 / std), of(-mean / std));
                 }
             }
             _ => {}
@@ -249,7 +249,7 @@ impl<T: Sampled> Worker<T> {
         resize(&mut self.field, 2 * n, T::ZERO);
         rng::uniform(draw, around.i * (2 * n).next_multiple_of(4), &mut self.field);
         for (plane, (alpha, sigma)) in self.field.chunks_exact_mut(n).zip([(alpha.0, sigma.0), (alpha.1, sigma.1)]) {
-            colour::scale(plane, T::from_f64(2.0 * alpha), T::from_f64(-alpha));
+            color::scale(plane, T::from_f64(2.0 * alpha), T::from_f64(-alpha));
             if sigma > 0.0 {
                 let kernel = gaussian(sigma);
                 resize(&mut self.room, blur_room(h, w, kernel.len()), T::ZERO);

@@ -1,5 +1,5 @@
 use super::warp::{At, Bounds, Frame, bilinear, blur, blur_room, moved, nearest, reflected};
-use super::{Pixel, Sampled, colour, noise};
+use super::{Pixel, Sampled, color, noise};
 use crate::rng::{self, Draw};
 use crate::simd::{self, Level};
 
@@ -31,10 +31,10 @@ fn everything<T: Sampled>(h: usize, w: usize) -> Vec<T> {
     blur(&mut plane, (h, w), &kernel, &mut vec![T::ZERO; blur_room(h, w, kernel.len())]);
     all.extend(&plane);
     let mut y = x;
-    colour::brightness(&mut y, of(1.3), T::ONE);
-    colour::contrast(&mut y, 3, of(0.7), T::ONE);
-    colour::saturation(&mut y, of(1.6), T::ONE);
-    colour::hue(&mut y, of(0.2));
+    color::brightness(&mut y, of(1.3), T::ONE);
+    color::contrast(&mut y, 3, of(0.7), T::ONE);
+    color::saturation(&mut y, of(1.6), T::ONE);
+    color::hue(&mut y, of(0.2));
     all.extend(&y);
     noise::mask(&mut y, DRAW, 5, 1 << 30);
     noise::salt_and_pepper(&mut y, h * w, DRAW, 9, 1 << 29, 1 << 30, T::ONE);

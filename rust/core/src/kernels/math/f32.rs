@@ -1,7 +1,7 @@
 //! Elementary functions of f32.
 //!
 //! Each is a straight line of correctly rounded operations (`+ − × ÷`, fused multiply-add, integers, selection), so that a
-//! loop around it vectorises and gives the same bits on every instruction set. Polynomials are minimax fits
+//! loop around it vectorizes and gives the same bits on every instruction set. Polynomials are minimax fits
 //! (weighted for relative error; coefficients rounded one after the other, the rest refitted each time). Special values
 //! are those of C's Annex F. Largest errors, over all 2³² arguments (`pow`: 10⁸ random pairs), in units in the last place:
 //!
@@ -14,7 +14,7 @@ use std::f64::consts::FRAC_PI_2;
 
 use crate::simd::fused::{f32 as fma, f64_within as fma_f64};
 
-/// Adding 1.5 · 2²³ rounds to an integer, which is then in the low bits: vectorises everywhere, unlike `round`.
+/// Adding 1.5 · 2²³ rounds to an integer, which is then in the low bits: vectorizes everywhere, unlike `round`.
 const ROUND: f32 = 12_582_912.0;
 /// The same for f64: 1.5 · 2⁵².
 const ROUND_F64: f64 = 6_755_399_441_055_744.0;

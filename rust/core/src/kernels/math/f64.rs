@@ -1,7 +1,7 @@
 //! Elementary functions of f64, from the `libm` crate.
 //!
 //! In f64 gradients are checked rather than networks trained, so accuracy (`libm` is musl's code, mostly within 1 ulp)
-//! matters more than speed: these do not vectorise. The bits are the same on every instruction set all the same: `libm` is
+//! matters more than speed: these do not vectorize. The bits are the same on every instruction set all the same: `libm` is
 //! pure Rust, compiled once for the baseline target, and the compiler never contracts to fused multiply-adds.
 
 /// eˣ.

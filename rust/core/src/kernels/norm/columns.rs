@@ -1,4 +1,4 @@
-//! The columns of a matrix, a block of neighbours at a time.
+//! The columns of a matrix, a block of neighbors at a time.
 
 use super::feature::{Line, Slope, count, moments};
 use super::{Affine, AffineGrad, MomentsMut, Rows, Scaling, at_block};

@@ -1,4 +1,4 @@
-//! Groups of neighbouring channels of `(n, c, l)`, each normalized by itself: layer, RMS, group and instance norm.
+//! Groups of neighboring channels of `(n, c, l)`, each normalized by itself: layer, RMS, group and instance norm.
 //!
 //! ```text
 //! y  = weight · x̂ + bias                            x̂ = (x − μ) · inv_std over the k elements of a group

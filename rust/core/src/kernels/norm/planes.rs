@@ -1,4 +1,4 @@
-//! The channels of images `(n, c, h, w)`: planes of `l = h · w` neighbours, one a sample.
+//! The channels of images `(n, c, h, w)`: planes of `l = h · w` neighbors, one a sample.
 //!
 //! A channel is cut into units, by its shape alone: several planes where they are small, pieces of one where it is large. Every
 //! unit is summed over 32 virtual lanes (element i of a plane or piece in lane i mod 32) and a fixed tree, and units are

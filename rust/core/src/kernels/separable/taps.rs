@@ -4,7 +4,7 @@ use crate::element::{Float, LANES};
 use crate::kernels::reduce::{self, tree};
 use crate::kernels::vector::Vector;
 
-/// Outputs from which on a sum of neighbours is worth lanes.
+/// Outputs from which on a sum of neighbors is worth lanes.
 const LONG: usize = 16;
 /// Taps that are summed one after another.
 pub(super) const CHAIN: usize = 32;

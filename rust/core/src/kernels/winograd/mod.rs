@@ -33,7 +33,7 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// How many there are.
+    /// Number of points.
     #[must_use]
     pub fn count(self) -> usize {
         self.rows * self.cols
@@ -46,7 +46,7 @@ impl Tiles {
     }
 }
 
-/// Which pixels of a frame are those of tiles: every `stride`-th of every `stride`-th row.
+/// Pixels of a frame that belong to tiles: every `stride`-th of every `stride`-th row.
 #[derive(Clone, Copy, Debug)]
 pub struct Lattice {
     /// The tiles.
@@ -73,7 +73,7 @@ impl Lattice {
         (row * self.width + col) * self.stride * LANES
     }
 
-    /// Whether a frame so long has all pixels of tiles of `side` rows and columns.
+    /// True if a frame so long has all pixels of tiles of `side` rows and columns.
     fn fits(self, side: usize, len: usize) -> bool {
         let (rows, cols) = self.tiles.reach(side);
         let last = |first: usize, count: usize| first + (count - 1) * self.stride;
@@ -82,7 +82,7 @@ impl Lattice {
     }
 }
 
-/// Where transformed tiles lie: place p of tile t at `p * place + t * tile`, in elements.
+/// Layout of transformed tiles: place p of tile t at `p * place + t * tile`, in elements.
 #[derive(Clone, Copy, Debug)]
 pub struct Apart {
     /// From one place to the next.

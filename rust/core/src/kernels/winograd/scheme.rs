@@ -27,7 +27,7 @@ pub struct Phase {
     pub taps: &'static [usize],
 }
 
-/// How tiles are evaluated: F(4, r) for r taps at 3 + r points, the last of which is ∞.
+/// Evaluation of tiles: F(4, r) for r taps at 3 + r points, the last of which is ∞.
 ///
 /// A strided convolution is a sum of convolutions at every position, one for each phase of the pixels. Phases that have a tap
 /// less than the others have 0 at ∞, and so no product there.
@@ -54,7 +54,7 @@ pub trait Scheme: Copy + Debug {
     }
     /// Rows and columns of the kernel.
     fn size(self) -> usize;
-    /// All phases, along both dimensions, in an order in which those that have a product in a place are neighbours.
+    /// All phases, along both dimensions, in an order in which those that have a product in a place are neighbors.
     fn phases(self) -> &'static [[Phase; 2]];
 
     /// Bᵀ.

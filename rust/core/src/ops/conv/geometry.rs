@@ -1,4 +1,4 @@
-//! Where the windows of a convolution lie: forward, and turned round for the gradient of its input.
+//! Geometry of a convolution's windows: forward, and reversed for the gradient of its input.
 
 use smallvec::SmallVec;
 
@@ -27,7 +27,7 @@ pub struct Settings {
 pub(super) struct Part {
     pub y: Axis,
     pub x: Axis,
-    /// Which taps of the kernel these are.
+    /// Numbers of these taps in the kernel.
     pub taps: (SmallVec<[usize; 8]>, SmallVec<[usize; 8]>),
     /// The part's first position in the result.
     pub start: (usize, usize),
@@ -39,7 +39,7 @@ impl Part {
     }
 }
 
-/// How a window slides over planes: in parts whose results interleave.
+/// Movement of a window over planes, in parts whose results interleave.
 #[derive(Clone, Debug)]
 pub(super) struct Slide {
     pub parts: SmallVec<[Part; 1]>,
@@ -85,7 +85,7 @@ impl Settings {
         size.saturating_add(self.padding[d].0).saturating_add(self.padding[d].1)
     }
 
-    /// How far a kernel reaches along dimension `d`, as far as it can be counted.
+    /// Reach of a kernel along dimension `d`, saturating.
     pub(super) fn span(&self, d: usize, kernel: usize) -> usize {
         kernel.saturating_sub(1).saturating_mul(self.dilation[d]).saturating_add(1)
     }
@@ -154,7 +154,7 @@ impl Slide {
         Self { parts, frame, input, output, spread }
     }
 
-    /// Whether planes are columns as they are.
+    /// True if planes are columns as they are.
     pub fn is_identity(&self) -> bool {
         matches!(&self.parts[..], [part] if part.y.is_identity() && part.x.is_identity())
     }

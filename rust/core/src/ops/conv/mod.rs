@@ -128,7 +128,7 @@ impl Op for Conv {
     }
 }
 
-/// What errors say of convolutions over 1 and 2 dimensions: the op's name, and the shape of an image.
+/// Words for errors of convolutions over 1 and 2 dimensions: the op's name, and the shape of an image.
 const CONV: [Names; 2] = [Names { op: "conv1d", dims: "l" }, Names { op: "conv2d", dims: "h, w" }];
 
 #[derive(Clone, Copy)]

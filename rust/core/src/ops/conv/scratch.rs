@@ -29,7 +29,7 @@ pub(super) fn with<T: Float, const N: usize, R>(lens: [usize; N], work: impl FnO
     let slices = std::array::from_fn(|i| {
         let (mine, others) = std::mem::take(&mut rest).split_at_mut(lines[i]);
         rest = others;
-        // SAFETY: initialised memory, as long and aligned at least as well; every bit pattern is a float.
+        // SAFETY: initialized memory, as long and aligned at least as well; every bit pattern is a float.
         unsafe { std::slice::from_raw_parts_mut(mine.as_mut_ptr().cast::<T>(), lens[i]) }
     });
     let result = work(slices);

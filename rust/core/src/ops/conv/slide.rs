@@ -22,7 +22,7 @@ pub(super) fn rows_of_block<T>(part: &Part, channels: usize) -> usize {
     (columns / row).clamp(1, part.y.output.max(1))
 }
 
-/// What a window slides over, and what comes of it.
+/// Inputs of a window's movement, and its output.
 struct Images<'a, T> {
     slide: &'a Slide,
     n: usize,

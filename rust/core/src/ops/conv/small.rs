@@ -1,6 +1,6 @@
 //! Convolutions over small maps: one product over all images.
 //!
-//! Where a map has few positions, a product an image would read the whole weight for a few columns. So windows of many images
+//! On a map of few positions, a product an image would read the whole weight for a few columns. So windows of many images
 //! are the rows of one matrix, u[(image, position), (channel, tap)], and y = u · weightᵀ; the gradient of the weight is gᵀ · u.
 //! Taps that see nothing but padding, as most do on a map of one position, are left out; where each position sees few of them,
 //! every position has a product of its own.
@@ -33,7 +33,7 @@ const ALL_ROWS: usize = 1 << 23;
 /// Nothing of the plane.
 const OUTSIDE: u32 = u32::MAX;
 
-/// Whether convolutions of these channels of a group, read and written, are computed in this way.
+/// True if convolutions of these channels of a group, read and written, are computed in this way.
 pub(super) fn fits(slide: &Slide, channels: (usize, usize)) -> bool {
     let few = |part: &Part| part.y.output.saturating_mul(part.x.output) <= FEW;
     let taps = slide.parts.iter().map(Part::taps).max().unwrap_or(0);
@@ -42,14 +42,14 @@ pub(super) fn fits(slide: &Slide, channels: (usize, usize)) -> bool {
         && channels.0.saturating_mul(taps).saturating_mul(channels.1) >= WEIGHTS
 }
 
-/// Whether the gradient of a weight over n images is, too.
+/// True if the gradient of a weight over n images is, too.
 pub(super) fn fits_gradient(slide: &Slide, channels: (usize, usize), n: usize) -> bool {
     let rows = n.saturating_mul(slide.output.0).saturating_mul(slide.output.1);
     let columns = slide.parts.first().map_or(0, |part| channels.0.saturating_mul(part.taps()));
     fits(slide, channels) && rows.saturating_mul(columns) <= ALL_ROWS
 }
 
-/// What the windows of a part see at some of its positions.
+/// Inputs of the windows of a part at some of its positions.
 struct Windows {
     positions: Range<usize>,
     /// The taps that see anything, of all.
@@ -92,7 +92,7 @@ impl Windows {
         Self { positions, taps, all: high * wide, sources }
     }
 
-    /// Whether a row is the planes of an image as they are.
+    /// True if a row is the planes of an image as they are.
     fn are_planes(&self, area: usize) -> bool {
         self.positions.len() == 1
             && self.sources.len() == area
@@ -115,13 +115,13 @@ impl Windows {
     }
 }
 
-/// How many taps each product of a slide's first part has.
+/// Number of taps of each product of a slide's first part.
 #[cfg(test)]
 pub(super) fn products(slide: &Slide) -> Vec<usize> {
     Windows::all_of(&slide.parts[0]).iter().map(|windows| windows.taps.len()).collect()
 }
 
-/// Where these positions of a part lie in the plane that is written.
+/// Offsets of these positions of a part in the plane that is written.
 fn places(part: &Part, slide: &Slide, positions: Range<usize>) -> SmallVec<[usize; FEW]> {
     let place = |p: usize| {
         let (i, j) = (p / part.x.output, p % part.x.output);

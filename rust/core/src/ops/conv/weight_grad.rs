@@ -36,11 +36,11 @@ pub struct ConvGradWeight {
     pub settings: Settings,
     /// (h, w) of the kernel.
     pub kernel: (usize, usize),
-    /// Whether there is a bias.
+    /// True if there is a bias.
     pub bias: bool,
 }
 
-/// How the work is cut.
+/// Division of the work.
 #[derive(Clone, Copy)]
 struct Cut {
     n: usize,
@@ -137,7 +137,7 @@ impl ConvGradWeight {
         let cut = Cut::new(self, inputs[0].shape(), inputs[1].shape());
         let slide = self.settings.forward(image_of(inputs[1].shape()), self.kernel);
         let sums = &outputs[1];
-        // Where there are fewer slices than members, a slice's channels are shared: each has sums of its own.
+        // With fewer slices than members, a slice's channels are shared: each has sums of its own.
         let units = cut.slices * cut.groups;
         let parts =
             if cut.small || units == 0 { 1 } else { team.size().div_ceil(units).clamp(1, cut.channels.0.max(1)) };
@@ -236,7 +236,7 @@ fn add_to<T: Lanes>(total: &mut [T], x: &[T]) {
     }
 }
 
-/// What a slice's sum is made of.
+/// Inputs of a slice's sum.
 struct SlicePart<'a, T> {
     g: &'a [T],
     x: &'a [T],

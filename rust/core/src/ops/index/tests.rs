@@ -59,7 +59,7 @@ fn items_of_python() {
     assert_eq!(at(&[Index::Ellipsis, Index::At(0)]), (vec![2, 3], vec![0.0, 4.0, 8.0, 12.0, 16.0, 20.0]));
     assert_eq!(at(&[Index::At(0), Index::NewAxis, part(0, 3, 2), part(1, 2, 1)]).0, [1, 2, 1]);
     assert_eq!(at(&[]).0, [2, 3, 4]);
-    // Positions of one dimension, then of two neighbours, then of two that are not.
+    // Positions of one dimension, then of two neighbors, then of two that are not.
     let idx = Index::Tensor(integers(&[2, 0, -1, 0], &[2, 2]));
     let (shape, values) = at(&[ALL, idx.clone(), Index::At(1)]);
     assert_eq!((shape, values), (vec![2, 2, 2], vec![9.0, 1.0, 9.0, 1.0, 21.0, 13.0, 21.0, 13.0]));

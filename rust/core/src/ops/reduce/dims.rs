@@ -37,7 +37,7 @@ pub(super) fn result_shapes(shape: &[usize], flags: &[bool], keepdim: bool) -> (
     (kept, out)
 }
 
-/// The reduced dimensions in runs of neighbours, first run first: each `(first, end)`. Sizes of 1 part none.
+/// The reduced dimensions in runs of neighbors, first run first: each `(first, end)`. Sizes of 1 part none.
 pub(super) fn runs(shape: &[usize], flags: &[bool]) -> SmallVec<[(usize, usize); 2]> {
     let mut runs: SmallVec<[(usize, usize); 2]> = SmallVec::new();
     let mut open = false;

@@ -64,14 +64,14 @@ pub(in crate::ops) fn batch_norm(op: BatchNormGrad, inputs: &[Tensor]) -> Result
     let [g, x, old_mean, old_inv_std, weight @ ..] = inputs else { unreachable!("four inputs") };
     let dims: Vec<i64> = (0..x.ndim() as i64).filter(|&dim| dim != 1).collect();
     let average = |x: &Tensor| mean(x, Some(&dims), true);
-    let (centred, inv_std) = if op.training {
-        let centred = sub(x, &average(x)?)?;
-        let inv_std = rsqrt(&add_scalar(&average(&square(&centred)?)?, op.eps)?)?;
-        (centred, inv_std)
+    let (centered, inv_std) = if op.training {
+        let centered = sub(x, &average(x)?)?;
+        let inv_std = rsqrt(&add_scalar(&average(&square(&centered)?)?, op.eps)?)?;
+        (centered, inv_std)
     } else {
         (sub(x, &along(&old_mean.detach(), x, 1)?)?, along(&old_inv_std.detach(), x, 1)?)
     };
-    let normed = mul(&centred, &inv_std)?;
+    let normed = mul(&centered, &inv_std)?;
     let product = mul(g, &normed)?;
     let inner = if op.training { sub(&sub(g, &average(g)?)?, &mul(&normed, &average(&product)?)?)? } else { g.clone() };
     let grad_x = mul(&inner, &inv_std)?;
@@ -131,7 +131,7 @@ pub(in crate::ops) fn prod(axis: Axis, inputs: &[Tensor]) -> Result<Vec<Tensor>>
 /// Inputs g, x (rows, len), y, means; the means are functions of x, and are computed from it once more.
 pub(in crate::ops) fn variance(freedom: f64, root: bool, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     let [g, x, y, _] = inputs else { unreachable!("four inputs") };
-    let centred = sub(x, &mean(x, Some(&[1]), true)?)?;
+    let centered = sub(x, &mean(x, Some(&[1]), true)?)?;
     let scale = if root {
         let none = eq_scalar(y, 0.0)?;
         // Without spread, nothing may be divided by it, not even masked values.
@@ -139,5 +139,5 @@ pub(in crate::ops) fn variance(freedom: f64, root: bool, inputs: &[Tensor]) -> R
     } else {
         div_scalar(&mul_scalar(g, 2.0)?, freedom)?
     };
-    Ok(vec![mul(&unsqueeze(&scale, 1)?, &centred)?])
+    Ok(vec![mul(&unsqueeze(&scale, 1)?, &centered)?])
 }

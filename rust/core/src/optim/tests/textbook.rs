@@ -119,7 +119,7 @@ fn rprop_size(s: &Rprop, size: f64, agreement: f64) -> f64 {
     (size * factor).clamp(s.step_sizes.0, s.step_sizes.1)
 }
 
-/// What `RAdam` multiplies the corrected mean by, where the average of squares is `square`.
+/// Factor of `RAdam`'s corrected mean, with `square` as the average of squares.
 fn radam_scale(s: &RAdam, t: i32, square: f64) -> f64 {
     let kept = s.betas.1.powi(t);
     let most = 2.0 / (1.0 - s.betas.1) - 1.0;

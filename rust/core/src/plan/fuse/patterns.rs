@@ -1,4 +1,4 @@
-//! What is recognised: dense layers and their gradients, ops on features, batch norm, cross entropy.
+//! Patterns that are fused: dense layers and their gradients, ops on features, batch norm, cross entropy.
 
 use super::super::graph::{GraphNode, NodeId, Source, ValueId};
 use super::super::program::{CrossEntropyStage, Features, RowOp, RowProduct, Rows, Stage, Weight, WeightPenalty};
@@ -86,7 +86,7 @@ impl Lowering<'_> {
         self.program.work += samples * rows * cols / 30;
         let grad = self.new_vector(out);
         // With a penalty, the product and the penalty's gradient make the parameter's together.
-        let (whole, penalty) = match self.penalised.get(&out).cloned() {
+        let (whole, penalty) = match self.penalized.get(&out).cloned() {
             Some((param, penalty)) => (self.trained[param].grad, Some((param, penalty))),
             None => (out, None),
         };
@@ -255,7 +255,7 @@ impl Lowering<'_> {
         Some(())
     }
 
-    /// Whether a value is a tensor of the batch as it comes, one element a sample.
+    /// True if a value is a tensor of the batch as it comes, one element a sample.
     fn is_whole_batch_of(&self, v: ValueId, samples: usize) -> bool {
         let root = &self.graph.values[self.graph.root(v)];
         matches!(root.source, Source::Batch(_))
@@ -264,7 +264,7 @@ impl Lowering<'_> {
             && self.graph.values[v].layout.offset == 0
     }
 
-    /// Whether a value is the constant 1 with which backward begins.
+    /// True if a value is the constant 1 with which backward begins.
     pub(super) fn is_one(&self, v: ValueId) -> bool {
         match &self.graph.values[v].source {
             Source::Outside(t) => t.numel() == 1 && !t.is_view() && t.to_vec_f64() == [1.0],

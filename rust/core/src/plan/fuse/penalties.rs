@@ -76,7 +76,7 @@ impl Lowering<'_> {
         if !(plain && same && alone && fits && self.is_one(scale) && self.vector(w).is_some()) || self.done[maker] {
             return None;
         }
-        self.penalised.insert(product, (param, penalty.clone()));
+        self.penalized.insert(product, (param, penalty.clone()));
         self.done[sum] = true;
         Some(())
     }

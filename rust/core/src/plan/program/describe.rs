@@ -4,10 +4,10 @@ use super::{Home, Program, RowOp, Stage};
 use crate::error::Result;
 use crate::ops::cross_entropy;
 
-/// What labels a cross entropy takes.
+/// Labels of a cross entropy.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelLimits {
-    /// Which tensor of the batch holds them.
+    /// Number of the batch's tensor that holds them.
     pub batch_tensor: usize,
     classes: usize,
     ignore_index: i64,

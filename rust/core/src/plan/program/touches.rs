@@ -1,8 +1,8 @@
-//! Which buffers a stage reads and writes, and so where barriers must stand.
+//! Buffers that a stage reads and writes, from which the places of barriers follow.
 
 use super::{BufferId, RowOp, Stage, Update, Weight};
 
-/// What a stage touches.
+/// Buffers and memory that a stage touches.
 #[derive(Clone, Debug, Default)]
 pub struct Touches {
     /// Buffers read.
@@ -20,7 +20,7 @@ impl Touches {
         self.writes.extend(buffers);
     }
 
-    /// Whether two stages may not run at the same time.
+    /// True if two stages may not run at the same time.
     #[must_use]
     pub fn conflicts(&self, other: &Self) -> bool {
         let meets = |a: &[BufferId], b: &[BufferId]| a.iter().any(|x| b.contains(x));
@@ -89,13 +89,13 @@ impl Update {
 }
 
 impl Stage {
-    /// Whether it changes parameters.
+    /// True if it changes parameters.
     #[must_use]
     pub fn updates(&self) -> bool {
         matches!(self, Self::Update(_) | Self::Weight(Weight { update: Some(_), .. }))
     }
 
-    /// What it reads and writes.
+    /// Buffers and memory that it reads and writes.
     #[must_use]
     pub fn touches(&self) -> Touches {
         let mut t = Touches::default();

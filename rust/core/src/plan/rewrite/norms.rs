@@ -10,12 +10,12 @@ use crate::ops::activation::{Activate, ActivateGrad};
 use crate::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormRelu, BatchNormReluGrad, Mask};
 use crate::ops::{Arithmetic, Binary, Op};
 
-/// Whether batch norm of this shape goes over planes.
+/// True if batch norm of this shape goes over planes.
 fn is_image(shape: &[usize]) -> bool {
     shape.len() > 2 && shape[2..].iter().product::<usize>() > 1
 }
 
-/// Whether `node` alone reads this value.
+/// True if `node` alone reads this value.
 fn read_only_by(graph: &Graph, v: ValueId, node: NodeId, wanted: &[ValueId]) -> bool {
     !graph.is_among(v, wanted) && graph.readers(v) == [node]
 }
@@ -89,14 +89,14 @@ fn outside(graph: &Graph, v: ValueId) -> Option<*mut u8> {
     }
 }
 
-/// Whether this op changes some of this memory from outside.
+/// True if this op changes some of this memory from outside.
 fn changes(graph: &Graph, node: &GraphNode, memory: &[*mut u8]) -> bool {
     let target = node.inputs.first().filter(|_| node.op.in_place()).and_then(|&v| outside(graph, v));
     let mut changed = node.op.changed_outside().into_iter().map(|t| t.storage().ptr()).chain(target);
     changed.any(|ptr| memory.contains(&ptr))
 }
 
-/// Whether a norm may run as late as `until`: nothing in between reads what it makes, or changes what it reads or changes.
+/// True if a norm may run as late as `until`: nothing in between reads what it makes, or changes what it reads or changes.
 fn may_move(graph: &Graph, norm: NodeId, until: NodeId) -> bool {
     let node = &graph.nodes[norm];
     let Some(BatchNorm { running, .. }) = downcast::<BatchNorm>(node) else { return false };

@@ -78,7 +78,7 @@ impl Images {
     }
 }
 
-/// How images are cut.
+/// Division of images into blocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid<S> {
     scheme: S,
@@ -109,7 +109,7 @@ impl<S: Scheme> Grid<S> {
         Self { scheme, from, to, tiles, rows, images }
     }
 
-    /// Whether blocks have whole images.
+    /// True if blocks have whole images.
     pub fn has_whole_images(&self) -> bool {
         self.rows == self.tiles.rows
     }
@@ -142,7 +142,7 @@ impl<S: Scheme> Grid<S> {
         len(self.from.frame(largest.reach(self.scheme.side()))).max(len(self.to.frame(largest.reach(STEP))))
     }
 
-    /// How tiles lie that take so many elements.
+    /// Layout of tiles that take so many elements.
     pub fn apart<T>(&self, tile: usize) -> Apart {
         Apart { place: odd_lines::<T>(self.images * self.rows * self.tiles.cols * tile), tile }
     }

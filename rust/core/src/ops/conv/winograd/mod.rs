@@ -48,7 +48,7 @@ macro_rules! with_scheme {
 }
 use with_scheme;
 
-/// Whether a convolution with a weight of this shape, or a gradient of it, is computed in this way, the convolution's result
+/// True if a convolution with a weight of this shape, or a gradient of it, is computed in this way, the convolution's result
 /// having this shape.
 pub(super) fn fits(settings: &Settings, weight: &[usize], result: &[usize]) -> bool {
     let around = |&(before, after): &(usize, usize)| before <= 2 && after <= 2;
@@ -77,12 +77,12 @@ fn apart(kernels: usize) -> usize {
     odd_lines::<f32>(kernels)
 }
 
-/// How many elements the transformed kernels of a weight have.
+/// Number of elements of the transformed kernels of a weight.
 pub(super) fn kernels_len(settings: &Settings, weight: &[usize]) -> usize {
     with_scheme!(settings, weight[2], s => s.side() * s.side() * apart(s.phases().len() * weight[0] * weight[1]))
 }
 
-/// What a convolution reads and writes, or turned, its gradient.
+/// Inputs and output of a convolution, or reversed, of its gradient.
 fn images(
     scheme: impl Scheme,
     settings: &Settings,
@@ -120,7 +120,7 @@ struct Work<'a, T, S> {
     y: *mut T,
 }
 
-/// Whether the input's gradient, of these images, may be written over g: of one shape, and each block has whole images, all of which
+/// True if the input's gradient, of these images, may be written over g: of one shape, and each block has whole images, all of which
 /// it reads before it writes.
 pub(super) fn reads_images_first(
     settings: &Settings,

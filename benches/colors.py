@@ -1,4 +1,4 @@
-"""`python -m benches.colours`: whole fits of resnet8 on colour images, ours and PyTorch's in turn.
+"""`python -m benches.colors`: whole fits of resnet8 on color images, ours and PyTorch's in turn.
 
 Flipped and shifted by up to 4 pixels, SGD 0.1 with Nesterov momentum and weight decay, one cycle, batch 64. The images
 are those of `data/cifar10.npz`, or of the file that FASTNN_CIFAR10 names.
@@ -90,7 +90,7 @@ def torch_fit(data: Data, seed: int, epochs: int, *, augmented: bool) -> tuple[f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benches.colours", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benches.colors", description=__doc__)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -116,7 +116,7 @@ def main() -> None:
             ]
         )
     header = ["augmentation", "fastnn, accuracy", "torch, accuracy", "fastnn, s", "torch, s", "our time / its"]
-    print(table("resnet8 on colour images", header, rows))
+    print(table("resnet8 on color images", header, rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small residual net on colour images: as they are; flipped and shifted; flipped, shifted, and a square cut out."""
+"""A small residual net on color images: as they are; flipped and shifted; flipped, shifted, and a square cut out."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(
     build: Callable[[], nn.Module] = models.resnet8,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return by kind: test accuracies, (seed, epoch), as ``history``; COLUMNS by seed as ``last``. 0 images are all."""
-    data = common.standardized(common.colours(train or None, test or None))
+    data = common.standardized(common.colors(train or None, test or None))
     result: dict[str, dict[str, np.ndarray]] = {}
     for kind in KINDS:
         fits = []
@@ -67,10 +67,10 @@ def draw(result: dict[str, dict[str, np.ndarray]]) -> Any:
     for kind, of in result.items():
         mean = of["history"].mean(axis=0)
         axis.plot(range(1, len(mean) + 1), mean, label=f"{kind}: {of['last'][:, 3].mean():.3f}")
-    axis.set(xlabel="epoch", ylabel="test accuracy", title="resnet8 on colour images")
+    axis.set(xlabel="epoch", ylabel="test accuracy", title="resnet8 on color images")
     axis.legend(frameon=False)
     return drawn
 
 
 if __name__ == "__main__":
-    common.main("colour_images", run, show, draw)
+    common.main("color_images", run, show, draw)

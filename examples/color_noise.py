@@ -15,7 +15,7 @@ IMAGE, COPIES = 12, 7
 
 
 def transforms(x: NDArray[Any]) -> dict[str, augment.Transform]:
-    """Return the transforms by name; the colours of these images have the principal components."""
+    """Return the transforms by name; the colors of these images have the principal components."""
     return {
         "brightness": augment.ColorJitter(brightness=0.6),
         "contrast": augment.ColorJitter(contrast=0.8),
@@ -29,7 +29,7 @@ def transforms(x: NDArray[Any]) -> dict[str, augment.Transform]:
 
 def run(seed: int = 0, images: int = 500, copies: int = COPIES) -> dict[str, NDArray[np.float32]]:
     """Return the original and its copies, ``(1 + copies, 3, 32, 32)``, by transform."""
-    x = common.colours(images)[0]
+    x = common.colors(images)[0]
     one = x[IMAGE : IMAGE + 1]
     fnn.manual_seed(seed)
     return {
@@ -39,16 +39,16 @@ def run(seed: int = 0, images: int = 500, copies: int = COPIES) -> dict[str, NDA
 
 
 def changes(rows: NDArray[Any]) -> list[float]:
-    """Return how far the copies are from the original, in all, in brightness, and in colour: roots of mean squares."""
+    """Return how far the copies are from the original, in all, in brightness, and in color: roots of mean squares."""
     difference = rows[1:] - rows[:1]
-    grey = difference.mean(axis=1, keepdims=True)
-    return [float(np.sqrt(np.square(part).mean())) for part in (difference, grey, difference - grey)]
+    gray = difference.mean(axis=1, keepdims=True)
+    return [float(np.sqrt(np.square(part).mean())) for part in (difference, gray, difference - gray)]
 
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
     rows = [[name, *changes(images)] for name, images in result.items()]
-    common.print_table(["transform", "change of pixels", "of brightness", "of colour"], rows)
+    common.print_table(["transform", "change of pixels", "of brightness", "of color"], rows)
 
 
 def draw(result: dict[str, Any]) -> Any:
@@ -67,4 +67,4 @@ def draw(result: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    common.main("colour_noise", run, show, draw)
+    common.main("color_noise", run, show, draw)

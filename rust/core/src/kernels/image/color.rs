@@ -1,15 +1,15 @@
-//! Colours of an image, each plane one of red, green and blue, or one of grey.
+//! Colors of an image, each plane one of red, green and blue, or one of gray.
 
 use super::{Sampled, at_least, at_most};
 use crate::element::LANES;
 use crate::simd;
 
 /// Weights of red, green and blue in the gray of a pixel (ITU-R BT.601).
-const GREY: [f64; 3] = [0.2989, 0.587, 0.114];
+const GRAY: [f64; 3] = [0.2989, 0.587, 0.114];
 
 #[inline(always)]
-fn grey<T: Sampled>(r: T, g: T, b: T) -> T {
-    b.mul_add(T::from_f64(GREY[2]), g.mul_add(T::from_f64(GREY[1]), r * T::from_f64(GREY[0])))
+fn gray<T: Sampled>(r: T, g: T, b: T) -> T {
+    b.mul_add(T::from_f64(GRAY[2]), g.mul_add(T::from_f64(GRAY[1]), r * T::from_f64(GRAY[0])))
 }
 
 #[inline(always)]
@@ -34,14 +34,14 @@ simd! {
         }
     }
 
-    /// x ← min(max(factor·x + (1 − factor)·m, 0), white), m being the mean of the grey of c = 1 or 3 planes.
+    /// x ← min(max(factor·x + (1 − factor)·m, 0), white), m being the mean of the gray of c = 1 or 3 planes.
     pub fn contrast<T: Sampled>(image: &mut [T], c: usize, factor: T, white: T) {
         let mut sums = [0.0_f64; LANES];
         let n = image.len() / c;
         if c == 3 {
             let (r, g, b) = planes(image);
             for (i, ((&r, &g), &b)) in r.iter().zip(&*g).zip(&*b).enumerate() {
-                sums[i % LANES] += grey(r, g, b).to_f64();
+                sums[i % LANES] += gray(r, g, b).to_f64();
             }
         } else {
             for (i, &x) in image.iter().enumerate() {
@@ -54,14 +54,14 @@ simd! {
         }
     }
 
-    /// x ← min(max(factor·x + (1 − factor)·grey, 0), white) for three planes.
+    /// x ← min(max(factor·x + (1 − factor)·gray, 0), white) for three planes.
     pub fn saturation<T: Sampled>(image: &mut [T], factor: T, white: T) {
         let (r, g, b) = planes(image);
         for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
-            let grey = grey(*r, *g, *b);
-            *r = mixed(*r, grey, factor, white);
-            *g = mixed(*g, grey, factor, white);
-            *b = mixed(*b, grey, factor, white);
+            let gray = gray(*r, *g, *b);
+            *r = mixed(*r, gray, factor, white);
+            *g = mixed(*g, gray, factor, white);
+            *b = mixed(*b, gray, factor, white);
         }
     }
 
