@@ -30,7 +30,7 @@ def changed(x: NDArray[Any], seed: int) -> dict[str, NDArray[Any]]:
 
 
 def run(seeds: range = range(5), images: int = 2000, epochs: int = 20, test: int = 1000) -> dict[str, Any]:
-    """Return the test accuracies, by seed, what the net learned from and how the images are changed; and some images."""
+    """Return the test accuracies, by seed, what the net learned from and the changes of images; and some images."""
     x, y, x_test, y_test = common.digits(test=test)
     x, x_test = x.reshape(-1, 1, 28, 28), x_test.reshape(-1, 1, 28, 28)
     accuracies = np.zeros((len(seeds), len(NETS), len(KINDS)))
