@@ -37,7 +37,7 @@ def ours(interpolation: str) -> Any:
 
 
 def theta(flip: Any, dx: Any, dy: Any, angle: Any) -> Any:
-    """Where pixels of a square come from, in the coordinates of `grid_sample`: turned, shifted and flipped back."""
+    """Return the positions that pixels of a square come from, for `grid_sample`: turned, shifted, flipped back."""
     import torch
 
     a = torch.deg2rad(angle)

@@ -46,7 +46,7 @@ class Load:
     # Cores of the process, set before or after the library was imported.
     cores: tuple[int, ...] = ()
     late: bool = False
-    # Whether the process gets the time of one core, as under a quota.
+    # True if the process gets the time of one core, as under a quota.
     quota: bool = False
     # Library whose product runs, untimed, before every step.
     before: str = ""

@@ -1,4 +1,4 @@
-"""What penalties, clipping, noise, max-norm and averages add to the planned step, beside it in one run."""
+"""Cost of penalties, clipping, noise, max-norm and averages in the planned step, beside it in one run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COPIES = 3
 
 
 def settings() -> dict[str, dict[str, Any]]:
-    """What is timed: the arguments of a ``TrainStep``."""
+    """A timed step: the arguments of a ``TrainStep``."""
     from fastnn.nn import penalties
 
     return {

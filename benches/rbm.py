@@ -24,7 +24,7 @@ from benches.nets import limit_threads
 
 HIDDEN, LR, HELD_OUT = 256, 0.1, 500
 BATCHES = (10, 32, 100)
-# What ours may be below theirs, in nats of about 100: learning is random.
+# Nats, of about 100, that ours may be below theirs: learning is random.
 SLACK = 3.0
 DATA = Path(__file__).resolve().parents[1] / "data" / "mnist10k.npz"
 

@@ -1,4 +1,4 @@
-"""What a schedule costs inside the planned step: an epoch of the mnist net with one stepped by batch, against none."""
+"""Cost of a schedule inside the planned step: an epoch of the mnist net with one stepped by batch, against none."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import fastnn as fnn
 from fastnn import ensemble, nn, optim
 
 GRID = np.linspace(-1.5, 1.5, 121, dtype=np.float32)[:, None]
-# Where bagging has no data: the gap between them, and both ends.
+# Inputs without data: the gap, and both ends.
 SEEN = (np.abs(GRID[:, 0]) > 0.3) & (np.abs(GRID[:, 0]) < 1)
 
 

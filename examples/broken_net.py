@@ -31,7 +31,7 @@ def filled(names: set[str], value: float) -> nn.Sequential:
     return model
 
 
-# What is wrong: the net, its learning rate, the factor of its inputs, and the check that has to find it.
+# Faults: the net, its learning rate, the factor of its inputs, and the check that has to find it.
 FAULTS: dict[str, tuple[Callable[[], nn.Sequential], float, float, str]] = {
     "nothing": (net, 0.1, 1.0, ""),
     "pixels up to 255": (net, 0.1, 255.0, "feature scale"),

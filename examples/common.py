@@ -1,4 +1,4 @@
-"""What the experiments share: data, tables, pictures, and the command line."""
+"""Helpers of the experiments: data, tables, pictures, and the command line."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import fastnn as fnn
 from fastnn import nn, optim
 
-# How often windows are drawn while testing: the argument ``samples`` of FractionalMaxPool2d.
+# Draws of windows while testing: the argument ``samples`` of FractionalMaxPool2d.
 DRAWS = {"fractional, drawn once": 1, "fractional, mean of 8 draws": 8, "fractional, fixed": None}
 
 

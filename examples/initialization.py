@@ -1,4 +1,4 @@
-"""What a deep net's activations look like before training: zeros, N(0, small), Xavier and He, for tanh and ReLU."""
+"""Activations of a deep net before training: zeros, N(0, small), Xavier and He, for tanh and ReLU."""
 
 from __future__ import annotations
 

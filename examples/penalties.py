@@ -11,7 +11,7 @@ import fastnn as fnn
 from fastnn import nn, optim
 
 PENALTIES = {"none": None, "L1": nn.penalties.L1(1e-3), "L2": nn.penalties.L2(3e-3)}
-# What counts as zero: the last steps, by which weights swing around it, are smaller.
+# Bound below which a weight counts as zero: the last steps, by which weights swing around it, are smaller.
 ZERO = 1e-4
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import fastnn as fnn
 from fastnn import models, nn, optim
 
-# How probably the last of the nine blocks survives; from 1 ahead of the first, it falls along a line.
+# Probability that the last of the nine blocks survives; from 1 before the first, it falls along a line.
 SURVIVALS = {"none": 1.0, "stochastic depth": 0.5}
 COLUMNS = ("train loss", "train accuracy", "test loss", "test accuracy")
 

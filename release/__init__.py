@@ -1,1 +1,1 @@
-"""What a release is made by: its metadata, and the check of all that is published."""
+"""Tools of a release: its metadata, and the check of all that is published."""

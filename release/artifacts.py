@@ -13,9 +13,9 @@ from pathlib import Path
 
 from release.prepare import ROOT
 
-# What a wheel may use of glibc (2.17) and musl (1.2).
+# Newest glibc (2.17) and musl (1.2) whose symbols a wheel may use.
 MANYLINUX, MUSLLINUX = "manylinux2014", "musllinux_1_2"
-# What builds and runs programs for ARM is unpacked there.
+# Folder of the tools that build and run programs for ARM.
 ARM = ROOT / "target" / "arm"
 MUSL_TARGET = "x86_64-unknown-linux-musl"
 

@@ -24,7 +24,7 @@ URLS = re.compile(r"^\[project\.urls\]\n(?:[^\[\n].*\n)*\n?", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a release before it is built.
+    """Metadata of a release, known before it is built.
 
     Args:
         version: Version of the workspace in ``Cargo.toml``.
@@ -45,7 +45,7 @@ class Facts:
         return cls(cargo["workspace"]["package"]["version"], repository.rstrip("/"), sections[0] if sections else "")
 
     def problems(self, tag: str | None = None) -> list[str]:
-        """What stands in the way of a release; of one with this tag, if there is one already."""
+        """Return the obstacles to a release; of one with this tag, if there is one already."""
         found = []
         if not self.repository:
             found.append("pyproject.toml: expected the project's address as `repository` in [tool.release]; got none")

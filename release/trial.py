@@ -37,7 +37,7 @@ FOREIGN = {
 
 @dataclass(frozen=True)
 class Trial:
-    """What the smoke suite printed."""
+    """Output of the smoke suite."""
 
     name: str
     facts: dict[str, Any]

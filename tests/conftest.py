@@ -10,7 +10,7 @@ from fastnn import _core
 # A shell has its background jobs ignore Ctrl-C, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Where results must not depend on the number of threads, there have to be as many, however few cores are free.
+# Results must not depend on the number of threads, so teams are whole, however few cores are free.
 _core.set_whole_teams(True)
 
 # An emulated processor (`tests/arm/run.sh`) takes 50 times as long: one test of so many, the first of each file among them.

@@ -1,4 +1,4 @@
-"""What changes several things changes all of them, or none: every optimizer, loader, clipper and collection."""
+"""Calls that change several things change all of them, or none: every optimizer, loader, clipper and collection."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def net() -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
 
 
-# What is wrong with the state, beside a model whose last bias is read-only.
+# Faults of the state, beside a model whose last bias is read-only.
 STATES = {
     "a read-only parameter": lambda state: state,
     "another shape": lambda state: {**state, "2.bias": np.zeros(7)},

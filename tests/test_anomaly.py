@@ -1,4 +1,4 @@
-"""Where NaN begins: the op, the layer, forward or backward."""
+"""Origin of NaN: the op, the layer, forward or backward."""
 
 from __future__ import annotations
 

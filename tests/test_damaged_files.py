@@ -143,7 +143,7 @@ def test_damaged_files(tmp_path: Path, kind: Callable[[random.Random], bytes]) -
             assert found[True] == found[False]
             assert found[True].startswith(f"load: expected a safetensors file at {str(path)!r}, but ")
             continue
-        # What is loaded is the whole file, and no more of it.
+        # A loaded state is the whole file, and no more of it.
         assert sum(tensor.numel() for tensor in found[False].values()) <= len(content)
         for name, tensor in found[False].items():
             np.testing.assert_array_equal(tensor.numpy(), found[True][name].numpy())

@@ -1,4 +1,4 @@
-"""What the package needs to be imported: NumPy and tqdm, and nothing that happens to be installed beside them."""
+"""Requirements of the import: NumPy and tqdm, and nothing that happens to be installed beside them."""
 
 import subprocess
 import sys

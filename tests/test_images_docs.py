@@ -1,4 +1,4 @@
-"""What docs/images.md shows runs as it stands there, but for fewer epochs."""
+"""Examples of docs/images.md: they run as they stand there, but for fewer epochs."""
 
 import re
 import shutil

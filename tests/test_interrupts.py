@@ -316,7 +316,7 @@ def test_state_is_restored(name: str) -> None:
     everywhere(STATE[name])
 
 
-# What changes something for good: as it was, or as it is afterwards, and nothing between.
+# Lasting changes: as before, or as afterwards, and nothing between.
 
 
 def closed(optimizer: Any, params: list[fnn.Tensor]) -> Callable[[], fnn.Tensor]:

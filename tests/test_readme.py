@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands there."""
+"""Examples of the README: they run as they stand there."""
 
 import re
 from pathlib import Path

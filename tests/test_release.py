@@ -1,4 +1,4 @@
-"""What a release says of itself: one version, absolute links, URLs, and no requirement that only developers have."""
+"""Metadata of a release: one version, absolute links, URLs, and no requirement that only developers have."""
 
 import re
 from dataclasses import replace

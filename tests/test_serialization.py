@@ -117,7 +117,7 @@ def test_a_pickle_is_not_opened(tmp_path, begin):
     )
 
 
-# How a file of PyTorch's looks: for each type, the bytes of a number, and what it becomes.
+# Encoding of floats in files of PyTorch: for each type, the bytes of a number, and its value.
 FLOATS = {
     "F64": lambda x: np.asarray(x, "<f8").tobytes(),
     "F32": lambda x: np.asarray(x, "<f4").tobytes(),

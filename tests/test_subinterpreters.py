@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Where the module of the standard library is, and how an interpreter is made that shares the GIL.
+# Path of the standard library's module, and the creation of an interpreter that shares the GIL.
 MAKE = """
 import os, sys
 try:

@@ -241,7 +241,7 @@ print("same")
 
 
 def test_two_threads_that_train_at_once() -> None:
-    """Whoever does not get the workers goes on alone."""
+    """A thread that does not get the workers goes on alone."""
     rng = np.random.default_rng(0)
     x = fnn.tensor(rng.normal(size=(300, 300)).astype(np.float32))
     expected = (x @ x).numpy()

@@ -1,4 +1,4 @@
-"""What docs/transfer.md shows runs as it stands there, and does what it says."""
+"""Examples of docs/transfer.md: they run as they stand there, and do as described."""
 
 import re
 import shutil

@@ -34,14 +34,14 @@ _NUMPY_TYPES = {
     "U8": "u1",
     "BOOL": "?",
 }
-# What else the format knows, and nothing here computes with.
+# Types of the format that nothing here computes with.
 _UNREAD = (
     "C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4",
 )  # fmt: skip
 _NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
 # The limit of the reference implementation.
 _MAX_HEADER = 100_000_000
-# What strides of 64 bits can count, of the widest type.
+# Most elements whose strides 64 bits can count, for the widest type.
 _MAX_ELEMENTS = 2**63 // 8 - 1
 
 

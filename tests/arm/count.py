@@ -26,7 +26,7 @@ def text(path: Path) -> tuple[int, bytes]:
 
 
 def loops(path: Path) -> dict[tuple[int, int], int]:
-    """How many loops have so many multiply-adds and so many instructions."""
+    """Return the number of loops with so many multiply-adds and so many instructions."""
     address, code = text(path)
     disassembler = Cs(CS_ARCH_ARM64, CS_MODE_ARM)
     disassembler.skipdata = True

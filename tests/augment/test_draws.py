@@ -1,4 +1,4 @@
-"""How what is drawn is distributed."""
+"""Distributions of the draws."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ COUNT = 6000
 
 
 def drawn(transform, shape=(1, 20, 30)):
-    """What many images get, by name."""
+    """Return the draws of many images, by name."""
     fnn.manual_seed(21)
     all_ = transform.params((COUNT, *shape))
     done = [one[0][1] for one in all_ if one]

@@ -129,7 +129,7 @@ TABLE = {
 
 
 def expected(name, x, white=1.0):
-    """What the next call of a transform should return."""
+    """Return the expected result of the next call of a transform."""
     transform, formula = TABLE[name]
     if formula is None:
         missing = max(6 - x.shape[2] - 6, 0), max(5 - x.shape[3] - 8, 0)
@@ -153,7 +153,7 @@ def test_formula(name, shape):
         want = expected(name, x)
         got = transform(x)
         assert got.dtype == np.float64
-        # Where a place lies between two pixels, rounding may choose the other one.
+        # If a position lies between two pixels, rounding may choose the other one.
         close = np.isclose(got, want, rtol=1e-9, atol=1e-10)
         assert close.mean() > (0.995 if "nearest" in name or "affine" in name else 0.99999)
     assert got.shape == want.shape
@@ -189,7 +189,7 @@ def test_bytes_are_rounded_once(name):
     got = TABLE[name][0](x)
     assert got.dtype == np.uint8
     if name == "elastic":
-        # What comes in from outside is FILL of 1, or of 255.
+        # Values from outside are FILL of 1, or of 255.
         inside = np.abs(want - FILL * 255) > 60
         assert np.abs(got - want)[inside].mean() < 15
         return

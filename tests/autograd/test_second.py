@@ -101,7 +101,7 @@ def test_materialized_gradients() -> None:
         grad((x * x).sum(), [x, unused], allow_unused=False, materialize_grads=True)
 
 
-# What the table of ops does not have: functions of one tensor by other names, kinks' other branches, other layouts.
+# Functions that the table of ops lacks: of one tensor by other names, kinks' other branches, other layouts.
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[fnn.Tensor, ...]]] = {
     "sin": (lambda x: x.sin(), (leaf(5),)),
     "cos": (lambda x: x.cos(), (leaf(5),)),

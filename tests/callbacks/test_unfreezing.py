@@ -1,4 +1,4 @@
-"""Which groups learn in which epoch, and that what is frozen stays as it is, statistics included."""
+"""Groups that learn in each epoch; frozen ones stay as they are, statistics included."""
 
 from __future__ import annotations
 

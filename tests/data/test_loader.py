@@ -49,7 +49,7 @@ class Stream(IterableDataset):
 
 
 def numbers(loader):
-    """What a pass yields, tensors as lists."""
+    """Return the batches of a pass, tensors as lists."""
 
     def plain(value):
         if isinstance(value, (list, tuple)):
@@ -64,7 +64,7 @@ def threads():
 
 
 def none_left():
-    """Whether all threads end; after a Ctrl-C nobody waits for them."""
+    """Return whether all threads end; after a Ctrl-C nobody waits for them."""
     deadline = time.monotonic() + 20
     while threads() and time.monotonic() < deadline:
         time.sleep(0.001)

@@ -43,7 +43,7 @@ def assert_same(found: list[dict[str, np.ndarray]], expected: list[dict[str, np.
 
 
 def outputs(models: Any, x: np.ndarray = X) -> np.ndarray:
-    """What the members return, ``(members, n, *)``."""
+    """Return the members' outputs, ``(members, n, *)``."""
     found = []
     for model in models:
         modes = [part.training for part in model.modules()]

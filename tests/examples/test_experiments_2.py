@@ -73,7 +73,7 @@ def test_only_layers_that_multiply_learn_a_product():
         assert (errors["low-rank bilinear", scale] < 1e-4).all()
         assert (errors["factorization machine", scale] < 1e-4).all()
         assert (errors["MLP", scale] > 0.01).all()
-    # What the net has learned ends where its data ended.
+    # The net extrapolates only as far as its data reached.
     assert (errors["MLP", 4.0] > errors["MLP", 1.0]).all()
 
 

@@ -28,7 +28,7 @@ def test_the_ways_down_a_bowl_past_a_saddle_and_through_a_valley():
     for name in ("momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "Rprop", "LBFGS"):
         assert (left["bowl", name] < left["bowl", "SGD"] / 10).all(), name
     assert (left["Beale", "momentum"] < left["Beale", "SGD"] / 10).all()
-    # Where the gradient is small, but its sign is not: a fifth of the way down from the saddle's height to a valley's.
+    # Places with a small gradient of a clear sign: a fifth of the way down from the saddle's height to a valley's.
     height = {name: result["saddle", name][1][:, :, 2] for name in optimizer_paths.NAMED}
     away = {name: (heights < 0.2).argmax(axis=1) for name, heights in height.items()}
     for name in ("Adagrad", "RMSprop", "Adam", "Rprop", "Newton"):

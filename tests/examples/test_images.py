@@ -109,7 +109,7 @@ def test_nets_read_changed_digits_if_they_have_learnt_from_them():
     for kind, images in result["images"].items():
         assert images.shape == (10, 1, 28, 28)
         assert (images != original).any(axis=(1, 2, 3)).all() == (kind != "as they are"), kind
-    # What is erased is a rectangle of gray, and nothing else changes.
+    # A rectangle of gray is erased, and nothing else changes.
     for image, erased in zip(original[:, 0], result["images"]["erasing"][:, 0], strict=True):
         down, right = ((erased != image).any(axis=axis).nonzero()[0] for axis in (1, 0))
         rectangle = (slice(down[0], down[-1] + 1), slice(right[0], right[-1] + 1))

@@ -1,4 +1,4 @@
-"""Which outcome of a call is right: a result, or an error that was meant."""
+"""Judgment of the outcome of a call: a result, or an error that was meant."""
 
 import dis
 import linecache
@@ -21,7 +21,7 @@ STATES = re.compile(
     r"|can't allocate memory|places of their own|invalid gradient"
 )
 
-# What Python says about its own operations: inside the package they should not have been reached.
+# Python's words about its own operations: inside the package they should not have been reached.
 INTERPRETER = re.compile(
     r"unsupported operand|not supported between|has no len|object is not (iterable|subscriptable|callable|reversible|an iterator)"
     r"|interpreted as an integer|must be real number|can't multiply sequence|argument must be|positional argument"
@@ -35,14 +35,14 @@ INTERPRETER = re.compile(
 )
 # Errors of the program's own functions, and of arrays and tensors where a flag is expected, in which PyTorch says the same.
 THEIRS = re.compile(r"<lambda>\(\)|\.forward\(\)|truth value of an array|Boolean value of Tensor")
-# What Python's `int` says of a tensor that holds an infinity, and of PyTorch's tensors, too.
+# Error of Python's `int` for a tensor that holds an infinity, and for PyTorch's tensors, too.
 NO_INT = "cannot convert float infinity to integer"
-# What the bindings' own extraction says of arguments that only the package passes on.
+# Errors of the bindings' own extraction for arguments that only the package passes on.
 LEAK = re.compile(r"Already (mutably )?borrowed|dictionary changed size|generator raised|'NoneType'|has no attribute")
 
 
 class Verdict(NamedTuple):
-    """What became of a call; ``wrong`` says why that is not right."""
+    """Outcome of a call; ``wrong`` says why that is not right."""
 
     outcome: str
     wrong: str = ""

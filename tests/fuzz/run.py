@@ -39,7 +39,7 @@ class Failure:
 
 @dataclass
 class Report:
-    """What became of all calls."""
+    """Outcomes of all calls."""
 
     outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
     failures: list[Failure] = field(default_factory=list)

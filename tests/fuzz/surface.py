@@ -13,7 +13,7 @@ from fastnn.optim import lr_scheduler, swa_utils
 from fastnn.training import metrics
 from fastnn.visualize import arrays
 
-# What changes the process for later calls is reset after each, but not these.
+# Functions that change the process for later calls in a way that is not reset after each.
 LEFT_OUT = {"set_rng_state", "set_own_rng_state", "load", "save"}
 
 # Methods that `dir` has and that have a program of their own, or give away memory as it is.

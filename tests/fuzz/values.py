@@ -1,4 +1,4 @@
-"""What the programs call by name: arrays and tensors in every layout, and small models."""
+"""Values that programs call by name: arrays and tensors in every layout, and small models."""
 
 import math
 import tempfile

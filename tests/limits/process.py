@@ -20,7 +20,7 @@ def memory_used() -> int:
 
 
 class Verdict(str):
-    """What a case says of itself, in place of "returned"."""
+    """A case's own verdict, in place of "returned"."""
 
     __slots__ = ()
 

@@ -19,7 +19,7 @@ from tests.limits.process import outcomes
 # Batches, each in a process that may have so many MiB: what is absurdly large is refused, and not made.
 BATCHES, MEBIBYTES = 6, 1024
 
-# What may be raised: PyTorch's kinds, and IndexError for a dimension or an index.
+# Allowed outcomes: PyTorch's kinds of errors, and IndexError for a dimension or an index.
 ALLOWED = re.compile(r"^(returned|(ValueError|TypeError|MemoryError|IndexError|_ArrayMemoryError):)")
 
 

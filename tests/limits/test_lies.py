@@ -114,7 +114,7 @@ def deep(depth: int) -> Any:
 
 LENGTHS = (0, 1, 5, 2**31, 2**62, 2**63 - 1)
 
-# What takes a sequence of numbers, of tensors, or any nested data.
+# Functions of a sequence of numbers, of tensors, or of any nested data.
 OF_NUMBERS: dict[str, Callable[[Any], Any]] = {
     "tensor": fnn.tensor,
     "as_tensor": fnn.as_tensor,

@@ -121,7 +121,7 @@ def test_no_memory_is_a_memory_error(batch: int) -> None:
     found = outcomes("tests.limits.test_memory:cases", batch, BATCHES)
     wrong = {case: how for case, how in found.items() if not how.startswith("refused")}
     assert not wrong, "\n".join(f"{case}: {how}" for case, how in wrong.items())
-    # What is larger than all memory that there is, is refused for certain.
+    # Requests larger than all memory are refused for certain.
     assert all(how == "refused 1 times" for case, how in found.items() if case.startswith("large "))
     assert sum(how != "refused 0 times" for how in found.values()) > len(found) / 3
 

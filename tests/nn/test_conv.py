@@ -15,7 +15,7 @@ import fastnn as fnn
 from fastnn import nn
 from fastnn.nn import functional as F
 
-# What is given to the layer, and the images: odd sizes, an empty batch, no batch, several blocks of a batch.
+# Arguments of the layer, and images: odd sizes, an empty batch, no batch, several blocks of a batch.
 CONV2D: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "plain": ((3, 5, 3), {}),
     "rectangle": ((3, 5, (2, 4)), {"stride": (3, 1), "padding": (1, 2), "dilation": (2, 1)}),

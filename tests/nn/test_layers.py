@@ -95,7 +95,7 @@ CASES = [
 ]  # fmt: skip
 
 
-# What PyTorch does not have: the text, and the state.
+# Layers that PyTorch lacks: the text, and the state.
 OURS = [
     (lambda n: n.Dropout(0.25, scaling="evaluation"), "Dropout(p=0.25, inplace=False, scaling='evaluation')", []),
     (lambda n: n.DropConnect(3, 4, 0.25), "DropConnect(in_features=3, out_features=4, p=0.25, bias=True)", ["weight", "bias"]),

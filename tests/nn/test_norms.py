@@ -1,4 +1,4 @@
-"""What the norms do beyond their formulas, which are tested with the ops."""
+"""Properties of norms beyond their formulas, which are tested with the ops."""
 
 import re
 import warnings

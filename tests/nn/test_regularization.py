@@ -1,4 +1,4 @@
-"""What is drawn at random while training: values against float64 formulas, rates, gradients, modes."""
+"""Random draws while training: values against float64 formulas, rates, gradients, modes."""
 
 from __future__ import annotations
 

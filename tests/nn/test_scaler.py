@@ -74,7 +74,7 @@ def test_scikit_learns_numbers():
         ours.fit(X), theirs.fit(X)
         np.testing.assert_allclose(ours.scale.numpy(), theirs.scale_, rtol=1e-12)
         np.testing.assert_allclose(ours(X).numpy(), theirs.transform(X), rtol=1e-12, atol=1e-12 * 2000 / 0.01)
-        # What comes from near 0 has no digits to lose: it agrees to the last.
+        # Values near 0 have no digits to lose: they agree to the last.
         near = X - X.mean(axis=0).round()
         ours.fit(near[:30]).partial_fit(near[30:]), theirs.fit(near)
         np.testing.assert_allclose(ours(near).numpy(), theirs.transform(near), rtol=1e-12, atol=1e-12)

@@ -315,7 +315,7 @@ SERIES = (((1, 4),), ((2, 3, 9),), ((5, 11, 37),))
 
 
 def _reference_samples(x: Array) -> Array:
-    """Where fractional windows are: different for each plane and axis."""
+    """Return samples of fractional windows: different for each plane and axis."""
     return np.linspace(0, 0.99, x.shape[0] * x.shape[1] * 2).reshape(*x.shape[:2], 2)
 
 

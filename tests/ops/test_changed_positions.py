@@ -15,7 +15,7 @@ from fastnn.nn import functional as F
 
 N, C = 6, 5
 
-# What reads a position again in its backward: a function of values and of the tensor of positions, and the error.
+# Ops that read positions again in their backward: a function of values and of the tensor of positions, and the error.
 Op = Callable[[Tensor, Tensor], Tensor]
 OPS: dict[str, tuple[Op, type[Exception], str]] = {
     "cross_entropy": (F.cross_entropy, ValueError, "cross_entropy: expected labels"),

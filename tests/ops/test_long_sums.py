@@ -48,7 +48,7 @@ def values(kind: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 def close(found: object, exact: np.ndarray, magnitude: np.ndarray | float) -> None:
     error = np.abs(np.asarray(found, np.float64) - exact)
-    # What is not summed is rounded, too.
+    # A result that is no sum is rounded, too.
     assert (error <= BOUND * np.maximum(magnitude, np.abs(exact))).all(), (error / magnitude).max()
 
 
@@ -228,7 +228,7 @@ def test_weight_gradients_of_a_long_batch_are_as_exact_as_chunks_make_them() -> 
 
 
 def results(n: int) -> Iterator[bytes]:
-    """Whatever sums over `n` elements, as bytes."""
+    """Return all sums over `n` elements, as bytes."""
     for layout in ((1, n, 1), (3, n, 1), (1, n, 5), (2, n, 3)):
         x = values("normal", layout)
         for run, _ in REDUCTIONS.values():

@@ -29,7 +29,7 @@ def test_value_in_float64_is_the_reference(op: Op, case: int) -> None:
     got = values(op.run(*map(fnn.tensor, arrays)))
     expected = np.asarray(op.reference(*arrays))
     assert got.shape == expected.shape
-    # What cancels (batch norm of inputs near 100) leaves an error in proportion to the whole.
+    # Cancellation (batch norm of inputs near 100) leaves an error in proportion to the whole.
     np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12 * max(1.0, np.abs(expected).max()))
 
 

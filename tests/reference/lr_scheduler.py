@@ -84,7 +84,7 @@ def _triangle(
     scale_mode: str = "cycle",
     **_: Any,
 ) -> Array:
-    """How high between its two ends a cyclic value stands."""
+    """Return the height of a cyclic value between its two ends."""
     down = step_size_up if step_size_down is None else step_size_down
     t = np.arange(steps)
     cycle = 1 + t // (step_size_up + down)

@@ -1,4 +1,4 @@
-"""What stands between gradient and parameter, once more: float64 NumPy, written from the formulas."""
+"""Changes of gradient and parameter around the rule, once more: float64 NumPy, written from the formulas."""
 
 from __future__ import annotations
 

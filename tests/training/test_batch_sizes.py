@@ -147,7 +147,7 @@ def at_once(case: Case, reduction: str, weight: np.ndarray | None = None) -> flo
 
 
 class Passing(nn.Module):
-    """What is put in comes out; a parameter is there to be trained, by nothing."""
+    """Identity; a parameter is there to be trained, by nothing."""
 
     def __init__(self) -> None:
         super().__init__()

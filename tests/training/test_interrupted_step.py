@@ -23,7 +23,7 @@ Alarm = Callable[[Callable[[], object]], None]
 
 
 class Interruption(BaseException):
-    """What the handler raises; not an `Exception`, as KeyboardInterrupt is none."""
+    """The handler's exception; not an `Exception`, as KeyboardInterrupt is none."""
 
 
 @pytest.fixture

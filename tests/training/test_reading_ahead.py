@@ -31,7 +31,7 @@ def threads():
 
 
 def none_left():
-    """Whether all threads end; after a Ctrl-C nobody waits for them."""
+    """Return whether all threads end; after a Ctrl-C nobody waits for them."""
     deadline = time.monotonic() + 20
     while threads() and time.monotonic() < deadline:
         time.sleep(0.001)

@@ -379,7 +379,7 @@ def test_back_to_training_uses_the_dropout_again() -> None:
         follow.steps()
 
 
-# What cannot be planned
+# Steps that cannot be planned
 
 
 class Cube(fnn.autograd.Function):

@@ -1,4 +1,4 @@
-"""What a step shares its memory with: batches, other parameters, other plans, arrays that are read-only or become so."""
+"""Memory that a step shares: with batches, other parameters, other plans, arrays that are read-only or become so."""
 
 from __future__ import annotations
 

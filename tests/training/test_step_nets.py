@@ -194,7 +194,7 @@ def test_the_plan_has_the_bits_of_the_eager_loop(name: str) -> None:
         fnn.set_num_threads(before)
 
 
-# What looks at values looks at every step: the labels may be at fault in the step alone.
+# A model that looks at values looks at every step: the labels may be at fault in the step alone.
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_noise_is_new_at_every_evaluation() -> None:
     assert both.std() == pytest.approx(0.5, rel=5 / np.sqrt(2 * both.size))
 
 
-# What is refused
+# Refused arguments
 
 
 def test_accumulate_takes_no_sample_weight() -> None:

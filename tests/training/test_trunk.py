@@ -58,7 +58,7 @@ def freeze_convolution(model: Any) -> None:
     fnn.freeze(model[1])
 
 
-# What makes a model, what freezes a part of it, and how many layers run in every epoch all the same.
+# Makers of a model, functions that freeze a part of it, and the number of layers that run in every epoch all the same.
 CASES = [(chain, freeze_chain, 6), (Net, freeze_all_but_the_last, 2), (convolution, freeze_convolution, 2)]
 
 

@@ -107,7 +107,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: trainer(max_norm={"*.bias": 1.0}), "TrainStep: expected max_norm for parameters of 2 dimensions or more; ['*.bias'] match none"),
     (lambda: fit(trainer(penalty={"*": penalties.L2(0.1), "2.*": penalties.L1(0.1)})), "PerLayer: expected every pattern to be the first that matches some weight; '2.*' is for none"),
     (lambda: fit(trainer(penalty={"*.weight": penalties.L2(0.1), "*.bias": penalties.L2(0.1)})), "PerLayer: expected every pattern to be the first that matches some weight; '*.bias' is for none"),
-    # What goes with arrays only.
+    # Arguments that go with arrays only.
     *[
         (lambda name=name, value=value: fit(x=[(X, Y)], y=None, **{name: value}), f"Trainer.fit: expected arrays with {name}; got list")
         for name, value in (("drop_last", True), ("class_weight", {0: 1.0}), ("sample_weight", np.ones(12)), ("validation_split", 0.5))

@@ -50,7 +50,7 @@ def not_negative(where: str, name: str, value: Any) -> float:
 
 
 def is_sequence(value: Any) -> bool:
-    """Whether this is several numbers, and not one."""
+    """Return whether this is several numbers, and not one."""
     return hasattr(value, "__len__")
 
 

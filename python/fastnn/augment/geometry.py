@@ -1,4 +1,4 @@
-"""What moves pixels: flips, shifts, affine maps, elastic distortion.
+"""Transforms that move pixels: flips, shifts, affine maps, elastic distortion.
 
 Places are measured in pixels from the upper left corner, x to the right and y down; the center of pixel (0, 0) lies at
 (0.5, 0.5), and the middle of an image at (w / 2, h / 2). The value at a place is that of the nearest pixel, or is

@@ -1,4 +1,4 @@
-"""What all transforms have in common, and how several become one."""
+"""Base class of transforms, and compositions of several."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Transform:
         return same
 
     def _resizes(self, shape: tuple[int, ...]) -> bool:
-        """Whether images of batches of this shape get another size."""
+        """Return whether images of batches of this shape get another size."""
         return len(shape) == 4 and self._pipeline().shape((shape[1], shape[2], shape[3])) != shape[1:]
 
     def _unmixed(self, x: NDArray[Any]) -> NDArray[Any]:

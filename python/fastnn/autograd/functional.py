@@ -313,7 +313,7 @@ class Eigenpair(NamedTuple):
     vector: tuple[Tensor, ...]
     """The eigenvector, a part for each parameter; its norm, over all parts, is 1."""
     iterations: int
-    """How many Hessian-vector products it took."""
+    """Number of Hessian-vector products."""
     residual: float
     """The norm of ``H @ vector - value * vector``: some eigenvalue lies that close to ``value``."""
 

@@ -1,4 +1,4 @@
-"""What can be told of a fit while it runs."""
+"""Callbacks: hooks called during a fit."""
 
 from fastnn.callbacks.averaging import EMA, SWA, PolyakAveraging
 from fastnn.callbacks.base import Callback

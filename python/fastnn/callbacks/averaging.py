@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Averaging(Callback):
-    """What averages have in common: how they end."""
+    """Base of averages: the end of a fit."""
 
     def __init__(self, *, update_bn: bool, apply: bool) -> None:
         self.update_bn = update_bn

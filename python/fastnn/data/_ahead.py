@@ -18,9 +18,9 @@ from fastnn._core import Undo
 Task: TypeAlias = Callable[[], Any]
 
 END: Final = object()
-"""What a task returns when there is nothing after it."""
+"""Result of a task after which there are no more."""
 
-# How long to wait for threads to end, and how long after a Ctrl-C. One that is amid a task ends with the task.
+# Seconds to wait for threads to end, and after a Ctrl-C. A thread that runs a task ends with the task.
 _PATIENCE = 1.0
 _HURRY = 0.05
 # Python looks for Ctrl-C between waits.
@@ -28,7 +28,7 @@ _LOOK = 0.1
 
 
 class _Work:
-    """What consumer and workers share; nothing in it refers to the consumer, so that it may be forgotten.
+    """State shared by consumer and workers; nothing in it refers to the consumer, so that it may be garbage-collected.
 
     Queues of the compiled kind: Ctrl-C never finds a lock of theirs held, as it would that of a ``Condition``.
     """
@@ -192,7 +192,7 @@ def in_order(
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether this is a Ctrl-C, or what closes an iterator on account of one."""
+    """Return whether this is a Ctrl-C, or what closes an iterator on account of one."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None

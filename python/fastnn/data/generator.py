@@ -14,7 +14,7 @@ from fastnn._types import check_device
 
 _DEFAULT_SEED = 67280421310721
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-# Where the draws of the last fit in a thread other than the main one ended, by what was fitted.
+# Final states of the last fits in threads other than the main one, by the fitted object.
 _ended: WeakKeyDictionary[Any, _core.FitDraws] = WeakKeyDictionary()
 
 
@@ -77,7 +77,7 @@ def drawing_from(generator: Generator | None) -> Undo:
     return Undo(lambda undo: undo.own_rng_state(generator._state, generator))
 
 
-# Whether a fit of this thread runs, in which others may run.
+# True if a fit of this thread runs, in which others may run.
 _fit = threading.local()
 
 

@@ -27,7 +27,7 @@ _MOST_WORKERS = 1024
 
 
 class WorkerInfo(NamedTuple):
-    """Which worker this thread is.
+    """Identity of the worker that runs this thread.
 
     Args:
         id: Its number, from 0.

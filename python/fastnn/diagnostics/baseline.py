@@ -1,4 +1,4 @@
-"""What a loss is worth to somebody who knows nothing of the inputs."""
+"""Baseline loss: the best constant prediction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _kind(loss: Loss) -> str:
 
 
 def is_distance(loss: Loss) -> bool:
-    """Whether the loss compares outputs with targets of the same kind, as the squared error does."""
+    """Return whether the loss compares outputs with targets of the same kind, as the squared error does."""
     return _kind(loss) in _DISTANCES
 
 

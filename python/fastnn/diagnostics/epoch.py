@@ -1,4 +1,4 @@
-"""What a callback measures after an epoch, and draws in the end."""
+"""Base of callbacks that measure after an epoch, and draw at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpochDiagnostics:
-    """What was measured after an epoch.
+    """Base of measurements after an epoch.
 
     Attributes:
         epoch: Its number, from 0.
@@ -103,7 +103,7 @@ def draw_epochs(epochs: Sequence[EpochDiagnostics], path: Any) -> Any:
 
 
 def _positive(value: float | None) -> float:
-    """What is 0 has no place on a logarithmic axis."""
+    """Replace 0 by NaN, which a logarithmic axis leaves out."""
     return value if value is not None and value > 0 else float("nan")
 
 

@@ -142,7 +142,7 @@ def _gradients(layers: Sequence[LayerStatistics], gradients: Mapping[str, float 
     if not max(values):
         return Check(name, "problem", "all are 0", expected, _STUCK, 0.0)
     if zero:
-        # Where the last layer begins at 0, the others get a gradient from the second step on.
+        # If the last layer begins at 0, the others get a gradient from the second step on.
         weights = [value for parameter, value in gradients.items() if parameter.endswith("weight")]
         return Check(name, "warning" if weights[-1] else "problem", f"0 in {_some(zero)}", expected, _STUCK, 0.0)
     if not sizes:

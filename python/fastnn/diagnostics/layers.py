@@ -1,4 +1,4 @@
-"""What every layer does with the data: forward and backward, once."""
+"""Statistics of every layer: forward and backward, once."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class BiasVariance:
 
     @property
     def advice(self) -> str:
-        """What to try; empty if all is well."""
+        """Suggestions; empty if all is well."""
         return _ADVICE[self.verdict]
 
     def __str__(self) -> str:

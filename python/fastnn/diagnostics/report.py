@@ -1,4 +1,4 @@
-"""What a diagnosis has found."""
+"""Findings of a diagnosis."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def draw_layers(axes: Any, layers: Sequence[LayerStatistics]) -> None:
         ("signal", [layer.signal for layer in layers]),
         ("gradient", [layer.gradient for layer in layers]),
     ):
-        # What is 0 has no place on a logarithmic axis.
+        # 0 has no place on a logarithmic axis.
         axes.plot([np.nan if value is None or not value > 0 else value for value in values], marker=".", label=name)
     axes.set(xlabel="layer", ylabel="root mean square", yscale="log")
     label_layers(axes, layers)

@@ -1,4 +1,4 @@
-"""What outputs mean, by the loss that they were trained with."""
+"""Kinds of outputs, by the loss that they were trained with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _itself(output: Tensor) -> Tensor:
 
 
 class Kind:
-    """Whether outputs are classes, yes or no, or numbers.
+    """Return whether outputs are classes, yes or no, or numbers.
 
     Args:
         name: ``"classes"``, ``"binary"`` or ``"numbers"``.
@@ -59,7 +59,7 @@ class Kind:
         else:
             divergence = divergence.sum(axis=2)
         rows = divergence.mean(axis=0)
-        # What rounding leaves below 0 is 0.
+        # Rounding may leave a little below 0.
         found = np.maximum(rows.reshape(len(rows), -1).mean(axis=1), 0.0)
         return found
 

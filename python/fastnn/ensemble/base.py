@@ -1,4 +1,4 @@
-"""What all ensembles have in common."""
+"""Base of all ensembles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layer runs: noted with every op while anomalies are looked for."""
+"""Scope of a layer: noted with every op while anomalies are looked for."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _MAY_BE_MISSING = {"num_batches_tracked"}
 
 
 class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict(strict=False)`` left alone."""
+    """Keys that ``load_state_dict(strict=False)`` left alone."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]

@@ -16,7 +16,7 @@ _batch_norm = _core.batch_norm
 
 
 class NormBase(Module):
-    """What batch and instance norm share: settings, parameters and running statistics."""
+    """Base of batch and instance norm: settings, parameters and running statistics."""
 
     _layer: ClassVar[str]
     weight: Parameter | None

@@ -20,7 +20,7 @@ _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Conv(Module):
-    """What the layers share: settings, parameters, texts."""
+    """Base of convolution layers: settings, parameters, texts."""
 
     _dims: int
     _transposed = False

@@ -20,7 +20,7 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 
 class Loss(Module):
-    """What losses have in common: a reduction, and ``loss(input, target, sample_weight=None)``.
+    """Base of losses: a reduction, and ``loss(input, target, sample_weight=None)``.
 
     ``sample_weight``, ``(n,)``, is what each sample counts for; ``"mean"`` divides by what all count for, so that equal
     weights change nothing, and a weight of 2 is a sample that is there twice. PyTorch has no such argument.
@@ -33,7 +33,7 @@ class Loss(Module):
     """
 
     reduction: str
-    # Whether integer targets are class indices; elsewhere, the trainer converts them to the model's type.
+    # True if integer targets are class indices; elsewhere, the trainer converts them to the model's type.
     takes_class_indices: bool = False
     _reductions: tuple[str, ...] = _REDUCTIONS
 

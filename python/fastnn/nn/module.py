@@ -55,7 +55,7 @@ class Module:
     # For a part that is frozen in evaluation mode: the mode that it would be in.
     _frozen_mode: bool | None = None
 
-    # Whether it drops something at random while training, as dropout does: `mc_predict` switches it on.
+    # True if it drops something at random while training, as dropout does: `mc_predict` switches it on.
     _drops_at_random: bool = False
 
     def __init__(self) -> None:

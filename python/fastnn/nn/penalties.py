@@ -15,7 +15,7 @@ from fastnn.nn.module import Module
 __all__ = ["L1", "L2", "ElasticNet", "Lp", "PerLayer"]
 
 Target: TypeAlias = "Module | Tensor | Iterable[Tensor]"
-"""What is penalized: the parameters of a module, or these tensors."""
+"""The penalized tensors: the parameters of a module, or these tensors."""
 
 _Term: TypeAlias = "tuple[str, float, float]"
 

@@ -20,7 +20,7 @@ _CHUNK = 1 << 20  # elements that are widened to float64 at once
 
 
 class Scaler(Module):
-    """What the scalers share: checks, batches of any size, and the count of samples."""
+    """Base of scalers: checks, batches of any size, and the count of samples."""
 
     _name: ClassVar[str]
     _statistics: ClassVar[tuple[str, ...]]

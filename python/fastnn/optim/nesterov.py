@@ -70,7 +70,7 @@ class Nesterov(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        # Whether there are gradients of a look-ahead point, and whether the parameters are at one.
+        # True if there are gradients of a look-ahead point, and whether the parameters are at one.
         self._looked_ahead = False
         self._is_ahead = False
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "maximize": maximize})

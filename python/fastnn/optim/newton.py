@@ -22,7 +22,7 @@ _Array = NDArray[np.float64]
 _POOR, _GOOD, _FACTOR = 0.25, 0.75, 4.0
 # Less damping than this share of the curvature is none.
 _NEGLIGIBLE = 1e-12
-# What a curvature of 0 or less is raised to, as a share of the greatest.
+# Lower bound of a curvature that is not positive, as a share of the greatest.
 _FLOOR = 1e-10
 # Of a loss that does not curve at all.
 _FLAT = 1e-8
@@ -87,7 +87,7 @@ class _Exact:
 
     def propose(self, damping: float) -> _Proposal:
         lowest = float(self.values[0])
-        # Where the Hessian curves down, or not at all, it is shifted until it curves up.
+        # A Hessian that is not positive definite is shifted until it is.
         shift = damping + (_FLOOR * self.scale - lowest if lowest + damping < _FLOOR * self.scale else 0.0)
         step = -self.gradient / (self.values + shift)
         if lowest < -math.sqrt(_FLOOR) * self.scale and np.abs(self.gradient[0]) <= _FLOOR * (

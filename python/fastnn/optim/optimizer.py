@@ -46,11 +46,11 @@ class Optimizer:
     """
 
     _rule: ClassVar[str]
-    # Whether it was stepped since a schedule was made for it.
+    # True if it was stepped since a schedule was made for it.
     _opt_called = False
-    # Whether somebody puts its groups and schedules back if one of these fails.
+    # True if somebody puts its groups and schedules back if one of these fails.
     _is_kept = False
-    # Whether a step evaluates the loss itself, so that `step` has to be given a closure.
+    # True if a step evaluates the loss itself, so that `step` has to be given a closure.
     _needs_closure: ClassVar[bool] = False
     # Why no plan can take the step, if none can.
     _not_planned: ClassVar[str | None] = None
@@ -190,7 +190,7 @@ class Optimizer:
 
     @property
     def state(self) -> dict[Any, dict[str, Any]]:
-        """What is kept of each parameter, by parameter (by ``id`` for arrays); the tensors are the optimizer's own."""
+        """State of each parameter, by parameter (by ``id`` for arrays); the tensors are the optimizer's own."""
         params = [param for group in self.param_groups for param in group["params"]]
         states = ((params[number], slots.state(index)) for number, slots, index in self._numbered())
         return {id(param) if isinstance(param, np.ndarray) else param: state for param, state in states if state}

@@ -378,7 +378,7 @@ class SWALR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _share(self, step: int) -> float:
-        """How much of the way is done."""
+        """Return the share of the annealing that is done."""
         share = max(0.0, min(1.0, step / max(1, self.anneal_epochs)))
         return (1.0 - math.cos(math.pi * share)) / 2.0 if self._anneal_strategy == "cos" else share
 

@@ -1,4 +1,4 @@
-"""What a traced step takes for granted, and what keeps a step from being planned."""
+"""Assumptions of a traced step, and reasons why a step cannot be planned."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def state_of(model: object) -> object:
 
 
 def attribute_state(value: object) -> object:
-    """What a trace takes for granted of an attribute of a module."""
+    """Return the part of a module's attribute that a trace relies on."""
     if isinstance(value, Tensor):
         # The memory too: `data` may be replaced. A plan keeps what it uses, so no other tensor has it meanwhile.
         return Same(value), value.data_ptr(), value.shape, value.dtype, value.requires_grad
@@ -104,7 +104,7 @@ def _shared(model: Module, optimizer: object, others: tuple[object, ...]) -> lis
 
 
 def obstacle(model: Module, optimizer: Optimizer) -> str | None:
-    """What is known beforehand to need Python at every step."""
+    """Return the reason, known beforehand, why every step needs Python."""
     if _core.is_anomaly_enabled():
         return "anomalies are being looked for"
     if not isinstance(optimizer, Optimizer):

@@ -1,4 +1,4 @@
-"""What changes the batches of a fit before their steps."""
+"""Changes of the batches of a fit before their steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Augmentation:
-    """What ``Trainer.fit`` was given as ``augment``.
+    """The argument ``augment`` of ``Trainer.fit``.
 
     Args:
         augment: A transform, or a function of (x, y).
@@ -60,7 +60,7 @@ class Augmentation:
                 yield batch
 
     def resizes(self, shape: tuple[int, ...]) -> bool:
-        """Whether rows of inputs of this shape get another size."""
+        """Return whether rows of inputs of this shape get another size."""
         return self._resizes if self.transform is None else self.transform._resizes(shape)
 
     def _sized(self, x: NDArray[Any], y: NDArray[Any]) -> Batch:

@@ -1,4 +1,4 @@
-"""What a fit or an evaluation is given as batches; and what callbacks are told of its data."""
+"""Batches of a fit or an evaluation; and the description of the data for callbacks."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Running(NamedTuple):
 
     @property
     def serves_once(self) -> bool:
-        """Whether the training data surely end with the first epoch."""
+        """Return whether the training data surely end with the first epoch."""
         return isinstance(self.training, IterableData) and self.training.serves_once
 
     def inputs(self) -> NDArray[Any] | Iterator[NDArray[Any]]:

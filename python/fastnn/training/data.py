@@ -1,4 +1,4 @@
-"""What a fit, an evaluation or a prediction can be given as arrays."""
+"""Arrays that a fit, an evaluation or a prediction accepts."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def slices(x: NDArray[Any], y: NDArray[Any], batch_size: int, types: Types) -> G
 
 
 def is_pair(value: Any) -> bool:
-    """Whether this is ``(x, y)``, and not two batches: nested lists are taken for arrays if they are not pairs."""
+    """Return whether this is ``(x, y)``, and not two batches: nested lists count as arrays if they are not pairs."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         return False
     first = value[0]

@@ -32,7 +32,7 @@ def rows_at_once(source: Any) -> int:
 
 
 class Evaluator:
-    """What needs a model, a loss and metrics, but no optimizer."""
+    """Evaluation and prediction: they need a model, a loss and metrics, but no optimizer."""
 
     model: Module
     loss: Callable[[Any, Any], Tensor]

@@ -31,7 +31,7 @@ class _Pair:
 
 
 def _foldable(conv: Module, bn: Module) -> bool:
-    """Whether the second module does nothing but normalize the first one's output by statistics that stay."""
+    """Return whether the second module does nothing but normalize the first one's output by statistics that stay."""
     if (type(conv), type(bn)) not in _PAIRS or conv.training or bn.training:
         return False
     layer: Any = conv
@@ -56,7 +56,7 @@ def _as_it_is(x: Any) -> Any:
 
 
 def _stand_ins(module: Module) -> dict[str, Any]:
-    """What stands in for attributes of a module meanwhile."""
+    """Return the temporary attributes of a module."""
     if type(module) is Sequential:
         calls = _calls(module)
         return {} if calls is None else {"_calls": calls}

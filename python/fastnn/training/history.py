@@ -1,4 +1,4 @@
-"""What a fit has measured."""
+"""History: the measurements of a fit."""
 
 from __future__ import annotations
 

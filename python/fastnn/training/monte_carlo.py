@@ -17,7 +17,7 @@ _DROPPING = "layers that drop at random, such as Dropout"
 
 
 class MCPrediction(NamedTuple):
-    """What :func:`mc_predict` returns.
+    """Result of :func:`mc_predict`.
 
     Args:
         mean: Mean of the outputs over the samples.

@@ -1,4 +1,4 @@
-"""Where a NaN or an infinity comes from."""
+"""Origin of a NaN or an infinity."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _WHERE = "lr_range_test"
 
 @dataclass(frozen=True)
 class LRRangeTest:
-    """What a range test has found.
+    """Result of a range test.
 
     Attributes:
         lrs: The rates, each for one batch, ascending; up to where the loss blew up.

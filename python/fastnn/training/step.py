@@ -131,7 +131,7 @@ class TrainStep:
         self._version = -1
         self._state: object = None
         self._watch = Watch(())
-        # How many traces of forward and loss have changed what they read.
+        # Number of traces of forward and loss that changed the values they read.
         self._restless = 0
         self._thread = 0
 
@@ -234,7 +234,7 @@ class TrainStep:
 
     @property
     def part(self) -> Module:
-        """What is called: the model, or a part of it."""
+        """The module that the step calls: the model, or a part of it."""
         return self._part
 
     def train_part(self, part: Module | None) -> None:
@@ -348,7 +348,7 @@ class TrainStep:
         self._thread = _core.begin_training_draws(self._thread)
 
     def _is_eager(self) -> bool:
-        # What forward changes may have been set up by the first step, so a second one is traced too.
+        # The first step may have set up the values that forward changes, so a second one is traced too.
         return self.reason is not None and not 0 < self._restless < _GIVEN_UP
 
     def _look_again(self) -> None:
@@ -522,7 +522,7 @@ class _Statistics:
     """
 
     def __init__(self, model: Module, tried: bool = False) -> None:
-        # What cannot be written is not changed by a step.
+        # A step cannot change read-only buffers.
         self._kept = [(buffer, buffer.clone()) for buffer in model.buffers() if _core.is_writable(buffer)]
         self._parameters = [(p, p.detach().clone() if tried else None, p._version) for p in model.parameters()]
 

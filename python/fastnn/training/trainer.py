@@ -40,7 +40,7 @@ _CHUNK_SECONDS = 0.025
 
 
 class _Epoch(Total):
-    """What an epoch has summed up."""
+    """Sums over an epoch."""
 
     def __init__(self, number: int, weighing: Weighing) -> None:
         super().__init__(weighing)
@@ -387,7 +387,7 @@ class Trainer(Evaluator):
         return whole if isinstance(whole, ArrayData) else arrays
 
     def _fails(self, loss: float, count: float) -> bool:
-        """Whether a loss ends the fit. That of a batch in which nothing counts is a mean over nothing, and does not."""
+        """Return whether a loss ends the fit. A batch in which nothing counts has a mean over nothing, NaN: it does not."""
         return not math.isfinite(loss) and self.on_nonfinite != "ignore" and bool(count)
 
     def _run_piece(

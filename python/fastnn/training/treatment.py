@@ -1,4 +1,4 @@
-"""What a training step does besides loss, gradient and rule: clipping, noise, max-norm, averages."""
+"""Parts of a training step besides loss, gradient and rule: clipping, noise, max-norm, averages."""
 
 from __future__ import annotations
 

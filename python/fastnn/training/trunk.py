@@ -1,4 +1,4 @@
-"""What a frozen trunk makes of the data: computed once, instead of in every epoch."""
+"""Features of a frozen trunk: computed once, instead of in every epoch."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _is_plain(module: Module) -> bool:
-    """Whether it is a Sequential that does nothing but call its children."""
+    """Return whether it is a Sequential that does nothing but call its children."""
     return type(module).forward is Sequential.forward and not module._forward_hooks and not module._forward_pre_hooks
 
 

@@ -28,12 +28,12 @@ _CONTAINERS: Final = (list, tuple, dict, set, frozenset, deque)
 # Kept in an attribute of a module, they may change without a word to it.
 _CHANGEABLE: Final = (*_CONTAINERS, np.ndarray)
 _RANDOM: Final = (random.Random, np.random.Generator, np.random.RandomState)
-# How deep a state is looked at before every step, how many values of a container, and how many in all; beyond that an
+# Depth to which a state is compared before every step, values of a container, and values in all; beyond that an
 # object equals itself alone.
 _DEPTH: Final = 4
 _WIDTH: Final = 64
 _ROOM: Final = 256
-# How many values of a container are looked at once.
+# Values of a container that are looked at at once.
 _SEARCHED: Final = 1000
 _SMALL_ARRAY: Final = 4096
 _MISSING: Final = object()
@@ -54,7 +54,7 @@ def _of_library(name: object) -> bool:
 
 @functools.lru_cache(maxsize=1000)
 def _is_installed(package: str) -> bool:
-    """Whether a package lies where pip puts packages."""
+    """Return whether a package lies where pip puts packages."""
     file = getattr(sys.modules.get(package), "__file__", None) or ""
     return not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
 
@@ -104,7 +104,7 @@ class _Freezer:
             inside = None if frame is None else (frame.f_lasti, self(dict(frame.f_locals), depth))
             return Same(value), inside, self(value.gi_yieldfrom, depth)
         if isinstance(value, Iterator) and _of_library(type(value).__module__):
-            # How far it has come: itertools.count shows it, iterators over lists have a length.
+            # Progress of an iterator: itertools.count shows it, iterators over lists have a length.
             return Same(value), repr(value), length_hint(value, -1)
         if not _is_plain(value):
             return Same(value)
@@ -192,7 +192,7 @@ def _state_of_generator(source: Any) -> object:
 
 
 class _Search:
-    """What the code of a step refers to."""
+    """The variables that the code of a step refers to."""
 
     def __init__(self, roots: Iterable[object]) -> None:
         self.names: set[str] = set()
@@ -216,7 +216,7 @@ class _Search:
             self._visit_waiting()
 
     def _skips(self, name: object) -> bool:
-        """Whether code of this module is that of a library."""
+        """Return whether code of this module is that of a library."""
         package = _package(name)
         return package in _LIBRARIES or (package not in self._own and _is_installed(package))
 
@@ -238,7 +238,7 @@ class _Search:
             value = value.__func__
         if isinstance(value, property):
             value = value.fget
-        # What a module itself holds is part of its state, but for what is inside. Objects are watched as a whole.
+        # A module's own values are part of its state, except for those inside. Objects are watched as a whole.
         whole = _is_plain(owner) or (isinstance(owner, Module) and not isinstance(value, _CHANGEABLE))
         if not whole:
             self._place(owner, attributes.get, name)
@@ -335,7 +335,7 @@ class _Search:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is an object with attributes, of a class of the user's or one such as ``SimpleNamespace``."""
+    """Return whether it is an object with attributes, of a class of the user's or one such as ``SimpleNamespace``."""
     known = (type, Module, Tensor, types.ModuleType, *_FUNCTIONS, *_RANDOM, *_CHANGEABLE)
     if isinstance(value, known) or _package(type(value).__module__) in {"fastnn", "numpy", "builtins"}:
         return False

@@ -70,7 +70,7 @@ def reduction_of(loss: object) -> str:
 
 
 def adds_up(loss: object) -> bool:
-    """Whether a loss is a sum over rows, and not a mean."""
+    """Return whether a loss is a sum over rows, and not a mean."""
     return reduction_of(loss) == "sum"
 
 
@@ -95,7 +95,7 @@ def mean_of_labels(loss: object, y: Tensor) -> Callable[[Tensor, Tensor], Tensor
 
 
 class Weighing:
-    """What each row, or each batch, counts for in the loss of all rows.
+    """Return the weight of each row, or each batch, in the loss of all rows.
 
     With a loss of ``fastnn.nn`` it is exact (:meth:`fastnn.nn.Loss.normalizer`): the mean over batches is the loss of
     all rows at once. With any other loss that has a method ``normalizer(y, sample_weight=None)``, it is what that

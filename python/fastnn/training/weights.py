@@ -1,4 +1,4 @@
-"""What samples count for in a fit."""
+"""Weights of samples in a fit."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Rows at a time: (rows, hidden) stays in cache while unit after unit is flipped.
 _ROWS = 512
-# Where softplus becomes the identity: beyond float64's last digit, unlike PyTorch's 20.
+# Threshold from which softplus is the identity: beyond float64's last digit, unlike PyTorch's 20.
 _THRESHOLD = 40.0
 
 

@@ -1,4 +1,4 @@
-"""What the pictures of :mod:`fastnn.visualize` show, as arrays."""
+"""Arrays behind the pictures of :mod:`fastnn.visualize`."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _scores(model: Module, x: Any) -> Tensor:
 
 
 class Misclassified(NamedTuple):
-    """What a model gets wrong, the most confident mistakes first.
+    """Return a model's errors, the most confident mistakes first.
 
     Args:
         rows: Which rows.

@@ -69,7 +69,7 @@ def class_counts(target: Tensor, weight: Tensor | None, ignore_index: int, dtype
     kept = target != ignore_index
     if weight is None:
         return kept.to(dtype)
-    # What is no class is refused by the loss, in its own words.
+    # The loss itself refuses a target that is no class.
     kept = kept & (target >= 0) & (target < weight.shape[0])
     known = _core.where(kept, target, _core.zeros_like(target))
     return weight.index_select(0, known.reshape(-1)).reshape(target.shape) * kept.to(dtype)

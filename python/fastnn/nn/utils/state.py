@@ -10,7 +10,7 @@ from fastnn.nn.module import Module
 
 
 class MatchedKeys(NamedTuple):
-    """What :func:`load_matching` has loaded, and what it left alone.
+    """Result of :func:`load_matching`: the keys it has loaded, and those it left alone.
 
     Args:
         loaded_keys: Those that the model now has from the state.

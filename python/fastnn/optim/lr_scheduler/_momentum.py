@@ -8,7 +8,7 @@ from fastnn.optim.optimizer import Optimizer
 
 
 def uses_beta1(where: str, optimizer: Optimizer) -> bool:
-    """Whether an optimizer's momentum is the first of its betas.
+    """Return whether an optimizer's momentum is the first of its betas.
 
     Raises:
         ValueError: It has neither.

@@ -15,7 +15,7 @@ from fastnn.optim.optimizer import Optimizer
 
 
 class _Combined(LRScheduler):
-    """What schedules of schedules have in common: how they are checked, begun and saved."""
+    """Base of schedules of schedules: checks, start and state."""
 
     _schedulers: Sequence[LRScheduler]
 

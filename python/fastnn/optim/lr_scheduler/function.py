@@ -13,7 +13,7 @@ LRFunction: TypeAlias = Callable[[int], float]
 
 
 class _FunctionLR(LRScheduler):
-    """What schedules by functions have in common: a function for each group, and how they are saved."""
+    """Base of schedules by functions: a function for each group, and their states."""
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: LRFunction | Sequence[LRFunction], last_epoch: int = -1

@@ -133,7 +133,7 @@ def _total_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: i
 
 
 def _phases(total_steps: int, pct_start: float, three_phase: bool) -> list[dict[str, Any]]:
-    """Where each phase ends, and the settings of a group between which it goes."""
+    """Return the end of each phase, and the settings of a group at its two ends."""
     up = float(pct_start * total_steps)
     ends = [
         (up - 1, "initial_lr", "max_lr", "max_momentum", "base_momentum"),

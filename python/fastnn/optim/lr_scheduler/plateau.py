@@ -98,7 +98,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     @property
     def in_cooldown(self) -> bool:
-        """Whether the last reduction is so recent that no epoch counts."""
+        """Return whether the last reduction is so recent that no epoch counts."""
         return self.cooldown_counter > 0
 
     @all_or_nothing
