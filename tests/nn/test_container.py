@@ -141,3 +141,10 @@ def test_parameters_are_the_parents():
     net = Net()
     assert len(list(net.parameters())) == 6
     assert tuple(net(np.ones((5, 1), np.float32)).shape) == (5, 4)
+
+
+def test_a_module_that_is_none_is_named():
+    model = nn.Sequential(nn.Identity())
+    model.add_module("gone", None)
+    with pytest.raises(TypeError, match=r"^Sequential: expected a module at 'gone'; got None$"):
+        model(np.zeros((2, 3), np.float32))

@@ -13,7 +13,7 @@ from fastnn.diagnostics.report import Check, graded
 _SIZE = (10.0, 100.0)
 _RATIO = (100.0, 1000.0)
 _IMBALANCE = (10.0, 100.0)
-_STANDARDISE = "standardize the features to mean 0 and deviation 1, with the training set's statistics (StandardScaler)"
+_STANDARDIZE = "standardize the features to mean 0 and deviation 1, with the training set's statistics (StandardScaler)"
 
 
 def data_checks(x: NDArray[Any], y: NDArray[Any]) -> list[Check]:
@@ -74,7 +74,7 @@ def _scale(columns: NDArray[np.float64]) -> Check:
         verdict,
         f"greatest rms {size:.3g}, spread differs {ratio:.3g}-fold",
         f"rms near 1, at most {_SIZE[0]:g}; spread at most {_RATIO[0]:g}-fold",
-        "" if verdict == "ok" else _STANDARDISE,
+        "" if verdict == "ok" else _STANDARDIZE,
         size,
     )
 

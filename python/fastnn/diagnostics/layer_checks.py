@@ -93,7 +93,7 @@ def _activations(layers: Sequence[LayerStatistics], signal: float) -> Check:
         return Check(name, "ok", "no layers", expected)
     bad = next((layer for layer in layers if not math.isfinite(layer.rms)), None)
     if bad is not None:
-        return Check(name, "problem", f"not finite from layer {bad.name!r}, {bad.kind}", expected, _INITIALISE)
+        return Check(name, "problem", f"not finite from layer {bad.name!r}, {bad.kind}", expected, _INITIALIZE)
     reference = signal or 1.0
     least = min(hidden, key=lambda layer: layer.signal)
     greatest = max(hidden, key=lambda layer: layer.rms)
@@ -107,13 +107,13 @@ def _activations(layers: Sequence[LayerStatistics], signal: float) -> Check:
     if which == "vanish":
         first = next((layer for layer in hidden if layer.signal < limit), least)
         text = f"signal down to {least.signal:.2g}, small from layer {first.name!r}, {first.kind}"
-        return Check(name, verdicts[which], text, expected, _INITIALISE, least.signal)
+        return Check(name, verdicts[which], text, expected, _INITIALIZE, least.signal)
     first = next(layer for layer in hidden if layer.rms > _GROWN[0] * max(reference, 1.0))
     text = f"rms up to {greatest.rms:.2g}, large from layer {first.name!r}, {first.kind}"
-    return Check(name, verdicts[which], text, expected, _INITIALISE, greatest.rms)
+    return Check(name, verdicts[which], text, expected, _INITIALIZE, greatest.rms)
 
 
-_INITIALISE = (
+_INITIALIZE = (
     "He initialization for ReLU (nn.init.kaiming_normal_), Xavier for tanh (nn.init.xavier_uniform_), ReLU instead of "
     "sigmoid, or batch norm between the layers"
 )
@@ -136,7 +136,7 @@ def _gradients(layers: Sequence[LayerStatistics], gradients: Mapping[str, float 
     wrong = [parameter for parameter, value in gradients.items() if value is not None and not math.isfinite(value)]
     if wrong or not values:
         text = f"not finite in {_some(wrong)}" if wrong else "no parameter learns"
-        return Check(name, "problem", text, expected, _INITIALISE if wrong else "let parameters require a gradient")
+        return Check(name, "problem", text, expected, _INITIALIZE if wrong else "let parameters require a gradient")
     sizes = [(layer.gradient, layer) for layer in layers if layer.gradient is not None]
     zero = [parameter for parameter, value in gradients.items() if value == 0 and parameter.endswith("weight")]
     if not max(values):
@@ -154,11 +154,11 @@ def _gradients(layers: Sequence[LayerStatistics], gradients: Mapping[str, float 
     verdicts = graded(shrunk, *_SHRUNK), graded(grown, *_GRADIENT_GROWN)
     if verdicts[1] != "ok":
         text = f"explode: {greatest:.2g} in layer {at_greatest.name!r}, {grown:.2g} times the last layer's"
-        advice = f"{_INITIALISE}; or clip gradients (nn.utils.clip_grad_norm_)"
+        advice = f"{_INITIALIZE}; or clip gradients (nn.utils.clip_grad_norm_)"
         return Check(name, verdicts[1], text, expected, advice, grown)
     text = f"{least:.2g} in layer {at_least.name!r}, {1 / max(shrunk, 1e-300):.2g} of the last layer's"
     if verdicts[0] != "ok":
-        return Check(name, verdicts[0], f"vanish: {text}", expected, f"{_INITIALISE}; or skip connections", shrunk)
+        return Check(name, verdicts[0], f"vanish: {text}", expected, f"{_INITIALIZE}; or skip connections", shrunk)
     return Check(name, "ok", text, expected, value=shrunk)
 
 

@@ -96,7 +96,7 @@ class Sequential(_Numbered):
         *args: The modules; or one OrderedDict of names and modules.
 
     Raises:
-        TypeError: An argument is not a module.
+        TypeError: An argument is not a module. In a call: a module was set to ``None``.
     """
 
     def __init__(self, *args: Module | OrderedDict[str, Module]) -> None:
@@ -113,6 +113,9 @@ class Sequential(_Numbered):
         x: Any = input
         # While a model is only evaluated, two modules may be called as one.
         for call in self.__dict__.get("_calls") or self._modules.values():
+            if call is None:
+                name = next(name for name, module in self._modules.items() if module is None)
+                raise TypeError(f"Sequential: expected a module at {name!r}; got None")
             x = call(x)
         return x
 

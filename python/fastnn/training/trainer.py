@@ -387,7 +387,7 @@ class Trainer(Evaluator):
         return whole if isinstance(whole, ArrayData) else arrays
 
     def _fails(self, loss: float, count: float) -> bool:
-        """Return whether a loss ends the fit. A batch in which nothing counts has a mean over nothing, NaN: it does not."""
+        """Return whether a loss ends the fit. NaN is no failure if nothing in the batch counts: a mean over nothing."""
         return not math.isfinite(loss) and self.on_nonfinite != "ignore" and bool(count)
 
     def _run_piece(
