@@ -13,7 +13,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-numpy test-peers test-arm wheel-arm ruff mypy stubtest wheel-check release-check workflow-check clean
+.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-long test-numpy test-peers test-arm wheel-arm ruff mypy stubtest wheel-check release-check workflow-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -103,8 +103,14 @@ cargo-test: ## tests of the crate that knows no Python
 	cargo test --package fastnn-core --locked --lib --tests
 	cargo test --package fastnn-core --locked --doc
 
-pytest: build $(VENV)/.test-tools ## tests of the installed wheel
-	$(BIN)/python -m pytest
+# One process a core; each takes a test from another when its own are done.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+pytest: build $(VENV)/.test-tools ## tests of the installed wheel, but for the long ones
+	$(PYTEST) -m "not long"
+
+test-long: build $(VENV)/.test-tools ## the experiments of the gallery, at reduced size
+	$(PYTEST) -m long
 
 # The tests where most arrays come and go.
 NUMPY_TESTS := tests/test_tensor.py tests/test_arguments.py tests/test_serialization.py tests/test_dependencies.py
@@ -115,8 +121,8 @@ test-numpy: $(VENV)/numpy-oldest/.made $(VENV)/numpy-newest/.made ## some tests 
 	$(VENV)/numpy-oldest/bin/python -m pytest --quiet $(NUMPY_TESTS)
 	$(VENV)/numpy-newest/bin/python -m pytest --quiet $(NUMPY_TESTS)
 
-test-peers: build $(VENV)/.peers ## install the peers, then run the tests that compare with them, too
-	$(BIN)/python -m pytest
+test-peers: pytest $(VENV)/.peers ## install the peers, then run the tests that were skipped without them
+	$(PYTEST) --skipped-before
 
 # What these need (Debian's rustc with the standard library for ARM, Python for ARM, zig, an emulator) they unpack there.
 ARM := target/arm

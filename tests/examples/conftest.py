@@ -14,3 +14,10 @@ def _on_path(monkeypatch):
     yield
     for path in EXAMPLES.glob("*.py"):
         sys.modules.pop(path.stem, None)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the experiments of the gallery: `make test-long` runs them."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name != "test_digits.py":
+            item.add_marker(pytest.mark.long)
