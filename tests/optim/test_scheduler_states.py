@@ -80,6 +80,15 @@ def test_restarts_refuse_lengths_that_never_end(key: str, bad: float) -> None:
     assert schedule.state_dict() == before
 
 
+@pytest.mark.filterwarnings("ignore:LRScheduler.step")
+def test_rates_that_float64_cannot_hold_are_errors_of_the_schedule() -> None:
+    schedule = lr_scheduler.CosineAnnealingLR(optimizer(), T_max=2)
+    schedule.load_state_dict({**schedule.state_dict(), "T_max": 1e-308})
+    expected = "CosineAnnealingLR: expected settings with rates that float64 can hold at step -9; got an angle of -inf"
+    with pytest.raises(ValueError, match=f"^{expected}$"):
+        schedule.step(-9)
+
+
 def test_every_schedule_of_settings_alone_is_here() -> None:
     def alone(cls: type) -> bool:
         needed = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]

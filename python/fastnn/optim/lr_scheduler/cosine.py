@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnn._types import check_integer, check_number, shown
 from fastnn.optim.lr_scheduler._kept import all_or_nothing
-from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_positive
+from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_positive, cosine
 from fastnn.optim.optimizer import Optimizer
 
 _WARM = "CosineAnnealingWarmRestarts"
@@ -47,7 +47,7 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _height(self, step: int) -> float:
-        return 1 + math.cos(math.pi * step / self.T_max)
+        return 1 + cosine(step, self.T_max)
 
     def _rates(self) -> list[float]:
         t, least = self.last_epoch, self.eta_min
@@ -57,7 +57,7 @@ class CosineAnnealingLR(LRScheduler):
             return self._get_closed_form_lr()
         if (t - 1 - self.T_max) % (2 * self.T_max) == 0:
             # The rate stood at its least, of which no multiple leads up again.
-            rise = (1 - math.cos(math.pi / self.T_max)) / 2
+            rise = (1 - cosine(1, self.T_max)) / 2
             groups = self.optimizer.param_groups
             return [g["lr"] + (base - least) * rise for g, base in zip(groups, self.base_lrs, strict=True)]
         ratio = self._height(t) / self._height(t - 1)
@@ -120,7 +120,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         super()._take(state)
 
     def _rates(self) -> list[float]:
-        height = (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
+        height = (1 + cosine(self.T_cur, self.T_i)) / 2
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
 
     @all_or_nothing
@@ -146,12 +146,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 raise ValueError(f"{_WARM}.step: expected epoch in [0, {_MOST}]; got {shown(epoch)}")
             self._go_to(epoch)
             self.last_epoch = math.floor(epoch)
-        self._get_lr_called_within_step = True
-        try:
-            rates = self.get_lr()
-        finally:
-            self._get_lr_called_within_step = False
-        self._set(rates)
+        self._set(self._computed())
 
     def _go_to(self, epoch: float) -> None:
         if epoch < self.T_0:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from fastnn._types import check_choice, check_number
 from fastnn.optim.lr_scheduler._momentum import set_momentum, uses_beta1
-from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, check_positive, per_group
+from fastnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, check_positive, cosine, per_group
 from fastnn.optim.optimizer import Optimizer
 
 
@@ -94,7 +93,7 @@ class OneCycleLR(LRScheduler):
 
     def _anneal(self, start: float, end: float, share: float) -> float:
         if self._anneal_func_type == "cos":
-            return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
+            return end + (start - end) / 2.0 * (cosine(share, 1) + 1)
         return (end - start) * share + start
 
     def _rates(self) -> list[float]:

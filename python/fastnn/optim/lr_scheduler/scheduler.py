@@ -168,16 +168,19 @@ class LRScheduler:
             warnings.warn(_TOO_EARLY, UserWarning, stacklevel=3)
 
     def _update_lr(self, epoch: int | None = None) -> None:
-        rates: list[float] | None = None
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        self._set(self._computed(closed=epoch is not None))
+
+    def _computed(self, *, closed: bool = False) -> list[float]:
+        """Return the rates of `last_epoch`, by the closed form if it is asked for and exists.
+
+        Raises:
+            ValueError: float64 cannot hold them.
+        """
         self._get_lr_called_within_step = True
         try:
-            if epoch is None:
-                self.last_epoch += 1
-            else:
-                self.last_epoch = epoch
-                rates = self._get_closed_form_lr()
-            if rates is None:
-                rates = self.get_lr()
+            rates = self._get_closed_form_lr() if closed else None
+            return self.get_lr() if rates is None else rates
         except (OverflowError, ZeroDivisionError) as error:
             raise ValueError(
                 f"{type(self).__name__}: expected settings with rates that float64 can hold at step "
@@ -185,7 +188,6 @@ class LRScheduler:
             ) from None
         finally:
             self._get_lr_called_within_step = False
-        self._set(rates)
 
     def _set(self, rates: list[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -270,6 +272,18 @@ def per_group(where: str, name: str, value: Any, optimizer: Optimizer) -> list[f
         raise ValueError(f"{where}: expected {name} to have a value for each of {count} groups; got {len(values)}")
     numbers = [check_number(where, name, one) for one in values]
     return [one if isinstance(one, int) else number for one, number in zip(values, numbers, strict=True)]
+
+
+def cosine(step: float, length: float) -> float:
+    """Return ``cos(pi * step / length)``.
+
+    Raises:
+        OverflowError: float64 cannot hold the angle.
+    """
+    angle = math.pi * step / length
+    if not math.isfinite(angle):
+        raise OverflowError(f"an angle of {angle}")
+    return math.cos(angle)
 
 
 def check_positive(where: str, name: str, value: object) -> None:
