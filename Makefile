@@ -13,7 +13,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find rust python -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo examples gallery test fuzz bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-long test-numpy test-peers test-arm wheel-arm ruff mypy stubtest wheel-check release-check workflow-check clean
+.PHONY: help build demo examples gallery test fuzz deep deny advisories bench bench-peers lint fmt clippy rustdoc cargo-test pytest test-long test-numpy test-peers test-arm wheel-arm ruff mypy stubtest wheel-check release-check workflow-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -72,7 +72,7 @@ examples: build ## run every experiment; tables are printed, pictures go to exam
 gallery: build ## the same, with the pictures of docs/gallery.md
 	@for script in $(EXPERIMENTS); do echo "== $$script"; $(BIN)/python $$script --out docs/gallery || exit 1; done
 
-test: fmt clippy rustdoc cargo-test pytest test-numpy ruff mypy stubtest wheel-check ## every check
+test: fmt clippy rustdoc cargo-test pytest test-numpy ruff mypy stubtest wheel-check deny ## every check but the long ones
 
 # 20,000 calls are part of `make pytest`.
 FUZZ_CALLS ?= 1000000
@@ -80,6 +80,15 @@ FUZZ_SEED ?= 1
 
 fuzz: build $(VENV)/.test-tools ## random calls of everything public: FUZZ_CALLS of them, from FUZZ_SEED on
 	$(BIN)/python -m tests.fuzz --calls $(FUZZ_CALLS) --seed $(FUZZ_SEED)
+
+deep: build $(VENV)/.test-tools ## checks that take long: loom, Miri, AddressSanitizer, valgrind, fuzzers; an hour
+	tests/deep.sh $(BIN)/python
+
+deny: ## licenses and sources of the crates; `cargo install cargo-deny --locked` brings the tool
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else echo "deny: left out, cargo-deny is not installed"; fi
+
+advisories: ## known vulnerabilities of the crates, from the advisory database
+	cargo deny check advisories
 
 bench: build ## benchmark against the peers that are installed
 	$(BIN)/python -m benches

@@ -108,7 +108,7 @@ mod tests {
 
     struct Shared {
         barrier: Barrier,
-        /// One value a member, without any synchronisation of its own: loom reports every race on it.
+        /// One value a member, without any synchronization of its own: loom reports every race on it.
         values: Vec<UnsafeCell<usize>>,
     }
 
