@@ -14,29 +14,33 @@ fn unary(py: Python<'_>, x: &Core, op: impl FnOnce(&Core) -> Result<Core> + Send
     gil::run(py, x.numel(), || op(x)).map(Tensor::from)
 }
 
-macro_rules! activations {
-    ($($name:ident($($setting:ident: $t:ty),*): $text:literal;)+) => {
-        $(#[doc = $text]
+/// A binding for each row of the table of activations that names a function, and their list.
+macro_rules! bind {
+    ($(
+        $variant:ident $({ $($setting:ident),+ })? $name:literal $(fn $function:ident)?, $cost:literal
+        $(, require $low:ident <= $high:ident)?
+        => $([$condition:expr => $first:ident $first_fields:tt])? $kernel:ident $({ $($field:ident: $value:expr),+ })?;
+    )+) => {
+        $(bind!(@one { $($($setting),+)? } $name ($($function)?));)+
+
+        /// Add the bindings of all activations to the module.
+        pub fn add_activations(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            $($(module.add_function(wrap_pyfunction!($function, module)?)?;)?)+
+            Ok(())
+        }
+    };
+    (@one $settings:tt $name:literal ()) => {};
+    (@one { $($setting:ident),* } $name:literal ($function:ident)) => {
+        #[doc = concat!("See `fastnn.nn.functional.", $name, "`.")]
         #[pyfunction]
         #[pyo3(signature = (input, $($setting,)* /))]
-        pub fn $name(py: Python<'_>, input: Arg, $($setting: Given<$t>),*) -> PyResult<Tensor> {
-            $(named!(stringify!($name); $setting);)*
-            unary(py, &input.0, |x| activation::$name(x, $($setting),*))
-        })+
+        pub fn $function(py: Python<'_>, input: Arg, $($setting: Given<f64>),*) -> PyResult<Tensor> {
+            $(named!(stringify!($function); $setting);)*
+            unary(py, &input.0, |x| activation::$function(x, $($setting),*))
+        }
     };
 }
-activations! {
-    relu(): "max(0, x)";
-    relu6(): "min(max(0, x), 6)";
-    leaky_relu(negative_slope: f64): "x, or `negative_slope · x` below 0";
-    elu(alpha: f64): "x, or alpha · (eˣ − 1) below 0";
-    selu(): "scale · elu(x, alpha)";
-    silu(): "x · sigmoid(x)";
-    sigmoid(): "1 / (1 + e⁻ˣ)";
-    tanh(): "The hyperbolic tangent";
-    softplus(beta: f64, threshold: f64): "log(1 + exp(beta · x)) / beta";
-    hardtanh(min_val: f64, max_val: f64): "x held between `min_val` and `max_val`";
-}
+fastnn_core::activations!(bind);
 
 #[pymethods]
 impl Tensor {

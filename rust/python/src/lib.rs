@@ -71,8 +71,8 @@ mod core_module {
     use crate::function::{Context, apply_function};
     #[pymodule_export]
     use crate::functional::{
-        batch_norm, bilinear, dropout, elu, gaussian_noise, gelu, group_norm, hardtanh, instance_norm, layer_norm,
-        leaky_relu, linear, log_softmax, prelu, relu, relu6, rms_norm, selu, sigmoid, silu, softmax, softplus, tanh,
+        batch_norm, bilinear, dropout, gaussian_noise, gelu, group_norm, instance_norm, layer_norm, linear,
+        log_softmax, prelu, rms_norm, softmax,
     };
     #[pymodule_export]
     use crate::grad_mode::{AnomalyMode, GradMode, call_in_anomaly_scope};
@@ -131,6 +131,7 @@ mod core_module {
         for dtype in [DType::F32, DType::F64, DType::I64, DType::Bool] {
             module.add(dtype.name(), crate::dtype::object(module.py(), dtype)?)?;
         }
+        crate::functional::add_activations(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

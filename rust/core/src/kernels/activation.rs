@@ -3,7 +3,7 @@
 //! Formulas and derivatives at kinks are `PyTorch`'s. A derivative is taken from the output where that determines it, so that
 //! an activation may overwrite its input; `elu` so differs from `PyTorch`, which evaluates α·eˣ again, by rounding of α only.
 
-use super::unary::{Identity, Unary, c, clamp, map, map_grad, map_grad_in_place, map_in_place, unary};
+use super::unary::{Unary, c, clamp, map, map_grad, map_grad_in_place, map_in_place, unary};
 use crate::element::Float;
 
 pub(crate) const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
@@ -139,82 +139,102 @@ fn gelu_inner<T: Float>(x: T) -> T {
     c::<T>(SQRT_2_OVER_PI) * (x * x * x).mul_add(c(GELU_CUBIC), x)
 }
 
-/// An activation, chosen at run time; each call matches once.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    /// [`Identity`].
-    Identity,
-    /// [`Relu`].
-    Relu,
-    /// [`LeakyRelu`], of any slope.
-    LeakyRelu {
-        /// The derivative at 0 and below.
-        slope: f64,
-    },
-    /// [`Elu`], of any α.
-    Elu {
-        /// Minus the limit at −∞.
-        alpha: f64,
-    },
-    /// [`Selu`].
-    Selu,
-    /// [`GeluErf`].
-    GeluErf,
-    /// [`GeluTanh`].
-    GeluTanh,
-    /// [`Silu`].
-    Silu,
-    /// [`Sigmoid`].
-    Sigmoid,
-    /// [`Tanh`].
-    Tanh,
-    /// [`Softplus`].
-    Softplus {
-        /// β, above 0.
-        beta: f64,
-        /// Of β·x, above which the function is linear.
-        threshold: f64,
-    },
-    /// [`Hardtanh`].
-    Hardtanh {
-        /// The least value.
-        min: f64,
-        /// The greatest value, above `min`.
-        max: f64,
-    },
-    /// [`Hardtanh`] from 0 to 6.
-    Relu6,
-}
-
-/// Evaluate `$body` with `$op` the function of `$activation`, for elements of `$t`.
-macro_rules! with_op {
-    ($activation:expr, $t:ty, $op:ident => $body:expr) => {
-        match $activation {
-            Activation::Identity => with_op!(@ $op = Identity, $body),
-            Activation::Relu => with_op!(@ $op = Relu, $body),
-            Activation::LeakyRelu { slope } if slope >= 0.0 => with_op!(@ $op = LeakyRelu { slope: c::<$t>(slope) }, $body),
-            Activation::LeakyRelu { slope } => with_op!(@ $op = LeakyReluAnySlope { slope: c::<$t>(slope) }, $body),
-            Activation::Elu { alpha } if alpha >= 0.0 => with_op!(@ $op = Elu { alpha: c::<$t>(alpha) }, $body),
-            Activation::Elu { alpha } => with_op!(@ $op = EluAnyAlpha { alpha: c::<$t>(alpha) }, $body),
-            Activation::Selu => with_op!(@ $op = Selu, $body),
-            Activation::GeluErf => with_op!(@ $op = GeluErf, $body),
-            Activation::GeluTanh => with_op!(@ $op = GeluTanh, $body),
-            Activation::Silu => with_op!(@ $op = Silu, $body),
-            Activation::Sigmoid => with_op!(@ $op = Sigmoid, $body),
-            Activation::Tanh => with_op!(@ $op = Tanh, $body),
-            Activation::Softplus { beta, threshold } => {
-                with_op!(@ $op = Softplus { beta: c::<$t>(beta), threshold: c::<$t>(threshold) }, $body)
-            }
-            Activation::Hardtanh { min, max } => {
-                with_op!(@ $op = Hardtanh { min: c::<$t>(min), max: c::<$t>(max) }, $body)
-            }
-            Activation::Relu6 => with_op!(@ $op = Hardtanh { min: c::<$t>(0.0), max: c::<$t>(6.0) }, $body),
+/// The table of activations: `activations!(then …)` calls the macro `then!` with these arguments and the rows.
+///
+/// ```text
+/// Variant { settings } "name in errors" fn function, cost, require condition => [condition => Kernel] Kernel;
+/// ```
+/// The function stands in `ops::activation` and in the bindings. The cost is that of an element, in tenths of a nanosecond.
+/// With two kernels, the first one is taken if its condition holds.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! activations {
+    ($then:ident $($given:tt)*) => {
+        $then! {
+            $($given)*
+            Relu "relu" fn relu, 2 => Relu;
+            Relu6 "relu6" fn relu6, 2 => Hardtanh { min: 0.0, max: 6.0 };
+            LeakyRelu { negative_slope } "leaky_relu" fn leaky_relu, 2
+                => [negative_slope >= 0.0 => LeakyRelu { slope: negative_slope }] LeakyReluAnySlope { slope: negative_slope };
+            Elu { alpha } "elu" fn elu, 10 => [alpha >= 0.0 => Elu { alpha: alpha }] EluAnyAlpha { alpha: alpha };
+            Selu "selu" fn selu, 10 => Selu;
+            GeluErf "gelu", 20 => GeluErf;
+            GeluTanh "gelu", 20 => GeluTanh;
+            Silu "silu" fn silu, 10 => Silu;
+            Sigmoid "sigmoid" fn sigmoid, 10 => Sigmoid;
+            Tanh "tanh" fn tanh, 10 => Tanh;
+            Softplus { beta, threshold } "softplus" fn softplus, 20 => Softplus { beta: beta, threshold: threshold };
+            Hardtanh { min_val, max_val } "hardtanh" fn hardtanh, 2, require min_val <= max_val
+                => Hardtanh { min: min_val, max: max_val };
         }
     };
-    (@ $op:ident = $value:expr, $body:expr) => {{
-        let $op = $value;
-        $body
-    }};
+}
+
+/// The enum of the rows, with its names and costs.
+macro_rules! choose {
+    ($(
+        $variant:ident $({ $($setting:ident),+ })? $name:literal $(fn $function:ident)?, $cost:literal
+        $(, require $low:ident <= $high:ident)?
+        => $([$condition:expr => $first:ident { $($first_field:ident: $first_value:expr),+ }])?
+           $kernel:ident $({ $($field:ident: $value:expr),+ })?;
+    )+) => {
+        /// An activation, chosen at run time; each call matches once.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum Activation {
+            $(
+                #[doc = concat!("`", $name, "` of `nn.functional`.")]
+                $variant $({ $(#[doc = concat!("Its `", stringify!($setting), "`.")] $setting: f64),+ })?,
+            )+
+        }
+
+        impl Activation {
+            /// Its name in `nn.functional`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $name,)+
+                }
+            }
+
+            /// Tenths of a nanosecond that an element takes.
+            #[must_use]
+            pub const fn cost(self) -> usize {
+                match self {
+                    $(Self::$variant { .. } => $cost,)+
+                }
+            }
+        }
+    };
+}
+activations!(choose);
+
+/// Evaluate `$body` with `$op` the kernel of `$activation`, for elements of `$t`.
+macro_rules! with_op {
+    ($activation:expr, $t:ty, $op:ident => $body:expr) => {
+        activations!(dispatch($activation, $t, $op, $body))
+    };
+}
+
+/// The match of `with_op!`.
+macro_rules! dispatch {
+    (($activation:expr, $t:ty, $op:ident, $body:expr) $(
+        $variant:ident $({ $($setting:ident),+ })? $name:literal $(fn $function:ident)?, $cost:literal
+        $(, require $low:ident <= $high:ident)?
+        => $([$condition:expr => $first:ident { $($first_field:ident: $first_value:expr),+ }])?
+           $kernel:ident $({ $($field:ident: $value:expr),+ })?;
+    )+) => {
+        match $activation {
+            $(Activation::$variant $({ $($setting),+ })? => {
+                $(if $condition {
+                    let $op = $first { $($first_field: c::<$t>($first_value)),+ };
+                    $body
+                } else)? {
+                    let $op = $kernel $({ $($field: c::<$t>($value)),+ })?;
+                    $body
+                }
+            })+
+        }
+    };
 }
 
 impl Activation {
@@ -248,25 +268,6 @@ impl Activation {
     #[must_use]
     pub fn needs_output(self) -> bool {
         with_op!(self, f32, op => needs(op).1)
-    }
-
-    /// Its name in `nn.functional`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::Relu => "relu",
-            Self::LeakyRelu { .. } => "leaky_relu",
-            Self::Elu { .. } => "elu",
-            Self::Selu => "selu",
-            Self::GeluErf | Self::GeluTanh => "gelu",
-            Self::Silu => "silu",
-            Self::Sigmoid => "sigmoid",
-            Self::Tanh => "tanh",
-            Self::Softplus { .. } => "softplus",
-            Self::Hardtanh { .. } => "hardtanh",
-            Self::Relu6 => "relu6",
-        }
     }
 }
 
@@ -315,9 +316,9 @@ mod tests {
             out[0]
         };
         assert_eq!([grad(Activation::Relu, 0.0), grad(Activation::Relu, -0.0), grad(Activation::Relu6, 6.0)], [0.0; 3]);
-        assert_eq!(grad(Activation::LeakyRelu { slope: 0.25 }, 0.0), 0.25);
+        assert_eq!(grad(Activation::LeakyRelu { negative_slope: 0.25 }, 0.0), 0.25);
         assert_eq!(grad(Activation::Elu { alpha: 0.5 }, 0.0), 0.5);
-        let hardtanh = Activation::Hardtanh { min: -1.0, max: 2.0 };
+        let hardtanh = Activation::Hardtanh { min_val: -1.0, max_val: 2.0 };
         assert_eq!([grad(hardtanh, -1.0), grad(hardtanh, 1.0), grad(hardtanh, 2.0)], [0.0, 1.0, 0.0]);
         assert_eq!(grad(Activation::Softplus { beta: 1.0, threshold: 0.0 }, 0.0), 0.5);
         let mut x = [f32::NAN];
@@ -333,10 +334,9 @@ mod tests {
         let x = random::<f32>(100, 12);
         let grad = random::<f32>(100, 13);
         let cases = [
-            (Activation::Identity, "identity", false, false),
             (Activation::Relu, "relu", false, true),
-            (Activation::LeakyRelu { slope: 0.25 }, "leaky_relu", false, true),
-            (Activation::LeakyRelu { slope: -0.25 }, "leaky_relu", true, false),
+            (Activation::LeakyRelu { negative_slope: 0.25 }, "leaky_relu", false, true),
+            (Activation::LeakyRelu { negative_slope: -0.25 }, "leaky_relu", true, false),
             (Activation::Elu { alpha: 0.5 }, "elu", false, true),
             (Activation::Elu { alpha: -0.5 }, "elu", true, false),
             (Activation::Selu, "selu", false, true),
@@ -346,7 +346,7 @@ mod tests {
             (Activation::Sigmoid, "sigmoid", false, true),
             (Activation::Tanh, "tanh", false, true),
             (Activation::Softplus { beta: 2.0, threshold: 3.0 }, "softplus", true, false),
-            (Activation::Hardtanh { min: -0.5, max: 0.75 }, "hardtanh", false, true),
+            (Activation::Hardtanh { min_val: -0.5, max_val: 0.75 }, "hardtanh", false, true),
             (Activation::Relu6, "relu6", false, true),
         ];
         for (op, name, needs_input, needs_output) in cases {

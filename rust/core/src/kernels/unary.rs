@@ -83,7 +83,6 @@ pub(crate) fn clamp<T: Float>(x: T, min: T, max: T) -> T {
     if x > max { max } else { x }
 }
 
-unary!(/** x. */ Identity, nothing, |self, x| x, |_x, _y| T::ONE, |grad_y, _x, _y| grad_y);
 unary!(/** −x. */ Neg, nothing, |self, x| -x, |_x, _y| -T::ONE, |grad_y, _x, _y| -grad_y);
 unary!(/** eˣ. */ Exp, output, |self, x| x.exp(), |_x, y| y);
 unary!(/** ln x. */ Ln, input, |self, x| x.ln(), |x, _y| T::ONE / x);
@@ -274,7 +273,6 @@ pub(crate) mod tests {
 
     #[test]
     fn functions_match_the_standard_library() {
-        check(Identity, Identity, |x| x, 0.0, 1.0);
         check(Neg, Neg, |x| -x, 0.0, 1.0);
         check(Exp, Exp, f64::exp, 0.0, 1.0);
         check(Ln, Ln, f64::ln, 3.0, 1.0);

@@ -16,7 +16,7 @@ use crate::kernels::reduce::Running;
 use crate::tensor::layout::show;
 use crate::tensor::tape::{Backward, through};
 use crate::tensor::{Meta, Tensor, View};
-use crate::with_float;
+use crate::{activations, with_float};
 
 /// y = f(x): input x.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,19 +25,6 @@ pub struct Activate(pub Activation);
 /// `grad_x`: inputs g, then x and y as far as [`Activation::needs_input`] and [`Activation::needs_output`] say.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ActivateGrad(pub Activation);
-
-/// Tenths of a nanosecond that an element takes.
-fn cost(f: Activation) -> usize {
-    match f {
-        Activation::Identity
-        | Activation::Relu
-        | Activation::LeakyRelu { .. }
-        | Activation::Hardtanh { .. }
-        | Activation::Relu6 => 2,
-        Activation::Elu { .. } | Activation::Selu | Activation::Silu | Activation::Sigmoid | Activation::Tanh => 10,
-        Activation::GeluErf | Activation::GeluTanh | Activation::Softplus { .. } => 20,
-    }
-}
 
 impl Op for Activate {
     fn name(&self) -> &'static str {
@@ -82,7 +69,7 @@ impl Op for Activate {
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
-        inputs[0].numel() * cost(self.0) / 10
+        inputs[0].numel() * self.0.cost() / 10
     }
 }
 
@@ -132,7 +119,7 @@ impl Op for ActivateGrad {
     }
 
     fn work(&self, inputs: &[Meta], _outputs: &[Meta]) -> usize {
-        inputs[0].numel() * (cost(self.0) + 1) / 10
+        inputs[0].numel() * (self.0.cost() + 1) / 10
     }
 }
 
@@ -185,7 +172,7 @@ impl Op for Prelu {
             let rectify = |channel: usize, range: std::ops::Range<usize>| {
                 // SAFETY: members have different elements.
                 let y = unsafe { outputs[0].part::<T>(range.clone()) };
-                Activation::LeakyRelu { slope: w[channel].to_f64() }.forward(&x[range], y);
+                Activation::LeakyRelu { negative_slope: w[channel].to_f64() }.forward(&x[range], y);
             };
             if w.len() == 1 {
                 rectify(0, run.team.share(x.len()));
@@ -255,62 +242,32 @@ pub fn activate(x: &Tensor, f: Activation) -> Result<Tensor> {
     apply(Activate(f), &[x])
 }
 
-/// max(x, 0).
-pub fn relu(x: &Tensor) -> Result<Tensor> {
-    activate(x, Activation::Relu)
+/// A function for each row of the table of activations that names one.
+macro_rules! functions {
+    ($(
+        $variant:ident $({ $($setting:ident),+ })? $name:literal $(fn $function:ident)?, $cost:literal
+        $(, require $low:ident <= $high:ident)?
+        => $([$condition:expr => $first:ident $first_fields:tt])? $kernel:ident $({ $($field:ident: $value:expr),+ })?;
+    )+) => {
+        $(functions!(@one $variant { $($($setting),+)? } $name ($($function)?) ($($low, $high)?));)+
+    };
+    (@one $variant:ident $settings:tt $name:literal () $range:tt) => {};
+    (@one $variant:ident { $($setting:ident),* } $name:literal ($function:ident) ($($low:ident, $high:ident)?)) => {
+        #[doc = concat!("`", $name, "`, elementwise; [`Activation::", stringify!($variant), "`].")]
+        pub fn $function(x: &Tensor $(, $setting: f64)*) -> Result<Tensor> {
+            $(if $low > $high {
+                let (low, high) = (stringify!($low), stringify!($high));
+                return Err(Error::value(format!("{}: expected {low} <= {high}; got {} and {}", $name, $low, $high)));
+            })?
+            activate(x, Activation::$variant { $($setting),* })
+        }
+    };
 }
-
-/// x where positive, otherwise `slope` · x.
-pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
-    activate(x, Activation::LeakyRelu { slope })
-}
-
-/// x where positive, otherwise `alpha` · (eˣ − 1).
-pub fn elu(x: &Tensor, alpha: f64) -> Result<Tensor> {
-    activate(x, Activation::Elu { alpha })
-}
-
-/// The self-normalizing exponential unit.
-pub fn selu(x: &Tensor) -> Result<Tensor> {
-    activate(x, Activation::Selu)
-}
+activations!(functions);
 
 /// x · Φ(x); with `tanh`, by the formula that approximates Φ.
 pub fn gelu(x: &Tensor, tanh: bool) -> Result<Tensor> {
     activate(x, if tanh { Activation::GeluTanh } else { Activation::GeluErf })
-}
-
-/// x · sigmoid(x).
-pub fn silu(x: &Tensor) -> Result<Tensor> {
-    activate(x, Activation::Silu)
-}
-
-/// 1 / (1 + e⁻ˣ).
-pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    activate(x, Activation::Sigmoid)
-}
-
-/// The hyperbolic tangent.
-pub fn tanh(x: &Tensor) -> Result<Tensor> {
-    activate(x, Activation::Tanh)
-}
-
-/// ln(1 + e^(β·x)) / β; x itself where β·x is above `threshold`.
-pub fn softplus(x: &Tensor, beta: f64, threshold: f64) -> Result<Tensor> {
-    activate(x, Activation::Softplus { beta, threshold })
-}
-
-/// x held to `min..=max`.
-pub fn hardtanh(x: &Tensor, min: f64, max: f64) -> Result<Tensor> {
-    if min > max {
-        return Err(Error::value(format!("hardtanh: expected min_val <= max_val; got {min} and {max}")));
-    }
-    activate(x, Activation::Hardtanh { min, max })
-}
-
-/// x held to 0..=6.
-pub fn relu6(x: &Tensor) -> Result<Tensor> {
-    activate(x, Activation::Relu6)
 }
 
 /// x where positive, otherwise the channel's `weight` · x. `weight` is (1), or (c) for x of shape (n, c, …).
@@ -324,11 +281,10 @@ mod tests {
     use crate::element::DType;
     use crate::ops::gradcheck_nn::{close, gradcheck, message, noise, same_bits_for_any_team, to};
 
-    const ALL: [Activation; 15] = [
-        Activation::Identity,
+    const ALL: &[Activation] = &[
         Activation::Relu,
-        Activation::LeakyRelu { slope: 0.25 },
-        Activation::LeakyRelu { slope: -0.25 },
+        Activation::LeakyRelu { negative_slope: 0.25 },
+        Activation::LeakyRelu { negative_slope: -0.25 },
         Activation::Elu { alpha: 0.5 },
         Activation::Elu { alpha: -0.5 },
         Activation::Selu,
@@ -338,13 +294,13 @@ mod tests {
         Activation::Sigmoid,
         Activation::Tanh,
         Activation::Softplus { beta: 2.0, threshold: 30.0 },
-        Activation::Hardtanh { min: -0.5, max: 0.75 },
+        Activation::Hardtanh { min_val: -0.5, max_val: 0.75 },
         Activation::Relu6,
     ];
 
     #[test]
     fn every_activation_has_its_gradient_and_the_same_bits_for_any_team() {
-        for f in ALL {
+        for &f in ALL {
             let x = noise(&[3, 7], 1);
             gradcheck(std::slice::from_ref(&x), |t| activate(&t[0], f));
             same_bits_for_any_team(&Activate(f), &[x]);

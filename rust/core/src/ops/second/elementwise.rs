@@ -18,9 +18,8 @@ pub(in crate::ops) fn activation(f: Activation, inputs: &[Tensor]) -> Result<Vec
     let kept = inputs.last().unwrap_or(g);
     let below = || le_scalar(kept, 0.0);
     let grad = match f {
-        Activation::Identity => g.clone(),
         Activation::Relu => masked_fill(g, &below()?, 0.0)?,
-        Activation::LeakyRelu { slope } => where_(&gt_scalar(kept, 0.0)?, g, &mul_scalar(g, slope)?)?,
+        Activation::LeakyRelu { negative_slope } => where_(&gt_scalar(kept, 0.0)?, g, &mul_scalar(g, negative_slope)?)?,
         Activation::Elu { alpha } if alpha >= 0.0 => where_(&below()?, &mul(g, &add_scalar(kept, alpha)?)?, g)?,
         Activation::Elu { alpha } => {
             // Held to 0: what the exponential does above would be infinite times 0.
@@ -33,7 +32,7 @@ pub(in crate::ops) fn activation(f: Activation, inputs: &[Tensor]) -> Result<Vec
         }
         Activation::Sigmoid => mul(g, &mul(&rsub_scalar(kept, 1.0)?, kept)?)?,
         Activation::Tanh => mul(g, &rsub_scalar(&square(kept)?, 1.0)?)?,
-        Activation::Hardtanh { min, max } => masked_fill(g, &outside(kept, min, max)?, 0.0)?,
+        Activation::Hardtanh { min_val, max_val } => masked_fill(g, &outside(kept, min_val, max_val)?, 0.0)?,
         Activation::Relu6 => masked_fill(g, &outside(kept, 0.0, 6.0)?, 0.0)?,
         Activation::GeluErf => {
             let cdf = mul_scalar(&add_scalar(&erf(&mul_scalar(kept, FRAC_1_SQRT_2)?)?, 1.0)?, 0.5)?;
