@@ -19,8 +19,7 @@ import numpy as np
 import fastnn as fnn
 from benches import nets
 from benches.compare import table
-from fastnn import augment as A
-from fastnn import nn, optim
+from fastnn import augment as A, nn, optim
 
 THREADS = (1, 2, 3, 7)
 BATCHES_PER_EPOCH = 20

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 
 import fastnn as fnn
-from fastnn import augment as A
-from fastnn import nn, optim
+from fastnn import augment as A, nn, optim
 
 DISTRIBUTION = "fastnn-cpu"
 

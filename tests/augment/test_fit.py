@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import _core, nn, optim
-from fastnn import augment as A
+from fastnn import _core, augment as A, nn, optim
 
 RNG = np.random.default_rng(3)
 N, BATCH = 45, 8  # the last batch has 5 rows

@@ -14,9 +14,7 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn.nn import functional as F
-from tests.reference import conv as convs
-from tests.reference import ops as ref
-from tests.reference import pooling as pools
+from tests.reference import conv as convs, ops as ref, pooling as pools
 
 Array = np.ndarray[Any, Any]
 

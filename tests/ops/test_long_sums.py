@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import fastnn as fnn
 from fastnn import nn, optim
-from fastnn.nn import functional as F
-from fastnn.nn import penalties
+from fastnn.nn import functional as F, penalties
 
 BOUND = 1e-6
 # Around a block of 512, a chunk of 4096, and long: a chain of n additions of 0.1 is off by up to 1.6e-8 · n.

@@ -10,8 +10,7 @@ import pytest
 
 import fastnn as fnn
 from fastnn import nn, optim
-from fastnn.nn import functional as F
-from fastnn.nn import init
+from fastnn.nn import functional as F, init
 
 # Widths and rows that are no multiple of the vectors.
 ROWS, WIDTH, STEPS = 13, 6, 5

@@ -5,46 +5,44 @@ What is done to image i of a batch is a function of the seed, of how much was dr
 are the same for any number of threads, and inside a fit what they are in a loop.
 """
 
-from fastnn.augment.color import ColorJitter, Normalize, PCANoise
-from fastnn.augment.crop import RandomCrop, RandomResizedCrop
-from fastnn.augment.erasing import CutOut, RandomErasing
-from fastnn.augment.geometry import (
-    ElasticTransform,
-    RandomAffine,
-    RandomHorizontalFlip,
-    RandomRotation,
-    RandomShear,
-    RandomShift,
-    RandomVerticalFlip,
-    RandomZoom,
+from fastnn._exports import exported as _exported
+from fastnn.augment.color import (
+    ColorJitter as ColorJitter,
+    Normalize as Normalize,
+    PCANoise as PCANoise,
 )
-from fastnn.augment.mixing import CutMix, MixUp, mixup
-from fastnn.augment.noise import BinomialNoise, GaussianNoise, SaltAndPepper
-from fastnn.augment.transform import Compose, OneOf, Transform
+from fastnn.augment.crop import (
+    RandomCrop as RandomCrop,
+    RandomResizedCrop as RandomResizedCrop,
+)
+from fastnn.augment.erasing import (
+    CutOut as CutOut,
+    RandomErasing as RandomErasing,
+)
+from fastnn.augment.geometry import (
+    ElasticTransform as ElasticTransform,
+    RandomAffine as RandomAffine,
+    RandomHorizontalFlip as RandomHorizontalFlip,
+    RandomRotation as RandomRotation,
+    RandomShear as RandomShear,
+    RandomShift as RandomShift,
+    RandomVerticalFlip as RandomVerticalFlip,
+    RandomZoom as RandomZoom,
+)
+from fastnn.augment.mixing import (
+    CutMix as CutMix,
+    MixUp as MixUp,
+    mixup as mixup,
+)
+from fastnn.augment.noise import (
+    BinomialNoise as BinomialNoise,
+    GaussianNoise as GaussianNoise,
+    SaltAndPepper as SaltAndPepper,
+)
+from fastnn.augment.transform import (
+    Compose as Compose,
+    OneOf as OneOf,
+    Transform as Transform,
+)
 
-__all__ = [
-    "BinomialNoise",
-    "ColorJitter",
-    "Compose",
-    "CutMix",
-    "CutOut",
-    "ElasticTransform",
-    "GaussianNoise",
-    "MixUp",
-    "Normalize",
-    "OneOf",
-    "PCANoise",
-    "RandomAffine",
-    "RandomCrop",
-    "RandomErasing",
-    "RandomHorizontalFlip",
-    "RandomResizedCrop",
-    "RandomRotation",
-    "RandomShear",
-    "RandomShift",
-    "RandomVerticalFlip",
-    "RandomZoom",
-    "SaltAndPepper",
-    "Transform",
-    "mixup",
-]
+__all__ = [*_exported(globals())]

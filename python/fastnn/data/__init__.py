@@ -1,46 +1,33 @@
 """Datasets, samplers and loaders, with the names of ``torch.utils.data``; folders of images."""
 
-from fastnn.data.collate import default_collate, default_convert
-from fastnn.data.dataset import (
-    ChainDataset,
-    ConcatDataset,
-    Dataset,
-    IterableDataset,
-    Subset,
-    TensorDataset,
-    random_split,
+from fastnn._exports import exported as _exported
+from fastnn.data.collate import (
+    default_collate as default_collate,
+    default_convert as default_convert,
 )
-from fastnn.data.generator import Generator
-from fastnn.data.image_folder import ImageFolder
-from fastnn.data.loader import DataLoader, WorkerInfo, get_worker_info
+from fastnn.data.dataset import (
+    ChainDataset as ChainDataset,
+    ConcatDataset as ConcatDataset,
+    Dataset as Dataset,
+    IterableDataset as IterableDataset,
+    Subset as Subset,
+    TensorDataset as TensorDataset,
+    random_split as random_split,
+)
+from fastnn.data.generator import Generator as Generator
+from fastnn.data.image_folder import ImageFolder as ImageFolder
+from fastnn.data.loader import (
+    DataLoader as DataLoader,
+    WorkerInfo as WorkerInfo,
+    get_worker_info as get_worker_info,
+)
 from fastnn.data.sampler import (
-    BatchSampler,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
+    BatchSampler as BatchSampler,
+    RandomSampler as RandomSampler,
+    Sampler as Sampler,
+    SequentialSampler as SequentialSampler,
+    SubsetRandomSampler as SubsetRandomSampler,
+    WeightedRandomSampler as WeightedRandomSampler,
 )
 
-__all__ = [
-    "BatchSampler",
-    "ChainDataset",
-    "ConcatDataset",
-    "DataLoader",
-    "Dataset",
-    "Generator",
-    "ImageFolder",
-    "IterableDataset",
-    "RandomSampler",
-    "Sampler",
-    "SequentialSampler",
-    "Subset",
-    "SubsetRandomSampler",
-    "TensorDataset",
-    "WeightedRandomSampler",
-    "WorkerInfo",
-    "default_collate",
-    "default_convert",
-    "get_worker_info",
-    "random_split",
-]
+__all__ = [*_exported(globals())]

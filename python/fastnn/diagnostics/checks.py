@@ -12,8 +12,7 @@ from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._grad_mode import no_grad
 from fastnn._types import check_at_least
-from fastnn.diagnostics import layers as layer_statistics
-from fastnn.diagnostics import training_checks
+from fastnn.diagnostics import layers as layer_statistics, training_checks
 from fastnn.diagnostics.data_checks import data_checks
 from fastnn.diagnostics.gradient_check import gradient_check
 from fastnn.diagnostics.layer_checks import layer_checks

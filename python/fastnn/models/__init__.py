@@ -11,20 +11,22 @@ model                                     parameters   input
 ========================================  ===========  ==========================================
 """
 
-from fastnn.models.lenet import LeNet5, lenet5
-from fastnn.models.mlp import mlp
-from fastnn.models.resnet import BasicBlock, PadShortcut, ResNet, resnet8, resnet20
-from fastnn.models.vgg import VGG, vgg_small
+from fastnn._exports import exported as _exported
+from fastnn.models.lenet import (
+    LeNet5 as LeNet5,
+    lenet5 as lenet5,
+)
+from fastnn.models.mlp import mlp as mlp
+from fastnn.models.resnet import (
+    BasicBlock as BasicBlock,
+    PadShortcut as PadShortcut,
+    ResNet as ResNet,
+    resnet8 as resnet8,
+    resnet20 as resnet20,
+)
+from fastnn.models.vgg import (
+    VGG as VGG,
+    vgg_small as vgg_small,
+)
 
-__all__ = [
-    "VGG",
-    "BasicBlock",
-    "LeNet5",
-    "PadShortcut",
-    "ResNet",
-    "lenet5",
-    "mlp",
-    "resnet8",
-    "resnet20",
-    "vgg_small",
-]
+__all__ = [*_exported(globals())]

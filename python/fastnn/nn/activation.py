@@ -7,8 +7,7 @@ from typing import Any
 from fastnn import _core
 from fastnn._core import Tensor
 from fastnn._types import TensorLike, check_at_least, check_choice, check_device, check_dtype, check_number, shape_of
-from fastnn.nn import functional as F
-from fastnn.nn import init as _init
+from fastnn.nn import functional as F, init as _init
 from fastnn.nn._shape_error import layer_error
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter

@@ -17,8 +17,7 @@ from fastnn._types import (
     check_number,
     shape_of,
 )
-from fastnn.nn import functional as F
-from fastnn.nn import init
+from fastnn.nn import functional as F, init
 from fastnn.nn._shape_error import layer_error
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter

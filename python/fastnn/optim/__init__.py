@@ -6,54 +6,35 @@ Parameters are leaf tensors, or writable NumPy arrays, whose gradients are then 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastnn.optim.adadelta import Adadelta
-from fastnn.optim.adafactor import Adafactor
-from fastnn.optim.adagrad import Adagrad
-from fastnn.optim.adam import Adam
-from fastnn.optim.adamax import Adamax
-from fastnn.optim.adamw import AdamW
-from fastnn.optim.asgd import ASGD
-from fastnn.optim.layerwise import layerwise_lr
-from fastnn.optim.lbfgs import LBFGS
-from fastnn.optim.lion import Lion
-from fastnn.optim.muon import Muon
-from fastnn.optim.nadam import NAdam
-from fastnn.optim.nesterov import Nesterov
-from fastnn.optim.newton import Newton
-from fastnn.optim.optimizer import Optimizer
-from fastnn.optim.radam import RAdam
-from fastnn.optim.rmsprop import RMSprop
-from fastnn.optim.rprop import Rprop
-from fastnn.optim.sam import SAM
-from fastnn.optim.sgd import SGD
+from fastnn._exports import exported as _exported
+from fastnn.optim.adadelta import Adadelta as Adadelta
+from fastnn.optim.adafactor import Adafactor as Adafactor
+from fastnn.optim.adagrad import Adagrad as Adagrad
+from fastnn.optim.adam import Adam as Adam
+from fastnn.optim.adamax import Adamax as Adamax
+from fastnn.optim.adamw import AdamW as AdamW
+from fastnn.optim.asgd import ASGD as ASGD
+from fastnn.optim.layerwise import layerwise_lr as layerwise_lr
+from fastnn.optim.lbfgs import LBFGS as LBFGS
+from fastnn.optim.lion import Lion as Lion
+from fastnn.optim.muon import Muon as Muon
+from fastnn.optim.nadam import NAdam as NAdam
+from fastnn.optim.nesterov import Nesterov as Nesterov
+from fastnn.optim.newton import Newton as Newton
+from fastnn.optim.optimizer import Optimizer as Optimizer
+from fastnn.optim.radam import RAdam as RAdam
+from fastnn.optim.rmsprop import RMSprop as RMSprop
+from fastnn.optim.rprop import Rprop as Rprop
+from fastnn.optim.sam import SAM as SAM
+from fastnn.optim.sgd import SGD as SGD
 
 if TYPE_CHECKING:
-    from fastnn.optim import lr_scheduler, swa_utils
+    from fastnn.optim import (
+        lr_scheduler as lr_scheduler,
+        swa_utils as swa_utils,
+    )
 
-__all__ = [
-    "ASGD",
-    "LBFGS",
-    "SAM",
-    "SGD",
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Lion",
-    "Muon",
-    "NAdam",
-    "Nesterov",
-    "Newton",
-    "Optimizer",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "layerwise_lr",
-    "lr_scheduler",
-    "swa_utils",
-]
+__all__ = [*_exported(globals(), "lr_scheduler", "swa_utils")]
 
 
 def __getattr__(name: str) -> Any:

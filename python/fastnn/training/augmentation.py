@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from fastnn import _core
 from fastnn.augment.transform import Transform
-from fastnn.data.generator import Generator as RandomNumbers
-from fastnn.data.generator import drawing_from
+from fastnn.data.generator import Generator as RandomNumbers, drawing_from
 
 if TYPE_CHECKING:
     from fastnn.training.data import Batch

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from fastnn._core import Tensor
 from fastnn._types import check_at_least
 from fastnn.nn.module import Module
-from fastnn.training import data, evaluation, given
-from fastnn.training import tta as tta_views
+from fastnn.training import data, evaluation, given, tta as tta_views
 from fastnn.training.batches import IterableData
 from fastnn.training.data import ArrayData, Types
 from fastnn.training.metrics import Metric

@@ -18,8 +18,7 @@ from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.data.generator import draws_alone
 from fastnn.nn.module import Module
 from fastnn.optim.lr_scheduler import LRScheduler
-from fastnn.training import given, nonfinite
-from fastnn.training import metrics as metric_functions
+from fastnn.training import given, metrics as metric_functions, nonfinite
 from fastnn.training.assumptions import check_learns, check_optimizes
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types

@@ -1,6 +1,7 @@
 """Learning without targets: restricted Boltzmann machines, and deep belief nets stacked from them."""
 
-from fastnn.unsupervised.dbn import DBN
-from fastnn.unsupervised.rbm import RBM
+from fastnn._exports import exported as _exported
+from fastnn.unsupervised.dbn import DBN as DBN
+from fastnn.unsupervised.rbm import RBM as RBM
 
-__all__ = ["DBN", "RBM"]
+__all__ = [*_exported(globals())]
