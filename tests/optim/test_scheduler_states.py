@@ -81,6 +81,15 @@ def test_restarts_refuse_lengths_that_never_end(key: str, bad: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:LRScheduler.step")
+@pytest.mark.parametrize(("name", "settings"), [("ExponentialLR", {}), ("StepLR", {"step_size": 1})])
+def test_whole_factors_grow_in_float64(name: str, settings: dict[str, int]) -> None:
+    """Python's integers would grow to billions of digits first."""
+    schedule = getattr(lr_scheduler, name)(optimizer(), gamma=2**15, **settings)
+    with pytest.raises(ValueError, match=f"^{name}: expected settings with rates that float64 can hold at step "):
+        schedule.step(2**32)
+
+
+@pytest.mark.filterwarnings("ignore:LRScheduler.step")
 def test_rates_that_float64_cannot_hold_are_errors_of_the_schedule() -> None:
     schedule = lr_scheduler.CosineAnnealingLR(optimizer(), T_max=2)
     schedule.load_state_dict({**schedule.state_dict(), "T_max": 1e-308})

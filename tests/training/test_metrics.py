@@ -178,3 +178,8 @@ def test_the_loss_says_which_labels_are_ignored():
         assert found["accuracy"](SCORES, labels) == pytest.approx(2 / 3)
         assert found["top_k"](SCORES, labels) == 1
         assert found["top_2"](SCORES, labels) == pytest.approx(2 / 3)
+
+
+def test_a_threshold_that_is_no_number_is_named():
+    with pytest.raises(TypeError, match=r"^binary_accuracy: expected threshold to be a number; got "):
+        metrics.binary_accuracy(np.array([0.5]), np.array([1]), np.array([None, 1]))

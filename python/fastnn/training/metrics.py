@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._types import check_array, check_at_least, check_items
+from fastnn._types import check_array, check_at_least, check_items, check_number
 from fastnn.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from fastnn.training.weighing import known_loss
 
@@ -121,7 +121,12 @@ def binary_accuracy(y_pred: NDArray[Any], y_true: NDArray[Any], threshold: float
     """Return the share of elements on the right side of ``threshold``, which for logits is 0.
 
     A prediction at the threshold says no; one that is NaN is wrong. Targets above 0.5 are yes.
+
+    Raises:
+        ValueError: Shapes do not match.
+        TypeError: ``threshold`` is not a number, or values are of another type.
     """
+    check_number("binary_accuracy", "threshold", threshold)
     y_pred, y_true = _same_shape("binary_accuracy", y_pred, y_true)
     right = (y_pred > threshold) == (y_true > 0.5)
     return _share(right & ~np.isnan(y_pred) & ~np.isnan(y_true))

@@ -45,7 +45,7 @@ class StepLR(LRScheduler):
         return self._times(self.gamma)
 
     def _get_closed_form_lr(self) -> list[float] | None:
-        return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self.base_lrs]
+        return [base * float(self.gamma) ** (self.last_epoch // self.step_size) for base in self.base_lrs]
 
 
 class MultiStepLR(LRScheduler):
@@ -83,11 +83,11 @@ class MultiStepLR(LRScheduler):
     def _rates(self) -> list[float]:
         if self.last_epoch not in self.milestones:
             return self._present()
-        return self._times(self.gamma ** self.milestones[self.last_epoch])
+        return self._times(float(self.gamma) ** self.milestones[self.last_epoch])
 
     def _get_closed_form_lr(self) -> list[float] | None:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
-        return [base * self.gamma**passed for base in self.base_lrs]
+        return [base * float(self.gamma) ** passed for base in self.base_lrs]
 
 
 class ExponentialLR(LRScheduler):
@@ -119,7 +119,7 @@ class ExponentialLR(LRScheduler):
         return self._present() if self._is_initial else self._times(self.gamma)
 
     def _get_closed_form_lr(self) -> list[float] | None:
-        return [base * self.gamma**self.last_epoch for base in self.base_lrs]
+        return [base * float(self.gamma) ** self.last_epoch for base in self.base_lrs]
 
 
 class PowerOfTenLR(ExponentialLR):
