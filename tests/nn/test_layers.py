@@ -56,6 +56,8 @@ CASES = [
     (lambda n: n.SELU(), "SELU()"),
     (lambda n: n.GELU("tanh"), "GELU(approximate='tanh')"),
     (lambda n: n.SiLU(), "SiLU()"),
+    (lambda n: n.Mish(), "Mish()"),
+    (lambda n: n.Mish(inplace=True), "Mish(inplace=True)"),
     (lambda n: n.Sigmoid(), "Sigmoid()"),
     (lambda n: n.Tanh(), "Tanh()"),
     (lambda n: n.Softplus(2.0), "Softplus(beta=2.0, threshold=20.0)"),

@@ -14,6 +14,7 @@ from fastnn.nn.activation import (
     Hardtanh as Hardtanh,
     LeakyReLU as LeakyReLU,
     LogSoftmax as LogSoftmax,
+    Mish as Mish,
     PReLU as PReLU,
     ReLU as ReLU,
     ReLU6 as ReLU6,

@@ -64,6 +64,20 @@ class SiLU(_Inplace):
         return _core.silu(input)
 
 
+class Mish(_Inplace):
+    """Return ``x * tanh(log(1 + exp(x)))``, for an input of any shape.
+
+    Args:
+        inplace: Accepted for PyTorch's sake. The input is not changed.
+
+    Source:
+        Misra 2020, https://arxiv.org/abs/1908.08681.
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return _core.mish(input)
+
+
 class Sigmoid(Module):
     """Return ``1 / (1 + exp(-x))``, for an input of any shape."""
 

@@ -12,6 +12,7 @@ from fastnn.nn.functional.activation import (
     hardtanh as hardtanh,
     leaky_relu as leaky_relu,
     log_softmax as log_softmax,
+    mish as mish,
     prelu as prelu,
     relu as relu,
     relu6 as relu6,

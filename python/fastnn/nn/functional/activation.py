@@ -76,6 +76,15 @@ def silu(input: TensorLike, inplace: bool = False) -> Tensor:  # noqa: ARG001
     return _core.silu(input)
 
 
+def mish(input: TensorLike, inplace: bool = False) -> Tensor:  # noqa: ARG001
+    """Return ``x * tanh(log(1 + exp(x)))``.
+
+    Source:
+        Misra 2020, https://arxiv.org/abs/1908.08681.
+    """
+    return _core.mish(input)
+
+
 def sigmoid(input: TensorLike) -> Tensor:
     """Return ``1 / (1 + exp(-x))``."""
     return _core.sigmoid(input)

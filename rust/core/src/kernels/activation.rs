@@ -100,6 +100,16 @@ unary!(
         s * x.mul_add(T::ONE - s, T::ONE)
     }
 );
+unary!(
+    /// x · tanh(ln(1 + eˣ)).
+    Mish,
+    input,
+    |self, x| x * x.exp().ln_1p().tanh(),
+    |x, _y| {
+        let t = x.exp().ln_1p().tanh();
+        (x * x.sigmoid()).mul_add(T::ONE - t * t, t)
+    }
+);
 unary!(/** 1 / (1 + e⁻ˣ). */ Sigmoid, output, |self, x| x.sigmoid(), |_x, y| (T::ONE - y) * y);
 unary!(/** tanh x. */ Tanh, output, |self, x| x.tanh(), |_x, y| T::ONE - y * y);
 unary!(
@@ -161,6 +171,7 @@ macro_rules! activations {
             GeluErf "gelu", 20 => GeluErf;
             GeluTanh "gelu", 20 => GeluTanh;
             Silu "silu" fn silu, 10 => Silu;
+            Mish "mish" fn mish, 30 => Mish;
             Sigmoid "sigmoid" fn sigmoid, 10 => Sigmoid;
             Tanh "tanh" fn tanh, 10 => Tanh;
             Softplus { beta, threshold } "softplus" fn softplus, 20 => Softplus { beta: beta, threshold: threshold };
@@ -299,6 +310,7 @@ mod tests {
             |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh());
         check(GeluTanh, GeluTanh, gelu_tanh, 0.0, 2.0);
         check(Silu, Silu, |x| x * sigmoid(x), 0.0, 2.0);
+        check(Mish, Mish, |x| x * x.exp().ln_1p().tanh(), 0.0, 2.0);
         check(Sigmoid, Sigmoid, sigmoid, 0.0, 3.0);
         check(Tanh, Tanh, f64::tanh, 0.0, 2.0);
         // A threshold low enough to be crossed, where the function jumps.

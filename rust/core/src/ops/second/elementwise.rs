@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 use super::along;
 use crate::error::Result;
 use crate::kernels::activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI};
-use crate::ops::activation::{sigmoid, tanh};
+use crate::ops::activation::{sigmoid, softplus, tanh};
 use crate::ops::{
     add, add_scalar, clamp, erf, exp, ge_scalar, gt_scalar, le_scalar, logical_or, masked_fill, mul, mul_scalar,
     rsub_scalar, square, sum_to, where_,
@@ -52,6 +52,11 @@ pub(in crate::ops) fn activation(f: Activation, inputs: &[Tensor]) -> Result<Vec
         Activation::Silu => {
             let s = sigmoid(kept)?;
             mul(g, &mul(&s, &add_scalar(&mul(kept, &rsub_scalar(&s, 1.0)?)?, 1.0)?)?)?
+        }
+        Activation::Mish => {
+            let t = tanh(&softplus(kept, 1.0, 40.0)?)?;
+            let right = mul(&mul(kept, &sigmoid(kept)?)?, &rsub_scalar(&square(&t)?, 1.0)?)?;
+            mul(g, &add(&t, &right)?)?
         }
         Activation::Softplus { beta, threshold } => {
             let scaled = mul_scalar(kept, beta)?;
