@@ -56,6 +56,7 @@ CASES = [
     (lambda n: n.SELU(), "SELU()"),
     (lambda n: n.GELU("tanh"), "GELU(approximate='tanh')"),
     (lambda n: n.SiLU(), "SiLU()"),
+    (lambda n: n.Hardswish(), "Hardswish()"),
     (lambda n: n.Mish(), "Mish()"),
     (lambda n: n.Mish(inplace=True), "Mish(inplace=True)"),
     (lambda n: n.Sigmoid(), "Sigmoid()"),

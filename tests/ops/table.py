@@ -127,6 +127,7 @@ ELEMENTWISE = [
     _elementwise("gelu", F.gelu, ref.gelu_erf),
     _elementwise("gelu tanh", lambda x: F.gelu(x, approximate="tanh"), ref.gelu_tanh),
     _elementwise("silu", F.silu, ref.silu),
+    _elementwise("hardswish", F.hardswish, lambda x: x * np.clip(x + 3, 0, 6) / 6, kinks=(-3.0, 3.0)),
     _elementwise("mish", F.mish, lambda x: x * np.tanh(np.log1p(np.exp(x)))),
     _elementwise("sigmoid", F.sigmoid, ref.sigmoid),
     _elementwise("tanh", F.tanh, np.tanh),

@@ -11,6 +11,7 @@ from fastnn.nn.activation import (
     ELU as ELU,
     GELU as GELU,
     SELU as SELU,
+    Hardswish as Hardswish,
     Hardtanh as Hardtanh,
     LeakyReLU as LeakyReLU,
     LogSoftmax as LogSoftmax,

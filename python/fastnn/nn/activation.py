@@ -78,6 +78,20 @@ class Mish(_Inplace):
         return _core.mish(input)
 
 
+class Hardswish(_Inplace):
+    """Return ``x * min(max(x + 3, 0), 6) / 6``, for an input of any shape.
+
+    Args:
+        inplace: Accepted for PyTorch's sake. The input is not changed.
+
+    Source:
+        Howard et al. 2019, https://arxiv.org/abs/1905.02244, section 5.2.
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return _core.hardswish(input)
+
+
 class Sigmoid(Module):
     """Return ``1 / (1 + exp(-x))``, for an input of any shape."""
 

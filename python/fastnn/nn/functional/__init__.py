@@ -9,6 +9,7 @@ from fastnn.nn.functional.activation import (
     elu as elu,
     gelu as gelu,
     glu as glu,
+    hardswish as hardswish,
     hardtanh as hardtanh,
     leaky_relu as leaky_relu,
     log_softmax as log_softmax,

@@ -85,6 +85,15 @@ def mish(input: TensorLike, inplace: bool = False) -> Tensor:  # noqa: ARG001
     return _core.mish(input)
 
 
+def hardswish(input: TensorLike, inplace: bool = False) -> Tensor:  # noqa: ARG001
+    """Return ``x * min(max(x + 3, 0), 6) / 6``. Its derivative is 0 at -3 and 1 at 3.
+
+    Source:
+        Howard et al. 2019, https://arxiv.org/abs/1905.02244, section 5.2.
+    """
+    return _core.hardswish(input)
+
+
 def sigmoid(input: TensorLike) -> Tensor:
     """Return ``1 / (1 + exp(-x))``."""
     return _core.sigmoid(input)

@@ -110,6 +110,20 @@ unary!(
         (x * x.sigmoid()).mul_add(T::ONE - t * t, t)
     }
 );
+unary!(
+    /// x · min(max(x + 3, 0), 6) / 6, with derivative 0 at −3 and 1 at 3.
+    Hardswish,
+    input,
+    |self, x| x * clamp(x + c(3.0), T::ZERO, c(6.0)) / c(6.0),
+    |x, _y| {
+        let inside = if x < c(3.0) { x / c(3.0) + c(0.5) } else { T::ONE };
+        if x <= c(-3.0) { T::ZERO } else { inside }
+    },
+    |grad_y, x, _y| {
+        let inside = if x < c(3.0) { grad_y * (x / c(3.0) + c(0.5)) } else { grad_y };
+        if x <= c(-3.0) { T::ZERO } else { inside }
+    }
+);
 unary!(/** 1 / (1 + e⁻ˣ). */ Sigmoid, output, |self, x| x.sigmoid(), |_x, y| (T::ONE - y) * y);
 unary!(/** tanh x. */ Tanh, output, |self, x| x.tanh(), |_x, y| T::ONE - y * y);
 unary!(
@@ -172,6 +186,7 @@ macro_rules! activations {
             GeluTanh "gelu", 20 => GeluTanh;
             Silu "silu" fn silu, 10 => Silu;
             Mish "mish" fn mish, 30 => Mish;
+            Hardswish "hardswish" fn hardswish, 3 => Hardswish;
             Sigmoid "sigmoid" fn sigmoid, 10 => Sigmoid;
             Tanh "tanh" fn tanh, 10 => Tanh;
             Softplus { beta, threshold } "softplus" fn softplus, 20 => Softplus { beta: beta, threshold: threshold };
@@ -310,6 +325,7 @@ mod tests {
             |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh());
         check(GeluTanh, GeluTanh, gelu_tanh, 0.0, 2.0);
         check(Silu, Silu, |x| x * sigmoid(x), 0.0, 2.0);
+        check(Hardswish, Hardswish, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0, 0.0, 2.0);
         check(Mish, Mish, |x| x * x.exp().ln_1p().tanh(), 0.0, 2.0);
         check(Sigmoid, Sigmoid, sigmoid, 0.0, 3.0);
         check(Tanh, Tanh, f64::tanh, 0.0, 2.0);

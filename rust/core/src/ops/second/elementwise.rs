@@ -58,6 +58,11 @@ pub(in crate::ops) fn activation(f: Activation, inputs: &[Tensor]) -> Result<Vec
             let right = mul(&mul(kept, &sigmoid(kept)?)?, &rsub_scalar(&square(&t)?, 1.0)?)?;
             mul(g, &add(&t, &right)?)?
         }
+        Activation::Hardswish => {
+            let inside = mul(g, &add_scalar(&mul_scalar(kept, 1.0 / 3.0)?, 0.5)?)?;
+            let above = where_(&ge_scalar(kept, 3.0)?, g, &inside)?;
+            masked_fill(&above, &le_scalar(kept, -3.0)?, 0.0)?
+        }
         Activation::Softplus { beta, threshold } => {
             let scaled = mul_scalar(kept, beta)?;
             where_(&gt_scalar(&scaled, threshold)?, g, &mul(g, &sigmoid(&scaled)?)?)?
