@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
-use crate::kernels::math;
+use crate::math;
 use crate::simd::fused;
 
 /// Virtual lanes of every reduction: 1 AVX-512, 2 AVX2 or 4 NEON registers of f32. Fixed, so that sums have the same

@@ -1,18 +1,17 @@
 //! The engine of fastnn: tensors, tape, kernels, optimizers and the planned step. It knows no Python.
 //!
-//! | module | what it holds | what it may see |
-//! |---|---|---|
-//! | [`mod@simd`] | the instruction-set level, chosen once at run time | – |
-//! | [`mod@reserve`] | memory that may not be there, and the error that this becomes | – |
-//! | [`threads`] | the team that walks a parallel region together | – |
-//! | [`rng`] | randomness by position (Philox) | – |
-//! | [`kernels`] | loops over slices; no shapes, no graph, no allocation | `simd`, `element` |
-//! | [`tensor`] | buffers, views, the tape | `element` |
-//! | [`ops`] | one file an op: shape rule, forward, backward | `kernels`, `tensor`, `threads` |
-//! | [`plan`] | a traced step: fused, placed in one arena, run in one call | all above |
-//! | [`data`] | augmentation: what changes at random before a step | `kernels`, `threads` |
-//! | [`interrupt`] | how the host ends long work | – |
-//! | [`rbm`] | restricted Boltzmann machines: chunks of batches, and Gibbs sampling, in one call | `kernels`, `tensor`, `threads` |
+//! A module uses those above it in this table, and those of its own line; `tests/test_architecture.py` checks it.
+//!
+//! | modules | what they hold |
+//! |---|---|
+//! | [`mod@simd`], [`error`] | the instruction set, chosen once at run time; the errors |
+//! | [`math`], [`mod@reserve`], [`interrupt`], [`threads`] | elementary functions; memory that may not be there; how the host ends long work; the team that walks a parallel region together |
+//! | [`element`] | the types of elements |
+//! | [`rng`] | randomness by position (Philox) |
+//! | [`kernels`] | loops over slices; no shapes, no graph, no allocation |
+//! | [`tensor`], [`ops`] | buffers, views, the tape and the trace; one file an op: shape rule, forward, backward. One line, since the tape records ops, and backwards are written with ops |
+//! | [`optim`], [`data`], [`rbm`] | one update rule a file; augmentation: what changes at random before a step; restricted Boltzmann machines |
+//! | [`plan`] | a traced step: fused, placed in one arena, run in one call |
 //!
 //! Conventions. Matrices are row-major. A reduction runs over [`element::LANES`] virtual lanes and a tree fixed by the
 //! shape, so that a result has the same bits for every instruction set and any number of threads; blocks of a long axis are added in
@@ -27,6 +26,7 @@ pub mod element;
 pub mod error;
 pub mod interrupt;
 pub mod kernels;
+pub mod math;
 pub mod ops;
 pub mod optim;
 pub mod plan;

@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::sync::Arc;
 
 use fastnn_core::ops::Scalar;
-use fastnn_core::plan::trace;
+use fastnn_core::tensor::trace;
 use fastnn_core::tensor::{Keeper, Layout, Storage, room};
 use fastnn_core::{DType, Tensor as Core, ops};
 use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastnn_core::ops::{self, Scalar, random};
-use fastnn_core::plan::trace;
 use fastnn_core::tensor::room;
+use fastnn_core::tensor::trace;
 use fastnn_core::{DType, Result, Tensor as Core};
 use numpy::PyUntypedArray;
 use pyo3::intern;

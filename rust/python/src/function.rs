@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use fastnn_core::ops::{self, Grads, Op, Outputs, Run};
-use fastnn_core::plan::trace;
 use fastnn_core::tensor::layout::show;
 use fastnn_core::tensor::tape::{self, Backward, Node};
+use fastnn_core::tensor::trace;
 use fastnn_core::tensor::{Meta, View};
 use fastnn_core::{Error, Tensor as Core};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};

@@ -1,7 +1,7 @@
 //! A step of all groups of an optimizer: everything is checked, then everything is changed.
 
 use fastnn_core::optim::Rule;
-use fastnn_core::plan::trace;
+use fastnn_core::tensor::trace;
 use fastnn_core::tensor::{layout::show, tape};
 use fastnn_core::{Result, Tensor as Core, ops};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};

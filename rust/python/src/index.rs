@@ -1,7 +1,7 @@
 //! `x[...]` and `x[...] = y`, and the methods that select.
 
 use fastnn_core::ops::{self, Index};
-use fastnn_core::plan::trace;
+use fastnn_core::tensor::trace;
 use fastnn_core::{DType, Tensor as Core};
 use pyo3::exceptions::{PyIndexError, PyOverflowError};
 use pyo3::prelude::*;

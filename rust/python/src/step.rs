@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use fastnn_core::optim::{Progress, Rule, noise::TILE};
-use fastnn_core::plan::{Fingerprint, Parameter, Plan, batch_of, trace};
+use fastnn_core::plan::{Fingerprint, Parameter, Plan, batch_of};
+use fastnn_core::tensor::trace;
 use fastnn_core::{Result, Tensor as Core, ops, reserve, threads};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyRuntimeError;

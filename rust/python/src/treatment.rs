@@ -6,8 +6,8 @@ use fastnn_core::kernels::penalty::Penalty;
 use fastnn_core::ops::penalty::rows;
 use fastnn_core::optim::noise::TILE;
 use fastnn_core::optim::treatment::{self, Around, Noise, Treatment};
-use fastnn_core::plan::trace;
 use fastnn_core::tensor::tape;
+use fastnn_core::tensor::trace;
 use fastnn_core::{DType, Float, Result, Tensor as Core, ops, reserve, with_float};
 use pyo3::prelude::*;
 

@@ -1,6 +1,6 @@
 //! The values of a tensor in Python: numbers, lists, arrays, text. A trace is told of all that is read.
 
-use fastnn_core::plan::trace;
+use fastnn_core::tensor::trace;
 use fastnn_core::{DType, Tensor as Core, with_element};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;

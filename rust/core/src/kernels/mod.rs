@@ -12,7 +12,6 @@ pub mod gibbs;
 pub mod image;
 pub mod integer;
 pub mod loss;
-pub mod math;
 pub mod matmul;
 pub mod max_pool;
 pub mod norm;

@@ -99,7 +99,7 @@ pub fn one_hot(labels: &Tensor, classes: Option<usize>) -> Result<Tensor> {
     if labels.dtype() != DType::I64 {
         return Err(Error::dtype(format!("one_hot: expected labels of dtype int64; got {}", labels.dtype())));
     }
-    crate::plan::trace::read("one_hot()");
+    crate::tensor::trace::read("one_hot()");
     let flat = contiguous(labels)?;
     let view = flat.view();
     let all = view.slice::<i64>();

@@ -30,8 +30,8 @@ use crate::element::{DType, Element, Float};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Map, Number, To, Zip};
 use crate::kernels::unary::{Clamp, Unary};
-use crate::plan::trace;
 use crate::tensor::layout::show;
+use crate::tensor::trace;
 use crate::tensor::{Meta, Tensor, View, overlap, rebase, tape};
 use crate::{with_element, with_float};
 

@@ -30,9 +30,9 @@ use super::{Op, Outputs, Run, alias, apply, cast, permute, unsqueeze};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::kernels::position::{read, within};
-use crate::plan::trace;
 use crate::reserve;
 use crate::tensor::layout::{broadcast, dim_index, show};
+use crate::tensor::trace;
 use crate::tensor::{Dims, Meta, Tensor, View};
 
 /// A dimension of a tensor that has some.

@@ -51,12 +51,12 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::element::DType;
 use crate::error::{Error, Result};
-use crate::plan::trace;
 use crate::reserve;
 use crate::rng::Draw;
 use crate::simd::Flush;
 use crate::tensor::overlap::Pieces;
 use crate::tensor::tape::{self, Backward, Node};
+use crate::tensor::trace;
 use crate::tensor::{Layout, Meta, Tensor, View, room};
 use crate::threads::{self, Team};
 

@@ -411,7 +411,7 @@ pub fn item(x: &Tensor) -> Result<Scalar> {
     if x.numel() != 1 {
         return Err(Error::value(format!("item: expected a tensor of one element; got {}", show(x.shape()))));
     }
-    crate::plan::trace::read("item()");
+    crate::tensor::trace::read("item()");
     let view = x.view();
     // SAFETY: the tensor's one element.
     Ok(unsafe {

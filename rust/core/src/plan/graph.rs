@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::repeat::Renewed;
-use super::trace::Trace;
 use crate::error::{Error, Result};
 use crate::ops::Op;
+use crate::tensor::trace::Trace;
 use crate::tensor::{Layout, Meta, Tensor};
 
 /// Index of a value in [`Graph::values`].
@@ -163,7 +163,7 @@ impl Builder<'_> {
         id
     }
 
-    fn step(&mut self, step: &super::trace::Step) -> Result<()> {
+    fn step(&mut self, step: &crate::tensor::trace::Step) -> Result<()> {
         let inputs: Vec<ValueId> = step.inputs.iter().map(|t| self.value(t)).collect();
         let values = &self.graph.values;
         let is_outside = |i: usize| matches!(values[inputs[i]].source, Source::Outside(_));

@@ -1,7 +1,7 @@
 //! The planned step: one eager step is traced, fused, placed in one arena, and from then on run in one call.
 //!
 //! ```text
-//! trace    what ran, op by op, forward and backward            trace.rs
+//! trace    what ran, op by op, forward and backward            tensor/trace.rs
 //!   ↓      values instead of tensors, unneeded ops dropped      graph.rs, rewrite.rs
 //! graph
 //!   ↓      dense layers become rows of features                 fuse.rs, fuse/patterns.rs
@@ -25,12 +25,12 @@ mod room;
 mod rows;
 mod run;
 mod statistics;
-pub mod trace;
 mod update;
 mod written;
 
 use std::sync::Arc;
 
+use crate::tensor::trace::Trace;
 pub use batches::batch_of;
 use batches::{Batches, Pointers, Rows};
 use fuse::Trained;
@@ -41,7 +41,6 @@ pub use repeat::Fingerprint;
 pub use room::SharedRoom;
 use smallvec::SmallVec;
 use statistics::Statistics;
-use trace::Trace;
 use written::Written;
 
 use crate::data::augment::Pipeline;

@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::trace::{Step, Trace};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::ops::{Op, random};
 use crate::rng::Draw;
+use crate::tensor::trace::{Step, Trace};
 use crate::tensor::{Layout, Storage, Tensor, for_each_offset};
 
 /// A value that no op of the step made. The memory is kept, so that nothing else can take its address.

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::{Draw, high53};
 use crate::element::{DType, Float};
-use crate::kernels::math::f32::{ln_normal, sin_cos_eighth};
+use crate::math::f32::{ln_normal, sin_cos_eighth};
 use crate::simd;
 
 /// Blocks taken together in f32: more than a vector, so that loops over them stay loops and are vectorized as such.

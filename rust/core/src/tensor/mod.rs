@@ -7,6 +7,7 @@ pub mod overlap;
 pub mod room;
 mod storage;
 pub mod tape;
+pub mod trace;
 pub mod view;
 
 use std::fmt;
@@ -146,7 +147,7 @@ impl Tensor {
     #[must_use]
     pub fn detach(&self) -> Self {
         let detached = self.alias(self.0.layout.clone());
-        crate::plan::trace::same(&detached, self);
+        trace::same(&detached, self);
         detached
     }
 

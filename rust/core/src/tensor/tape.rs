@@ -433,7 +433,7 @@ pub fn backward(root: &Tensor, grad: Option<&Tensor>, keep: impl Into<Keep>) -> 
         let total = match sum {
             Some(sum) => ops::add(&sum, &grad)?,
             // A gradient that another holds too must not be shared: clipping one would change the other.
-            None if grad.is_unshared() || crate::plan::trace::is_tracing() => grad,
+            None if grad.is_unshared() || crate::tensor::trace::is_tracing() => grad,
             None => ops::copy(&grad)?,
         };
         totals.insert(leaf.id(), (leaf.clone(), total));

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use fastnn_core::ops::cross_entropy::{Reduction, cross_entropy};
 use fastnn_core::optim::{Adam, Progress, Rule};
-use fastnn_core::plan::{Parameter, Plan, trace};
+use fastnn_core::plan::{Parameter, Plan};
 use fastnn_core::tensor::tape;
+use fastnn_core::tensor::trace;
 use fastnn_core::{Float, Result, Tensor, ops};
 
 /// A dense net: widths, batch, and what stands between layers.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ops;
-use crate::plan::trace;
+use crate::tensor::trace;
 
 /// The fingerprint of `step(x)`, and whether its draws can be repeated.
 fn traced(x: &Tensor, step: impl Fn(&Tensor) -> Tensor) -> (Fingerprint, Option<String>) {
