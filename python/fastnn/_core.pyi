@@ -334,7 +334,7 @@ class Planner:
     def clear(self, /) -> None: ...
     def describe(self, /) -> str: ...
     def finish(
-        self, loss: Tensor, slots: Sequence[Slots], settings: Sequence[dict[str, Any]], treatment: Treatment, /
+        self, loss: Tensor, slots: Sequence[Slots], settings: Sequence[dict[str, Any]], update_options: UpdateOptions, /
     ) -> str | None: ...
     def run_batches(
         self,
@@ -392,7 +392,7 @@ class Slots:
     def validate(self, /, group: dict[str, Any]) -> None: ...
 
 @final
-class Treatment:
+class UpdateOptions:
     def __new__(
         cls,
         clip_value: builtins.float | None,

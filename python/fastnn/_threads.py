@@ -37,6 +37,12 @@ class num_threads(ContextDecorator):  # noqa: N801  (as `no_grad`)
     Raises:
         ValueError: ``n`` not in [1, 1024].
         TypeError: ``n`` is no int.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> with fnn.num_threads(1):
+        ...     print(fnn.get_num_threads())
+        1
     """
 
     def __init__(self, n: int) -> None:

@@ -45,6 +45,15 @@ def grad(
     Raises:
         RuntimeError: An input without influence, or that does not require grad; or an op without a derivative.
         ValueError: ``allow_unused=False`` together with ``materialize_grads=True``.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> x = fnn.tensor([1.0, 2.0], requires_grad=True)
+        >>> (slope,) = fnn.autograd.grad((x**3).sum(), x, create_graph=True)
+        >>> slope.detach()
+        tensor([ 3., 12.])
+        >>> fnn.autograd.grad(slope.sum(), x)
+        (tensor([ 6., 12.]),)
     """
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: expected allow_unused=True or None with materialize_grads=True; got False")

@@ -254,6 +254,14 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
     Raises:
         ValueError: Lengths are negative, or do not add up.
         TypeError: ``generator`` is none.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> parts = fnn.data.random_split(range(10), [0.5, 0.3, 0.2])
+        >>> [len(part) for part in parts]
+        [5, 3, 2]
+        >>> sorted(i for part in parts for i in part)
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     where = "random_split"
     check_generator(where, generator)

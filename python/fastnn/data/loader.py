@@ -87,6 +87,15 @@ class DataLoader(Generic[T_co]):
 
     Source:
         ``torch.utils.data.DataLoader``, whose workers are processes, each with a copy of the dataset.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> data = fnn.data.TensorDataset(fnn.arange(5.0), fnn.arange(5))
+        >>> for x, label in fnn.data.DataLoader(data, batch_size=2):
+        ...     print(x, label)
+        tensor([0., 1.]) tensor([0, 1])
+        tensor([2., 3.]) tensor([2, 3])
+        tensor([4.]) tensor([4])
     """
 
     def __init__(

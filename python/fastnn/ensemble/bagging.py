@@ -16,7 +16,7 @@ from fastnn.ensemble.base import MakeModel, MakeOptimizer
 from fastnn.ensemble.deep import DeepEnsemble
 from fastnn.training import History, Trainer, data
 from fastnn.training.data import Types
-from fastnn.training.given import count_classes
+from fastnn.training.data_sources import count_classes
 from fastnn.training.metrics import MetricLike
 from fastnn.training.weights import sample_weights
 

@@ -43,6 +43,12 @@ def mlp(
     Source:
         Rumelhart, Hinton & Williams 1986, https://doi.org/10.1038/323533a0. ``torchvision.ops.MLP`` also drops
         elements of the output.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> model = fnn.models.mlp(4, (16, 8), 3)
+        >>> sum(p.numel() for p in model.parameters())
+        243
     """
     check_at_least("mlp", "in_features", in_features, 1)
     check_at_least("mlp", "num_classes", num_classes, 1)

@@ -233,6 +233,11 @@ class Softplus(Module):
 
     Raises:
         ValueError: ``beta`` is out of range.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> fnn.nn.Softplus()(fnn.tensor([-1.0, 0.0, 30.0]))
+        tensor([ 0.3133,  0.6931, 30.0000])
     """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:

@@ -97,6 +97,18 @@ class Sequential(_Numbered):
 
     Raises:
         TypeError: An argument is not a module. In a call: a module was set to ``None``.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> model = fnn.nn.Sequential(fnn.nn.Linear(3, 4), fnn.nn.ReLU(), fnn.nn.Linear(4, 1))
+        >>> model
+        Sequential(
+          (0): Linear(in_features=3, out_features=4, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=4, out_features=1, bias=True)
+        )
+        >>> model[:2](fnn.zeros(2, 3)).shape
+        (2, 4)
     """
 
     def __init__(self, *args: Module | OrderedDict[str, Module]) -> None:

@@ -58,6 +58,14 @@ class Linear(Module):
 
     Source:
         Its start is ``kaiming_uniform_`` with ``a=√5``, as in PyTorch; Keras starts from ``xavier_uniform_`` and zero.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> layer = fnn.nn.Linear(3, 2)
+        >>> layer(fnn.zeros(5, 3)).shape
+        (5, 2)
+        >>> [(name, tuple(p.shape)) for name, p in layer.named_parameters()]
+        [('weight', (2, 3)), ('bias', (2,))]
     """
 
     in_features: int

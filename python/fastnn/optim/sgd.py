@@ -33,6 +33,14 @@ class SGD(Optimizer):
     Source:
         Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html. As in PyTorch, ``lr`` multiplies the
         velocity; in the paper, and in Keras, it enters it.
+
+    Example:
+        >>> import numpy as np
+        >>> from fastnn import optim
+        >>> w = np.ones(2)
+        >>> optim.SGD([w], lr=0.5).step(grads=[np.array([1.0, -2.0])])
+        >>> w
+        array([0.5, 2. ])
     """
 
     _rule = "SGD"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastnn._core import Tensor
 from fastnn._types import check_at_least
 from fastnn.nn.module import Module
-from fastnn.training import data, evaluation, given, tta as tta_views
+from fastnn.training import data, data_sources, evaluation, tta as tta_views
 from fastnn.training.batches import IterableData
 from fastnn.training.data import ArrayData, Types
 from fastnn.training.metrics import Metric
@@ -88,7 +88,7 @@ class Evaluator:
             batch_size = data.check_batch_size(where, batch_size)
         check_at_least(where, "prefetch", prefetch, 0)
         views = tta_views.resolve(where, tta)
-        source = given.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
+        source = data_sources.arrays_or_batches(where, x, y, Types.of(self.model, self.loss), prefetch=prefetch)
         if batch_size is not None and isinstance(source, IterableData):
             raise ValueError(f"{where}: expected arrays with batch_size; got {type(x).__name__}")
         return self._measure(source, batch_size or rows_at_once(source), views)

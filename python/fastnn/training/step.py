@@ -19,7 +19,7 @@ from fastnn.optim import Newton, Optimizer
 from fastnn.optim.lr_scheduler import LRScheduler
 from fastnn.optim.lr_scheduler._ahead import Ahead
 from fastnn.training.assumptions import check_optimizes, obstacle, state_of
-from fastnn.training.treatment import MaxNorm, Penalty, Treatment
+from fastnn.training.update_options import MaxNorm, Penalty, UpdateOptions
 from fastnn.training.watch import Watch
 from fastnn.training.weighing import adds_up, mean_of_labels
 
@@ -82,6 +82,17 @@ class TrainStep:
         https://arxiv.org/abs/1207.0580, with the formula of ``torch.renorm``; Keras' ``MaxNorm`` takes columns, since
         its weights are transposed. Averages: Polyak & Juditsky 1992, https://doi.org/10.1137/0330046, as PyTorch's
         ``AveragedModel`` with ``get_ema_multi_avg_fn``; Keras' begin with the parameter before the first update.
+
+    Example:
+        >>> import numpy as np
+        >>> import fastnn as fnn
+        >>> model = fnn.nn.Linear(3, 1)
+        >>> step = fnn.TrainStep(model, fnn.nn.MSELoss(), fnn.optim.SGD(model.parameters(), lr=0.1))
+        >>> x = np.eye(3, dtype=np.float32)
+        >>> y = np.array([[1.0], [2.0], [3.0]], np.float32)
+        >>> losses = [step(x, y) for _ in range(100)]
+        >>> losses[-1] < 0.01 * losses[0], step.reason
+        (True, None)
     """
 
     def __init__(
@@ -115,7 +126,7 @@ class TrainStep:
         self.loss = loss
         self.optimizer = optimizer
         self.accumulate = accumulate
-        self._treatment = Treatment(
+        self._update_options = UpdateOptions(
             model,
             optimizer,
             penalty=penalty,
@@ -221,8 +232,8 @@ class TrainStep:
             ValueError: ``ema`` is out of range.
             TypeError: ``ema`` is not a number.
         """
-        before = self._treatment.ema
-        self._treatment = self._treatment.with_ema(ema)
+        before = self._update_options.ema
+        self._update_options = self._update_options.with_ema(ema)
         # Plans hold the averages.
         self._version, self._state = -1, None
         return before
@@ -230,7 +241,7 @@ class TrainStep:
     @property
     def penalty(self) -> Any:
         """The penalty that is added to the loss; ``None`` if there is none."""
-        return self._treatment.penalty
+        return self._update_options.penalty
 
     @property
     def part(self) -> Module:
@@ -258,7 +269,7 @@ class TrainStep:
         Raises:
             ValueError: There is no ``ema``.
         """
-        return self._treatment.averages()
+        return self._update_options.averages()
 
     def averaged_state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the model's state with the averages in the parameters' place, for a second model to load.
@@ -276,7 +287,7 @@ class TrainStep:
 
         Model and optimizer have states of their own. The tensors change with every step.
         """
-        return self._treatment.state_dict()
+        return self._update_options.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned: the same noise, the same averages.
@@ -284,7 +295,7 @@ class TrainStep:
         Raises:
             ValueError: Other keys, other parameters' names, or an average of the wrong shape. Nothing is loaded then.
         """
-        self._treatment.load_state_dict(state_dict)
+        self._update_options.load_state_dict(state_dict)
 
     def _updated(self, losses: list[float]) -> int:
         """Return how many steps with these losses have changed something: all, or all but the last."""
@@ -357,7 +368,7 @@ class TrainStep:
             raise TypeError("TrainStep: expected an optimizer to train with; got None")
         self._version = _core.config_version()
         if self._watch.changed() is not None or self._state_now() != self._state:
-            self._watch = Watch([self.model, self._part, self.loss, self._treatment.penalty])
+            self._watch = Watch([self.model, self._part, self.loss, self._update_options.penalty])
             self._state = self._state_now()
             self._restless = 0
             self._planner.clear()
@@ -366,7 +377,7 @@ class TrainStep:
     def _state_now(self) -> object:
         """All that a trace takes for granted, but for what is watched."""
         roots = {self.model: None, self._part: None, **dict.fromkeys(self._watch.modules)}
-        penalty = state_of(self._treatment.penalty)
+        penalty = state_of(self._update_options.penalty)
         return [state_of(model) for model in roots], state_of(self.loss), penalty, _core.is_anomaly_enabled()
 
     def _own_change(self) -> str | None:
@@ -387,7 +398,7 @@ class TrainStep:
         optimizer._check()
         statistics = _Statistics(self.model)
         draws = self._watch.draws()
-        self._treatment.follow()
+        self._update_options.follow()
         with Undo() as undo:
             # A step that fails leaves no trace of the forward pass either.
             undo.call(statistics.restore_unless_moved)
@@ -406,7 +417,9 @@ class TrainStep:
                     return self._run_eagerly(x, y, sample_weight)
                 loss = self._differentiate(*batch)
                 tracing.keep()
-            self.reason = self._planner.finish(loss, optimizer._slots, optimizer.param_groups, self._treatment.core)
+            self.reason = self._planner.finish(
+                loss, optimizer._slots, optimizer.param_groups, self._update_options.core
+            )
             changed = self._own_change()
             # There is no use in a second trace of what cannot be planned anyway.
             self._restless = 0 if changed is None else self._restless + 1 if self.reason is None else _GIVEN_UP
@@ -444,8 +457,8 @@ class TrainStep:
             return self._accumulate(x, y)
         output = self._part(x)
         loss = self.loss(output, y) if sample_weight is None else self.loss(output, y, sample_weight)
-        if self._treatment.penalty is not None:
-            loss = loss + self._treatment.penalty(self.model)
+        if self._update_options.penalty is not None:
+            loss = loss + self._update_options.penalty(self.model)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
@@ -472,8 +485,8 @@ class TrainStep:
             total = loss.detach() if total is None else total + loss.detach()
         if total is None:
             raise ValueError("TrainStep: expected at least one row in x; got none")
-        if self._treatment.penalty is not None:
-            penalty = self._treatment.penalty(self.model)
+        if self._update_options.penalty is not None:
+            penalty = self._update_options.penalty(self.model)
             penalty.backward()
             total = total + penalty.detach()
         return total
@@ -481,9 +494,9 @@ class TrainStep:
     def _update(self, loss: Tensor, undo: Undo) -> float:
         value = float(loss.item())
         if not self.stop_on_nonfinite or math.isfinite(value):
-            self._treatment.before()
+            self._update_options.before()
             self.optimizer.step()
-            self._treatment.after()
+            self._update_options.after()
             undo.keep()
         self.optimizer.zero_grad()
         return value
@@ -498,12 +511,12 @@ class TrainStep:
                 first.append(float(loss.item()))
                 if self.stop_on_nonfinite and not math.isfinite(first[0]):
                     raise _NotFiniteError
-            self._treatment.before()
+            self._update_options.before()
             return loss
 
         with suppress(_NotFiniteError):
             self.optimizer.step(closure)
-            self._treatment.after()
+            self._update_options.after()
             undo.keep()
         self.optimizer.zero_grad()
         return first[0]

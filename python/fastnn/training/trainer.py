@@ -18,7 +18,7 @@ from fastnn.callbacks.base import Callback, CallbackList
 from fastnn.data.generator import draws_alone
 from fastnn.nn.module import Module
 from fastnn.optim.lr_scheduler import LRScheduler
-from fastnn.training import given, metrics as metric_functions, nonfinite
+from fastnn.training import data_sources, metrics as metric_functions, nonfinite
 from fastnn.training.assumptions import check_learns, check_optimizes
 from fastnn.training.batches import IterableData, Running
 from fastnn.training.data import ArrayData, Piece, Types
@@ -28,8 +28,8 @@ from fastnn.training.history import History
 from fastnn.training.metrics import MetricLike
 from fastnn.training.progress import Progress
 from fastnn.training.step import TrainStep
-from fastnn.training.treatment import MaxNorm, Penalty
 from fastnn.training.trunk import FrozenTrunk
+from fastnn.training.update_options import MaxNorm, Penalty
 from fastnn.training.weighing import Total, Weighing, reduction_of
 
 OnNonfinite: TypeAlias = Literal["raise", "stop", "ignore"]
@@ -87,6 +87,18 @@ class Trainer(Evaluator):
         ValueError: An unknown metric or setting, a loss with reduction ``"none"``, or an optimizer that has none of the
             model's parameters. It may lack some, or have others too.
         TypeError: ``model`` is not a module, or ``loss`` cannot be called.
+
+    Example:
+        >>> import numpy as np
+        >>> import fastnn as fnn
+        >>> x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+        >>> y = (x[:, 0] > 0).astype(np.int64)
+        >>> model = fnn.nn.Linear(2, 2)
+        >>> optimizer = fnn.optim.Adam(model.parameters(), lr=0.1)
+        >>> trainer = fnn.Trainer(model, fnn.nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
+        >>> history = trainer.fit(x, y, epochs=20, batch_size=20, verbose=0)
+        >>> trainer.evaluate(x, y)["accuracy"] > 0.95
+        True
     """
 
     def __init__(
@@ -234,7 +246,7 @@ class Trainer(Evaluator):
         check_at_least("Trainer.fit", "epochs", epochs, 0)
         check_at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
         types = Types.of(self.model, self.loss)
-        training, validation = given.training_data(
+        training, validation = data_sources.training_data(
             self.model,
             self.loss,
             types,

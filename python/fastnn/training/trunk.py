@@ -152,8 +152,8 @@ class FrozenTrunk:
                 f"nn.Sequential or as the one module whose output is the model's; got {type(model).__name__}, of "
                 f"which {names or 'its own parameters'} learns"
             )
-        self._trunk, unsteady = _settled(model, trunk, probe)
-        self.tail = Sequential(*[step.module for step in unsteady], *[step.module for step in tail])
+        self._trunk, nondeterministic = _settled(model, trunk, probe)
+        self.tail = Sequential(*[step.module for step in nondeterministic], *[step.module for step in tail])
         self._compare(probe)
 
     def _compare(self, probe: Tensor) -> None:

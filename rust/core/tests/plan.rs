@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use common::{Model, NETS, Net, RULE};
 use fastnn_core::optim::{NAdam, Progress, Rule, Sgd};
-use fastnn_core::plan::{Parameter, Plan, trace};
+use fastnn_core::plan::{Parameter, Plan};
 use fastnn_core::tensor::tape;
+use fastnn_core::tensor::trace;
 use fastnn_core::{Error, Float, Result, Tensor, interrupt, ops, threads};
 
 /// The generator and the number of threads belong to the process.

@@ -34,9 +34,9 @@ mod settings;
 mod show;
 mod step;
 mod tensor;
-mod treatment;
 mod undo;
 mod update;
+mod update_options;
 mod values;
 
 use pyo3::prelude::*;
@@ -120,9 +120,9 @@ mod core_module {
     #[pymodule_export]
     use crate::tensor::{Tensor, apart, is_writable};
     #[pymodule_export]
-    use crate::treatment::{PyTreatment, limit_row_norms, penalty, total_norm};
-    #[pymodule_export]
     use crate::undo::Undo;
+    #[pymodule_export]
+    use crate::update_options::{PyUpdateOptions, limit_row_norms, penalty, total_norm};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -20,7 +20,7 @@ use crate::gil;
 use crate::optim::PySlots;
 use crate::plans::{Entry, Place, Plans};
 use crate::tensor::Tensor;
-use crate::treatment::PyTreatment;
+use crate::update_options::PyUpdateOptions;
 
 /// Nanoseconds of work from which on a step lets other Python threads run.
 const LONG: usize = 20_000;
@@ -173,14 +173,14 @@ impl Planner {
 
     /// Plan what was traced, whose loss this is, with the gradients that are now in the optimizer's parameters. A plan runs
     /// once a second trace has done the same. Returns why it cannot be planned, if it cannot.
-    #[pyo3(signature = (loss, slots, settings, treatment, /))]
+    #[pyo3(signature = (loss, slots, settings, update_options, /))]
     fn finish(
         &self,
         py: Python<'_>,
         loss: PyRef<'_, Tensor>,
         slots: Vec<Bound<'_, PySlots>>,
         settings: Vec<Bound<'_, PyDict>>,
-        treatment: PyRef<'_, PyTreatment>,
+        update_options: PyRef<'_, PyUpdateOptions>,
     ) -> PyResult<Option<String>> {
         let trace = trace::finish();
         let mut inner = self.lock()?;
@@ -194,7 +194,7 @@ impl Planner {
         for (group, (slots, _)) in groups.iter().enumerate() {
             let slots = &slots.slots;
             for (index, value) in slots.params.iter().enumerate() {
-                let (position, (max_norm, average)) = (next_position, treatment.of(number));
+                let (position, (max_norm, average)) = (next_position, update_options.of(number));
                 (number, next_position) = (number + 1, next_position + value.numel().next_multiple_of(TILE));
                 let Some(grad) = value.grad() else { continue };
                 let state = slots.state[index].clone();
@@ -215,8 +215,8 @@ impl Planner {
             }
             return Ok(reason);
         }
-        let treatment = Arc::clone(&treatment.settings);
-        let plan = || Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, treatment);
+        let update_options = Arc::clone(&update_options.settings);
+        let plan = || Plan::new(&trace, &tracing.batch, &loss.inner, &params, tracing.drawn_from, update_options);
         match reserve::guard("plan", plan) {
             Ok(plan) => {
                 let batch = tracing.batch.iter().map(Core::meta).collect();

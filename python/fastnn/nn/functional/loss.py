@@ -46,6 +46,15 @@ def cross_entropy(
     Source:
         Smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7. Keras' ``from_logits`` is off
         by default.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> logits = fnn.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
+        >>> labels = fnn.tensor([0, 1, -100])  # -100 counts for nothing
+        >>> fnn.nn.functional.cross_entropy(logits, labels, reduction="none")
+        tensor([0.1269, 0.3133, 0.0000])
+        >>> fnn.nn.functional.cross_entropy(logits, labels)
+        tensor(0.2201)
     """
     if sample_weight is None:
         return _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)

@@ -31,6 +31,12 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
 
     Source:
         PyTorch's ``pad``. NumPy's ``"reflect"``, ``"edge"`` and ``"wrap"`` are the same.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> x = fnn.arange(4.0).reshape(1, 4)
+        >>> fnn.nn.functional.pad(x, (2, 1), mode="circular")
+        tensor([[2., 3., 0., 1., 2., 3., 0.]])
     """
     if not isinstance(mode, str) or mode not in _MODES:
         raise ValueError(f"pad: expected mode to be one of {', '.join(map(repr, _MODES))}; got {shown(mode)}")

@@ -33,6 +33,16 @@ def freeze(module: _M) -> _M:
 
     Source:
         Keras' ``trainable = False``. ``requires_grad_(False)`` alone, PyTorch's way, leaves batch norm to the batch.
+
+    Example:
+        >>> import fastnn as fnn
+        >>> model = fnn.nn.Sequential(fnn.nn.Linear(3, 4), fnn.nn.BatchNorm1d(4), fnn.nn.Linear(4, 2))
+        >>> for part in model[:2]:
+        ...     _ = fnn.freeze(part)
+        >>> [name for name, p in model.named_parameters() if p.requires_grad]
+        ['2.weight', '2.bias']
+        >>> model.train()[1].training
+        False
     """
     _check("freeze", module)
     module.requires_grad_(False)

@@ -29,7 +29,7 @@ mod rprop;
 mod sgd;
 #[cfg(test)]
 mod tests;
-pub mod treatment;
+pub mod update_options;
 
 pub use adadelta::{Adadelta, AdadeltaStep};
 pub use adagrad::{Adagrad, AdagradStep};

@@ -42,8 +42,8 @@ impl Plan {
         let (steps, done) = (losses.len(), AtomicUsize::new(losses.len()));
         let written = Losses(losses.as_mut_ptr());
         let (program, gathered, arena, draws) = (&self.program, room.gathered(), room.arena() as usize, self.draws);
-        let (treatment, before) = (&*self.treatment, batches.draws());
-        let per_step = before + draws + treatment.draws();
+        let (update_options, before) = (&*self.update_options, batches.draws());
+        let per_step = before + draws + update_options.draws();
         let base = call.wrapping_sub(self.drawn_from.1).wrapping_add(before);
         let params = self.params.len();
         let each_step = if rules.len() == params { 0 } else { params };
@@ -67,9 +67,9 @@ impl Plan {
                 let replay = base.wrapping_add(i as u64 * per_step);
                 // An eager step draws it after all others.
                 let noise = random::gradient_draw((seed, first.wrapping_add(before + draws)));
-                let noise = treatment.noise.map(|_| noise);
+                let noise = update_options.noise.map(|_| noise);
                 let rules = &rules[i * each_step..][..params];
-                let at = run::Step { rules, progress: &progress, ahead: i as u64, replay, treatment, noise, stop };
+                let at = run::Step { rules, progress: &progress, ahead: i as u64, replay, update_options, noise, stop };
                 let first = i * program.stages.len();
                 let exit = Exit { halt: &halt, watch: watch.as_ref(), first, undoable };
                 let result = run::step(program, &memory, team, &at, &exit);
@@ -111,8 +111,8 @@ impl Plan {
             self.pace.took(begun, Instant::now(), done as u32, size);
         }
         let updated = updated(stop, &losses[..done]);
-        treatment.set_done(treatment.done() + updated);
-        let drawn = (before + draws) * done as u64 + treatment.draws() * updated;
+        update_options.set_done(update_options.done() + updated);
+        let drawn = (before + draws) * done as u64 + update_options.draws() * updated;
         random::advance(drawn);
         self.written.bump();
         Ok(done)

@@ -47,7 +47,7 @@ use crate::data::augment::Pipeline;
 use crate::error::{Error, Result};
 use crate::kernels::position::read_ref;
 use crate::ops::{copy, random};
-use crate::optim::treatment::Treatment;
+use crate::optim::update_options::UpdateOptions;
 use crate::optim::{Progress, Rule};
 use crate::tensor::{Meta, Tensor, tape};
 
@@ -82,12 +82,12 @@ pub struct Plan {
     /// The generator's seed and call number before the traced step, and how many calls a step makes.
     drawn_from: (u64, u64),
     draws: u64,
-    treatment: Arc<Treatment>,
+    update_options: Arc<UpdateOptions>,
 }
 
 impl Plan {
     /// Plan what `trace` did with `batch` to get `loss` and the gradients of `params`. `drawn_from` is the generator's
-    /// state before the trace; what was drawn since is what a step draws. `treatment` is done to all gradients and
+    /// state before the trace; what was drawn since is what a step draws. `update_options` is done to all gradients and
     /// parameters, and counts the updates.
     pub fn new(
         trace: &Trace,
@@ -95,7 +95,7 @@ impl Plan {
         loss: &Tensor,
         params: &[Parameter],
         drawn_from: (u64, u64),
-        treatment: Arc<Treatment>,
+        update_options: Arc<UpdateOptions>,
     ) -> Result<Self> {
         if let Some(reason) = &trace.obstacle {
             return Err(Error::state(reason.clone()));
@@ -121,7 +121,7 @@ impl Plan {
         if let Some(p) = params.iter().find(|p| !p.value.layout().is_contiguous() || p.value.layout().offset != 0) {
             return Err(Error::state(format!("a parameter of shape {:?} is a view", p.value.shape())));
         }
-        let mut program = fuse::lower(&graph, values[0], &trained, treatment.clip_norm.is_some());
+        let mut program = fuse::lower(&graph, values[0], &trained, update_options.clip_norm.is_some());
         program.set_barriers();
         place::place(&mut program);
         let written = Written::of(&program)?;
@@ -136,7 +136,7 @@ impl Plan {
             statistics,
             drawn_from,
             draws: draws_end.1.wrapping_sub(drawn_from.1),
-            treatment,
+            update_options,
         })
     }
 

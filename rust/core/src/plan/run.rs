@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::{loss as losses, transpose};
 use crate::ops::{Run, cross_entropy, penalty};
-use crate::optim::treatment::Treatment;
+use crate::optim::update_options::UpdateOptions;
 use crate::optim::{Progress, Rule};
 use crate::rng::Draw;
 use crate::tensor::View;
@@ -31,7 +31,7 @@ pub struct Step<'a> {
     /// Added to the call number of every draw.
     pub replay: u64,
     /// Changes of gradients and parameters around the update.
-    pub treatment: &'a Treatment,
+    pub update_options: &'a UpdateOptions,
     /// The draw of the noise on gradients, if there is any.
     pub noise: Option<Draw>,
     /// True if a loss that is NaN or infinite leaves the parameters as they are.
@@ -126,7 +126,7 @@ fn stages<T: Float>(
                     with_float!(penalties.dtype, T => run_penalties::<T>(penalties, memory));
                 }
             }
-            Stage::Norms(norms) => run_norms(norms, memory, team, step.treatment),
+            Stage::Norms(norms) => run_norms(norms, memory, team, step.update_options),
             Stage::Update(updates) => run_updates(updates, memory, team, step),
         }
     }

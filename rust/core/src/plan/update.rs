@@ -8,7 +8,7 @@ use super::program::{RowNorms, Update, Updates, Weight, WeightPenalty};
 use super::run::{LINE, Step, share_of_rows};
 use crate::element::Float;
 use crate::kernels::matmul::{self, MatRef, Product};
-use crate::optim::treatment::{self, Around, Treatment};
+use crate::optim::update_options::{self, Around, UpdateOptions};
 use crate::tensor::Storage;
 use crate::threads::Team;
 use crate::with_float;
@@ -39,7 +39,7 @@ pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, st
                 // SAFETY: as above.
                 let norms = unsafe { memory.slice_mut::<f64>(norms, rows.start, rows.len()) };
                 for (norm, row) in norms.iter_mut().zip(grad.chunks(cols)) {
-                    *norm = treatment::squared_norm(step.treatment.clip_value, row);
+                    *norm = update_options::squared_norm(step.update_options.clip_value, row);
                 }
             }
         };
@@ -118,7 +118,7 @@ impl<'a, T: Float> Applied<'a, T> {
     /// `norm` is that of all gradients, if it is limited.
     fn new(update: &'a Update, step: &Step<'_>, norm: Option<f64>) -> Self {
         let rule = step.rules[update.param].0.at(&step.progress[update.param]);
-        Self { update, rule, around: step.treatment.at(step.ahead, step.noise, norm) }
+        Self { update, rule, around: step.update_options.at(step.ahead, step.noise, norm) }
     }
 
     /// Update `range` of a parameter with that part of its gradient, which is used up; whole rows, if their norm is limited.
@@ -143,7 +143,7 @@ impl<'a, T: Float> Applied<'a, T> {
         let mut state: smallvec::SmallVec<[&mut [T]; MAX_STATE]> = update.state.iter().map(|&s| part(s)).collect();
         self.rule.update(param, grad, &mut state);
         if let Some(max_norm) = update.max_norm {
-            treatment::limit_rows(param, update.cols, max_norm);
+            update_options::limit_rows(param, update.cols, max_norm);
         }
         if let Some(average) = update.average {
             self.around.average(param, part(average));
@@ -159,7 +159,7 @@ pub fn run_updates(updates: &Updates, memory: &Memory<'_>, team: &Team, step: &S
     // Every member finds the norm for itself: it is a sum over rows, which are at hand.
     // SAFETY: all were complete before the last barrier.
     let norms = updates.norms.iter().map(|&(norms, rows)| unsafe { memory.slice::<f64>(norms, 0, rows) });
-    let norm = (!updates.norms.is_empty()).then(|| treatment::total_norm(norms));
+    let norm = (!updates.norms.is_empty()).then(|| update_options::total_norm(norms));
     for (update, grad) in &updates.items {
         let rows = if update.max_norm.is_some() { update.cols.max(1) } else { 1 };
         // Small ones are not worth sharing, and land on different members.
@@ -200,7 +200,7 @@ pub fn run_updates(updates: &Updates, memory: &Memory<'_>, team: &Team, step: &S
 }
 
 /// The squared norms of the rows of gradients.
-pub fn run_norms(all: &[RowNorms], memory: &Memory<'_>, team: &Team, settings: &Treatment) {
+pub fn run_norms(all: &[RowNorms], memory: &Memory<'_>, team: &Team, settings: &UpdateOptions) {
     for (i, RowNorms { grad, dtype, rows, cols, norms }) in all.iter().enumerate() {
         let share = if rows * cols < SMALL_UPDATE {
             if i % team.size() != team.rank() {
@@ -214,7 +214,7 @@ pub fn run_norms(all: &[RowNorms], memory: &Memory<'_>, team: &Team, settings: &
         with_float!(*dtype, T => unsafe {
             let norms = memory.slice_mut::<f64>(*norms, share.start, share.len());
             for (norm, row) in norms.iter_mut().zip(share) {
-                *norm = treatment::squared_norm(settings.clip_value, memory.slice::<T>(*grad, row * cols, *cols));
+                *norm = update_options::squared_norm(settings.clip_value, memory.slice::<T>(*grad, row * cols, *cols));
             }
         });
     }

@@ -12,18 +12,18 @@
 //! batch show in an image.
 
 mod action;
-mod batch;
 mod kind;
 mod mix;
 #[cfg(test)]
 mod tests;
+mod whole_batch;
 mod words;
 mod worker;
 
 use action::Actions;
-pub use batch::{Soft, images, targets, weights};
 pub use kind::{Affine, Fill, Interpolation, Kind, Padding, Range, Value, Values};
 pub use mix::{Mix, MixKind, Mixed, mix_images, mix_labels, mix_targets, mix_weights};
+pub use whole_batch::{Soft, images, targets, weights};
 use words::Words;
 pub use worker::Worker;
 

@@ -15,12 +15,12 @@
 
 mod geometry;
 mod input_grad;
-mod scratch;
 mod slide;
 mod small;
 mod transposed;
 mod weight_grad;
 mod winograd;
+mod workspace;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::geometry::{Part, Slide};
-use super::scratch;
+use super::workspace;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
 use crate::kernels::vector::{Lanes, interleave};
 use crate::tensor::View;
@@ -62,7 +62,7 @@ impl<T: Lanes> Images<'_, T> {
             if direct { 0 } else { most(&columns) },
             if dense { 0 } else { slide.spread.1 * room },
         ];
-        scratch::with(lens, |[frames, columns, sums]| {
+        workspace::with(lens, |[frames, columns, sums]| {
             let share = team.share(self.n * self.groups * rows);
             let mut at = share.start;
             while at < share.end {

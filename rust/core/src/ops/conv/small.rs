@@ -12,7 +12,7 @@ use std::ops::Range;
 use smallvec::{SmallVec, smallvec};
 
 use super::geometry::{Part, Slide};
-use super::scratch;
+use super::workspace;
 use crate::kernels::conv::Axis;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::vector::Lanes;
@@ -205,7 +205,7 @@ impl<T: Lanes> Job<'_, T> {
             if cut { outs.len() * k } else { 0 },
         ];
         let places = places(part, self.slide, windows.positions.clone());
-        scratch::with(lens, |[u, sums, kept]| {
+        workspace::with(lens, |[u, sums, kept]| {
             let weights = &weights[outs.start * whole..outs.end * whole];
             let b = if cut {
                 for (to, from) in kept.chunks_exact_mut(taps).zip(weights.chunks_exact(windows.all)) {
@@ -294,7 +294,7 @@ pub(super) unsafe fn grad_weight<T: Lanes>(
     if mine.is_empty() || outs.is_empty() {
         return;
     }
-    scratch::with(lens, |[u, turned, sums]| {
+    workspace::with(lens, |[u, turned, sums]| {
         for group in 0..groups {
             for (image, rows) in (0..n).zip(u.chunks_mut((plane * columns).max(1))) {
                 let first = ((image * groups + group) * channels.0 + mine.start) * area;

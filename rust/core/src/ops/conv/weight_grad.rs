@@ -10,9 +10,9 @@ use smallvec::smallvec;
 
 use super::geometry::{Settings, Slide};
 use super::input_grad::{ConvGradInput, grad_input};
-use super::scratch;
 use super::slide::rows_of_block;
 use super::winograd::{self, Gradient};
+use super::workspace;
 use super::{Conv, image_of, small};
 use crate::error::Result;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
@@ -90,7 +90,7 @@ impl ConvGradWeight {
         let deep = channels * taps;
         let lens =
             if direct { [0, 0] } else { [channels * slide.frame.len(), deep * odd_lines::<T>(rows * window.x.output)] };
-        scratch::with(lens, |[frames, columns]| {
+        workspace::with(lens, |[frames, columns]| {
             let mut begun = false;
             for i in part.images.clone() {
                 let first = (i * cut.groups + part.group) * cut.channels.0 + part.channels.start;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::grid::{Grid, padded};
-use super::{Settings, apart, images, scratch, with_scheme};
+use super::{Settings, apart, images, with_scheme, workspace};
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::kernels::vector::Lanes;
 use crate::kernels::winograd::{self as kernel, EverySecond, Everywhere, Scheme, phases_at};
@@ -42,7 +42,7 @@ impl<T: Lanes> Gradient<'_, T> {
         let (from, to) = (grid.apart::<T>(phases.len() * phase), grid.apart::<T>(padded(out)));
         let place = apart(phases.len() * phase * out);
         let lens = [grid.frame(), places * from.place, places * to.place, places * place];
-        scratch::with(lens, |[frame, tiles, grads, sums]| {
+        workspace::with(lens, |[frame, tiles, grads, sums]| {
             for (b, block) in grid.blocks(range, 1).enumerate() {
                 grid.transform(&block, (self.x, self.all), self.channels.clone(), phase, frame, (tiles, from));
                 grid.transform_grad(&block, (self.g, out), frame, (grads, to));

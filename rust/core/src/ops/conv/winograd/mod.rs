@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::geometry::Settings;
 use super::image_of;
-use super::scratch;
+use super::workspace;
 use crate::element::DType;
 use crate::kernels::frame::LANES;
 use crate::kernels::matmul::{self, MatRef, Product, odd_lines};
@@ -246,7 +246,7 @@ impl<T: Lanes, S: Scheme> Work<'_, T, S> {
         let from = grid.apart::<T>(padded(self.phases.0 * self.channels.0));
         let most = parts(self.channels.1, self.phases.1).next().map_or(0, |part| part.len());
         let to = grid.apart::<T>(padded((self.phases.1 - 1) * most + padded(most)));
-        scratch::with([grid.frame(), places * from.place, places * to.place], |[frame, tiles, sums]| {
+        workspace::with([grid.frame(), places * from.place, places * to.place], |[frame, tiles, sums]| {
             let blocks = grid.blocks(0..self.n, team.size());
             let share = team.share(blocks.len());
             for block in blocks.skip(share.start).take(share.len()) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fastnn_core::kernels::penalty::Penalty;
 use fastnn_core::ops::penalty::rows;
 use fastnn_core::optim::noise::TILE;
-use fastnn_core::optim::treatment::{self, Around, Noise, Treatment};
+use fastnn_core::optim::update_options::{self, Around, Noise, UpdateOptions};
 use fastnn_core::tensor::tape;
 use fastnn_core::tensor::trace;
 use fastnn_core::{DType, Float, Result, Tensor as Core, ops, reserve, with_float};
@@ -25,14 +25,14 @@ struct Kept {
 }
 
 /// Clipping, noise, max-norm and averages for the parameters of one optimizer, in their order.
-#[pyclass(name = "Treatment", module = "fastnn._core")]
-pub struct PyTreatment {
+#[pyclass(name = "UpdateOptions", module = "fastnn._core")]
+pub struct PyUpdateOptions {
     /// The settings, and the count of updates, which plans share.
-    pub settings: Arc<Treatment>,
+    pub settings: Arc<UpdateOptions>,
     kept: Vec<Kept>,
 }
 
-impl PyTreatment {
+impl PyUpdateOptions {
     /// The greatest norm of parameter `i`'s rows, and its average.
     pub fn of(&self, i: usize) -> (Option<f64>, Option<Core>) {
         self.kept.get(i).map_or((None, None), |kept| (kept.max_norm, kept.average.clone()))
@@ -42,7 +42,7 @@ impl PyTreatment {
         if params.len() == self.kept.len() {
             return Ok(());
         }
-        Err(value_error(format!("Treatment: expected {} parameters; got {}", self.kept.len(), params.len())))
+        Err(value_error(format!("UpdateOptions: expected {} parameters; got {}", self.kept.len(), params.len())))
     }
 }
 
@@ -57,18 +57,18 @@ fn squared_norms(clip_value: Option<f64>, grad: &Core) -> Result<Vec<f64>> {
     Ok(with_float!(grad.dtype(), T => {
         let grad = grad.view();
         let grad = grad.slice::<T>();
-        (0..rows).map(|r| treatment::squared_norm(clip_value, &grad[r * cols..(r + 1) * cols])).collect()
+        (0..rows).map(|r| update_options::squared_norm(clip_value, &grad[r * cols..(r + 1) * cols])).collect()
     }))
 }
 
 /// The norm of all gradients together.
 fn total(clip_value: Option<f64>, grads: &[Core]) -> Result<f64> {
     let norms = grads.iter().map(|g| squared_norms(clip_value, g)).collect::<Result<Vec<_>>>()?;
-    Ok(treatment::total_norm(norms.iter().map(Vec::as_slice)))
+    Ok(update_options::total_norm(norms.iter().map(Vec::as_slice)))
 }
 
 #[pymethods]
-impl PyTreatment {
+impl PyUpdateOptions {
     #[new]
     #[pyo3(signature = (clip_value, clip_norm, noise, ema, /))]
     fn new(
@@ -77,9 +77,9 @@ impl PyTreatment {
         noise: Option<Given<(f64, f64)>>,
         ema: Option<Given<f64>>,
     ) -> PyResult<Self> {
-        named!("Treatment"; clip_value, clip_norm, noise, ema);
+        named!("UpdateOptions"; clip_value, clip_norm, noise, ema);
         let noise = noise.map(|(eta, gamma)| Noise { eta, gamma });
-        Ok(Self { settings: Arc::new(Treatment::new(clip_value, clip_norm, noise, ema)), kept: Vec::new() })
+        Ok(Self { settings: Arc::new(UpdateOptions::new(clip_value, clip_norm, noise, ema)), kept: Vec::new() })
     }
 
     /// Take these parameters, with the greatest norms of their rows. Averages that there are go on.
@@ -196,7 +196,7 @@ fn limit_rows(param: &Core, max_norm: f64) -> Result<()> {
     let cols = rows(param.shape()).1;
     let limited = with_float!(param.dtype(), T => {
         let mut limited = reserve::copied(ops::contiguous(&param.detach())?.view().slice::<T>());
-        treatment::limit_rows(&mut limited, cols, max_norm);
+        update_options::limit_rows(&mut limited, cols, max_norm);
         tensor_of(&limited, param.shape())
     });
     ops::copy_(param, &limited)

@@ -22,7 +22,7 @@ MaxNorm: TypeAlias = "float | Mapping[str, float]"
 _NOISE_DECAY = 0.55
 
 
-class Treatment:
+class UpdateOptions:
     """The settings of a :class:`~fastnn.TrainStep` that it and :class:`~fastnn.Trainer` share.
 
     Args:
@@ -63,7 +63,7 @@ class Treatment:
         self._ema = _share("ema", ema)
         self._clip = _above_0("clip_grad_value", clip_grad_value), _above_0("clip_grad_norm", clip_grad_norm)
         self._noise = _noise(grad_noise)
-        self.core = _core.Treatment(*self._clip, self._noise, self._ema)
+        self.core = _core.UpdateOptions(*self._clip, self._noise, self._ema)
         self._active_without_ema = any(s is not None for s in (*self._clip, grad_noise, max_norm))
         self.active = self._active_without_ema or ema is not None
         self._followed: list[Tensor] = []
@@ -73,7 +73,7 @@ class Treatment:
         """The share that an average keeps."""
         return self._ema
 
-    def with_ema(self, ema: float | None) -> Treatment:
+    def with_ema(self, ema: float | None) -> UpdateOptions:
         """Return the same with other averages, which begin anew.
 
         Raises:
@@ -82,7 +82,7 @@ class Treatment:
         """
         other = copy.copy(self)
         other._ema = _share("ema", ema)
-        other.core = _core.Treatment(*self._clip, self._noise, other._ema)
+        other.core = _core.UpdateOptions(*self._clip, self._noise, other._ema)
         if self._noise is not None:
             # It decays with the number of updates. Averages then begin with the parameters as they are.
             other.core.done = self.core.done

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.reference import treatment as reference
-from tests.training.test_treatment import (
+from tests.reference import update_options as reference
+from tests.training.test_update_options import (
     BATCH,
     OUT,
     SETTINGS,

@@ -41,7 +41,7 @@ impl Noise {
 
 /// Changes of all parameters of a model around an update, and the number of updates.
 #[derive(Debug, Default)]
-pub struct Treatment {
+pub struct UpdateOptions {
     /// The greatest absolute value of an element of a gradient.
     pub clip_value: Option<f64>,
     /// The greatest norm of all gradients together.
@@ -53,7 +53,7 @@ pub struct Treatment {
     done: AtomicU64,
 }
 
-impl Treatment {
+impl UpdateOptions {
     /// One that was never used.
     #[must_use]
     pub fn new(clip_value: Option<f64>, clip_norm: Option<f64>, noise: Option<Noise>, ema: Option<f64>) -> Self {
@@ -227,8 +227,8 @@ mod tests {
 
     #[test]
     fn a_gradient_is_clipped_scaled_and_disturbed_in_this_order() {
-        let treatment = Treatment::new(Some(1.5), Some(2.0), Some(Noise { eta: 0.3, gamma: 0.55 }), None);
-        treatment.set_done(6);
+        let update_options = UpdateOptions::new(Some(1.5), Some(2.0), Some(Noise { eta: 0.3, gamma: 0.55 }), None);
+        update_options.set_done(6);
         let mut grad = ramp(53);
         let clipped: Vec<f64> = grad.iter().map(|g| g.clamp(-1.5, 1.5)).collect();
         let norm = total_norm([&[squared_norm(Some(1.5), &grad)][..]]);
@@ -236,7 +236,7 @@ mod tests {
         assert!((norm - expected).abs() < 1e-12);
         let mut z = vec![0.0; 53];
         noise::add(DRAW, 1.0, 11, &mut z);
-        treatment.at(2, Some(DRAW), Some(norm)).gradient(&mut grad, 11);
+        update_options.at(2, Some(DRAW), Some(norm)).gradient(&mut grad, 11);
         let std = (0.3 / 9.0_f64.powf(0.55)).sqrt();
         for ((found, g), z) in grad.iter().zip(clipped).zip(z) {
             assert!((found - (g * 2.0 / (norm + 1e-6) + std * z)).abs() < 1e-12);
@@ -245,8 +245,8 @@ mod tests {
 
     #[test]
     fn noise_does_not_depend_on_how_a_gradient_is_split() {
-        let treatment = Treatment::new(None, None, Some(Noise { eta: 1.0, gamma: 0.0 }), None);
-        let around = treatment.at::<f32>(0, Some(DRAW), None);
+        let update_options = UpdateOptions::new(None, None, Some(Noise { eta: 1.0, gamma: 0.0 }), None);
+        let around = update_options.at::<f32>(0, Some(DRAW), None);
         let mut whole = vec![0.5_f32; 1000];
         let mut parts = whole.clone();
         around.gradient(&mut whole, 7);
@@ -266,18 +266,18 @@ mod tests {
 
     #[test]
     fn an_average_begins_at_the_first_new_values() {
-        let treatment = Treatment::new(None, None, None, Some(0.9));
+        let update_options = UpdateOptions::new(None, None, None, Some(0.9));
         let mut average = [100.0];
-        treatment.at(0, None, None).average(&[2.0], &mut average);
-        treatment.at(1, None, None).average(&[3.0], &mut average);
+        update_options.at(0, None, None).average(&[2.0], &mut average);
+        update_options.at(1, None, None).average(&[3.0], &mut average);
         assert!((average[0] - 2.1_f64).abs() < 1e-15);
     }
 
     #[test]
     fn a_norm_that_is_nan_makes_nan() {
-        let treatment = Treatment::new(None, Some(1.0), None, None);
+        let update_options = UpdateOptions::new(None, Some(1.0), None, None);
         let mut grad = [1.0_f32];
-        treatment.at(0, None, Some(f64::NAN)).gradient(&mut grad, 0);
+        update_options.at(0, None, Some(f64::NAN)).gradient(&mut grad, 0);
         assert!(grad[0].is_nan());
     }
 }

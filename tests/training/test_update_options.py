@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.reference import treatment as reference
+from tests.reference import update_options as reference
 
 import fastnn as fnn
 from fastnn import nn, optim
