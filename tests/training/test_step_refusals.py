@@ -6,11 +6,12 @@ import re
 
 import numpy as np
 import pytest
-from tests.training.steps import Wrapped, (
+from tests.training.steps import (
     BATCH,
     CLASSES,
     ROWS,
     WIDTH,
+    Wrapped,
     X,
     Y,
     adam,
