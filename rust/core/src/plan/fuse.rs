@@ -1,23 +1,21 @@
 //! From a graph to stages: dense layers become products with everything about a feature done to its hot row; a weight's
 //! update joins the product that makes its gradient; whatever is not recognized runs as it is, on row-major memory.
+//!
+//! Here stands what the recognizers share, which are those of the [stages](super::stages) and of the [row ops](super::rows).
 
-mod patterns;
 mod penalties;
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::graph::{Graph, GraphNode, NodeId, Source, ValueId};
-use super::program::{
-    Buffer, BufferId, Features, Home, Operand, Program, RowNorms, RowOp, Rows, Stage, Update, Updates, Weight,
-};
+use super::program::{Buffer, BufferId, Features, Home, Operand, Program};
+use super::rows::{RowOp, Rows};
+use super::stages::{Stage, ToFeatures, ToRows, Update, Updates, Weight};
 use crate::element::DType;
 use crate::kernels::penalty::Penalty;
-use crate::ops::Copy;
 use crate::ops::linear::Linear;
-use crate::ops::penalty::rows;
-use crate::tensor::{Layout, Tensor};
+use crate::tensor::Tensor;
 
 /// A parameter that the step updates.
 #[derive(Clone, Debug)]
@@ -65,36 +63,45 @@ fn feature_dtype(graph: &Graph) -> Option<DType> {
     graph.nodes.iter().find(|n| downcast::<Linear>(n).is_some()).map(|n| graph.values[n.inputs[0]].meta.dtype)
 }
 
-fn downcast<T: 'static>(node: &GraphNode) -> Option<&T> {
+/// The node's op, if it is of this type.
+pub fn downcast<T: 'static>(node: &GraphNode) -> Option<&T> {
     (&*node.op as &dyn Any).downcast_ref()
 }
 
 /// A feature-major value, and the stage that made it.
-#[derive(Clone, Copy)]
-struct Made {
-    features: Features,
-    stage: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// Its memory.
+    pub features: Features,
+    /// Number of the stage.
+    pub stage: usize,
 }
 
-struct Lowering<'a> {
-    graph: &'a Graph,
-    trained: &'a [Trained],
-    program: Program,
+/// A program in the making.
+#[derive(Debug)]
+pub struct Lowering<'a> {
+    /// The step.
+    pub graph: &'a Graph,
+    /// The parameters that it updates.
+    pub trained: &'a [Trained],
+    /// The program so far.
+    pub program: Program,
     /// The row-major memory of each value, where it has one.
-    rows_of: Vec<Option<BufferId>>,
+    pub rows_of: Vec<Option<BufferId>>,
     /// The feature-major memory of each value, where it has one.
-    features_of: Vec<Option<Made>>,
+    pub features_of: Vec<Option<Made>>,
     /// Storage address → buffer, for tensors outside.
     outside: HashMap<usize, BufferId>,
-    done: Vec<bool>,
+    /// Nodes that are lowered.
+    pub done: Vec<bool>,
     /// Updates that no product does: the parameter, and its gradient's buffer.
-    updates: Vec<(Update, BufferId)>,
+    pub updates: Vec<(Update, BufferId)>,
     /// Buffers of the squared norms of each parameter's gradient, if they are wanted and a stage makes them.
-    norms: Option<Vec<Option<BufferId>>>,
+    pub norms: Option<Vec<Option<BufferId>>>,
     /// Gradients that are to be completed by a penalty's: the parameter and the penalty.
-    penalized: HashMap<ValueId, (usize, Penalty)>,
+    pub penalized: HashMap<ValueId, (usize, Penalty)>,
     /// Values read after the last op.
-    wanted: Vec<ValueId>,
+    pub wanted: Vec<ValueId>,
 }
 
 impl Lowering<'_> {
@@ -103,12 +110,13 @@ impl Lowering<'_> {
         self.program.buffers.len() - 1
     }
 
-    fn arena(&mut self, elements: usize, dtype: DType) -> BufferId {
+    /// A buffer of the plan's own.
+    pub fn arena(&mut self, elements: usize, dtype: DType) -> BufferId {
         self.buffer(elements * dtype.size(), Home::Arena(0))
     }
 
     /// The buffer of a tensor's storage.
-    fn outside(&mut self, tensor: &Tensor) -> BufferId {
+    pub fn outside(&mut self, tensor: &Tensor) -> BufferId {
         let key = tensor.storage().ptr() as usize;
         if let Some(&id) = self.outside.get(&key) {
             return id;
@@ -118,32 +126,41 @@ impl Lowering<'_> {
         id
     }
 
-    fn push(&mut self, stage: Stage) -> usize {
-        self.program.stages.push((false, stage));
+    /// Append a stage; returns its number.
+    pub fn push(&mut self, stage: impl Into<Stage>) -> usize {
+        self.program.stages.push((false, stage.into()));
         self.program.stages.len() - 1
     }
 
-    fn shape(&self, v: ValueId) -> &[usize] {
+    /// Sizes of the dimensions of a value.
+    pub fn shape(&self, v: ValueId) -> &[usize] {
         &self.graph.values[v].meta.shape
     }
 
-    fn is_matrix(&self, v: ValueId) -> bool {
+    /// True if a value can be held feature-major.
+    pub fn is_matrix(&self, v: ValueId) -> bool {
         let meta = &self.graph.values[v].meta;
         meta.shape.len() == 2 && Some(meta.dtype) == self.program.dtype && meta.shape.iter().all(|&n| n > 0)
     }
 
     /// The stage that made a value feature-major, if it is held so.
-    fn resident(&self, v: ValueId) -> Option<Made> {
+    pub fn resident(&self, v: ValueId) -> Option<Made> {
         self.features_of[v]
     }
 
+    /// The features of a matrix that is held feature-major.
+    #[must_use]
+    pub fn held(&self, v: ValueId) -> Option<Features> {
+        self.resident(v).filter(|_| self.is_matrix(v)).map(|made| made.features)
+    }
+
     /// True if `node` alone reads the value, so that its memory may be written over.
-    fn sole_reader(&self, v: ValueId, node: NodeId) -> bool {
+    pub fn sole_reader(&self, v: ValueId, node: NodeId) -> bool {
         !self.graph.is_among(v, &self.wanted) && self.graph.readers(v) == [node]
     }
 
     /// The row-major operand of a value.
-    fn operand(&mut self, v: ValueId) -> Operand {
+    pub fn operand(&mut self, v: ValueId) -> Operand {
         let value = &self.graph.values[v];
         let (layout, dtype) = (value.layout.clone(), value.meta.dtype);
         let root = self.graph.root(v);
@@ -171,13 +188,13 @@ impl Lowering<'_> {
         if let Stage::Rows(rows) = &mut self.program.stages[made.stage].1 {
             rows.copies.push((made.features, to));
         } else {
-            self.push(Stage::ToRows { from: made.features, to, samples, features });
+            self.push(ToRows { from: made.features, to, samples, features });
         }
         to
     }
 
     /// The feature-major form of a matrix, made from its rows if need be.
-    fn features(&mut self, v: ValueId) -> Features {
+    pub fn features(&mut self, v: ValueId) -> Features {
         if let Some(made) = self.features_of[v] {
             return made.features;
         }
@@ -191,18 +208,19 @@ impl Lowering<'_> {
         let [samples, features] = *self.shape(v) else { unreachable!("feature-major values are matrices") };
         let from = self.operand(v);
         let to = self.new_features(samples, features, from.dtype);
-        let stage = self.push(Stage::ToFeatures { from, to, samples, features });
+        let stage = self.push(ToFeatures { from, to, samples, features });
         self.features_of[v] = Some(Made { features: to, stage });
         to
     }
 
-    fn new_features(&mut self, samples: usize, features: usize, dtype: DType) -> Features {
+    /// Memory for features.
+    pub fn new_features(&mut self, samples: usize, features: usize, dtype: DType) -> Features {
         let ld = leading_dimension(samples);
         Features { buffer: self.arena(ld * features, dtype), ld }
     }
 
     /// A contiguous parameter-like vector or matrix: its buffer, if it begins at an offset that stages can use.
-    fn plain(&mut self, v: ValueId) -> Option<(BufferId, usize)> {
+    pub fn plain(&mut self, v: ValueId) -> Option<(BufferId, usize)> {
         let value = &self.graph.values[v];
         if !value.layout.is_contiguous() {
             return None;
@@ -212,12 +230,12 @@ impl Lowering<'_> {
     }
 
     /// As [`plain`](Self::plain), beginning at the buffer's start.
-    fn vector(&mut self, v: ValueId) -> Option<BufferId> {
+    pub fn vector(&mut self, v: ValueId) -> Option<BufferId> {
         self.plain(v).and_then(|(buffer, offset)| (offset == 0).then_some(buffer))
     }
 
     /// The stage of rows to which an op over these values can be added: the one that made the last of them, or a new one.
-    fn row_stage(&mut self, inputs: &[ValueId]) -> usize {
+    pub fn row_stage(&mut self, inputs: &[ValueId]) -> usize {
         let [samples, features] = *self.shape(inputs[0]) else { unreachable!("rows come from matrices") };
         let last = inputs.iter().filter_map(|&v| self.resident(v)).map(|m| m.stage).max();
         if let Some(stage) = last
@@ -226,35 +244,41 @@ impl Lowering<'_> {
         {
             return stage;
         }
-        self.push(Stage::Rows(Rows { features, samples, product: None, ops: Vec::new(), copies: Vec::new() }))
+        self.push(Rows::new(features, samples, None))
     }
 
     /// As [`row_stage`](Self::row_stage), but a new one if one of these vectors is made in the step: maybe after that.
-    fn row_stage_with(&mut self, inputs: &[ValueId], vectors: &[ValueId]) -> usize {
+    pub fn row_stage_with(&mut self, inputs: &[ValueId], vectors: &[ValueId]) -> usize {
         if vectors.iter().all(|&v| matches!(self.graph.values[self.graph.root(v)].source, Source::Outside(_))) {
             return self.row_stage(inputs);
         }
         let [samples, features] = *self.shape(inputs[0]) else { unreachable!("rows come from matrices") };
-        self.push(Stage::Rows(Rows { features, samples, product: None, ops: Vec::new(), copies: Vec::new() }))
+        self.push(Rows::new(features, samples, None))
     }
 
-    fn add_row_op(&mut self, stage: usize, op: RowOp, made: &[(ValueId, Features)]) {
+    /// Let an op join a stage of rows. If it makes a value, that is held in these features.
+    pub fn add_row_op(&mut self, stage: usize, op: impl Into<RowOp>, made: Option<(ValueId, Features)>) {
         let Stage::Rows(rows) = &mut self.program.stages[stage].1 else { unreachable!("row ops join stages of rows") };
-        rows.ops.push(op);
-        for &(v, features) in made {
+        rows.ops.push(op.into());
+        if let Some((v, features)) = made {
             self.features_of[v] = Some(Made { features, stage });
         }
     }
 
     /// Output of an elementwise op: its input if nothing else reads that, else new memory.
-    fn in_place_or_new(&mut self, input: ValueId, node: NodeId, output: ValueId) -> Features {
+    pub fn in_place_or_new(&mut self, input: ValueId, node: NodeId, output: ValueId) -> Features {
         let features = self.features(input);
         // A row-major copy is taken at the end of the stage, when the row has changed.
         if self.sole_reader(input, node) && self.rows_of[input].is_none() {
             return features;
         }
-        let [samples, width] = *self.shape(output) else { unreachable!("rows make matrices") };
-        self.new_features(samples, width, self.graph.values[output].meta.dtype)
+        self.features_like(output)
+    }
+
+    /// New memory for a matrix that is made feature-major.
+    pub fn features_like(&mut self, v: ValueId) -> Features {
+        let [samples, features] = *self.shape(v) else { unreachable!("rows make matrices") };
+        self.new_features(samples, features, self.graph.values[v].meta.dtype)
     }
 
     fn node(&mut self, n: NodeId) {
@@ -263,21 +287,13 @@ impl Lowering<'_> {
         self.done[n] = true;
         // An op that draws has no inputs, and one that changes a tensor in place no outputs: nothing to be fused.
         let plain = node.inputs.is_empty() || node.outputs.is_empty();
-        let fused = if plain {
-            None
-        } else {
-            self.dense(n, node)
-                .or_else(|| self.elementwise(n, node))
-                .or_else(|| self.norm(n, node))
-                .or_else(|| self.penalty(node))
-                .or_else(|| self.penalty_gradient(node))
-        };
-        if fused.or_else(|| self.cross_entropy(n, node)).is_none() {
+        if plain || Stage::recognize(self, n, node).is_none() {
             self.any_op(n, node);
         }
     }
 
-    fn new_vector(&mut self, v: ValueId) -> BufferId {
+    /// New row-major memory for a value.
+    pub fn new_vector(&mut self, v: ValueId) -> BufferId {
         let meta = &self.graph.values[v].meta;
         let (len, dtype) = (meta.numel(), meta.dtype);
         let buffer = self.arena(len, dtype);
@@ -285,76 +301,12 @@ impl Lowering<'_> {
         buffer
     }
 
-    fn update_of(&mut self, param: usize) -> Update {
-        let trained = &self.trained[param];
-        let value = self.outside(&trained.value);
-        let state = trained.state.iter().map(|s| self.outside(s)).collect();
-        let average = trained.average.as_ref().map(|a| self.outside(a));
-        Update {
-            param,
-            value,
-            state,
-            len: trained.value.numel(),
-            dtype: trained.value.dtype(),
-            cols: rows(trained.value.shape()).1,
-            position: trained.position,
-            max_norm: trained.max_norm,
-            average,
+    /// True if a value is the constant 1 with which backward begins.
+    pub fn is_one(&self, v: ValueId) -> bool {
+        match &self.graph.values[v].source {
+            Source::Outside(t) => t.numel() == 1 && !t.is_view() && t.to_vec_f64() == [1.0],
+            _ => false,
         }
-    }
-
-    /// True if an op's first output may take its first input's memory, which is in cache already: nobody reads it later. One
-    /// element is not worth it, and sums of losses are made twice ([`late_penalties`](Self::late_penalties)).
-    fn may_overwrite(&self, n: NodeId, node: &GraphNode) -> bool {
-        let ([v, others @ ..], [out, ..]) = (&node.inputs[..], &node.outputs[..]) else { return false };
-        let (value, made) = (&self.graph.values[*v], &self.graph.values[*out]);
-        let alike = value.meta.shape == made.meta.shape && value.meta.dtype == made.meta.dtype;
-        let in_arena = self.rows_of[*v].is_some_and(|b| matches!(self.program.buffers[b].home, Home::Arena(_)));
-        let metas: Vec<_> = node.inputs.iter().map(|&v| self.graph.values[v].meta.clone()).collect();
-        node.op.overwrites(&metas)
-            && alike
-            && value.meta.numel() > 1
-            && in_arena
-            && matches!(value.source, Source::Made(_))
-            && !self.graph.is_among(*v, &self.wanted)
-            && others.iter().all(|&w| self.graph.root(w) != *v)
-            && self.graph.readers(*v).iter().all(|&reader| reader <= n)
-    }
-
-    /// An op as it is, on row-major operands.
-    fn any_op(&mut self, n: NodeId, node: &GraphNode) {
-        let inputs: Vec<Operand> = node.inputs.iter().map(|&v| self.operand(v)).collect();
-        let over = self.may_overwrite(n, node).then(|| inputs[0].buffer);
-        let outputs: Vec<Operand> = node
-            .outputs
-            .iter()
-            .enumerate()
-            .map(|(i, &v)| {
-                let over = over.filter(|_| i == 0);
-                let buffer = over.unwrap_or_else(|| self.new_vector(v));
-                self.rows_of[v] = Some(buffer);
-                let meta = &self.graph.values[v].meta;
-                Operand { buffer, layout: Layout::contiguous(&meta.shape), dtype: meta.dtype }
-            })
-            .collect();
-        let metas = |ids: &[ValueId]| ids.iter().map(|&v| self.graph.values[v].meta.clone()).collect::<Vec<_>>();
-        self.program.work += node.op.work(&metas(&node.inputs), &metas(&node.outputs));
-        let changed = node.op.changed_outside().into_iter().map(|t| self.outside(t)).collect();
-        self.push(Stage::Op { op: Arc::clone(&node.op), inputs, outputs, changed });
-    }
-
-    /// A value's elements in a row from the start of a buffer: a copy, if it is a view such as a transpose or a stretched sum.
-    fn row_major(&mut self, v: ValueId) -> BufferId {
-        let operand = self.operand(v);
-        if operand.layout.is_contiguous() && operand.layout.offset == 0 {
-            return operand.buffer;
-        }
-        let meta = self.graph.values[v].meta.clone();
-        let (buffer, layout) = (self.arena(meta.numel(), meta.dtype), Layout::contiguous(&meta.shape));
-        let output = Operand { buffer, layout, dtype: meta.dtype };
-        let op = Arc::new(Copy { dtype: meta.dtype });
-        self.push(Stage::Op { op, inputs: vec![operand], outputs: vec![output], changed: Vec::new() });
-        buffer
     }
 
     /// Updates that no product did, the loss, and the order of stages.
@@ -375,32 +327,11 @@ impl Lowering<'_> {
         let late = self.late_penalties();
         let mut stages = order(std::mem::take(&mut self.program.stages));
         if !items.is_empty() {
-            stages.push((false, Stage::Update(Updates { items, norms })));
+            stages.push((false, Updates { items, norms }.into()));
         }
-        stages.extend(late.into_iter().map(|penalties| (false, Stage::Penalty(penalties))));
+        stages.extend(late.into_iter().map(|penalties| (false, penalties.into())));
         self.program.stages = stages;
         self.program
-    }
-}
-
-impl Lowering<'_> {
-    /// A stage for the norms that no product made; where all are, in the parameters' order.
-    fn finish_norms(&mut self) -> Vec<(BufferId, usize)> {
-        let Some(made) = self.norms.take() else { return Vec::new() };
-        let (mut all, mut missing) = (Vec::new(), Vec::new());
-        for (update, grad) in self.updates.clone() {
-            let rows = rows(self.trained[update.param].value.shape()).0;
-            let norms = made[update.param].unwrap_or_else(|| {
-                let norms = self.arena(rows, DType::F64);
-                missing.push(RowNorms { grad, dtype: update.dtype, rows, cols: update.cols, norms });
-                norms
-            });
-            all.push((norms, rows));
-        }
-        if !missing.is_empty() {
-            self.push(Stage::Norms(missing));
-        }
-        all
     }
 }
 

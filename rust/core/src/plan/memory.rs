@@ -5,6 +5,8 @@
 //! the last barrier ([`Program::set_barriers`](super::program::Program::set_barriers)); buffers that live at the same
 //! time do not overlap ([`place`](super::place)).
 
+#[cfg(debug_assertions)]
+use super::program::Touches;
 use super::program::{Buffer, BufferId, Features, Home, Operand};
 use crate::element::{Element, Float};
 use crate::tensor::View;
@@ -15,6 +17,9 @@ pub struct Memory<'a> {
     buffers: &'a [Buffer],
     arena: *mut u8,
     batch: &'a [*mut u8],
+    /// Of the stage that runs: access to any other buffer is a race, or memory that others share.
+    #[cfg(debug_assertions)]
+    touches: Option<&'a Touches>,
 }
 
 // SAFETY: addresses; the module's head says why members of a team may use them together.
@@ -30,18 +35,70 @@ impl<'a> Memory<'a> {
     /// else may use the arena or write to the tensors outside meanwhile.
     #[must_use]
     pub unsafe fn new(buffers: &'a [Buffer], arena: *mut u8, batch: &'a [*mut u8]) -> Self {
-        Self { buffers, arena, batch }
+        Self {
+            buffers,
+            arena,
+            batch,
+            #[cfg(debug_assertions)]
+            touches: None,
+        }
+    }
+
+    /// The same for a stage that touches no other buffers. Debug builds check it: a buffer that a stage forgets to name would
+    /// be a race, and memory that it shares with others.
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn only<'b>(&self, touches: &'b Touches) -> Memory<'b>
+    where
+        'a: 'b,
+    {
+        Memory { touches: Some(touches), ..*self }
+    }
+
+    /// Refuse to read a buffer that the stage does not touch.
+    #[inline]
+    fn reads(&self, buffer: BufferId) {
+        #[cfg(debug_assertions)]
+        if let Some(t) = self.touches {
+            let named = t.reads.contains(&buffer) || t.writes.contains(&buffer);
+            assert!(named, "a stage reads buffer {buffer}, which is not among those that it touches: {t:?}");
+        }
+        let _ = buffer;
+    }
+
+    /// Refuse to write a buffer that the stage does not write.
+    #[inline]
+    fn writes(&self, buffer: BufferId) {
+        #[cfg(debug_assertions)]
+        if let Some(t) = self.touches {
+            let named = t.writes.contains(&buffer);
+            assert!(named, "a stage writes buffer {buffer}, which is not among those that it writes: {t:?}");
+        }
+        let _ = buffer;
     }
 
     /// The address of a buffer's first element.
-    #[must_use]
-    pub fn ptr<T: Element>(&self, buffer: BufferId) -> *mut T {
+    fn address<T: Element>(&self, buffer: BufferId) -> *mut T {
         match &self.buffers[buffer].home {
             // SAFETY: `place` gave it room inside the arena.
             Home::Arena(offset) => unsafe { self.arena.add(*offset).cast() },
             Home::Outside(tensor) => tensor.storage().ptr().cast(),
             Home::Batch(i) => self.batch[*i].cast(),
         }
+    }
+
+    /// The address of a buffer's first element, to be read.
+    #[must_use]
+    pub fn ptr<T: Element>(&self, buffer: BufferId) -> *const T {
+        self.reads(buffer);
+        self.address(buffer)
+    }
+
+    /// The address of a buffer's first element, to be written.
+    #[must_use]
+    pub fn ptr_mut<T: Element>(&self, buffer: BufferId) -> *mut T {
+        self.writes(buffer);
+        self.address(buffer)
     }
 
     /// `len` elements of a buffer from `start`.
@@ -64,7 +121,7 @@ impl<'a> Memory<'a> {
     pub unsafe fn slice_mut<T: Element>(&self, buffer: BufferId, start: usize, len: usize) -> &'a mut [T] {
         debug_assert!(self.fits::<T>(buffer, start + len));
         // SAFETY: by this function's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr::<T>(buffer).add(start), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.ptr_mut::<T>(buffer).add(start), len) }
     }
 
     fn fits<T: Element>(&self, buffer: BufferId, end: usize) -> bool {
@@ -92,12 +149,24 @@ impl<'a> Memory<'a> {
         unsafe { self.slice_mut(x.buffer, f * x.ld, samples) }
     }
 
-    /// A row-major operand as ops take it.
+    /// A row-major operand as ops read it.
     #[must_use]
     pub fn view<'o>(&self, operand: &'o Operand) -> View<'o> {
+        self.reads(operand.buffer);
+        self.view_of(operand)
+    }
+
+    /// A row-major operand as ops write it.
+    #[must_use]
+    pub fn view_mut<'o>(&self, operand: &'o Operand) -> View<'o> {
+        self.writes(operand.buffer);
+        self.view_of(operand)
+    }
+
+    fn view_of<'o>(&self, operand: &'o Operand) -> View<'o> {
         // SAFETY: the layout was made for this buffer; the memory lives as long as the call.
         unsafe {
-            let first = self.ptr::<u8>(operand.buffer).add(operand.layout.offset * operand.dtype.size());
+            let first = self.address::<u8>(operand.buffer).add(operand.layout.offset * operand.dtype.size());
             View::new(first, &operand.layout, operand.dtype)
         }
     }

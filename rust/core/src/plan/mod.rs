@@ -24,6 +24,7 @@ mod rewrite;
 mod room;
 mod rows;
 mod run;
+mod stages;
 mod statistics;
 mod update;
 mod written;
@@ -149,7 +150,7 @@ impl Plan {
     /// The stages, a line each: what fused with what.
     #[must_use]
     pub fn describe(&self) -> String {
-        program::describe(&self.program)
+        self.program.describe()
     }
 
     /// Roughly how many nanoseconds of one thread a step takes.
@@ -213,7 +214,7 @@ impl Plan {
                 return Err(Error::value(format!("plan: expected a contiguous batch like {meta:?}; got {tensor:?}")));
             }
         }
-        for limits in program::labels(&self.program) {
+        for limits in stages::labels(&self.program) {
             let labels = batch[limits.batch_tensor].view();
             labels.slice::<i64>().iter().map(read_ref).enumerate().try_for_each(|(i, label)| limits.check(label, i))?;
         }
@@ -221,7 +222,7 @@ impl Plan {
     }
 
     fn check_labels(&self, data: &[Tensor], rows: &Rows<'_>) -> Result<()> {
-        for limits in program::labels(&self.program) {
+        for limits in stages::labels(&self.program) {
             let labels = data[limits.batch_tensor].view().slice::<i64>();
             for &row in rows.order() {
                 limits.check(read_ref(&labels[row as usize]), row as usize)?;

@@ -55,12 +55,13 @@ pub fn place(program: &mut Program) {
 mod tests {
     use super::*;
     use crate::element::DType;
-    use crate::plan::program::{Buffer, Features, Operand, Stage};
+    use crate::plan::program::{Buffer, Features, Operand};
+    use crate::plan::stages::{Stage, ToFeatures};
     use crate::tensor::Layout;
 
     fn copy(from: usize, to: usize) -> (bool, Stage) {
         let from = Operand { buffer: from, layout: Layout::contiguous(&[4, 4]), dtype: DType::F32 };
-        (false, Stage::ToFeatures { from, to: Features { buffer: to, ld: 16 }, samples: 4, features: 4 })
+        (false, ToFeatures { from, to: Features { buffer: to, ld: 16 }, samples: 4, features: 4 }.into())
     }
 
     #[test]

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use super::graph::{Graph, GraphNode, NodeId, Source, ValueId};
+use crate::element::Float;
 use crate::error::Result;
 use crate::kernels::activation::Activation;
 use crate::ops::activation::{Activate, ActivateGrad};
 use crate::ops::dropout::Dropout;
 use crate::ops::{Op, Outputs, Run};
 use crate::tensor::{Meta, View};
-use crate::with_float;
+use crate::{simd, with_float};
 
 pub use norms::{merge_norm_and_relu, merge_relu_and_norm_gradients};
 
@@ -44,8 +45,24 @@ impl Op for MaskGrad {
             let (g, y) = (&inputs[0].slice::<T>()[share.clone()], &inputs[1].slice::<T>()[share.clone()]);
             // SAFETY: shares are disjoint.
             let out = unsafe { outputs[0].part::<T>(share) };
-            super::rows::mask_grad(self.scale as T, g, y, out);
+            mask_grad(self.scale as T, g, y, out);
         });
+    }
+}
+
+simd! {
+    /// out = y > 0 ? g · scale : 0
+    pub fn mask_grad<T: Float>(scale: T, g: &[T], y: &[T], out: &mut [T]) {
+        for ((out, &g), &y) in out.iter_mut().zip(g).zip(y) {
+            *out = if y > T::ZERO { g * scale } else { T::ZERO };
+        }
+    }
+
+    /// g ← y > 0 ? g · scale : 0
+    pub fn mask_grad_in_place<T: Float>(scale: T, g: &mut [T], y: &[T]) {
+        for (g, &y) in g.iter_mut().zip(y) {
+            *g = if y > T::ZERO { *g * scale } else { T::ZERO };
+        }
     }
 }
 

@@ -1,200 +1,234 @@
-//! Ops on feature rows while they are in cache: the row ops of a stage, over a few rows at a time.
+//! Rows of features: an optional product that makes them, then ops on each row while it is in cache.
+//!
+//! To fuse an op into rows: a file in `rows/` with its [`RowWork`] (the pattern that it takes the place of, the buffers that it touches,
+//! its name, its loop), and its line in `row_ops!` below.
+
+mod product;
 
 use std::ops::Range;
 
+pub use product::RowProduct;
+
+use super::fuse::Lowering;
+use super::graph::{GraphNode, NodeId};
 use super::memory::Memory;
-use super::program::{Features, RowOp, Rows};
+use super::program::{BufferId, Features, Touches};
+use super::run::{ROW_GRANULE, share_of_rows};
+use super::stages::{At, Work, turn};
 use crate::element::Float;
-use crate::kernels::penalty::is_small;
-use crate::kernels::{dropout, norm, reduce};
-use crate::simd;
+use crate::error::Result;
+use crate::kernels::matmul;
 
-/// Run a stage's ops over `rows`, whose product is complete.
-pub fn run<T: Float>(stage: &Rows, memory: &Memory<'_>, rows: Range<usize>, replay: u64) {
-    let at = Block { memory, rows, samples: stage.samples, features: stage.features };
-    for op in &stage.ops {
-        // SAFETY: rows are one member's share; the buffers were lowered for these sizes.
-        unsafe { at.run::<T>(op, replay) };
+/// Work on one feature's samples at a time, with few numbers besides. Input and output may be the same features.
+pub trait RowWork: Sized {
+    /// Add row ops that do what a node does, if this is one of the nodes that they are for. The node has inputs and outputs.
+    fn recognize(lowering: &mut Lowering<'_>, n: NodeId, node: &GraphNode) -> Option<()> {
+        let _ = (lowering, n, node);
+        None
+    }
+
+    /// Its name in a plan's description.
+    fn name(&self) -> &'static str;
+
+    /// Note the buffers that it reads and writes.
+    fn touches(&self, t: &mut Touches);
+
+    /// Do it for some rows.
+    ///
+    /// # Safety
+    /// The rows are this member's alone, and exist in all buffers.
+    unsafe fn run<T: Float>(&self, at: &Block<'_>);
+}
+
+/// The list of row ops: the files in `rows/`, and the ops in each.
+macro_rules! row_ops {
+    ($($file:ident: $($op:ident),+;)+) => {
+        $(mod $file;)+
+        $(pub use $file::{$($op),+};)+
+
+        /// Something done to one feature's samples at a time.
+        #[derive(Clone, Debug)]
+        pub enum RowOp {
+            $($(#[doc = concat!("[`", stringify!($op), "`].")] $op($op),)+)+
+        }
+
+        $($(impl From<$op> for RowOp {
+            fn from(op: $op) -> Self {
+                Self::$op(op)
+            }
+        })+)+
+
+        impl RowOp {
+            fn recognize(lowering: &mut Lowering<'_>, n: NodeId, node: &GraphNode) -> Option<()> {
+                None$($(.or_else(|| $op::recognize(lowering, n, node)))+)+
+            }
+
+            fn name(&self) -> &'static str {
+                match self { $($(Self::$op(op) => op.name(),)+)+ }
+            }
+
+            fn touches(&self, t: &mut Touches) {
+                match self { $($(Self::$op(op) => op.touches(t),)+)+ }
+            }
+
+            /// # Safety
+            /// As [`RowWork::run`].
+            unsafe fn run<T: Float>(&self, at: &Block<'_>) {
+                // SAFETY: by this function's contract.
+                match self { $($(Self::$op(op) => unsafe { op.run::<T>(at) },)+)+ }
+            }
+        }
+    };
+}
+
+row_ops! {
+    bias: Bias;
+    activation: Activate, ActivateGrad;
+    dropout: Dropout;
+    mask_grad: MaskGrad;
+    batch_norm: Norm, NormGrad;
+    sum: Sum;
+    add: Add;
+    penalty: Penalty;
+}
+
+/// Rows of one width: an optional product, then ops on each row while it is hot, then row-major copies.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// Number of rows.
+    pub features: usize,
+    /// Samples in each.
+    pub samples: usize,
+    /// The product that makes the rows.
+    pub product: Option<RowProduct>,
+    /// Ops on the rows, in order.
+    pub ops: Vec<RowOp>,
+    /// Rows that are copied to sample-major memory, for the products that make weights' gradients.
+    pub copies: Vec<(Features, BufferId)>,
+}
+
+impl Rows {
+    /// Rows on which nothing is done yet.
+    #[must_use]
+    pub fn new(features: usize, samples: usize, product: Option<RowProduct>) -> Self {
+        Self { features, samples, product, ops: Vec::new(), copies: Vec::new() }
     }
 }
 
-struct Block<'a> {
-    memory: &'a Memory<'a>,
-    rows: Range<usize>,
-    samples: usize,
-    features: usize,
-}
+impl Work for Rows {
+    fn recognize(lowering: &mut Lowering<'_>, n: NodeId, node: &GraphNode) -> Option<()> {
+        RowProduct::recognize(lowering, node).or_else(|| RowOp::recognize(lowering, n, node))
+    }
 
-impl Block<'_> {
-    /// # Safety
-    /// The rows are this member's alone.
-    unsafe fn run<T: Float>(&self, op: &RowOp, replay: u64) {
-        let (memory, n) = (self.memory, self.samples);
-        // SAFETY: rows of feature-major buffers, one member's; where input and output are the same features, the
-        // in-place kernels are called, so that no two slices overlap.
-        unsafe {
-            match op {
-                RowOp::Bias { y, bias } => {
-                    let bias = memory.slice::<T>(*bias, self.rows.start, self.rows.len());
-                    for (f, &b) in self.rows.clone().zip(bias) {
-                        add_scalar(b, memory.row_mut(*y, f, n));
-                    }
-                }
-                RowOp::Activate { act, x, y } if x == y => {
-                    self.each(|f| act.forward_in_place::<T>(memory.row_mut(*x, f, n)));
-                }
-                RowOp::Activate { act, x, y } => {
-                    self.each(|f| act.forward::<T>(memory.row(*x, f, n), memory.row_mut(*y, f, n)));
-                }
-                RowOp::ActivateGrad { act, g, x, y, out } => {
-                    let row = |v: &Option<Features>, f| v.map_or(&[] as &[T], |v| memory.row(v, f, n));
-                    self.each(|f| {
-                        if g == out {
-                            act.backward_in_place(memory.row_mut(*g, f, n), row(x, f), row(y, f));
-                        } else {
-                            act.backward(memory.row(*g, f, n), row(x, f), row(y, f), memory.row_mut(*out, f, n));
-                        }
-                    });
-                }
-                RowOp::Dropout { draw, threshold, scale, x, y } => {
-                    let draw = crate::rng::Draw { call: draw.call.wrapping_add(replay), ..*draw };
-                    let mask = dropout::Mask { draw, threshold: *threshold, scale: T::from_f64(*scale) };
-                    if x != y {
-                        self.each(|f| memory.row_mut::<T>(*y, f, n).copy_from_slice(memory.row(*x, f, n)));
-                    }
-                    let area = dropout::Features {
-                        c: self.features,
-                        features: self.rows.clone(),
-                        samples: 0..n,
-                        stride: y.ld,
-                    };
-                    let len = (self.rows.len() - 1) * y.ld + n;
-                    dropout::features_in_place(
-                        mask,
-                        &area,
-                        memory.slice_mut::<T>(y.buffer, self.rows.start * y.ld, len),
-                    );
-                }
-                RowOp::MaskGrad { scale, g, y, out } => {
-                    let scale = T::from_f64(*scale);
-                    self.each(|f| {
-                        if g == out {
-                            mask_grad_in_place(scale, memory.row_mut(*g, f, n), memory.row(*y, f, n));
-                        } else {
-                            mask_grad(scale, memory.row(*g, f, n), memory.row(*y, f, n), memory.row_mut(*out, f, n));
-                        }
-                    });
-                }
-                RowOp::Norm { .. } => self.norm::<T>(op),
-                RowOp::NormGrad { .. } => self.norm_grad::<T>(op),
-                RowOp::Sum { g, sums } => {
-                    let sums = memory.slice_mut::<T>(*sums, self.rows.start, self.rows.len());
-                    for (f, sum) in self.rows.clone().zip(sums) {
-                        *sum = reduce::sum(memory.row(*g, f, n));
-                    }
-                }
-                RowOp::Penalty { penalty, weight, cols, sums, late } => {
-                    let sums = memory.slice_mut::<T>(*sums, self.rows.start, self.rows.len());
-                    for (f, sum) in self.rows.clone().zip(sums) {
-                        let row = memory.slice::<T>(*weight, f * cols, *cols);
-                        *sum = if *late && is_small(row) { T::ZERO } else { penalty.row(row) };
-                    }
-                }
-                RowOp::Add { a, b, y } => {
-                    self.each(|f| add::<T>(memory.row(*a, f, n), memory.row(*b, f, n), memory.row_mut(*y, f, n)));
+    fn describe(&self) -> String {
+        let product = self.product.map_or(String::new(), |p| format!(" product over {}", p.inner));
+        let ops: Vec<&str> = self.ops.iter().map(RowOp::name).collect();
+        format!("rows ({}, {}){product} {}", self.features, self.samples, ops.join(" + "))
+    }
+
+    fn touches(&self, t: &mut Touches) {
+        if let Some(product) = &self.product {
+            product.touches(t);
+        }
+        for op in &self.ops {
+            op.touches(t);
+        }
+        // What is copied was made by the product or an op.
+        t.write(self.copies.iter().map(|c| c.1));
+    }
+
+    fn run<T: Float>(&self, at: &At<'_>) -> Result<()> {
+        let (memory, share) = (at.memory, share_of_rows(at.team, self.features));
+        let mut finish = |rows: Range<usize>| {
+            let block = Block { memory, rows, samples: self.samples, features: self.features, replay: at.step.replay };
+            for op in &self.ops {
+                // SAFETY: rows are one member's share; the buffers were lowered for these sizes.
+                unsafe { op.run::<T>(&block) };
+            }
+        };
+        match &self.product {
+            Some(product) => {
+                let product = product.of::<T>(self, memory);
+                // SAFETY: operands have the sizes they were lowered for; members write disjoint rows.
+                unsafe { matmul::block(&product, share.clone(), 0..self.samples, &mut finish) };
+            }
+            None => {
+                for start in share.clone().step_by(ROW_GRANULE) {
+                    finish(start..(start + ROW_GRANULE).min(share.end));
                 }
             }
         }
-    }
-
-    fn each(&self, mut f: impl FnMut(usize)) {
-        for row in self.rows.clone() {
-            f(row);
-        }
-    }
-
-    /// # Safety
-    /// As [`run`](Self::run).
-    unsafe fn norm<T: Float>(&self, op: &RowOp) {
-        let RowOp::Norm { eps, momentum, affine, running, x, y, mean, inv_std } = op else { return };
-        let (memory, n) = (self.memory, self.samples);
-        let (start, len) = (self.rows.start, self.rows.len());
-        // SAFETY: as in `run`.
-        unsafe {
-            let means = memory.slice_mut::<T>(*mean, start, len);
-            let inv_stds = memory.slice_mut::<T>(*inv_std, start, len);
-            for (i, f) in self.rows.clone().enumerate() {
-                let (weight, bias) = match affine {
-                    Some((w, b)) => (memory.slice::<T>(*w, f, 1)[0], memory.slice::<T>(*b, f, 1)[0]),
-                    None => (T::ONE, T::ZERO),
-                };
-                let eps = T::from_f64(*eps);
-                let moments = if x == y {
-                    norm::forward_feature_in_place(memory.row_mut(*x, f, n), weight, bias, eps)
-                } else {
-                    norm::forward_feature(memory.row(*x, f, n), weight, bias, eps, memory.row_mut(*y, f, n))
-                };
-                (means[i], inv_stds[i]) = (moments.mean, moments.inv_std);
-                if let Some((running_mean, running_var)) = running {
-                    let momentum = T::from_f64(*momentum);
-                    let running_mean = &mut memory.slice_mut::<T>(*running_mean, f, 1)[0];
-                    *running_mean = norm::moving_average(*running_mean, moments.mean, momentum);
-                    let running_var = &mut memory.slice_mut::<T>(*running_var, f, 1)[0];
-                    *running_var = norm::moving_average(*running_var, moments.var_unbiased, momentum);
-                }
+        for (from, to) in &self.copies {
+            // SAFETY: shares of features are disjoint columns of `to`.
+            unsafe {
+                let x = memory.ptr::<T>(from.buffer).add(share.start * from.ld);
+                let y = memory.ptr_mut::<T>(*to).add(share.start);
+                turn(x, from.ld, share.len(), self.samples, y, self.features);
             }
         }
-    }
-
-    /// # Safety
-    /// As [`run`](Self::run).
-    unsafe fn norm_grad<T: Float>(&self, op: &RowOp) {
-        let RowOp::NormGrad { weight, g, x, mean, inv_std, out, grad_weight, grad_bias } = op else { return };
-        let (memory, n) = (self.memory, self.samples);
-        // SAFETY: as in `run`.
-        unsafe {
-            for f in self.rows.clone() {
-                let at = |buffer: usize| memory.slice::<T>(buffer, f, 1)[0];
-                let (mean, inv_std, weight) = (at(*mean), at(*inv_std), weight.map_or(T::ONE, at));
-                let x = memory.row(*x, f, n);
-                let (gw, gb) = if g == out {
-                    norm::backward_feature_in_place(memory.row_mut(*g, f, n), x, mean, inv_std, weight)
-                } else {
-                    norm::backward_feature(memory.row(*g, f, n), x, mean, inv_std, weight, memory.row_mut(*out, f, n))
-                };
-                memory.slice_mut::<T>(*grad_weight, f, 1)[0] = gw;
-                memory.slice_mut::<T>(*grad_bias, f, 1)[0] = gb;
-            }
-        }
+        Ok(())
     }
 }
 
-simd! {
-    /// y ← y + b
-    fn add_scalar<T: Float>(b: T, y: &mut [T]) {
-        for y in y {
-            *y += b;
-        }
+/// Some rows of a stage, on which its ops run one after the other.
+#[derive(Debug)]
+pub struct Block<'a> {
+    /// The plan's memory.
+    pub memory: &'a Memory<'a>,
+    /// The rows.
+    pub rows: Range<usize>,
+    /// Elements of each.
+    pub samples: usize,
+    /// Number of all rows of the stage.
+    pub features: usize,
+    /// Added to the call number of every draw.
+    pub replay: u64,
+}
+
+impl<'a> Block<'a> {
+    /// One feature's samples.
+    ///
+    /// # Safety
+    /// As [`Memory::slice`].
+    #[inline]
+    #[must_use]
+    pub unsafe fn row<T: Float>(&self, x: Features, f: usize) -> &'a [T] {
+        // SAFETY: by this function's contract.
+        unsafe { self.memory.row(x, f, self.samples) }
     }
 
-    /// y = a + b
-    fn add<T: Float>(a: &[T], b: &[T], y: &mut [T]) {
-        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-            *y = a + b;
-        }
+    /// One feature's samples, to be written.
+    ///
+    /// # Safety
+    /// As [`Memory::slice_mut`].
+    #[inline]
+    #[must_use]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn row_mut<T: Float>(&self, x: Features, f: usize) -> &'a mut [T] {
+        // SAFETY: by this function's contract.
+        unsafe { self.memory.row_mut(x, f, self.samples) }
     }
 
-    /// out = y > 0 ? g · scale : 0
-    pub fn mask_grad<T: Float>(scale: T, g: &[T], y: &[T], out: &mut [T]) {
-        for ((out, &g), &y) in out.iter_mut().zip(g).zip(y) {
-            *out = if y > T::ZERO { g * scale } else { T::ZERO };
-        }
+    /// One number for each of the rows.
+    ///
+    /// # Safety
+    /// As [`Memory::slice`].
+    #[inline]
+    #[must_use]
+    pub unsafe fn numbers<T: Float>(&self, buffer: BufferId) -> &'a [T] {
+        // SAFETY: by this function's contract.
+        unsafe { self.memory.slice(buffer, self.rows.start, self.rows.len()) }
     }
 
-    /// g ← y > 0 ? g · scale : 0
-    fn mask_grad_in_place<T: Float>(scale: T, g: &mut [T], y: &[T]) {
-        for (g, &y) in g.iter_mut().zip(y) {
-            *g = if y > T::ZERO { *g * scale } else { T::ZERO };
-        }
+    /// One number for each of the rows, to be written.
+    ///
+    /// # Safety
+    /// As [`Memory::slice_mut`].
+    #[inline]
+    #[must_use]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn numbers_mut<T: Float>(&self, buffer: BufferId) -> &'a mut [T] {
+        // SAFETY: by this function's contract.
+        unsafe { self.memory.slice_mut(buffer, self.rows.start, self.rows.len()) }
     }
 }

@@ -4,18 +4,13 @@ use std::ops::Range;
 
 use super::halt::Exit;
 use super::memory::Memory;
-use super::program::{CrossEntropyStage, Home, Penalties, Program, Rows, Stage};
-use super::rows;
-use super::update::{run_norms, run_updates, run_weight};
+use super::program::Program;
+use super::stages::At;
 use crate::element::Float;
 use crate::error::Result;
-use crate::kernels::matmul::{self, MatRef, Product};
-use crate::kernels::{loss as losses, transpose};
-use crate::ops::{Run, cross_entropy, penalty};
 use crate::optim::update_options::UpdateOptions;
 use crate::optim::{Progress, Rule};
 use crate::rng::Draw;
-use crate::tensor::View;
 use crate::threads::Team;
 use crate::with_float;
 
@@ -39,7 +34,7 @@ pub struct Step<'a> {
 }
 
 /// Rows that one member takes at a time: dropout draws for 8 features at once.
-const ROW_GRANULE: usize = 8;
+pub const ROW_GRANULE: usize = 8;
 /// Narrow matrices are shared row by row.
 const NARROW: usize = 2 * ROW_GRANULE;
 
@@ -76,59 +71,11 @@ fn stages<T: Float>(
         if step.stop && stage.updates() && !loss(program, memory).is_finite() {
             continue;
         }
-        match stage {
-            Stage::Op { op, inputs: operands, outputs, .. } => {
-                let inputs: smallvec::SmallVec<[View<'_>; 4]> = operands.iter().map(|o| memory.view(o)).collect();
-                let outputs: smallvec::SmallVec<[View<'_>; 4]> = outputs.iter().map(|o| memory.view(o)).collect();
-                if op.checks() {
-                    // Others may change it, and members that disagree would wait for each other for ever.
-                    let shared = operands.iter().any(|o| !matches!(program.buffers[o.buffer].home, Home::Arena(_)));
-                    if shared { exit.halt.agree(at, team, || op.check(&inputs))? } else { op.check(&inputs)? }
-                }
-                op.run(&Run { team, replay: step.replay }, &inputs, &outputs);
-            }
-            Stage::ToFeatures { from, to, samples, features } => {
-                let share = team.share_aligned(*features, LINE);
-                // SAFETY: shares of features are disjoint rows of `to`.
-                unsafe {
-                    let x = memory.view(from).ptr::<T>();
-                    let y = memory.ptr::<T>(to.buffer).add(share.start * to.ld);
-                    turn(x.add(share.start), *features, *samples, share.len(), y, to.ld);
-                }
-            }
-            Stage::ToRows { from, to, samples, features } => {
-                let share = team.share_aligned(*samples, LINE);
-                // SAFETY: shares of samples are disjoint rows of `to`.
-                unsafe {
-                    let x = memory.ptr::<T>(from.buffer).add(share.start);
-                    let y = memory.ptr::<T>(*to).add(share.start * features);
-                    turn(x, from.ld, *features, share.len(), y, *features);
-                }
-            }
-            Stage::Rows(rows) => run_rows::<T>(rows, memory, team, step.replay),
-            Stage::Weight(weight) => run_weight::<T>(weight, memory, team, step),
-            Stage::CrossEntropy(stage) => {
-                if !stage.labels_checked {
-                    let check = || {
-                        let labels = memory.view(&stage.labels);
-                        cross_entropy::check_labels("cross_entropy", labels.slice(), stage.classes, stage.ignore_index)
-                    };
-                    match program.buffers[stage.labels.buffer].home {
-                        Home::Arena(_) => check()?,
-                        _ => exit.halt.agree(at, team, check)?,
-                    }
-                }
-                run_cross_entropy::<T>(stage, memory, team);
-            }
-            Stage::Loss(stage) => run_loss::<T>(stage, memory, team),
-            Stage::Penalty(penalties) => {
-                if team.rank() == 0 {
-                    with_float!(penalties.dtype, T => run_penalties::<T>(penalties, memory));
-                }
-            }
-            Stage::Norms(norms) => run_norms(norms, memory, team, step.update_options),
-            Stage::Update(updates) => run_updates(updates, memory, team, step),
-        }
+        #[cfg(debug_assertions)]
+        let touches = stage.touches();
+        #[cfg(debug_assertions)]
+        let memory = &memory.only(&touches);
+        stage.run::<T>(&At { program, memory, team, step, exit, place: at })?;
     }
     Ok(())
 }
@@ -144,143 +91,10 @@ pub fn loss(program: &Program, memory: &Memory<'_>) -> f64 {
     })
 }
 
-/// `dst[c · ld_dst + r] = src[r · ld_src + c]`
-///
-/// # Safety
-/// These elements exist, and nobody else uses those of `dst`; what lies between its rows may be others'.
-unsafe fn turn<T: Float>(src: *const T, ld_src: usize, rows: usize, cols: usize, dst: *mut T, ld_dst: usize) {
-    if rows == 0 || cols == 0 {
-        return;
-    }
-    // SAFETY: from the first to the last element of each.
-    unsafe {
-        let src = std::slice::from_raw_parts(src, (rows - 1) * ld_src + cols);
-        let dst = std::slice::from_raw_parts_mut(dst, (cols - 1) * ld_dst + rows);
-        transpose::transpose(src, transpose::Matrix { rows, cols, stride: ld_src }, dst, ld_dst);
-    }
-}
-
 /// Elements of a cache line, at which transposes are shared.
 pub const LINE: usize = 16;
 
 /// A member's rows.
 pub fn share_of_rows(team: &Team, rows: usize) -> Range<usize> {
     if rows < NARROW { team.share(rows) } else { team.share_aligned(rows, ROW_GRANULE) }
-}
-
-fn run_rows<T: Float>(stage: &Rows, memory: &Memory<'_>, team: &Team, replay: u64) {
-    let share = share_of_rows(team, stage.features);
-    let mut finish = |done: Range<usize>| rows::run::<T>(stage, memory, done, replay);
-    match &stage.product {
-        Some(p) => {
-            let product = Product {
-                m: stage.features,
-                n: stage.samples,
-                k: p.inner,
-                a: MatRef {
-                    // SAFETY: the weight begins inside its buffer.
-                    ptr: unsafe { memory.ptr::<T>(p.weight).add(p.weight_offset) },
-                    row_stride: p.strides.0 as isize,
-                    col_stride: p.strides.1 as isize,
-                },
-                b: MatRef { ptr: memory.ptr::<T>(p.x.buffer), row_stride: p.x.ld as isize, col_stride: 1 },
-                c: memory.ptr::<T>(p.y.buffer),
-                ldc: p.y.ld,
-                accumulate: false,
-                one_block: false,
-            };
-            // SAFETY: operands have the sizes they were lowered for; members write disjoint rows.
-            unsafe { matmul::block(&product, share.clone(), 0..stage.samples, &mut finish) };
-        }
-        None => {
-            for start in share.clone().step_by(ROW_GRANULE) {
-                finish(start..(start + ROW_GRANULE).min(share.end));
-            }
-        }
-    }
-    for (from, to) in &stage.copies {
-        // SAFETY: shares of features are disjoint columns of `to`.
-        unsafe {
-            let x = memory.ptr::<T>(from.buffer).add(share.start * from.ld);
-            let y = memory.ptr::<T>(*to).add(share.start);
-            turn(x, from.ld, share.len(), stage.samples, y, stage.features);
-        }
-    }
-}
-
-fn run_cross_entropy<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
-    let share = team.share_aligned(stage.samples, LINE);
-    if share.is_empty() {
-        return;
-    }
-    let (start, len, stride) = (share.start, share.len(), stage.logits.ld);
-    let span = (stage.classes - 1) * stride + len;
-    // SAFETY: shares of samples are disjoint columns of the logits, their gradient, and the vectors over samples. The
-    // gradient's columns of members interleave, so its slice spans others' elements, which the kernel does not touch.
-    unsafe {
-        let rule = cross_entropy_of::<T>(stage, memory);
-        let logits = memory.slice::<T>(stage.logits.buffer, start, span);
-        let labels = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset + start, len);
-        let mut samples = losses::SampleLosses {
-            loss: memory.slice_mut(stage.losses, start, len),
-            max: memory.slice_mut(stage.max, start, len),
-            sum: memory.slice_mut(stage.sum, start, len),
-        };
-        losses::cross_entropy_columns(rule, logits, stride, labels, &mut samples);
-        let Some(grad) = stage.grad else { return };
-        // Every member finds the divisor for itself: it is a sum over labels, which are at hand.
-        let all = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
-        let scale = if stage.mean {
-            T::ONE / cross_entropy::label_weight(rule.weight, stage.ignore_index, all)
-        } else {
-            T::ONE
-        };
-        let scales = memory.slice_mut::<T>(stage.scale, start, len);
-        scales.fill(scale);
-        let samples = losses::SampleScales { scale: scales, max: samples.max, sum: samples.sum };
-        let out = memory.slice_mut::<T>(grad.buffer, start, span);
-        losses::cross_entropy_columns_backward(rule, logits, stride, labels, samples, out);
-    }
-}
-
-fn run_loss<T: Float>(stage: &CrossEntropyStage, memory: &Memory<'_>, team: &Team) {
-    if team.rank() != 0 {
-        return;
-    }
-    // SAFETY: one member; the losses were complete before the last barrier.
-    unsafe {
-        let labels = memory.slice::<i64>(stage.labels.buffer, stage.labels.layout.offset, stage.samples);
-        let sum = crate::kernels::reduce::sum_flat(memory.slice::<T>(stage.losses, 0, stage.samples));
-        let weight = cross_entropy_of::<T>(stage, memory).weight;
-        let divisor = if stage.mean { cross_entropy::label_weight(weight, stage.ignore_index, labels) } else { T::ONE };
-        let loss = sum / divisor;
-        memory.slice_mut::<T>(stage.loss, 0, 1)[0] = loss;
-    }
-}
-
-fn run_penalties<T: Float>(penalties: &Penalties, memory: &Memory<'_>) {
-    // SAFETY: one member; all was complete before the last barrier.
-    unsafe {
-        let rows = penalties.rows.iter().map(|&(sums, n)| memory.slice::<T>(sums, 0, n));
-        memory.slice_mut::<T>(penalties.to, 0, 1)[0] = penalty::total(rows);
-        for &[a, b, c] in &penalties.sums {
-            let sum = memory.slice::<T>(a, 0, 1)[0] + memory.slice::<T>(b, 0, 1)[0];
-            memory.slice_mut::<T>(c, 0, 1)[0] = sum;
-        }
-    }
-}
-
-/// # Safety
-/// Nobody writes the class weights meanwhile.
-unsafe fn cross_entropy_of<'a, T: Float>(
-    stage: &CrossEntropyStage,
-    memory: &Memory<'a>,
-) -> losses::CrossEntropy<'a, T> {
-    losses::CrossEntropy {
-        classes: stage.classes,
-        // SAFETY: by this function's contract.
-        weight: stage.weight.map_or(&[], |w| unsafe { memory.slice(w, 0, stage.classes) }),
-        smoothing: stage.label_smoothing,
-        ignore_index: stage.ignore_index,
-    }
 }

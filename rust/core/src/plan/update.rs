@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::memory::Memory;
-use super::program::{RowNorms, Update, Updates, Weight, WeightPenalty};
 use super::run::{LINE, Step, share_of_rows};
+use super::stages::{RowNorms, Update, Updates, Weight, WeightPenalty};
 use crate::element::Float;
 use crate::kernels::matmul::{self, MatRef, Product};
 use crate::optim::update_options::{self, Around, UpdateOptions};
@@ -44,7 +44,7 @@ pub fn run_weight<T: Float>(stage: &Weight, memory: &Memory<'_>, team: &Team, st
             }
         };
         // SAFETY: members write disjoint rows.
-        return unsafe { weight_product::<T>(stage, memory, memory.ptr(stage.grad), false, share, &mut finish) };
+        return unsafe { weight_product::<T>(stage, memory, memory.ptr_mut(stage.grad), false, share, &mut finish) };
     };
     // Used up as soon as it is made, the gradient needs no more memory than a block of rows.
     with_scratch(matmul::ROW_BLOCK.min(stage.rows) * cols, |scratch: *mut T| {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::program::{BufferId, Home, Program, Stage, Update};
+use super::program::{BufferId, Home, Program};
+use super::stages::{Stage, Update};
 use crate::element::DType;
 use crate::error::{Error, Result};
 use crate::tensor::layout::show;
@@ -28,7 +29,7 @@ fn whole(tensor: &Tensor) -> Tensor {
 fn updates(program: &Program) -> impl Iterator<Item = &Update> {
     program.stages.iter().flat_map(|(_, stage)| -> Vec<&Update> {
         match stage {
-            Stage::Update(updates) => updates.items.iter().map(|(update, _)| update).collect(),
+            Stage::Updates(updates) => updates.items.iter().map(|(update, _)| update).collect(),
             Stage::Weight(weight) => weight.update.iter().collect(),
             _ => Vec::new(),
         }

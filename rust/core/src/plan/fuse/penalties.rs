@@ -4,7 +4,9 @@
 use std::any::Any;
 
 use super::super::graph::{GraphNode, Source, ValueId};
-use super::super::program::{self, BufferId, Operand, RowOp, Stage, Weight};
+use super::super::program::{BufferId, Operand};
+use super::super::rows::{self, RowOp};
+use super::super::stages::{self, AnyOp, Stage, Weight};
 use super::{Lowering, downcast};
 use crate::ops::linear::LinearGradWeight;
 use crate::ops::penalty::{Penalties, PenaltyGrad};
@@ -12,7 +14,7 @@ use crate::ops::{Arithmetic, Binary};
 
 impl Lowering<'_> {
     /// The penalties, if each is of the weight of a layer.
-    pub(super) fn penalty(&mut self, node: &GraphNode) -> Option<()> {
+    pub fn penalty(&mut self, node: &GraphNode) -> Option<()> {
         let Penalties(penalties) = downcast::<Penalties>(node)?;
         let stages: Vec<(usize, BufferId)> = node.inputs.iter().map(|&w| self.product_of(w)).collect::<Option<_>>()?;
         let dtype = self.graph.values[node.outputs[0]].meta.dtype;
@@ -22,16 +24,13 @@ impl Lowering<'_> {
         {
             let [rows, cols] = *self.shape(w) else { unreachable!("weights of products are matrices") };
             let to = self.new_vector(out);
-            self.add_row_op(
-                stage,
-                RowOp::Penalty { penalty: penalty.clone(), weight, cols, sums: to, late: false },
-                &[],
-            );
+            let op = rows::Penalty { kind: penalty.clone(), weight, cols, sums: to, late: false };
+            self.add_row_op(stage, op, None);
             self.program.work += rows * cols * penalty.work() / 16;
             sums.push((to, rows));
         }
         let to = self.new_vector(node.outputs[0]);
-        self.push(Stage::Penalty(program::Penalties { rows: sums, to, sums: Vec::new(), dtype }));
+        self.push(stages::Penalties { rows: sums, to, sums: Vec::new(), dtype });
         Some(())
     }
 
@@ -57,7 +56,7 @@ impl Lowering<'_> {
 
     /// The gradient of a penalty on a weight, if all it meets is the gradient that a product makes: nothing is left to
     /// do but to tell the product.
-    pub(super) fn penalty_gradient(&mut self, node: &GraphNode) -> Option<()> {
+    pub fn penalty_gradient(&mut self, node: &GraphNode) -> Option<()> {
         let PenaltyGrad(penalty) = downcast::<PenaltyGrad>(node)?;
         let ([scale, w], out) = ([node.inputs[0], node.inputs[1]], node.outputs[0]);
         let [sum] = self.graph.readers(out)[..] else { return None };
@@ -84,15 +83,15 @@ impl Lowering<'_> {
     /// Leave the sums over rows to the products that make the gradients, which take the same powers. Weights are updated by
     /// then, which depends on whether the loss is finite: for that it is enough to see that a row is small.
     /// Returns what is to be done after the updates.
-    pub(super) fn late_penalties(&mut self) -> Vec<program::Penalties> {
+    pub fn late_penalties(&mut self) -> Vec<stages::Penalties> {
         let (mut late, mut moved) = (Vec::new(), Vec::new());
         for (_, stage) in &self.program.stages {
-            let Stage::Penalty(penalties) = stage else { continue };
+            let Stage::Penalties(penalties) = stage else { continue };
             let Some(sums) = self.sums_to_loss(penalties) else { continue };
             let before = moved.len();
             moved.extend(penalties.rows.iter().filter(|(rows, _)| self.gradient_of(*rows).is_some()).map(|r| r.0));
             if moved.len() > before {
-                late.push(program::Penalties { sums, ..penalties.clone() });
+                late.push(stages::Penalties { sums, ..penalties.clone() });
             }
         }
         for rows in moved {
@@ -102,8 +101,8 @@ impl Lowering<'_> {
                     Stage::Weight(Weight { penalty: Some(penalty), .. }) if gradient == i => penalty.sums = Some(rows),
                     Stage::Rows(stage) => {
                         for op in &mut stage.ops {
-                            if let RowOp::Penalty { sums, late, .. } = op {
-                                *late |= *sums == rows;
+                            if let RowOp::Penalty(op) = op {
+                                op.late |= op.sums == rows;
                             }
                         }
                     }
@@ -119,9 +118,8 @@ impl Lowering<'_> {
         let (penalty, weight) = self.program.stages.iter().find_map(|(_, stage)| {
             let Stage::Rows(stage) = stage else { return None };
             stage.ops.iter().find_map(|op| match op {
-                RowOp::Penalty { penalty, weight, cols, sums, .. } => {
-                    (*sums == rows && penalty.is_negligible(stage.features * cols)).then_some((penalty, *weight))
-                }
+                RowOp::Penalty(op) => (op.sums == rows && op.kind.is_negligible(stage.features * op.cols))
+                    .then_some((&op.kind, op.weight)),
                 _ => None,
             })
         })?;
@@ -134,14 +132,15 @@ impl Lowering<'_> {
     }
 
     /// The sums that take up a penalty on the way to the loss, if nothing else does.
-    fn sums_to_loss(&self, penalties: &program::Penalties) -> Option<Vec<[BufferId; 3]>> {
+    fn sums_to_loss(&self, penalties: &stages::Penalties) -> Option<Vec<[BufferId; 3]>> {
         let (mut value, mut sums) = (penalties.to, Vec::new());
         let readers =
             |value| self.program.stages.iter().filter(move |(_, stage)| stage.touches().reads.contains(&value));
         let scalar = |x: &Operand| x.layout.shape.is_empty() && x.layout.offset == 0 && x.dtype == penalties.dtype;
         while value != self.program.loss.0 {
             let mut readers = readers(value);
-            let (Some((_, Stage::Op { op, inputs, outputs, .. })), None) = (readers.next(), readers.next()) else {
+            let (Some((_, Stage::AnyOp(AnyOp { op, inputs, outputs, .. }))), None) = (readers.next(), readers.next())
+            else {
                 return None;
             };
             let add = (&**op as &dyn Any).downcast_ref().is_some_and(|Binary(kind)| matches!(kind, Arithmetic::Add));
