@@ -133,7 +133,7 @@ impl Work for Rows {
         for op in &self.ops {
             op.touches(t);
         }
-        // What is copied was made by the product or an op.
+        // Copied rows were made by the product or an op.
         t.write(self.copies.iter().map(|c| c.1));
     }
 
